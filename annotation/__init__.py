@@ -1,0 +1,1 @@
+"""Labels from raters: Label Studio projects, imports, aggregation, agreement."""

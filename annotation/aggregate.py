@@ -1,0 +1,278 @@
+"""Five ratings, one label: mean, class, spread, and the reason where there is none.
+
+Source: paper, section 3. The policies for panels that are not whole are written in `Policy`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fmltk.annotation.classes import class_of_mean, is_paper_value
+from fmltk.annotation.ratings import ranks
+from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.labels import CH_SIMS_SCALE, CONDITIONS, Scale
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PANEL_SIZE = 5  # paper, section 3: each group has five students
+_UNKNOWN_TIME = int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which panels give a label.
+
+    Attributes
+    ----------
+    panel
+        How many ratings a panel has: 5 in the paper.
+    at_least
+        The fewest ratings that give a label; None is strict: exactly `panel`.
+    more
+        What more than `panel` ratings give: "null" no label, "first" the label of the first `panel` by time of
+        creation, "all" the mean of all.
+    nearest
+        Whether a mean between the paper's values has the class of its interval; otherwise it has none.
+    """
+
+    panel: int = PANEL_SIZE
+    at_least: int | None = None
+    more: str = "null"
+    nearest: bool = True
+
+    def __post_init__(self) -> None:
+        if self.panel < 1 or not 1 <= self.fewest <= self.panel:
+            raise ConfigError(f"at least {self.fewest} ratings of a panel of {self.panel} cannot be; see --panel-size")
+        if self.more not in ("null", "first", "all"):
+            raise ConfigError(f"more than a panel gives null, first or all, not {self.more!r}")
+
+    @property
+    def fewest(self) -> int:
+        """The fewest ratings that give a label."""
+        return self.panel if self.at_least is None else self.at_least
+
+
+def parse_panel(text: str) -> int | None:
+    """Return N of "at-least N" (or at-least-N, at-least=N), None for "strict".
+
+    Raises ConfigError if it is neither.
+
+    >>> parse_panel("strict"), parse_panel("at-least 3")
+    (None, 3)
+    """
+    if text == "strict":
+        return None
+    found = re.fullmatch(r"at-least[ =:-]?([0-9]{1,4})", text.strip())
+    if not found:
+        raise ConfigError(f"--panel {text!r} is neither strict nor at-least-N, such as at-least-3")
+    return int(found.group(1))
+
+
+@dataclass
+class ConditionLabels:
+    """The labels of one condition; every array has shape (n_clips,), in the order of `utterances`.
+
+    Attributes
+    ----------
+    scale
+        What raters chose from.
+    label, spread, median
+        On the scale; NaN where there is none. `spread` is the population standard deviation of the ratings.
+    majority
+        The most frequent rating; NaN where two are equally frequent.
+    n
+        Ratings that the label is made of.
+    label_class, reason
+        None where there is no class, and where there is a label.
+    kinds
+        Why labels are null: how many, by kind of reason.
+    n_between
+        Labels whose mean is none of the paper's eleven values.
+    """
+
+    scale: Scale
+    label: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    median: NDArray[np.float64]
+    majority: NDArray[np.float64]
+    n: NDArray[np.int32]
+    label_class: NDArray[np.object_]
+    reason: NDArray[np.object_]
+    kinds: Counter[str] = field(default_factory=Counter)
+    n_between: int = 0
+    dawid_skene: NDArray[np.float64] | None = None
+
+
+@dataclass
+class Aggregated:
+    """Labels of every condition that was rated, for the clips of `utterances` (sorted)."""
+
+    utterances: list[str]
+    ids: dict[str, tuple[str, str]]
+    conditions: dict[str, ConditionLabels]
+
+
+def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, dawid_skene: bool = False) -> Aggregated:
+    """Return the labels that a table of ratings gives, whatever the order of its rows.
+
+    Raises AnnotationError if a condition was rated on two scales, or crowd-kit is asked for and missing.
+    """
+    policy = policy or Policy()
+    ratings = ratings.unify_dictionaries()
+    pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
+    ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
+    utterances = sorted(ids)
+    place = ranks(ratings.column("utterance_id"))
+    names = np.asarray(ratings.column("condition").cast(pa.string()).to_numpy(zero_copy_only=False))
+    conditions = {}
+    for condition in CONDITIONS:
+        rows = np.flatnonzero(names == condition)
+        if rows.size:
+            part = ratings.take(pa.array(rows))
+            conditions[condition] = _aggregate_condition(part, place[rows], len(utterances), policy)
+            if dawid_skene:
+                from fmltk.annotation.reliability import dawid_skene_labels
+
+                conditions[condition].dawid_skene = dawid_skene_labels(
+                    part, place[rows], len(utterances), conditions[condition].scale
+                )
+    return Aggregated(utterances, ids, conditions)
+
+
+def scale_of(ratings: pa.Table) -> Scale:
+    """Return the one scale that all rows were rated on.
+
+    Raises AnnotationError if there are several.
+    """
+    scales = ratings.column("scale").unique().to_pylist()
+    if len(scales) != 1:
+        condition = ratings.column("condition")[0].as_py()
+        raise AnnotationError(f"condition {condition} was rated on several scales: {', '.join(sorted(scales))}")
+    return Scale.parse(scales[0])
+
+
+def _aggregate_condition(ratings: pa.Table, place: NDArray[np.int64], n_clips: int, policy: Policy) -> ConditionLabels:
+    scale = scale_of(ratings)
+    status = np.asarray(ratings.column("status").cast(pa.string()).to_numpy(zero_copy_only=False))
+    rated = status == "rated"
+    if policy.more == "first":
+        rated &= _among_first(ratings, place, rated, policy.panel)
+    counts = count_values(ratings, place, rated, n_clips, scale)
+    others = {word: np.bincount(place[status == word], minlength=n_clips) for word in ("skipped", "empty", "draft")}
+    return _labels_of_counts(counts, others, scale, policy)
+
+
+def count_values(
+    ratings: pa.Table, place: NDArray[np.int64], rated: NDArray[np.bool_], n_clips: int, scale: Scale
+) -> NDArray[np.int64]:
+    """Return how often each clip was given each value, int64, shape (n_clips, n_values)."""
+    values = ratings.column("value").fill_null(0).to_numpy().astype(np.int64)[rated] - scale.low
+    n_values = len(scale.values)
+    flat = np.bincount(place[rated] * n_values + values, minlength=n_clips * n_values)
+    return flat.reshape(n_clips, n_values)
+
+
+def _among_first(
+    ratings: pa.Table, place: NDArray[np.int64], rated: NDArray[np.bool_], panel: int
+) -> NDArray[np.bool_]:
+    """Mark the first `panel` ratings of each clip by time of creation; where it is unknown or equal, by rater."""
+    created = ratings.column("created_at").cast(pa.int64()).fill_null(_UNKNOWN_TIME).to_numpy()
+    order = np.lexsort((ranks(ratings.column("annotator")), created, place, ~rated))
+    order = order[: int(rated.sum())]
+    sorted_place = place[order]
+    first_of_clip = np.searchsorted(sorted_place, sorted_place, side="left")
+    chosen = np.zeros(len(place), dtype=bool)
+    chosen[order[np.arange(len(order)) - first_of_clip < panel]] = True
+    return chosen
+
+
+def _labels_of_counts(
+    counts: NDArray[np.int64], others: dict[str, NDArray[np.int64]], scale: Scale, policy: Policy
+) -> ConditionLabels:
+    values = np.array(scale.values)
+    n = counts.sum(axis=1)
+    total = counts @ values
+    squares = counts @ (values * values)
+    enough = (n >= policy.fewest) & ((n <= policy.panel) | (policy.more == "all"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        label = np.where(enough, total / n, np.nan)
+        spread = np.where(enough, np.sqrt(n * squares - total * total) / n, np.nan)
+    labels = ConditionLabels(
+        scale=scale,
+        label=label,
+        spread=spread,
+        median=np.where(enough, _medians(counts, values), np.nan),
+        majority=np.where(enough, _majorities(counts, values), np.nan),
+        n=n.astype(np.int32),
+        label_class=np.full(len(n), None, dtype=object),
+        reason=np.full(len(n), None, dtype=object),
+    )
+    pairs = {pair: _classify(*pair, scale, policy) for pair in set(zip(total[enough], n[enough], strict=True))}
+    for clip in range(len(n)):
+        if enough[clip]:
+            labels.label_class[clip], between = pairs[total[clip], n[clip]]
+            labels.n_between += between
+        else:
+            kind, labels.reason[clip] = _why_null(int(n[clip]), {w: int(c[clip]) for w, c in others.items()}, policy)
+            labels.kinds[kind] += 1
+    return labels
+
+
+def _classify(total: np.int64, n: np.int64, scale: Scale, policy: Policy) -> tuple[str | None, bool]:
+    between = scale == CH_SIMS_SCALE and not is_paper_value(int(total), int(n))
+    return class_of_mean(int(total), int(n), scale, nearest=policy.nearest), between
+
+
+def _medians(counts: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the middle rating of each clip, the mean of the two middle ones where their number is even."""
+    cumulated = counts.cumsum(axis=1)
+    n = cumulated[:, -1:]
+    lower = (cumulated <= (n - 1) // 2).sum(axis=1)
+    upper = (cumulated <= n // 2).sum(axis=1)
+    last = len(values) - 1
+    return np.asarray((values[np.minimum(lower, last)] + values[np.minimum(upper, last)]) / 2, dtype=np.float64)
+
+
+def _majorities(counts: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.float64]:
+    top = counts.max(axis=1, keepdims=True)
+    alone = (counts == top).sum(axis=1) == 1
+    return np.asarray(np.where(alone, values[counts.argmax(axis=1)], np.nan), dtype=np.float64)
+
+
+def _why_null(n: int, others: dict[str, int], policy: Policy) -> tuple[str, str]:
+    if n > policy.panel:
+        return "too many ratings", f"{n} ratings where {policy.panel} are expected"
+    missing = max(policy.panel - n - sum(others.values()), 0)
+    parts = [f"{count} {word}" for word, count in (*others.items(), ("missing", missing)) if count]
+    return "too few ratings", f"{n} of {policy.panel} ratings: {', '.join(parts)}"
+
+
+def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
+    """Return how far median, majority and Dawid-Skene lie from the mean: whether the choice matters.
+
+    For each: clips with both, how many change class, how many have no value of this kind, and the mean distance.
+    """
+    from fmltk.annotation.classes import classes_of_values
+
+    result: dict[str, dict[str, Any]] = {}
+    candidates = {"median": labels.median, "majority": labels.majority, "dawid_skene": labels.dawid_skene}
+    labelled = ~np.isnan(labels.label)
+    for name, values in candidates.items():
+        if values is None:
+            continue
+        both = labelled & ~np.isnan(values)
+        classes = classes_of_values(values, labels.scale)
+        result[name] = {
+            "clips": int(both.sum()),
+            "without_value": int((labelled & ~both).sum()),
+            "other_class": int((classes[both] != labels.label_class[both]).sum()),
+            "mean_distance": float(np.abs(values[both] - labels.label[both]).mean()) if both.any() else None,
+        }
+    return result

@@ -1,0 +1,256 @@
+"""How far raters agree: Krippendorff's alpha with its interval, Fleiss' and Cohen's kappa, percent agreement.
+
+Everything is computed from how often each clip was given each value, so that a missing rating is simply absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.annotation.ratings import ranks
+from fmltk.toolkit.labels import CONDITIONS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.labels import Scale
+
+LEVELS = ("nominal", "ordinal", "interval")
+N_BOOTSTRAP = 1000
+INTERVAL_PERCENT = (2.5, 97.5)
+
+
+def coincidences(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each clip's coincidences of values, float64, shape (n_clips, n_values, n_values).
+
+    counts : int64, shape (n_clips, n_values), ratings of each value per clip
+
+    A clip with fewer than two ratings has none. Source: Krippendorff, Content Analysis, 2004, chapter 11.
+    """
+    n = counts.sum(axis=1)
+    pairs = counts[:, :, None] * counts[:, None, :]  # (n_clips, n_values, n_values)
+    diagonal = np.arange(counts.shape[1])
+    pairs[:, diagonal, diagonal] -= counts
+    return np.asarray(pairs / np.maximum(n - 1, 1)[:, None, None] * (n >= 2)[:, None, None])
+
+
+def krippendorff_alpha(
+    coincidence: NDArray[np.float64], values: NDArray[np.float64], *, level: str
+) -> NDArray[np.float64]:
+    """Return Krippendorff's alpha of coincidence matrices, shape (...,); NaN where all pairable ratings are equal.
+
+    Parameters
+    ----------
+    coincidence : float64, shape (..., n_values, n_values), summed over clips
+    values : shape (n_values,), ascending; their distances count for the level "interval"
+    level : "nominal", "ordinal" or "interval"
+
+    >>> counts = np.array([[2, 0], [0, 2], [1, 1]])
+    >>> float(krippendorff_alpha(coincidences(counts).sum(axis=0), np.array([0.0, 1.0]), level="nominal").round(4))
+    0.4444
+    """
+    totals = coincidence.sum(axis=-1)  # (..., n_values)
+    n = totals.sum(axis=-1)
+    distance = _distances(totals, values, level)
+    observed = (coincidence * distance).sum(axis=(-2, -1))
+    expected = (totals[..., :, None] * totals[..., None, :] * distance).sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(expected > 0, 1 - (n - 1) * observed / expected, np.nan)
+
+
+def _distances(totals: NDArray[np.float64], values: NDArray[np.float64], level: str) -> NDArray[np.float64]:
+    if level == "nominal":
+        return 1.0 - np.eye(len(values))
+    if level == "interval":
+        return np.asarray((values[:, None] - values[None, :]) ** 2, dtype=np.float64)
+    middle = totals.cumsum(axis=-1) - totals / 2  # the mean rank of each value
+    return np.asarray((middle[..., :, None] - middle[..., None, :]) ** 2)
+
+
+def alpha_with_interval(
+    counts: NDArray[np.int64], values: NDArray[np.float64], *, level: str, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return alpha and the ends of its 95 % interval: percentiles over resampled clips; NaN where undefined.
+
+    Clips with the same counts are drawn together, so the cost does not grow with the number of clips.
+    """
+    counts = counts[counts.sum(axis=1) >= 2]
+    if not len(counts):
+        return (float("nan"),) * 3
+    patterns, frequency = np.unique(counts, axis=0, return_counts=True)
+    per_pattern = coincidences(patterns)
+    whole = np.asarray(np.tensordot(frequency, per_pattern, axes=1), dtype=np.float64)
+    drawn = np.random.default_rng(seed).multinomial(len(counts), frequency / len(counts), size=n_bootstrap)
+    resampled = np.asarray(
+        np.tensordot(drawn, per_pattern, axes=1), dtype=np.float64
+    )  # (n_bootstrap, n_values, n_values)
+    alphas = krippendorff_alpha(resampled, values, level=level)
+    alphas = alphas[~np.isnan(alphas)]
+    low, high = np.percentile(alphas, INTERVAL_PERCENT) if alphas.size else (np.nan, np.nan)
+    return float(krippendorff_alpha(whole, values, level=level)), float(low), float(high)
+
+
+def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
+    """Return Fleiss' kappa, the number of clips it stands on, and their number of ratings.
+
+    Fleiss' kappa needs the same number of ratings for each clip: clips with the most frequent number (two or more; the
+    larger of two equally frequent) are used. NaN where all their ratings are equal or there is no such clip.
+
+    Source: Fleiss, 1971.
+    """
+    n = counts.sum(axis=1)
+    sizes, frequency = np.unique(n[n >= 2], return_counts=True)
+    if not sizes.size:
+        return float("nan"), 0, 0
+    size = int(sizes[np.flatnonzero(frequency == frequency.max())[-1]])
+    used = counts[n == size]
+    observed = float(((used * used).sum(axis=1) - size).mean() / (size * (size - 1)))
+    shares = used.sum(axis=0) / used.sum()
+    expected = float((shares * shares).sum())
+    kappa = (observed - expected) / (1 - expected) if expected < 1 else float("nan")
+    return kappa, len(used), size
+
+
+def percent_agreement(counts: NDArray[np.int64]) -> float:
+    """Return the mean over clips of the share of rater pairs who agree; NaN without a clip with two ratings."""
+    n = counts.sum(axis=1)
+    counts, n = counts[n >= 2], n[n >= 2]
+    if not n.size:
+        return float("nan")
+    return float((((counts * counts).sum(axis=1) - n) / (n * (n - 1))).mean())
+
+
+def weighted_kappa(table: NDArray[np.int64]) -> float:
+    """Return Cohen's kappa with quadratic weights of two raters' table, shape (n_values, n_values); NaN if undefined.
+
+    Source: Cohen, 1968.
+    """
+    place = np.arange(len(table))
+    weights = (place[:, None] - place[None, :]) ** 2
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    disagreement = float((weights * expected).sum())
+    return 1 - float((weights * table).sum()) / disagreement if disagreement > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The ratings of one condition as numbers; arrays of shape (n_ratings,) are sorted by clip, then rater.
+
+    Attributes
+    ----------
+    utterances, raters
+        Names, by number.
+    clip, rater, value
+        The ratings; `value` counts from 0 for the lowest of the scale.
+    scale
+        What raters chose from.
+    """
+
+    utterances: list[str]
+    raters: list[str]
+    clip: NDArray[np.int64]
+    rater: NDArray[np.int64]
+    value: NDArray[np.int64]
+    scale: Scale
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each clip was given each value, int64, shape (n_clips, n_values)."""
+        n_values = len(self.scale.values)
+        flat = np.bincount(self.clip * n_values + self.value, minlength=len(self.utterances) * n_values)
+        return flat.reshape(-1, n_values).astype(np.int64)
+
+
+def panel_of(ratings: pa.Table, condition: str) -> Panel | None:
+    """Return a condition's ratings as numbers; None if it has none.
+
+    Raises AnnotationError if the condition was rated on two scales.
+    """
+    import pyarrow.compute as pc
+
+    from fmltk.annotation.aggregate import scale_of
+
+    chosen = ratings.filter(pc.and_(pc.equal(ratings["condition"], condition), pc.equal(ratings["status"], "rated")))
+    if not chosen.num_rows:
+        return None
+    scale = scale_of(chosen)
+    clip, utterances = numbered(chosen.column("utterance_id"))
+    rater, raters = numbered(chosen.column("annotator"))
+    order = np.lexsort((rater, clip))
+    value = chosen.column("value").to_numpy().astype(np.int64) - scale.low
+    return Panel(utterances, raters, clip[order], rater[order], value[order], scale)
+
+
+def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the place of each string among those that occur, in alphabetical order, and these."""
+    names = sorted(column.unique().to_pylist())
+    _, numbers = np.unique(ranks(column), return_inverse=True)
+    return numbers.astype(np.int64), names
+
+
+def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
+    """Return for each pair of raters with common clips: weighted kappa and the number of those clips."""
+    n_values, n_raters = len(panel.scale.values), len(panel.raters)
+    keys = []
+    shift = 1
+    while True:
+        same = np.flatnonzero(panel.clip[shift:] == panel.clip[:-shift])
+        if not same.size:
+            break
+        pair = panel.rater[same] * n_raters + panel.rater[same + shift]
+        cell = panel.value[same] * n_values + panel.value[same + shift]
+        keys.append(pair * n_values**2 + cell)
+        shift += 1
+    if not keys:
+        return {}
+    found, frequency = np.unique(np.concatenate(keys), return_counts=True)
+    pairs, cells = np.divmod(found, n_values**2)
+    result = {}
+    bounds = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
+    for start, stop in zip(bounds, np.append(bounds[1:], len(pairs)), strict=True):
+        table = np.zeros(n_values**2, dtype=np.int64)
+        table[cells[start:stop]] = frequency[start:stop]
+        first, second = divmod(int(pairs[start]), n_raters)
+        result[first, second] = weighted_kappa(table.reshape(n_values, n_values)), int(table.sum())
+    return result
+
+
+def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> dict[str, Any]:
+    """Return every measure of agreement of one condition, as JSON can hold it; NaN where one is undefined."""
+    counts = panel.counts
+    values = np.array(panel.scale.values, dtype=np.float64)
+    result: dict[str, Any] = {
+        "clips": len(panel.utterances),
+        "clips_with_two_ratings": int((counts.sum(axis=1) >= 2).sum()),
+        "raters": len(panel.raters),
+        "ratings": len(panel.value),
+        "scale": str(panel.scale),
+    }
+    for level in LEVELS:
+        alpha, low, high = alpha_with_interval(counts, values, level=level, n_bootstrap=n_bootstrap, seed=seed)
+        result[f"alpha_{level}"] = {"alpha": alpha, "low": low, "high": high}
+    kappa, n_clips, n_ratings = fleiss_kappa(counts)
+    result["fleiss_kappa"] = {"kappa": kappa, "clips": n_clips, "ratings_per_clip": n_ratings}
+    kappas = np.array([kappa for kappa, _ in pairwise_kappas(panel).values()])
+    defined = kappas[~np.isnan(kappas)]
+    result["weighted_kappa"] = {
+        "mean": float(defined.mean()) if defined.size else float("nan"),
+        "pairs": int(defined.size),
+        "undefined_pairs": int(len(kappas) - defined.size),
+    }
+    result["percent_agreement"] = percent_agreement(counts)
+    return result
+
+
+def agreement(ratings: pa.Table, *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return `condition_agreement` of each condition that has ratings."""
+    panels = {condition: panel_of(ratings, condition) for condition in CONDITIONS}
+    return {
+        condition: condition_agreement(panel, n_bootstrap=n_bootstrap, seed=seed)
+        for condition, panel in panels.items()
+        if panel is not None
+    }

@@ -1,0 +1,133 @@
+"""Who rated: e-mail addresses become pseudonyms, ids of several servers become one list of raters."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmltk.toolkit.errors import AnnotationError, ConfigError
+
+SALT_BYTES = 32
+PSEUDONYM_DIGITS = 10  # of 16 each: two of 10,000 raters share a pseudonym with probability 5e-5
+DEFAULT_SOURCE = "label-studio"
+
+
+def default_salt_path() -> Path:
+    """Return where the salt is kept: in the user's configuration, never beside the ratings."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "fmltk" / "rater-salt"
+
+
+def read_salt(path: Path) -> bytes:
+    """Return the salt, drawn and stored for this user alone if there is none yet.
+
+    Raises ConfigError if the file cannot be read or written, or is no salt.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                pass  # another run drew it in the meantime
+            else:
+                with os.fdopen(handle, "w", encoding="ascii") as file:
+                    file.write(secrets.token_hex(SALT_BYTES) + "\n")
+        text = path.read_text(encoding="ascii").strip()
+        salt = bytes.fromhex(text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot use the salt {path}: {error.strerror or error}; name another by --salt-file"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a salt: expected {2 * SALT_BYTES} hexadecimal digits") from error
+    if len(salt) < SALT_BYTES:
+        raise ConfigError(f"{path} is not a salt: {len(salt)} bytes, expected {SALT_BYTES}")
+    return salt
+
+
+def pseudonym(identity: str, salt: bytes) -> str:
+    """Return the name that stands for an e-mail address: the same for the same salt, not to be undone without it.
+
+    >>> pseudonym("Ann@Example.com", b"salt") == pseudonym("ann@example.com", b"salt")
+    True
+    """
+    digest = hmac.new(salt, _folded(identity).encode(), hashlib.sha256).hexdigest()
+    return f"rater-{digest[:PSEUDONYM_DIGITS]}"
+
+
+def _folded(identity: str) -> str:
+    """Return an address in lower case, since servers differ in how they write it, and ids as they are."""
+    return identity.strip().lower() if "@" in identity else identity
+
+
+@dataclass(slots=True)
+class RaterNames:
+    """Turns the ids and addresses of exports into the names of ratings.parquet.
+
+    Attributes
+    ----------
+    source
+        The server or table that the ids belong to; ids of any but the default one are written ``source:id``, so that
+        rater 3 of two servers stays two raters.
+    listed
+        (source or "", id, an address in lower case) -> name, from --raters; where it is given, whoever is not on it is
+        refused.
+    keep_identities
+        Leave e-mail addresses as they are.
+    salt_path
+        Where the salt is; read when the first e-mail address occurs.
+    """
+
+    source: str = DEFAULT_SOURCE
+    listed: dict[tuple[str, str], str] | None = None
+    keep_identities: bool = False
+    salt_path: Path = field(default_factory=default_salt_path)
+    _salt: bytes | None = None
+
+    def name(self, identity: str) -> str | None:
+        """Return the rater's name; None if there is a list and `identity` is not on it."""
+        if self.listed is not None:
+            known = (self.listed.get((source, _folded(identity))) for source in (self.source, ""))
+            return next((name for name in known if name is not None), None)
+        return self.safe_name(identity)
+
+    def safe_name(self, identity: str) -> str:
+        """Return a name that may be shown, for those who are on the list and those who are not."""
+        if "@" in identity:
+            if self.keep_identities:
+                return identity
+            if self._salt is None:
+                self._salt = read_salt(self.salt_path)
+            return pseudonym(identity, self._salt)
+        return identity if self.source == DEFAULT_SOURCE else f"{self.source}:{identity}"
+
+
+def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
+    """Read map.csv: columns id (or e-mail address) and rater, and source where several servers are mapped.
+
+    Raises AnnotationError if a column is missing, a cell is empty, or an id is given two names.
+    """
+    listed: dict[tuple[str, str], str] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"id", "rater"} <= set(reader.fieldnames or ()):
+                raise AnnotationError(f"{path} needs the columns id and rater (and source); it has {reader.fieldnames}")
+            for row in reader:
+                key = ((row.get("source") or "").strip(), _folded((row["id"] or "").strip()))
+                rater = (row["rater"] or "").strip()
+                if not key[1] or not rater:
+                    raise AnnotationError(f"{path} line {reader.line_num}: id or rater is empty")
+                if listed.setdefault(key, rater) != rater:
+                    raise AnnotationError(f"{path} line {reader.line_num}: id {key[1]!r} is given two raters")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AnnotationError(
+            f"cannot read {path}: {error}; expected a CSV with the columns source, id, rater"
+        ) from error
+    return listed

@@ -1,0 +1,298 @@
+"""What a report shows of ratings and labels: agreement, raters, classes, and where the modalities conflict."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.labels import CONDITIONS, UNIMODAL
+from fmltk.toolkit.report import charts
+from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from fmltk.annotation.label_table import LabelTable
+    from fmltk.toolkit.report.document import Block, ReportRequest
+
+RATINGS_ORDER, LABELS_ORDER = 20, 30
+N_DISPUTED = 5  # per condition
+N_EXAMPLES = 10
+POOR_ALPHA = 0.667  # Krippendorff: below it no conclusions should be drawn
+
+
+def rating_sections(request: ReportRequest) -> Contribution:
+    """Return a section on every table of ratings among the paths."""
+    from fmltk.annotation.ratings import read_ratings
+
+    contribution = Contribution()
+    for path in request.paths:
+        if _has_columns(path, {"annotator", "condition", "value"}):
+            contribution.used.append(path)
+            contribution.sections.append(_ratings_section(path, read_ratings(path)))
+    return contribution
+
+
+def label_sections(request: ReportRequest) -> Contribution:
+    """Return a section on every table of labels among the paths, and its clips as cases."""
+    from fmltk.annotation.label_table import read_labels
+
+    contribution = Contribution()
+    for path in request.paths:
+        if _has_columns(path, {"label_M", "label_T"}):
+            labels = read_labels(path)
+            contribution.used.append(path)
+            contribution.sections.append(_labels_section(path, labels))
+            contribution.cases += _cases(labels)
+    return contribution
+
+
+def _has_columns(path: Path, names: set[str]) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        return False
+    try:
+        return names <= set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def _ratings_section(path: Path, ratings: pa.Table) -> Section:
+    from fmltk.annotation.agreement import agreement
+    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality
+
+    measures = agreement(ratings)
+    raters = {name: rater_quality(ratings, name) for name in measures}
+    names = {entry["rater"] for entries in raters.values() for entry in entries}
+    blocks: list[Block] = [
+        Tile("ratings", f"{sum(entry['ratings'] for entry in measures.values()):,}"),
+        Tile("raters", f"{len(names)}"),
+        Tile("conditions", f"{len(measures)}"),
+    ]
+    alphas = [
+        (name, *(entry["alpha_ordinal"][key] for key in ("alpha", "low", "high"))) for name, entry in measures.items()
+    ]
+    known = [row for row in alphas if np.isfinite(row[1:]).all()]
+    if known:
+        low = min(0.0, *(row[2] for row in known))
+        blocks.append(
+            charts.intervals("Agreement per condition", known, unit="Krippendorff's alpha, ordinal", limits=(low, 1))
+        )
+    blocks += _rater_charts(raters)
+    poor = [f"{name} ({alpha:.2f})" for name, alpha, *_ in known if alpha < POOR_ALPHA]
+    if poor:
+        blocks.append(
+            Remark(
+                f"Below {POOR_ALPHA}, the least that Krippendorff advises to draw conclusions from: {', '.join(poor)}."
+            )
+        )
+    blocks.append(_agreement_table(measures))
+    blocks.append(_rater_table(raters))
+    for pattern, meaning in PATTERNS.items():
+        marked = sorted({e["rater"] for entries in raters.values() for e in entries if pattern in e["patterns"]})
+        if marked:
+            blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(marked)}", "bad"))
+    disputed = [
+        (
+            name,
+            item["utterance_id"],
+            ", ".join(f"{count} × {value}" for value, count in item["ratings"].items()),
+            item["mean"],
+            item["spread"],
+        )
+        for name in measures
+        for item in most_disputed(ratings, name, n_items=N_DISPUTED)
+    ]
+    columns = ("condition", "clip", "ratings", "mean", "deviation")
+    blocks.append(Table("Most disputed clips", columns, disputed, folded=True))
+    return Section(f"Ratings: {path.name}", RATINGS_ORDER, blocks)
+
+
+def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
+    """Return each rater's bias, averaged over the conditions, with its range over them."""
+    biases: dict[str, list[float]] = {}
+    for entries in raters.values():
+        for entry in entries:
+            if np.isfinite(entry["bias"]):
+                biases.setdefault(entry["rater"], []).append(entry["bias"])
+    if not 0 < len(biases) <= 40:
+        return []
+    rows = [(name, float(np.mean(own)), min(own), max(own)) for name, own in sorted(biases.items())]
+    unit = "own rating minus the others'"
+    return [charts.intervals("Bias of each rater", rows, unit=unit, describe="mean and range over the conditions")]
+
+
+def _agreement_table(measures: dict[str, dict[str, Any]]) -> Table:
+    rows = [
+        (
+            name,
+            entry["clips"],
+            entry["raters"],
+            entry["ratings"],
+            *(_interval(entry[f"alpha_{level}"]) for level in ("nominal", "ordinal", "interval")),
+            entry["fleiss_kappa"]["kappa"],
+            entry["weighted_kappa"]["mean"],
+            entry["percent_agreement"],
+        )
+        for name, entry in measures.items()
+    ]
+    columns = ("condition", "clips", "raters", "ratings", "alpha nominal", "alpha ordinal", "alpha interval")
+    return Table(
+        "Agreement",
+        (*columns, "Fleiss' kappa", "weighted kappa", "agreement"),
+        rows,
+        note="Krippendorff's alpha with 95 % bootstrap intervals over clips; weighted kappa is the mean over pairs of "
+        "raters; agreement is the share of pairs of ratings that are equal.",
+    )
+
+
+def _interval(entry: dict[str, float]) -> str:
+    if not np.isfinite(entry["alpha"]):
+        return "–"
+    return f"{entry['alpha']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+
+
+def _rater_table(raters: dict[str, list[dict[str, Any]]]) -> Table:
+    figures = ("rated", "skipped", "empty", "draft", "bias", "spread", "correlation", "kappa", "seconds")
+    rows = [
+        (name, entry["rater"], *(entry[figure] for figure in figures), ", ".join(entry["patterns"]))
+        for name, entries in raters.items()
+        for entry in entries
+    ]
+    return Table(
+        "Raters",
+        ("condition", "rater", *figures, "suspicious"),
+        rows,
+        note="Bias: own rating minus the mean of the others' on the same clips. Correlation and kappa: with the "
+        "others. Seconds: median time per clip.",
+        folded=len(rows) > 40,
+    )
+
+
+def _labels_section(path: Path, labels: LabelTable) -> Section:
+    from fmltk.annotation.summary import summarise_labels
+
+    document = summarise_labels(labels)
+    sizes = document["sizes"]
+    blocks: list[Block] = [
+        Tile("clips", f"{sizes['total']:,}"),
+        *(Tile(part, f"{count:,}") for part, count in sizes.items() if part != "total"),
+        Tile("conditions", f"{len(document['classes'])}"),
+    ]
+    blocks += _class_blocks(document)
+    blocks += _conflict_blocks(labels, document)
+    reasons = _null_reasons(labels)
+    if reasons:
+        blocks.append(Table("Clips without a label, and why", ("condition", "reason", "clips"), reasons))
+    return Section(f"Labels: {path.name}", LABELS_ORDER, blocks)
+
+
+def _class_blocks(document: dict[str, Any]) -> list[Block]:
+    """Return the paper's table 2 and figure 2, apart for each scale."""
+    blocks: list[Block] = []
+    by_names: dict[tuple[str, ...], list[str]] = {}
+    for condition, counts in document["classes"].items():
+        if counts:
+            by_names.setdefault(tuple(counts), []).append(condition)
+    for names, conditions in by_names.items():
+        rows = [(c, document["scales"][c], *document["classes"][c].values(), document["null"][c]) for c in conditions]
+        blocks.append(
+            Table(
+                "Clips per class (the paper's table 2)",
+                ("condition", "scale", *names, "no label"),
+                rows,
+                note="From negative (NG) over weakly negative, neutral and weakly positive to positive (PS)."
+                if names[0] == "NG"
+                else "From strongly negative (SN) over neutral to strongly positive (SP).",
+            )
+        )
+        parts = {"all clips": document["classes"], **document["by_split"]}
+        if len(document["by_split"]) == 1:
+            parts.pop(next(iter(document["by_split"])))
+        blocks += [
+            charts.stacked_shares(
+                f"Classes: {part}" + ("" if part == "all clips" else " (figure 2)"), {c: classes[c] for c in conditions}
+            )
+            for part, classes in parts.items()
+            if any(sum(classes[c].values()) for c in conditions)
+        ]
+    return blocks
+
+
+def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block]:
+    signs = document["signs"]
+    names = [name for name in CONDITIONS if name in labels.scales]
+    if len(names) < 2:
+        return []
+    shares = np.full((len(names), len(names)), np.nan)
+    texts = [["" for _ in names] for _ in names]
+    for pair, entry in signs.items():
+        first, second = (names.index(name) for name in pair.split("-"))
+        if entry["clips"]:
+            share = entry["differ"] / entry["clips"]
+            for row, column in ((first, second), (second, first)):
+                shares[row, column] = share
+                texts[row][column] = f"{100 * share:.0f} %"
+    blocks: list[Block] = [
+        charts.matrix(
+            "Conditions that differ in sign, share of clips",
+            names,
+            names,
+            shares,
+            texts=texts,
+            row_label="condition",
+            column_label="condition",
+        )
+    ]
+    if document["three_signs"] is not None:
+        blocks.append(
+            Remark(f"In {document['three_signs']} clips text, audio and silent video have three different signs.")
+        )
+    return blocks + _conflict_examples(labels)
+
+
+def _conflict_examples(labels: LabelTable) -> list[Block]:
+    """Return the clips whose text, audio and silent video lie furthest apart."""
+    if not set(UNIMODAL) <= set(labels.scales):
+        return []
+    values = np.stack([labels.values(name) for name in UNIMODAL])  # (3, n_clips)
+    apart = values.max(axis=0) - values.min(axis=0)
+    order = [k for k in np.argsort(-np.nan_to_num(apart), kind="stable").tolist() if apart[k] > 0][:N_EXAMPLES]
+    if not order:
+        return []
+    utterances = labels.column("utterance_id")
+    shown = [name for name in CONDITIONS if name in labels.scales]
+    rows = [(utterances[k], float(apart[k]), *(float(labels.values(name)[k]) for name in shown)) for k in order]
+    return [Table("Strongest conflicts between T, A and V", ("clip", "furthest apart by", *shown), rows)]
+
+
+def _null_reasons(labels: LabelTable) -> list[tuple[str, str, int]]:
+    counts: dict[tuple[str, str], int] = {}
+    for condition in labels.scales:
+        empty = np.isnan(labels.values(condition))
+        for reason, is_empty in zip(labels.column(f"reason_{condition}"), empty.tolist(), strict=True):
+            if is_empty:
+                key = (condition, reason or "unknown")
+                counts[key] = counts.get(key, 0) + 1
+    return [(condition, reason, count) for (condition, reason), count in sorted(counts.items())]
+
+
+def _cases(labels: LabelTable) -> list[Case]:
+    values = {name: [float(value) for value in labels.values(name)] for name in labels.scales}
+    classes: dict[str, list[str | None]] = {name: labels.column(f"class_{name}") for name in labels.scales}
+    splits = labels.column("split")
+    return [
+        Case(
+            utterance,
+            split=splits[row],
+            truths={name: numbers[row] for name, numbers in values.items() if math.isfinite(numbers[row])},
+            classes={name: word for name, own in classes.items() if (word := own[row]) is not None},
+        )
+        for row, utterance in enumerate(labels.column("utterance_id"))
+    ]

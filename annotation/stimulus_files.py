@@ -1,0 +1,159 @@
+"""Writing one stimulus: silent video from pictures alone, sound from samples alone, both as long as the clip."""
+
+from __future__ import annotations
+
+import math
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.errors import MediaError, MissingModalityError
+
+if TYPE_CHECKING:
+    from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.media.probe import MediaInfo
+
+SILENT, SOUND, FULL = "silent", "audio", "full"
+RATE_HZ = 30
+SOUND_RATE_HZ = 44_100
+MAX_DIFFERENCE_S = 0.1  # by which a stimulus may differ from its clip in length
+MIN_TIMEOUT_S = 120.0
+TIMEOUT_PER_SECOND = 30.0  # of encoded video
+_SEEK_MARGIN_S = 3.0
+# What a container says of itself; anything else would be a trace of the source.
+_HARMLESS_TAGS = {
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "handler_name",
+    "language",
+    "vendor_id",
+}
+
+
+def check_stimulus(path: Path, part: str, *, duration_s: float) -> None:
+    """Raise MediaError unless the file holds exactly what the part is, as long as it is to be, and no metadata.
+
+    Read from the file itself: a silent video has one stream, of pictures; sound has one stream, of sound.
+    """
+    import av
+
+    from fmltk.toolkit.media.process import file_url
+
+    wanted = {SILENT: ["video"], SOUND: ["audio"], FULL: ["audio", "video"]}[part]
+    try:
+        with av.open(file_url(path)) as container:
+            kinds = sorted(stream.type for stream in container.streams)
+            tags = {tag for source in (container, *container.streams) for tag in source.metadata}
+            length_s = (container.duration or 0) / av.time_base
+    except av.error.FFmpegError as error:
+        raise MediaError(f"the {part} stimulus cannot be read back: {error.strerror}") from error
+    if kinds != wanted:
+        raise MediaError(
+            f"the {part} stimulus holds streams of {', '.join(kinds) or 'nothing'}, not {', '.join(wanted)}"
+        )
+    if tags - _HARMLESS_TAGS:
+        raise MediaError(f"the {part} stimulus carries metadata: {', '.join(sorted(tags - _HARMLESS_TAGS))}")
+    if abs(length_s - duration_s) > MAX_DIFFERENCE_S:
+        raise MediaError(f"the {part} stimulus lasts {length_s:.2f} s, its clip {duration_s:.2f} s")
+
+
+def write_silent(clip: Clip, info: MediaInfo, target: Path, n_frames: int, max_height: int) -> None:
+    """Encode the pictures of a clip as H.264, which every browser plays, at 30 Hz from the clip's start."""
+    import ffmpeg
+
+    from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards, run_program
+
+    path = local_path(clip)
+    if not info.has_video:
+        raise MissingModalityError(f"{clip.source}: the file has no picture")
+    if clip.start_s >= info.video_end_s:
+        raise MissingModalityError(f"{clip.source}: the picture ends at {info.video_end_s:.2f} s")
+    options: dict[str, object] = {**QUIET_OPTIONS, **input_guards(max_pixels=info.max_pixels)}
+    seek_s = max(math.floor(clip.start_s - _SEEK_MARGIN_S), 0) if info.seekable else 0
+    if seek_s:
+        options |= {"ss": seek_s, "noaccurate_seek": None}
+    shift_s = seek_s - clip.start_s + (info.video_start_s if info.resets_clock else 0.0)
+    stream = ffmpeg.input(file_url(path), **options)[str(info.video_index)]
+    stream = stream.filter("setpts", f"PTS+({shift_s:.9f})/TB")
+    stream = stream.filter("fps", fps=RATE_HZ, start_time=0)
+    stream = stream.filter("tpad", stop_mode="clone", stop=n_frames).filter("trim", end_frame=n_frames)
+    height = max(min(info.height, max_height) // 2 * 2, 2)
+    width = max(round(info.width * height / info.height / 2) * 2, 2)
+    stream = stream.filter("scale", width, height, flags="bicubic+bitexact").filter("format", "yuv420p")
+    output = stream.filter("setsar", 1).output(
+        file_url(target),
+        format="mp4",
+        vcodec="libx264",
+        preset="veryfast",
+        crf=18,
+        threads=1,
+        map_metadata=-1,
+        movflags="+faststart",
+        fflags="+bitexact",
+        an=None,
+        sn=None,
+        dn=None,
+        **{"flags:v": "+bitexact", "a53cc": 0},
+    )
+    argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
+    timeout_s = MIN_TIMEOUT_S + TIMEOUT_PER_SECOND * (n_frames / RATE_HZ)
+    run_program(argv, timeout_s=timeout_s, what=f"ffmpeg on the picture of {clip.source!r}", hide=[path.parent])
+
+
+def write_sound(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: float) -> None:
+    """Write the sound of a clip as WAV, mono, padded with silence to the clip's length: exact, and heard everywhere."""
+    import numpy as np
+
+    from fmltk.toolkit.media.audio import read_audio
+
+    samples = read_audio(local_path(clip), info=info, start_s=clip.start_s, end_s=end_s, rate_hz=SOUND_RATE_HZ)
+    n_samples = round(n_frames / RATE_HZ * SOUND_RATE_HZ)
+    whole = np.zeros(n_samples, dtype="<i2")
+    kept = min(len(samples), n_samples)
+    whole[:kept] = np.rint(np.clip(samples[:kept], -1, 1) * 32_767)
+    with target.open("wb") as file, wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(SOUND_RATE_HZ)
+        sound.writeframes(whole.tobytes())
+
+
+def write_full(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: float, max_height: int) -> None:
+    """Join the silent video and the sound of a clip into one file."""
+    import tempfile
+
+    import ffmpeg
+
+    from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, run_program
+
+    with tempfile.TemporaryDirectory(prefix="fmltk-") as name:
+        silent, sound = Path(name) / "silent.mp4", Path(name) / "sound.wav"
+        write_silent(clip, info, silent, n_frames, max_height)
+        write_sound(clip, info, sound, n_frames, end_s)
+        inputs = [ffmpeg.input(file_url(path), **QUIET_OPTIONS) for path in (silent, sound)]
+        output = ffmpeg.output(
+            inputs[0].video,
+            inputs[1].audio,
+            file_url(target),
+            format="mp4",
+            vcodec="copy",
+            acodec="aac",
+            audio_bitrate=160_000,
+            map_metadata=-1,
+            movflags="+faststart",
+            fflags="+bitexact",
+            **{"flags:a": "+bitexact"},
+        )
+        argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
+        run_program(argv, timeout_s=MIN_TIMEOUT_S, what=f"ffmpeg joining {clip.source!r}", hide=[Path(name)])
+
+
+def local_path(clip: Clip) -> Path:
+    """Return the clip's video. Raises MissingModalityError if it has none, MediaError if it is in a bucket."""
+    if clip.path is None:
+        raise MissingModalityError("the clip has no video file")
+    if not isinstance(clip.path, Path):
+        raise MediaError(f"{clip.source}: stimuli are made of files on this machine; copy the videos here first")
+    return clip.path

@@ -1,0 +1,64 @@
+"""LF-DNN and MLF-DNN: one network per modality, their representations concatenated.
+
+LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels beside it.
+
+Source: paper, section 5.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fmltk.model.layers import Packed, Predictor
+from fmltk.model.registry import ModelSpec, StageSpec, register_model
+from fmltk.model.unimodal import predictor_units, unimodal_net
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fmltk.model.config import Config
+
+MODALITIES = ("T", "A", "V")
+
+
+class LateFusionNet(nn.Module):
+    """Three unimodal networks -> concatenation -> y_M; with `multitask`, y_T, y_A and y_V from each network as well."""
+
+    def __init__(self, dims: Mapping[str, int], config: Config, *, multitask: bool) -> None:
+        super().__init__()
+        nets = {m: unimodal_net(m, dims[m], config) for m in MODALITIES}
+        units = {m: net.d_out for m, net in nets.items()}
+        self.nets = nn.ModuleDict(nets)
+        tasks = MODALITIES if multitask else ()
+        self.unimodal = nn.ModuleDict({m: Predictor(units[m], predictor_units(m, config)) for m in tasks})
+        self.multimodal = Predictor(sum(units.values()), config.fdim, config.fdrp)
+
+    def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return ({task: intensity (B,)}, the multimodal predictor's hidden layer (B, fdim))."""
+        representations = {m: self.nets[m](inputs[m]) for m in MODALITIES}
+        predictions = {m: net(representations[m])[0] for m, net in self.unimodal.items()}
+        y, hidden = self.multimodal(torch.cat([representations[m] for m in MODALITIES], dim=1))
+        return {**predictions, "M": y}, hidden
+
+
+def _build_lf(dims: Mapping[str, int], config: Config) -> nn.Module:
+    return LateFusionNet(dims, config, multitask=False)
+
+
+def _build_mlf(dims: Mapping[str, int], config: Config) -> nn.Module:
+    return LateFusionNet(dims, config, multitask=True)
+
+
+LF_DNN = register_model(
+    ModelSpec("lf-dnn", "late fusion, multimodal label", (StageSpec("M", MODALITIES, ("M",), _build_lf),))
+)
+MLF_DNN = register_model(
+    ModelSpec(
+        "mlf-dnn",
+        "late fusion, unimodal and multimodal labels",
+        (StageSpec("M", MODALITIES, (*MODALITIES, "M"), _build_mlf),),
+    )
+)

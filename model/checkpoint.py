@@ -1,0 +1,176 @@
+"""One trained stage as a safetensors file: its weights, the statistics of its features, its settings and their schema.
+
+The file holds no time and no path, so the same numbers have the same bytes. Beside it, a JSON file holds the history.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fmltk.model.config import Config, config_from_dict
+from fmltk.model.registry import model_spec
+from fmltk.model.standardise import Scaler
+from fmltk.model.training import Epoch, TrainedStage
+from fmltk.toolkit.errors import ConfigError, DamagedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+FORMAT = 1
+METADATA = "fmltk"
+# What two feature files must agree on for one network to read both; how they were padded is not of it.
+SCHEMA_KEYS = ("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale")
+
+
+@dataclass(frozen=True)
+class StageCheckpoint:
+    """A stage as it was saved.
+
+    dims : the width of each input; schema : by modality letter, the feature files it was trained on; scalers : by
+    modality letter, their statistics; out_of_fold : (rows int64, H float32) of the training clips, where cross-fit
+    """
+
+    stage: str
+    net: nn.Module
+    config: Config
+    dims: Mapping[str, int]
+    schema: Mapping[str, dict[str, Any]]
+    scalers: Mapping[str, Scaler]
+    best_epoch: int
+    out_of_fold: tuple[Tensor, Tensor] | None = None
+
+
+def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
+    """Write a stage, whole or not at all."""
+    from safetensors.torch import save
+
+    from fmltk.toolkit.store import write_bytes
+
+    tensors = {f"net.{name}": value.detach().cpu().contiguous() for name, value in checkpoint.net.state_dict().items()}
+    for letter, scaler in checkpoint.scalers.items():
+        tensors[f"scaler.{letter}.center"] = torch.from_numpy(scaler.center)
+        tensors[f"scaler.{letter}.inverse"] = torch.from_numpy(scaler.inverse)
+    if checkpoint.out_of_fold is not None:
+        tensors["out_of_fold.rows"], tensors["out_of_fold.hidden"] = checkpoint.out_of_fold
+    document = {
+        "format": FORMAT,
+        "stage": checkpoint.stage,
+        "config": checkpoint.config.as_dict(),
+        "dims": dict(checkpoint.dims),
+        "schema": dict(checkpoint.schema),
+        "limits": {letter: scaler.limit for letter, scaler in checkpoint.scalers.items()},
+        "best_epoch": checkpoint.best_epoch,
+    }
+    write_bytes(path, save(tensors, {METADATA: json.dumps(document, sort_keys=True, ensure_ascii=False)}))
+
+
+def load_stage(path: Path) -> StageCheckpoint:
+    """Read a stage, its network in eval mode on the CPU.
+
+    Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
+    """
+    tensors, document = _read(path)
+    config = config_from_dict(document["config"], str(path))
+    spec = model_spec(config.model).stage(document["stage"])
+    net = spec.build(document["dims"], config)
+    try:
+        net.load_state_dict({name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")})
+    except RuntimeError as error:
+        raise DamagedFileError(
+            f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]})"
+        ) from error
+    net.eval()
+    scalers = {
+        letter: Scaler(tensors[f"scaler.{letter}.center"].numpy(), tensors[f"scaler.{letter}.inverse"].numpy(), limit)
+        for letter, limit in document["limits"].items()
+    }
+    rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
+    folds = (rows, hidden) if rows is not None and hidden is not None else None
+    return StageCheckpoint(
+        document["stage"], net, config, document["dims"], document["schema"], scalers, document["best_epoch"], folds
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; is the run complete? Run the same `fmltk train` again") from error
+    except (SafetensorError, OSError) as error:
+        raise DamagedFileError(
+            f"{path} is not a whole safetensors file ({error}); delete it and train again"
+        ) from error
+    if METADATA not in metadata:
+        raise ConfigError(f"{path} holds no stage that fmltk trained")
+    document: dict[str, Any] = json.loads(metadata[METADATA])
+    if document["format"] > FORMAT:
+        raise ConfigError(f"{path} was written by a newer fmltk; upgrade fmltk to read it")
+    return tensors, document
+
+
+def save_history(path: Path, trained: TrainedStage) -> None:
+    """Write the epochs of a stage as JSON."""
+    from fmltk.toolkit.store import write_bytes
+
+    document = {"best_epoch": trained.best_epoch, "epochs": [dataclasses.asdict(epoch) for epoch in trained.history]}
+    write_bytes(path, json.dumps(document).encode())
+
+
+def load_history(path: Path) -> tuple[tuple[Epoch, ...], int]:
+    """Return (epochs, best epoch) of a stage."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(Epoch(**epoch) for epoch in document["epochs"]), int(document["best_epoch"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} is not a stage's history ({error}); delete it and train again") from error
+
+
+def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return in words how the features found differ from those that a model was trained on; empty if they fit.
+
+    >>> schema_differences({"A": {"dimension": 33}}, {"A": {"dimension": 74}})
+    ['audio: dimension is 74, the model was trained on 33']
+    """
+    from fmltk.toolkit.labels import MODALITIES
+
+    differences = []
+    for letter, wanted in expected.items():
+        name = MODALITIES[letter]
+        if letter not in found:
+            differences.append(f"{name}: there are no such features")
+            continue
+        for key in SCHEMA_KEYS:
+            have, want = _schema_value(found[letter], key), _schema_value(wanted, key)
+            if have == want:
+                continue
+            if key == "feature_names" and have and want:
+                have, want = _first_difference(have, want)
+            differences.append(f"{name}: {key} is {have}, the model was trained on {want}")
+    return differences
+
+
+def _schema_value(document: Mapping[str, Any], key: str) -> Any:
+    """Return what a feature file says of `key`, also among its settings; a text model is its weights, not its path."""
+    value = document.get(key, (document.get("settings") or {}).get(key))
+    if key == "mfcc_scale" and document.get("modality") != "audio":
+        return None
+    return value.get("sha256", value) if isinstance(value, dict) else value
+
+
+def _first_difference(have: list[str], want: list[str]) -> tuple[str, str]:
+    for index, (a, b) in enumerate(zip(have, want, strict=False)):
+        if a != b:
+            return f"{a!r} at place {index}", repr(b)
+    return f"{len(have)} names", str(len(want))

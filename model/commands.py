@@ -1,0 +1,284 @@
+"""The commands train, evaluate, compare, predict and cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fmltk.toolkit.console import output_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from fmltk.model.config import Config
+    from fmltk.toolkit.console import Reporter
+
+SPLIT_OPTION = click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="test",
+    show_default=True,
+    help="The split to report; where the data has no test split, validation.",
+)
+# Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
+SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model")
+
+
+def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    from fmltk.model.config import CHOICES
+
+    told = {
+        "bimodal": "Labels of AT, VT and AV; auto: the data's own, else the multimodal one.",
+        "unimodal": "Labels of T, A and V; auto: the data's own, else the multimodal one.",
+        "missing": "A clip that lacks a modality: leave it out where it is needed, or take the training mean.",
+        "fusion_inputs": "H of the training clips: as trained on, or out of fold by video (beyond the paper).",
+    }
+    for name in reversed(list(told)):
+        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=told[name])
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
+@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or beside it.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
+@click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
+@click.option("--model", help="fmlmsn, lf-dnn or mlf-dnn; by default fmlmsn.")
+@_setting_options
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
+@click.option("--stages", help="Only these, such as AV,AT or fusion; by default all.")
+@click.option("--reuse", type=click.Path(path_type=Path), help="A run whose saved H may be taken (FmlMSN-L).")
+@click.option(
+    "--retrain",
+    type=click.Choice(["always", "auto", "never"]),
+    help="With --reuse: auto lets eq. 8 decide whether step 1 runs again.",
+)
+@click.option("--jobs", "-j", type=click.IntRange(0), help="Worker processes; by default one per core, 0: none.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
+@output_options
+def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
+    """Train FmlMSN on FEATURES: the three pairwise stages, then the fusion.
+
+    The same command goes on where it was stopped. Example:
+    fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
+    """
+    from fmltk.model.data import find_labels, read_labels
+    from fmltk.model.run import train as run
+    from fmltk.model.tables import evaluation_rows
+
+    if options["tensorboard"]:
+        from fmltk.model.history import require_tensorboard
+
+        require_tensorboard()
+    labels = labels or find_labels(features)
+    scale = read_labels(labels).scale
+    config = _config(options, "ch-sims" if scale.high <= 1 else "mosi-unaligned")
+    out = options["out"] or Path("runs") / _time_name()
+    run(features, labels, out=out, config=config, options=_run_options(options), reporter=reporter)
+    if options["tensorboard"]:
+        from fmltk.model.history import write_tensorboard
+
+        write_tensorboard(out)
+    if not (out / "summary.json").is_file():
+        return
+    columns, rows, document = evaluation_rows(out, "test")
+    if reporter.json_output:
+        reporter.json(document)
+        return
+    reporter.table(columns, rows, title=f"{out}: {document['split']} split, {len(document['seeds'])} seed(s)")
+
+
+def _config(options: dict[str, Any], default: str) -> Config:
+    from fmltk.model.config import load_config
+
+    settings = [f'{name}="{options[name]}"' for name in SETTING_OPTIONS if options[name] is not None]
+    retrain = options["retrain"]
+    if retrain is None and options["reuse"] is not None and options["stages"] == "fusion":
+        retrain = "never"
+    if retrain is not None:
+        settings.append(f'retrain="{retrain}"')
+    return load_config(
+        options["preset"], path=options["config_file"], settings=[*settings, *options["settings"]], default=default
+    )
+
+
+def _run_options(options: dict[str, Any]) -> Any:
+    import os
+
+    from fmltk.model.run import RunOptions
+
+    first = options["first_seed"]
+    reuse = options["reuse"]
+    names = () if options["stages"] is None else tuple(name.strip() for name in options["stages"].split(","))
+    return RunOptions(
+        seeds=tuple(range(first, first + options["seeds"])),
+        stages=() if reuse is not None else names,
+        jobs=(os.cpu_count() or 1) if options["jobs"] is None else options["jobs"],
+        reuse=reuse,
+        device=options["device"],
+    )
+
+
+def _time_name() -> str:
+    from datetime import datetime
+
+    return datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@SPLIT_OPTION
+@output_options
+def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
+    """Print the paper's tables 7 and 8 of RUN: every task of every stage, and M.
+
+    Shares are in percent; mean and deviation over the seeds. The constant predictor says the median of the training
+    labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9).
+    Example: fmltk evaluate runs/first
+    """
+    from fmltk.model.tables import evaluation_rows
+
+    columns, rows, document = evaluation_rows(run, split)
+    if reporter.json_output:
+        reporter.json(document)
+        return
+    reporter.table(columns, rows, title=f"{run}: {document['split']} split, seeds {document['seeds']}")
+    for name in document["collapsed"]:
+        reporter.warn(f"constant predictions: {name}")
+
+
+@click.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@SPLIT_OPTION
+@output_options
+def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
+    """Put RUNS side by side, with paired t-tests of the first against each other over seeds and over clips.
+
+    After the first, each may also be a predictions file of any system: CSV, TSV, JSONL or Parquet with utterance_id,
+    prediction, and optionally seed. Example: fmltk compare runs/first runs/second other.csv
+    """
+    from fmltk.model.compare import compare as run
+    from fmltk.model.compare import comparison_rows
+
+    result = run(runs, split)
+    if reporter.json_output:
+        reporter.json(result)
+        return
+    columns, rows, test_columns, tests = comparison_rows(result)
+    reporter.table(columns, rows, title=f"{result['split']} split, {result['n_clips']} clips that all predict")
+    if result["n_left_out"]:
+        reporter.warn(f"{result['n_left_out']} labelled clips are not predicted by all and were left out")
+    reporter.table(test_columns, tests, title="Paired t-tests")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, help="Which seed of the run; by default the best on validation.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="A .csv, .json or .parquet file; else a table.")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Where the features of raw clips go; by default a folder beside the run that is removed.",
+)
+@click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
+@click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@output_options
+def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, reporter: Reporter, **options: Any) -> None:
+    """Predict seven scores and classes per clip of SOURCE with the model of RUN.
+
+    SOURCE is a feature folder, or raw clips (a video or a folder of them), whose features are extracted with the run's
+    own settings. RUN is a run folder or a folder that save_pretrained wrote.
+    Example: fmltk predict runs/first new_videos/ -o scores.csv
+    """
+    from fmltk.model.predict import TrainedModel
+
+    is_saved = (run / "config.json").is_file()
+    model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
+    if (source / "manifest.parquet").is_file():
+        table = model.predict(source, device=options["device"])
+    else:
+        from fmltk.model.raw import predict_clips
+
+        table = predict_clips(
+            model,
+            source,
+            features=options["features"],
+            transcripts=options["transcripts"],
+            openface=options["openface"],
+            device=options["device"],
+            reporter=reporter,
+        )
+    _write_scores(table, out, reporter)
+
+
+def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter) -> None:
+    import json
+
+    from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.store import atomic_path
+
+    missing = int(table["score_M"].isna().sum())
+    if missing:
+        reporter.warn(f"{missing} of {len(table)} clips have no multimodal score; the column reason says why")
+    rows = json.loads(table.to_json(orient="records", force_ascii=False, double_precision=15))
+    if out is None:
+        if reporter.json_output:
+            reporter.json(rows)
+            return
+        scores = [name for name in table.columns if name.startswith("score_")]
+        names = ["utterance_id", *(name.removeprefix("score_") for name in scores), "class", "reason"]
+        cells = [[row["utterance_id"], *(row[n] for n in scores), row["class_M"], row["reason"] or ""] for row in rows]
+        reporter.table(names, cells)
+        return
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda path: table.to_csv(path, index=False),
+        ".json": lambda path: path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8"),
+        ".parquet": lambda path: table.to_parquet(path, index=False),
+    }
+    if out.suffix not in writers:
+        raise ConfigError(f"--out {out} must end in {', '.join(writers)}")
+    with atomic_path(out) as temporary:
+        writers[out.suffix](temporary)
+    reporter.say(f"{len(table)} clips: {out}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@SPLIT_OPTION
+@click.option("--seed", type=int, help="Which seed; by default the best on validation.")
+@click.option(
+    "--sort",
+    type=click.Choice(["disagreement", "error", "id"]),
+    default="disagreement",
+    show_default=True,
+    help="disagreement: clips first whose unimodal labels lie furthest apart.",
+)
+@click.option("--wrong", is_flag=True, help="Only clips with a wrong multimodal sign.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many clips.")
+@output_options
+def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, limit: int, reporter: Reporter) -> None:
+    """Print the paper's table 12 of RUN: per clip the sign of every task; truth/prediction* where it is wrong.
+
+    Example: fmltk cases runs/first --sort disagreement --limit 9
+    """
+    from fmltk.model.cases import case_rows
+    from fmltk.model.predict import best_seed
+
+    columns, rows, documents = case_rows(
+        run, seed=best_seed(run) if seed is None else seed, split=split, sort=sort, wrong=wrong
+    )
+    if reporter.json_output:
+        reporter.json(documents[:limit])
+        return
+    reporter.table(columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong")

@@ -1,0 +1,242 @@
+"""Systems side by side on the same clips: scores, intervals, paired t-tests (the paper's tables 5, 6 and 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.model.metrics import metric_names, score, sign_correct
+from fmltk.model.results import PREDICTIONS, read_predictions
+from fmltk.model.run import run_document, run_seeds, run_summary
+from fmltk.model.significance import mean_interval, paired_test
+from fmltk.model.stages import seed_folder
+from fmltk.model.tables import evaluation_split, shown
+from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.model.metrics import Family
+
+
+@dataclass(frozen=True)
+class System:
+    """What is compared: multimodal predictions of the same clips, one column per seed.
+
+    predictions : float64 (n_clips, n_seeds); seeds : of a run, or () of a file; seconds_per_epoch : by stage, of a run
+    """
+
+    name: str
+    utterance_ids: tuple[str, ...]
+    predictions: NDArray[np.float64]
+    seeds: tuple[int, ...]
+    seconds_per_epoch: float | None = None
+
+
+def read_system(path: Path, split: str) -> System:
+    """Return a run, or any system's predictions file, as a system to compare.
+
+    A file is CSV, TSV, JSONL or Parquet with utterance_id (or video_id and clip_id), prediction and optionally seed.
+
+    Raises ConfigError if it is neither.
+    """
+    if path.is_dir():
+        return _read_run(path, split)
+    return _read_file(path)
+
+
+def _read_run(run: Path, split: str) -> System:
+    summary = run_summary(run)
+    split = evaluation_split(summary, split)
+    columns = []
+    ids: tuple[str, ...] = ()
+    seeds = run_seeds(run)
+    for seed in seeds:
+        frame = read_predictions(seed_folder(run, seed) / PREDICTIONS)
+        frame = frame[frame["split"] == split]
+        ids = tuple(frame["utterance_id"])
+        columns.append(frame["pred_M"].to_numpy(dtype=np.float64, na_value=np.nan))
+    seconds = sum(stage["seconds_per_epoch"]["mean"] for stage in summary["stages"].values())
+    return System(str(run), ids, np.stack(columns, axis=1), tuple(seeds), seconds)
+
+
+def _read_file(path: Path) -> System:
+    from fmltk.toolkit.clip import utterance_id
+    from fmltk.toolkit.tables import read_rows
+
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; name run folders or predictions files")
+    by_seed: dict[str, dict[str, float]] = {}
+    for where, row in read_rows(path):
+        if "prediction" not in row or not ("utterance_id" in row or {"video_id", "clip_id"} <= set(row)):
+            raise ConfigError(
+                f"{where}: a predictions file has the columns utterance_id (or video_id and clip_id) and prediction, "
+                f"and optionally seed; this has {', '.join(row)}"
+            )
+        utterance = row.get("utterance_id") or utterance_id(row["video_id"], row["clip_id"])
+        try:
+            value = float(row["prediction"]) if row["prediction"] else float("nan")
+        except ValueError as error:
+            raise ConfigError(f"{where}: the prediction {row['prediction']!r} of {utterance!r} is no number") from error
+        seed = by_seed.setdefault(row.get("seed") or "0", {})
+        if utterance in seed:
+            raise ConfigError(f"{where}: clip {utterance!r} occurs twice for one seed")
+        seed[utterance] = value
+    if not by_seed:
+        raise ConfigError(f"{path} holds no prediction")
+    ids = tuple(dict.fromkeys(utterance for seed in by_seed.values() for utterance in seed))
+    columns = [[seed.get(utterance, float("nan")) for utterance in ids] for seed in by_seed.values()]
+    seeds = tuple(int(seed) for seed in by_seed) if all(seed.isdecimal() for seed in by_seed) else ()
+    return System(str(path), ids, np.array(columns).T, seeds)
+
+
+def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
+    """Compare systems on the same clips: scores, confidence intervals, and paired t-tests of the first against each.
+
+    The first path is a run, whose labels are the truth. Only clips that every system predicts are scored; the others
+    are counted.
+
+    Raises ConfigError if the first path is no run, fewer than two are given, or no clip is shared.
+    """
+    if len(paths) < 2:
+        raise ConfigError("compare needs two or more runs or predictions files")
+    first = paths[0]
+    split = evaluation_split(run_summary(first), split)
+    frame = read_predictions(seed_folder(first, run_seeds(first)[0]) / PREDICTIONS)
+    frame = frame[(frame["split"] == split) & frame["truth_M"].notna()]
+    family: Family = run_document(first)["family"]
+    truths = dict(zip(frame["utterance_id"], frame["truth_M"].astype(float), strict=True))
+    systems = [read_system(path, split) for path in paths]
+    shared = [u for u in truths if all(_predicts(system, u) for system in systems)]
+    if not shared:
+        raise ConfigError(
+            f"no labelled {split} clip is predicted by all of {', '.join(system.name for system in systems)}"
+        )
+    truth = np.array([truths[utterance] for utterance in shared])
+    aligned = [_aligned(system, shared) for system in systems]
+    scores = [_seed_scores(values, truth, family) for values in aligned]
+    rows = []
+    for system, values, by_metric in zip(systems, aligned, scores, strict=True):
+        row: dict[str, Any] = {
+            "name": system.name,
+            "n_seeds": values.shape[1],
+            "seconds_per_epoch": system.seconds_per_epoch,
+        }
+        row["metrics"] = {m: _interval(v) for m, v in by_metric.items()}
+        row["mae_over_clips"] = dict(zip(("mean", "low", "high"), mean_interval(_errors(values, truth)), strict=True))
+        rows.append(row)
+    tests = [
+        _tests(systems[0], systems[k], aligned[0], aligned[k], scores[0], scores[k], truth, family)
+        for k in range(1, len(systems))
+    ]
+    return {
+        "split": split,
+        "family": family,
+        "n_clips": len(shared),
+        "n_left_out": len(truths) - len(shared),
+        "systems": rows,
+        "tests": tests,
+    }
+
+
+def _predicts(system: System, utterance: str) -> bool:
+    try:
+        row = system.utterance_ids.index(utterance)
+    except ValueError:
+        return False
+    return bool(np.isfinite(system.predictions[row]).all())
+
+
+def _aligned(system: System, ids: Sequence[str]) -> NDArray[np.float64]:
+    at = {utterance: row for row, utterance in enumerate(system.utterance_ids)}
+    aligned: NDArray[np.float64] = system.predictions[[at[utterance] for utterance in ids]]
+    return aligned
+
+
+def _seed_scores(values: NDArray[np.float64], truth: NDArray[np.float64], family: Family) -> dict[str, list[float]]:
+    by_seed = [score(values[:, k], truth, family) for k in range(values.shape[1])]
+    return {metric: [scores[metric] for scores in by_seed] for metric in metric_names(family)}
+
+
+def _interval(values: Sequence[float]) -> dict[str, Any]:
+    mean, low, high = mean_interval(values)
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return {"mean": mean, "std": deviation, "low": low, "high": high, "values": list(values)}
+
+
+def _errors(values: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each clip's absolute error, the mean over the seeds, float64 (n_clips,)."""
+    errors: NDArray[np.float64] = np.abs(values - truth[:, None]).mean(axis=1)
+    return errors
+
+
+def _tests(
+    a: System,
+    b: System,
+    values_a: NDArray[np.float64],
+    values_b: NDArray[np.float64],
+    scores_a: Mapping[str, Sequence[float]],
+    scores_b: Mapping[str, Sequence[float]],
+    truth: NDArray[np.float64],
+    family: Family,
+) -> dict[str, Any]:
+    """Return paired t-tests of a against b: over seeds for every metric, over clips for error and sign."""
+    over_seeds = {}
+    common = [seed for seed in a.seeds if seed in b.seeds]
+    if len(common) > 1:
+        rows_a, rows_b = [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]
+        for metric in scores_a:
+            over_seeds[metric] = paired_test(
+                [scores_a[metric][k] for k in rows_a], [scores_b[metric][k] for k in rows_b]
+            )
+    right_a, right_b = (
+        np.mean([sign_correct(values[:, k], truth, family) for k in range(values.shape[1])], axis=0)
+        for values in (values_a, values_b)
+    )
+    over_clips = {
+        "MAE": paired_test(_errors(values_a, truth), _errors(values_b, truth)),
+        "Acc-2": paired_test(right_a, right_b),
+    }
+    return {
+        "a": a.name,
+        "b": b.name,
+        "over_seeds": {m: _as_dict(test) for m, test in over_seeds.items()},
+        "over_clips": {m: _as_dict(test) for m, test in over_clips.items()},
+    }
+
+
+def _as_dict(test: Any) -> dict[str, Any]:
+    return {"n": test.n, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+
+
+def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]], list[str], list[list[str]]]:
+    """Return (columns, rows) of the scores and (columns, rows) of the tests of `compare`."""
+    metrics = metric_names(result["family"])
+    rows = []
+    for system in result["systems"]:
+        seconds = system["seconds_per_epoch"]
+        cells = [shown(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
+        low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
+        time = "" if seconds is None else f"{seconds:.4f}"
+        rows.append([system["name"], str(system["n_seeds"]), *cells, f"{low:.3f} to {high:.3f}", time])
+    tests = []
+    for test in result["tests"]:
+        for pairs, outcomes in (("seeds", test["over_seeds"]), ("clips", test["over_clips"])):
+            for metric, outcome in outcomes.items():
+                tests.append(
+                    [
+                        f"{test['a']} - {test['b']}",
+                        metric,
+                        f"{outcome['n']} {pairs}",
+                        f"{outcome['difference']:+.4f}",
+                        f"{outcome['low']:+.4f} to {outcome['high']:+.4f}",
+                        f"{outcome['p']:.4f}",
+                    ]
+                )
+    columns = ["system", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
+    return columns, rows, ["difference", "metric", "pairs", "mean", "95 % interval", "p"], tests

@@ -1,0 +1,281 @@
+"""A trained model as one object: from a run or a folder, to scores of new clips, and back to a folder.
+
+The folder has two files, config.json and model.safetensors, as on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+
+from fmltk.model.checkpoint import StageCheckpoint, load_stage, schema_differences
+from fmltk.model.config import config_from_dict
+from fmltk.model.data import read_clip_features
+from fmltk.model.metrics import ACC5_CUTS, classes
+from fmltk.model.prepared import prepare_features
+from fmltk.model.registry import model_spec
+from fmltk.model.results import condition_predictions, task_key
+from fmltk.model.run import run_document, run_seeds, run_summary
+from fmltk.model.schedule import in_one_thread
+from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
+from fmltk.model.standardise import Scaler
+from fmltk.model.training import StageInputs, predict_stage
+from fmltk.toolkit.errors import ConfigError, DamagedFileError
+from fmltk.toolkit.labels import BINS, CONDITIONS, MODALITIES, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from fmltk.model.data import ClipFeatures
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """All stages of one seed of a run, ready to predict.
+
+    Attributes
+    ----------
+    name : the model's name, such as fmlmsn
+    stages : by name, in order
+    scale : of the labels it learned
+    impute : whether a missing modality becomes the training mean (the run's setting `missing`)
+    """
+
+    name: str
+    stages: Mapping[str, StageCheckpoint]
+    scale: Scale
+    impute: bool
+    only: ClassVar[str] = ""  # the one model that a subclass stands for
+
+    def __post_init__(self) -> None:
+        if self.only and self.name != self.only:
+            raise ConfigError(f"this is a model named {self.name}; load it with TrainedModel")
+
+    @classmethod
+    def from_run(cls, run: str | Path, *, seed: int | None = None) -> Self:
+        """Return the model of a run folder.
+
+        seed : which; by default the one with the smallest validation error of the last stage (ties: the smallest seed)
+
+        Raises ConfigError if the folder is no run or has no such seed.
+        """
+        run = Path(run)
+        document, seeds = run_document(run), run_seeds(run)
+        if seed is None:
+            seed = best_seed(run)
+        if seed not in seeds:
+            raise ConfigError(f"{run} has no seed {seed}; its seeds: {', '.join(map(str, seeds))}")
+        folder = seed_folder(run, seed)
+        first = next(iter(folder.glob("stage_*.safetensors")), None)
+        if first is None:
+            raise ConfigError(f"{folder} holds no stage; run the same `fmltk train` again")
+        config = load_stage(first).config
+        names = [stage.name for stage in model_spec(config.model).stages]
+        stages = {name: load_stage(stage_file(folder, name)) for name in names}
+        return cls(config.model, stages, Scale.parse(document["scale"]), config.missing == "mean")
+
+    @property
+    def schema(self) -> dict[str, dict[str, Any]]:
+        """By modality letter, the feature files that the model was trained on."""
+        merged: dict[str, dict[str, Any]] = {}
+        for stage in self.stages.values():
+            merged |= stage.schema
+        return {letter: merged[letter] for letter in MODALITIES if letter in merged}
+
+    @property
+    def scalers(self) -> dict[str, Scaler]:
+        """By modality letter, the statistics that features are standardised with."""
+        merged: dict[str, Scaler] = {}
+        for stage in self.stages.values():
+            merged |= stage.scalers
+        return {letter: merged[letter] for letter in MODALITIES if letter in merged}
+
+    def predict(self, source: str | Path, *, device: str = "cpu") -> pd.DataFrame:
+        """Return seven scores and classes per clip of a feature folder.
+
+        Parameters
+        ----------
+        source : a folder that `fmltk extract` wrote with the settings of the run's own features
+
+        Columns: utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition the
+        model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with the
+        reason; never 0.
+
+        Raises ConfigError if the features are not what the model was trained on: what differs is named.
+        """
+        lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
+        features = read_clip_features(source, lengths=lengths)
+        differences = schema_differences(self.schema, features.schema)
+        if differences:
+            raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")
+        predictions: dict[str, NDArray[np.float64]] = in_one_thread(
+            lambda: self.predict_features(features, device=device)
+        )
+        return self._table(features, predictions)
+
+    def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
+        """Return every stage's every task by key such as AV_A, float64 (n,), NaN where a clip lacks an input."""
+        spec = model_spec(self.name)
+        inputs, present = prepare_features(features, self.scalers, impute=self.impute)
+        vectors = {name: values.to(device) for name, values in inputs.vectors.items()}
+        steps = None if inputs.steps is None else inputs.steps.to(device)
+        n = len(features.utterance_ids)
+        predictions: dict[str, NDArray[np.float64]] = {}
+        for stage in spec.stages:
+            usable = np.ones(n, bool)
+            for letter in spec.modalities(stage):
+                usable &= present[letter]
+            rows = np.flatnonzero(usable)
+            net = self.stages[stage.name].net.to(device)
+            values, hidden = predict_stage(net, stage, StageInputs(vectors, steps, inputs.offsets), rows)
+            for task, scores in values.items():
+                full = np.full(n, np.nan)
+                full[rows] = scores.numpy()
+                predictions[task_key(stage.name, task)] = full
+            full_hidden = torch.full((n, hidden.shape[1]), float("nan")).index_copy(0, torch.from_numpy(rows), hidden)
+            vectors = {**vectors, HIDDEN_PREFIX + stage.name: full_hidden.to(device)}
+        return predictions
+
+    def _table(self, features: ClipFeatures, predictions: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+        import pandas as pd
+
+        from fmltk.toolkit.clip import split_utterance_id
+
+        merged = condition_predictions(model_spec(self.name), predictions)
+        ids = [split_utterance_id(utterance) for utterance in features.utterance_ids]
+        columns: dict[str, Any] = {
+            "utterance_id": list(features.utterance_ids),
+            "video_id": [video for video, _ in ids],
+            "clip_id": [clip for _, clip in ids],
+            "text": list(features.texts),
+        }
+        for condition in CONDITIONS:
+            if condition in merged:
+                columns[f"score_{condition}"] = merged[condition]
+        for condition in CONDITIONS:
+            if condition in merged:
+                columns[f"class_{condition}"] = class_names(merged[condition], self.scale)
+        reasons = [
+            "; ".join(told[row] for told in features.reasons.values() if told[row])
+            for row in range(len(features.utterance_ids))
+        ]
+        columns["reason"] = [reason or None for reason in reasons]
+        return pd.DataFrame(columns)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
+        from safetensors.torch import save
+
+        from fmltk.toolkit.store import write_bytes
+
+        folder = Path(folder)
+        tensors: dict[str, torch.Tensor] = {}
+        stages = {}
+        for name, stage in self.stages.items():
+            weights = stage.net.state_dict()
+            tensors |= {f"{name}.net.{key}": value.detach().cpu().contiguous() for key, value in weights.items()}
+            for letter, scaler in stage.scalers.items():
+                tensors[f"{name}.scaler.{letter}.center"] = torch.from_numpy(scaler.center)
+                tensors[f"{name}.scaler.{letter}.inverse"] = torch.from_numpy(scaler.inverse)
+            stages[name] = {
+                "config": stage.config.as_dict(),
+                "dims": dict(stage.dims),
+                "schema": dict(stage.schema),
+                "limits": {letter: scaler.limit for letter, scaler in stage.scalers.items()},
+                "best_epoch": stage.best_epoch,
+            }
+        document = {
+            "model_type": f"fmltk-{self.name}",
+            "architectures": [type(self).__name__],
+            "format": FORMAT,
+            "name": self.name,
+            "scale": str(self.scale),
+            "impute": self.impute,
+            "stages": stages,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / WEIGHTS_FILE, save(tensors, {"format": "pt"}))
+        write_bytes(folder / CONFIG_FILE, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Return the model that `save_pretrained` wrote.
+
+        Raises ConfigError if the folder holds none, DamagedFileError if a file is broken.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        try:
+            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS_FILE)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{folder} is no saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise DamagedFileError(f"{folder}: {error}; save the model again") from error
+        if document.get("format", 0) != FORMAT:
+            raise ConfigError(f"{folder}/{CONFIG_FILE} is not of format {FORMAT}; was it written by fmltk?")
+        stages = {}
+        for name, stage in document["stages"].items():
+            config = config_from_dict(stage["config"], str(folder / CONFIG_FILE))
+            net = model_spec(document["name"]).stage(name).build(stage["dims"], config)
+            prefix = f"{name}.net."
+            try:
+                net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            except RuntimeError as error:
+                raise DamagedFileError(f"{folder}: the weights of {name} do not fit its settings") from error
+            net.eval()
+            scalers = {
+                letter: Scaler(
+                    tensors[f"{name}.scaler.{letter}.center"].numpy(),
+                    tensors[f"{name}.scaler.{letter}.inverse"].numpy(),
+                    limit,
+                )
+                for letter, limit in stage["limits"].items()
+            }
+            stages[name] = StageCheckpoint(
+                name, net, config, stage["dims"], stage["schema"], scalers, stage["best_epoch"]
+            )
+        return cls(document["name"], stages, Scale.parse(document["scale"]), document["impute"])
+
+
+class FmlMSN(TrainedModel):
+    """A trained FmlMSN.
+
+    Example: ``FmlMSN.from_run("runs/first").predict("features/")`` is a table of seven scores per clip.
+    """
+
+    only: ClassVar[str] = "fmlmsn"
+
+
+def best_seed(run: Path) -> int:
+    """Return the seed with the smallest validation error of the last stage; the test split is not looked at."""
+    summary = run_summary(run)
+    last = list(summary["stages"])[-1]
+    errors: Sequence[float] = summary["stages"][last]["valid_mae"]["values"]
+    return int(min(zip(errors, summary["seeds"], strict=True))[1])
+
+
+def class_names(scores: NDArray[np.float64], scale: Scale) -> list[str | None]:
+    """Return the paper's five classes of scores (NG, WN, NU, WP, PS), None where there is no score.
+
+    Scores on -1..1 are cut at -0.7, -0.1, 0.1 and 0.7 (Acc-5); on other scales they are divided by the largest value
+    first. Source: paper, section 3.
+
+    >>> class_names(np.array([-0.9, 0.0, 0.5, float("nan")]), Scale(-1, 1))
+    ['NG', 'NU', 'WP', None]
+    """
+    share = np.clip(np.nan_to_num(scores) / max(-scale.low, scale.high), -1, 1)
+    return [BINS[k] if ok else None for k, ok in zip(classes(share, ACC5_CUTS), np.isfinite(scores), strict=True)]

@@ -1,0 +1,183 @@
+"""The arrays of one run on disk, standardised and unpadded, so that every worker process shares one copy of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fmltk.model.standardise import Scaler, fit_scaler
+from fmltk.model.training import StageInputs
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.labels import CONDITIONS, MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.model.data import ClipFeatures, Ragged
+    from fmltk.model.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a stage needs of n clips.
+
+    vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
+    in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,)
+    """
+
+    vectors: Mapping[str, NDArray[np.float32]]
+    steps: NDArray[np.float32] | None
+    offsets: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    splits: NDArray[np.str_]
+    videos: NDArray[np.str_]
+    present: Mapping[str, NDArray[np.bool_]]
+    scalers: Mapping[str, Scaler]
+    schema: Mapping[str, dict[str, Any]]
+
+    def inputs(self, device: str) -> StageInputs:
+        """Return the inputs as tensors on a device."""
+        steps = None if self.steps is None else torch.from_numpy(self.steps).to(device)
+        return StageInputs({m: torch.from_numpy(v).to(device) for m, v in self.vectors.items()}, steps, self.offsets)
+
+    def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
+        """Return the tasks' targets, float32 (n,), NaN where there is none."""
+        return {task: torch.from_numpy(self.targets[CONDITIONS.index(task)].copy()).to(device) for task in tasks}
+
+    def usable(self, modalities: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which clips have all of these modalities, bool (n,)."""
+        usable = np.ones(len(self.splits), bool)
+        for modality in modalities:
+            usable &= self.present[modality]
+        return usable
+
+    def save(self, folder: Path) -> None:
+        """Write everything below `folder`, as plain arrays that can be mapped into memory."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, values in self.vectors.items():
+            np.save(folder / f"vector_{name}.npy", values)
+        if self.steps is not None:
+            np.save(folder / "steps.npy", self.steps)
+        small: dict[str, NDArray[Any]] = {"offsets": self.offsets, "targets": self.targets}
+        small |= {"splits": self.splits, "videos": self.videos}
+        small |= {f"present_{letter}": values for letter, values in self.present.items()}
+        for letter, scaler in self.scalers.items():
+            small |= {f"center_{letter}": scaler.center, f"inverse_{letter}": scaler.inverse}
+        np.savez(folder / "small.npz", **small)  # type: ignore[arg-type]
+        document = {"schema": self.schema, "limits": {letter: scaler.limit for letter, scaler in self.scalers.items()}}
+        (folder / "document.json").write_text(json.dumps(document), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> Prepared:
+        """Map what `save` wrote; pages are shared between processes, and never written back."""
+        document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
+        with np.load(folder / "small.npz", allow_pickle=False) as file:
+            small = dict(file.items())
+        names = [path.stem.removeprefix("vector_") for path in sorted(folder.glob("vector_*.npy"))]
+        steps = folder / "steps.npy"
+        return cls(
+            {name: _mapped(folder / f"vector_{name}.npy") for name in names},
+            _mapped(steps) if steps.is_file() else None,
+            small["offsets"],
+            small["targets"],
+            small["splits"],
+            small["videos"],
+            {key.removeprefix("present_"): values for key, values in small.items() if key.startswith("present_")},
+            {m: Scaler(small[f"center_{m}"], small[f"inverse_{m}"], limit) for m, limit in document["limits"].items()},
+            document["schema"],
+        )
+
+
+def _mapped(path: Path) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return values
+
+
+def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute: bool) -> Prepared:
+    """Standardise a dataset on its training split.
+
+    modalities : the letters that the model reads; impute : whether a clip that lacks one gets the training mean, which
+    is 0 once standardised
+
+    Raises ConfigError if the features hold no such modality.
+    """
+    features = dataset.features
+    train = dataset.splits == "train"
+    vectors: dict[str, NDArray[np.float32]] = {}
+    scalers: dict[str, Scaler] = {}
+    steps: NDArray[np.float32] | None = None
+    offsets: NDArray[np.int64] = np.zeros(len(train) + 1, np.int64)
+    present = {letter: features.present(letter) for letter in modalities}
+    for letter in modalities:
+        if letter not in features.schema:
+            raise ConfigError(f"the features hold no {MODALITIES[letter]}, which the model reads; extract it as well")
+        if letter == "T" and features.text is not None:
+            used = np.repeat(train, features.text.lengths)
+            scalers[letter] = fit_scaler(features.text.steps, used=used, limit=limit)
+            steps, offsets = _standardised_text(features.text, scalers[letter], impute=impute)
+        else:
+            values = features.means[letter]
+            scalers[letter] = fit_scaler(values, used=train & present[letter], limit=limit)
+            vectors[letter] = np.nan_to_num(scalers[letter].transform(values))
+        if impute:
+            present[letter] = np.ones(len(train), bool)
+    return Prepared(
+        vectors,
+        steps,
+        offsets,
+        np.stack([dataset.targets[condition] for condition in CONDITIONS]).astype(np.float32),
+        dataset.splits,
+        np.array(dataset.video_ids, dtype=np.str_),
+        present,
+        scalers,
+        {letter: features.schema[letter] for letter in modalities},
+    )
+
+
+def _standardised_text(text: Ragged, scaler: Scaler, *, impute: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    steps = scaler.transform(text.steps)
+    missing = text.lengths == 0
+    if not (impute and missing.any()):
+        return steps, text.offsets
+    lengths = np.where(missing, 1, text.lengths)  # a clip without text becomes one step at the mean
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return np.insert(steps, text.offsets[:-1][missing], 0.0, axis=0), offsets
+
+
+def prepare_features(
+    features: ClipFeatures, scalers: Mapping[str, Scaler], *, impute: bool
+) -> tuple[StageInputs, dict[str, NDArray[np.bool_]]]:
+    """Standardise new clips with a model's statistics; return the inputs and which clips have which modality."""
+    vectors: dict[str, torch.Tensor] = {}
+    steps: torch.Tensor | None = None
+    offsets: NDArray[np.int64] = np.zeros(len(features.utterance_ids) + 1, np.int64)
+    present = {letter: features.present(letter) for letter in scalers}
+    for letter, scaler in scalers.items():
+        if letter == "T" and features.text is not None:
+            values, offsets = _standardised_text(features.text, scaler, impute=impute)
+            steps = torch.from_numpy(values)
+        else:
+            vectors[letter] = torch.from_numpy(np.nan_to_num(scaler.transform(features.means[letter])))
+        if impute:
+            present[letter] = np.ones(len(features.utterance_ids), bool)
+    return StageInputs(vectors, steps, offsets), present
+
+
+def fingerprint(dataset: Dataset, arrays: Sequence[NDArray[Any]]) -> str:
+    """Return a checksum of what a run learns from: ids, splits, targets and features."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([dataset.utterance_ids, dataset.splits.tolist(), dataset.sources]).encode())
+    for condition in CONDITIONS:
+        digest.update(np.ascontiguousarray(dataset.targets[condition]).tobytes())
+    for values in arrays:
+        digest.update(str(values.shape).encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()

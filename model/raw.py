@@ -1,0 +1,84 @@
+"""From raw clips to scores: extract with the run's own feature settings and lengths, then predict."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.labels import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from fmltk.model.predict import TrainedModel
+    from fmltk.toolkit.console import Reporter
+
+
+def predict_clips(
+    model: TrainedModel,
+    videos: Path,
+    *,
+    features: Path | None = None,
+    transcripts: Path | None = None,
+    openface: str = "auto",
+    device: str = "cpu",
+    reporter: Reporter | None = None,
+) -> pd.DataFrame:
+    """Return the scores of raw clips.
+
+    features : where their features are kept; None: a temporary folder
+
+    Raises ConfigError if the model's features were imported, so that no clip can be extracted the same way.
+    """
+    from fmltk.toolkit.extract import extract
+
+    settings, padding = extraction_settings(model)
+    with _folder(features) as folder:
+        extract(
+            videos,
+            folder,
+            transcripts=transcripts,
+            modalities=[MODALITIES[letter] for letter in model.schema],
+            text_model=settings.text_model or None,
+            openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,
+            settings=settings,
+            padding=padding,
+            reporter=reporter,
+        )
+        return model.predict(folder, device=device)
+
+
+def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
+    """Return the ExtractSettings and PaddingSettings that made the model's features, with its own L."""
+    from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+
+    documents = model.schema
+    made = next((document["settings"] for document in documents.values() if document.get("settings")), None)
+    if made is None:
+        raise ConfigError(
+            "the model was trained on imported features, which raw clips cannot be extracted to; "
+            "give a feature folder of the same kind"
+        )
+    names = {field.name for field in fields(ExtractSettings)}
+    values: dict[str, Any] = {key: value for key, value in made.items() if key in names}
+    values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    padding = PaddingSettings(
+        fixed={MODALITIES[letter]: int(document["length"]) for letter, document in documents.items()},
+        vision_pooling=int(documents.get("V", {}).get("pooling") or 1),
+    )
+    return ExtractSettings(**values), padding
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="fmltk-") as temporary:
+        yield Path(temporary) / "features"

@@ -1,0 +1,270 @@
+"""What a report shows of runs: learning curves, scores, predictions against truth, confusions, seeds, comparisons."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.labels import BINS, CONDITIONS, Scale
+from fmltk.toolkit.report import charts
+from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.report.document import Block, Chart, ReportRequest
+
+RUN_ORDER, COMPARE_ORDER = 40, 50
+
+
+def run_sections(request: ReportRequest) -> Contribution:
+    """Return a section on every run among the paths, one that compares them, and the first run's clips as cases."""
+    from fmltk.model.predict import best_seed
+    from fmltk.model.results import PREDICTIONS, SUMMARY, read_predictions
+    from fmltk.model.run import RUN_FILE, run_summary
+    from fmltk.model.stages import seed_folder
+
+    contribution = Contribution()
+    for path in request.paths:
+        if not ((path / SUMMARY).is_file() or (path / RUN_FILE).is_file()) or (path / "manifest.parquet").is_file():
+            continue
+        summary = run_summary(path)
+        seed = best_seed(path)
+        frame = read_predictions(seed_folder(path, seed) / PREDICTIONS)
+        if not contribution.used:
+            contribution.cases += _cases(frame, summary["family"], _scale(path))
+        contribution.used.append(path)
+        contribution.sections.append(_run_section(path, summary, seed, frame))
+    if len(contribution.used) > 1:
+        contribution.sections.append(_comparison(contribution.used))
+    return contribution
+
+
+def _scale(run: Path) -> Scale:
+    from fmltk.model.run import run_document
+
+    return Scale.parse(run_document(run)["scale"])
+
+
+def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
+    from fmltk.model.metrics import metric_names
+    from fmltk.model.run import run_config
+    from fmltk.model.tables import evaluation_rows, evaluation_split, shown
+
+    split = evaluation_split(summary, "test")
+    columns, rows, _ = evaluation_rows(run, split)
+    last = list(summary["tasks"].values())[-1]["splits"][split]
+    metrics = metric_names(summary["family"])
+    blocks: list[Block] = [
+        Tile("seeds", str(len(summary["seeds"]))),
+        Tile(f"{split} clips", f"{last['n']:,}"),
+        *(
+            Tile(f"{name} of M", shown(name, last["metrics"][name]["mean"]))
+            for name in (metrics[0], "MAE", "Corr")
+            if name in last["metrics"]
+        ),
+    ]
+    collapsed = summary["collapsed"]
+    if collapsed:
+        blocks.append(Remark(f"Constant predictions, so nothing learned: {', '.join(collapsed)}", "bad"))
+    blocks.append(
+        Table(
+            f"Scores on the {split} split (the paper's tables 7 and 8)",
+            columns,
+            rows,
+            note="Mean ± standard deviation over the seeds; accuracies and F1 in percent. Constant: always the median "
+            "of the training labels; a model below it has learned nothing.",
+        )
+    )
+    blocks += _curves(run, summary)
+    blocks.append(_errors(summary, split))
+    part = frame[frame["split"] == split]
+    blocks += _predictions(part, summary["family"], _scale(run), split, seed)
+    if len(summary["seeds"]) > 1:
+        blocks.append(_seeds(summary, last, metrics))
+    settings = [(name, str(value)) for name, value in sorted(run_config(run).as_dict().items())]
+    blocks.append(Table("Settings", ("setting", "value"), settings, folded=True))
+    return Section(f"Run: {run.name}", RUN_ORDER, blocks)
+
+
+def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
+    """Return one chart per stage: training and validation loss of the first seed, the epoch kept, others faintly."""
+    from fmltk.model.results import HISTORY, read_predictions
+    from fmltk.model.run import run_seeds
+    from fmltk.model.stages import seed_folder
+    from fmltk.model.tables import stage_name
+
+    histories = [read_predictions(seed_folder(run, seed) / HISTORY) for seed in run_seeds(run)[: len(charts.SERIES)]]
+    blocks: list[Block] = []
+    for stage in summary["stages"]:
+        series = []
+        for number, history in enumerate(histories):
+            own = history[history["stage"] == stage] if len(history) else history
+            if not len(own):
+                continue
+            epochs = own["epoch"].to_numpy()
+            seed = f", seed {summary['seeds'][number]}" if len(histories) > 1 else ""
+            best = own[own["best"]]
+            mark = None if not len(best) else (float(best["epoch"].iloc[0]), float(best["valid_loss"].iloc[0]))
+            if len(histories) == 1:
+                series.append(charts.Line("training", epochs, own["train_loss"].to_numpy(), dashed=True, colour=number))
+            series.append(
+                charts.Line(f"validation{seed}", epochs, own["valid_loss"].to_numpy(), colour=number, mark=mark)
+            )
+        if series:
+            title = f"Learning: stage {stage_name(stage)}; the point is the epoch kept"
+            blocks.append(charts.lines(title, series, x_label="epoch", y_label="loss"))
+    return blocks
+
+
+def _errors(summary: Mapping[str, Any], split: str) -> Chart:
+    """Return the mean absolute error of every task, with its range over the seeds, beside the constant predictor's."""
+    rows = []
+    for key, task in summary["tasks"].items():
+        values = [value for value in task["splits"][split]["metrics"]["MAE"]["values"] if value is not None]
+        if values:
+            rows.append((key.replace("_", ": "), float(np.mean(values)), min(values), max(values)))
+    for condition, splits in summary["constant"].items():
+        if split in splits:
+            value = float(splits[split]["MAE"])
+            rows.append((f"constant: {condition}", value, value, value))
+    return charts.intervals(
+        "Error per task", rows, unit="mean absolute error", limits=None, describe="mean and range over the seeds"
+    )
+
+
+def _predictions(frame: pd.DataFrame, family: Any, scale: Scale, split: str, seed: int) -> list[Block]:
+    """Return truth against prediction and the confusion matrix of each condition that has both."""
+    from fmltk.model.metrics import sign_correct
+
+    blocks: list[Block] = []
+    matrices: list[Block] = []
+    for condition in CONDITIONS:
+        if f"truth_{condition}" not in frame or f"pred_{condition}" not in frame:
+            continue
+        truth, predicted = _numbers(frame, f"truth_{condition}"), _numbers(frame, f"pred_{condition}")
+        known = np.isfinite(truth) & np.isfinite(predicted)
+        if not known.any():
+            continue
+        truth, predicted = truth[known], predicted[known]
+        wrong = ~sign_correct(predicted, truth, family)
+        limits = (float(scale.low), float(scale.high))
+        blocks.append(
+            charts.scatter(
+                f"{condition}: truth against prediction, {split}, seed {seed}",
+                truth,
+                np.clip(predicted, *limits),
+                wrong=wrong,
+                limits=limits,
+                x_label="truth",
+                y_label="prediction",
+            )
+        )
+        matrices.append(_confusion(condition, truth, predicted, scale))
+    return blocks + matrices
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
+
+
+def _confusion(condition: str, truth: NDArray[np.float64], predicted: NDArray[np.float64], scale: Scale) -> Chart:
+    from fmltk.model.predict import class_names
+
+    counts = np.zeros((len(BINS), len(BINS)), np.int64)
+    for true, other in zip(class_names(truth, scale), class_names(predicted, scale), strict=True):
+        assert true is not None  # noqa: S101 - both are finite here
+        assert other is not None  # noqa: S101
+        counts[BINS.index(true), BINS.index(other)] += 1
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    return charts.matrix(
+        f"{condition}: true class against predicted class",
+        BINS,
+        BINS,
+        shares,
+        texts=[[str(count) if count else "" for count in row] for row in counts.tolist()],
+        row_label="true",
+        column_label="predicted",
+    )
+
+
+def _seeds(summary: Mapping[str, Any], last: Mapping[str, Any], metrics: Sequence[str]) -> Table:
+    from fmltk.model.tables import shown
+
+    rows = [
+        (str(seed), *(shown(name, last["metrics"][name]["values"][k]) for name in metrics))
+        for k, seed in enumerate(summary["seeds"])
+    ]
+    return Table("M by seed", ("seed", *metrics), rows)
+
+
+def _comparison(runs: Sequence[Path]) -> Section:
+    from fmltk.model.compare import compare, comparison_rows
+    from fmltk.toolkit.errors import ConfigError
+
+    try:
+        result = compare(runs, "test")
+    except ConfigError as error:
+        return Section("Runs compared", COMPARE_ORDER, [Remark(f"These runs cannot be compared: {error}", "bad")])
+    columns, rows, test_columns, tests = comparison_rows(result)
+    left_out = f" {result['n_left_out']} others are not predicted by every run." if result["n_left_out"] else ""
+    blocks: list[Block] = [
+        Table(
+            f"Scores of M on the {result['split']} split (the paper's tables 5 and 6)",
+            columns,
+            rows,
+            note=f"The same {result['n_clips']} clips for all.{left_out}",
+        ),
+        Table(
+            "Paired t-tests of the first run against each other (table 9)",
+            test_columns,
+            tests,
+            note="Difference: the first minus the other.",
+        ),
+    ]
+    return Section("Runs compared", COMPARE_ORDER, blocks)
+
+
+def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
+    from fmltk.model.metrics import sign_correct
+    from fmltk.model.predict import class_names
+
+    truths = {c: _numbers(frame, f"truth_{c}") for c in CONDITIONS if f"truth_{c}" in frame}
+    predictions = {c: _numbers(frame, f"pred_{c}") for c in CONDITIONS if f"pred_{c}" in frame}
+    classes = {c: class_names(values, scale) for c, values in truths.items()}
+    wrong = {
+        c: ~sign_correct(predictions[c], truths[c], family) & np.isfinite(predictions[c]) & np.isfinite(truths[c])
+        for c in predictions
+        if c in truths
+    }
+    return [
+        Case(
+            str(utterance),
+            text=text,
+            split=split or None,
+            reason=reason,
+            truths=_finite(truths, row),
+            predictions=_finite(predictions, row),
+            classes={c: name for c, names in classes.items() if (name := names[row]) is not None},
+            wrong=[c for c, flags in wrong.items() if flags[row]],
+        )
+        for row, (utterance, text, split, reason) in enumerate(
+            zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)
+        )
+    ]
+
+
+def _texts(frame: pd.DataFrame, column: str) -> list[str | None]:
+    return [value if isinstance(value, str) else None for value in frame[column]]
+
+
+def _finite(values: Mapping[str, NDArray[np.float64]], row: int) -> dict[str, float]:
+    return {name: float(own[row]) for name, own in values.items() if math.isfinite(own[row])}

@@ -1,0 +1,115 @@
+"""Training on H that an earlier run saved (FmlMSN-L), and deciding whether that is good enough.
+
+Source: paper, section 4.3 (eq. 8) and section 5.5.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fmltk.model.checkpoint import load_stage
+from fmltk.model.metrics import accuracy_2
+from fmltk.model.registry import model_spec
+from fmltk.model.results import HIDDEN, PREDICTIONS
+from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
+from fmltk.model.training import StageInputs, predict_stage
+from fmltk.toolkit.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.model.config import Config
+    from fmltk.model.dataset import Dataset
+    from fmltk.model.metrics import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether step 1 runs again, and why. p is eq. 8's mean share of right signs, NaN where it was not computed."""
+
+    retrain: bool
+    p: float
+    reason: str
+
+
+def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return saved H by input name, float32 (n, d) in the order of `utterance_ids`, NaN rows where the run has none.
+
+    Raises ConfigError if the run has no such seed or no saved H.
+    """
+    from fmltk.toolkit.store import open_parquet, store_errors
+
+    path = seed_folder(run, seed) / HIDDEN
+    try:
+        with open_parquet(path, what="run") as file, store_errors(f"reading {path}"):
+            table = file.read()
+    except StoreError as error:
+        raise ConfigError(f"--reuse {run}: seed {seed} has no saved H ({error})") from error
+    at = {utterance: row for row, utterance in enumerate(table["utterance_id"].to_pylist())}
+    rows = np.array([at.get(utterance, -1) for utterance in utterance_ids], np.int64)
+    hidden = {}
+    for name in table.column_names:
+        if name.startswith(HIDDEN_PREFIX):
+            column = table[name].combine_chunks()
+            values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+            hidden[name] = np.where(rows[:, None] >= 0, values[rows], np.nan).astype(np.float32)
+    return hidden
+
+
+def decide(run: Path, seed: int, dataset: Dataset, config: Config, family: Family) -> Decision:
+    """Apply eq. 8: the saved fusion network on saved H of validation clips drawn at random.
+
+    Every draw takes `retrain_clips` clips without replacement (all, where there are fewer); p is the mean over
+    `retrain_draws` draws of the share of right signs; below `retrain_threshold`, step 1 runs again.
+    """
+    hidden = read_hidden(run, seed, dataset.utterance_ids)
+    truth = dataset.truths["M"]
+    known = (dataset.splits == "valid") & np.isfinite(truth)
+    for values in hidden.values():
+        known &= np.isfinite(values).all(axis=1)
+    rows = np.flatnonzero(known)
+    if not len(rows):
+        return Decision(True, float("nan"), "no validation clip has saved H and a label, so step 1 runs")
+    model = model_spec(config.model)
+    final = model.stages[-1]
+    checkpoint = load_stage(stage_file(seed_folder(run, seed), final.name))
+    inputs = StageInputs(
+        {name: torch.from_numpy(values) for name, values in hidden.items()}, None, np.zeros(1, np.int64)
+    )
+    prediction = predict_stage(checkpoint.net, final, inputs, rows)[0]["M"].numpy()
+    generator = np.random.default_rng(seed)
+    n = min(config.retrain_clips, len(rows))
+    draws = [generator.choice(len(rows), n, replace=False) for _ in range(config.retrain_draws)]
+    p = float(np.mean([accuracy_2(prediction[draw], truth[rows][draw], family) for draw in draws]))
+    retrain = p < config.retrain_threshold
+    few = f" (all {n}, for there are no more)" if n < config.retrain_clips else ""
+    why = (
+        f"p = {p:.3f} over {config.retrain_draws} draws of {n} validation clips{few} is "
+        f"{'below' if retrain else 'not below'} {config.retrain_threshold:g} (eq. 8), so step 1 "
+        f"{'runs again' if retrain else 'is skipped and the saved H are fused'}"
+    )
+    return Decision(retrain, p, why)
+
+
+def copy_stages(run: Path, seed: int, folder: Path, config: Config) -> Path:
+    """Copy the stages whose H is reused, so that the new run can predict by itself; return the saved predictions."""
+    source = seed_folder(run, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = model_spec(config.model)
+    needed = {name for stage in model.stages for name in stage.needs}
+    for name in sorted(needed):
+        path = stage_file(source, name)
+        if not path.is_file():
+            raise ConfigError(
+                f"--reuse {run}: {path.name} of seed {seed} is missing; was that run of model {config.model}?"
+            )
+        shutil.copyfile(path, stage_file(folder, name))
+    return source / PREDICTIONS

@@ -1,0 +1,179 @@
+"""One stage of one seed as a job that any process can do: read the prepared arrays, train, save."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
+from fmltk.model.prepared import Prepared
+from fmltk.model.registry import model_spec
+from fmltk.model.training import Epoch, StageInputs, predict_stage, train_stage
+from fmltk.toolkit.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.model.config import Config
+    from fmltk.model.registry import ModelSpec, StageSpec
+
+HIDDEN_PREFIX = "H_"
+
+
+@dataclass(frozen=True, slots=True)
+class StageJob:
+    """Train `stage` with `seed`, from the arrays in `prepared`, into `folder`."""
+
+    stage: str
+    seed: int
+    config: Config
+    prepared: Path
+    folder: Path
+    device: str
+
+    @property
+    def progress_file(self) -> Path:
+        """Where the job says how far it is."""
+        return self.prepared / f"progress_{self.seed}_{self.stage}.json"
+
+
+def seed_folder(run: Path, seed: int) -> Path:
+    """Return the folder of one seed of a run."""
+    return run / f"seed_{seed}"
+
+
+def stage_file(folder: Path, stage: str) -> Path:
+    """Return a stage's checkpoint below a seed's folder."""
+    return folder / f"stage_{stage.lower()}.safetensors"
+
+
+def history_file(folder: Path, stage: str) -> Path:
+    """Return a stage's history below a seed's folder."""
+    return folder / f"stage_{stage.lower()}.json"
+
+
+def is_done(folder: Path, stage: str) -> bool:
+    """Return whether a stage was trained; the checkpoint is written last."""
+    return stage_file(folder, stage).is_file() and history_file(folder, stage).is_file()
+
+
+def run_stage(job: StageJob) -> None:
+    """Train one stage and save it.
+
+    Raises TrainingError as `train_stage` does, or where the run is told to stop.
+    """
+    prepared = Prepared.open(job.prepared)
+    model = model_spec(job.config.model)
+    spec = model.stage(job.stage)
+    inputs = stage_inputs(prepared, model, spec, job.folder, job.device)
+    usable = prepared.usable(model.modalities(spec))
+    labels = prepared.labels(spec.tasks, job.device)
+
+    def tell(epoch: Epoch, best: int) -> None:
+        if (job.prepared / "stop").exists():
+            raise TrainingError(f"stage {job.stage} of seed {job.seed} was stopped")
+        job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
+
+    def rows(split: str) -> NDArray[np.int64]:
+        return np.flatnonzero(usable & (prepared.splits == split))
+
+    train, valid = rows("train"), rows("valid")
+    trained = train_stage(spec, job.config, inputs, labels, train=train, valid=valid, seed=job.seed, on_epoch=tell)
+    folds = None
+    if job.config.fusion_inputs == "cross-fit" and _feeds_another(model, spec):
+        folds = _out_of_fold(spec, job, inputs, labels, train, valid, prepared.videos)
+    letters = [name for name in spec.inputs if name in prepared.scalers]
+    checkpoint = StageCheckpoint(
+        job.stage,
+        trained.net,
+        job.config,
+        {name: inputs.dimension(name) for name in spec.inputs},
+        {letter: prepared.schema[letter] for letter in letters},
+        {letter: prepared.scalers[letter] for letter in letters},
+        trained.best_epoch,
+        folds,
+    )
+    save_history(history_file(job.folder, job.stage), trained)
+    save_stage(stage_file(job.folder, job.stage), checkpoint)
+
+
+def stage_inputs(prepared: Prepared, model: ModelSpec, spec: StageSpec, folder: Path, device: str) -> StageInputs:
+    """Return what a stage reads of all clips; hidden activations come from saved H or from the earlier stages' nets."""
+    inputs = prepared.inputs(device)
+    missing = [name for name in spec.needs if HIDDEN_PREFIX + name not in inputs.vectors]
+    hidden = {HIDDEN_PREFIX + name: hidden_of(prepared, model, name, folder, device)[1] for name in missing}
+    return StageInputs({**inputs.vectors, **hidden}, inputs.steps, inputs.offsets)
+
+
+def hidden_of(
+    prepared: Prepared, model: ModelSpec, stage: str, folder: Path, device: str
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Return ({task: intensity (n,)}, H (n, d)) of a saved stage in eval mode, NaN where a clip lacks an input.
+
+    Training clips have their out-of-fold H where the stage was cross-fitted.
+    """
+    checkpoint = load_stage(stage_file(folder, stage))
+    spec = model.stage(stage)
+    inputs = stage_inputs(prepared, model, spec, folder, device)
+    rows = np.flatnonzero(prepared.usable(model.modalities(spec)))
+    predictions, hidden = predict_stage(checkpoint.net.to(device), spec, inputs, rows)
+    n, index = len(prepared.splits), torch.from_numpy(rows)
+    full = {task: torch.full((n,), float("nan")).index_copy(0, index, value) for task, value in predictions.items()}
+    activations = torch.full((n, hidden.shape[1]), float("nan")).index_copy(0, index, hidden)  # (n, d)
+    if checkpoint.out_of_fold is not None:
+        activations.index_copy_(0, *checkpoint.out_of_fold)
+    return full, activations.to(device)
+
+
+def _feeds_another(model: ModelSpec, spec: StageSpec) -> bool:
+    return any(spec.name in other.needs for other in model.stages)
+
+
+def _out_of_fold(
+    spec: StageSpec,
+    job: StageJob,
+    inputs: StageInputs,
+    labels: dict[str, torch.Tensor],
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    videos: NDArray[np.str_],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (rows, H) of the training clips, each from a network that never saw its video.
+
+    Every fold starts from the same initial weights (the seed is the stage's), which keeps the hidden units of the folds
+    and of the stage comparable.
+    """
+    rows, hidden = [], []
+    for held_out in video_folds(videos[train], job.config.folds):
+        rest = train[~held_out]
+        fold = train_stage(spec, job.config, inputs, labels, train=rest, valid=valid, seed=job.seed)
+        rows.append(torch.from_numpy(train[held_out]))
+        hidden.append(predict_stage(fold.net, spec, inputs, train[held_out])[1])
+    return torch.cat(rows), torch.cat(hidden)
+
+
+def video_folds(videos: NDArray[np.str_], n_folds: int) -> list[NDArray[np.bool_]]:
+    """Return masks of the clips held out, one per fold, whole videos each; the largest video goes to the emptiest fold.
+
+    videos : n names. Raises TrainingError with fewer than two videos.
+
+    >>> [fold.tolist() for fold in video_folds(np.array(["a", "a", "b"]), 2)]
+    [[True, True, False], [False, False, True]]
+    """
+    names, counts = np.unique(videos, return_counts=True)
+    if len(names) < 2:
+        raise TrainingError("out-of-fold inputs need at least two training videos")
+    sizes = np.zeros(min(n_folds, len(names)), np.int64)
+    fold_of = np.zeros(len(names), np.int64)
+    for index in np.argsort(-counts, kind="stable"):
+        fold_of[index] = int(np.argmin(sizes))
+        sizes[fold_of[index]] += counts[index]
+    of_clip = fold_of[np.searchsorted(names, videos)]
+    return [of_clip == fold for fold in range(len(sizes))]

@@ -1,0 +1,77 @@
+"""The paper's tables 7 and 8 of a run: every task of every stage, and M."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fmltk.model.metrics import metric_names
+from fmltk.model.run import run_summary
+from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PERCENT = ("Acc", "F1")
+
+
+def shown(metric: str, value: float | None, deviation: float | None = None) -> str:
+    """Return a score as the paper prints it: shares in percent, others with three decimals, NaN named.
+
+    >>> shown("Acc-2", 0.8359, 0.0021), shown("MAE", 0.385), shown("Corr", float("nan"))
+    ('83.59 ± 0.21', '0.385', 'nan (constant)')
+    """
+    if value is None or value != value:  # noqa: PLR0124 - NaN is not itself
+        return "nan (constant)" if metric == "Corr" else "nan"
+    percent = metric.startswith(PERCENT)
+    text = f"{100 * value:.2f}" if percent else f"{value:.3f}"
+    if deviation is None or deviation != deviation:  # noqa: PLR0124
+        return text
+    return f"{text} ± {100 * deviation:.2f}" if percent else f"{text} ± {deviation:.3f}"
+
+
+def evaluation_split(summary: Mapping[str, Any], split: str) -> str:
+    """Return the split to report: `split`, else validation where the data has no test split."""
+    named = next(iter(summary["tasks"].values()))["splits"]
+    if split in named and named[split]["n"]:
+        return split
+    if split == "test" and "valid" in named:
+        return "valid"
+    raise ConfigError(f"the run has no {split} split; it has {', '.join(named)}")
+
+
+def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], dict[str, Any]]:
+    """Return (columns, rows, document) of tables 7 and 8: every task, M, and the constant predictor of each label."""
+    summary = run_summary(run)
+    split = evaluation_split(summary, split)
+    metrics = metric_names(summary["family"])
+    rows = []
+    for task in summary["tasks"].values():
+        scores = task["splits"][split]
+        cells = [shown(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"]) for m in metrics]
+        rows.append([stage_name(task["stage"]), task_name(task["task"]), task["labels"], str(scores["n"]), *cells])
+    for condition, splits in summary["constant"].items():
+        if split in splits:
+            cells = [shown(m, splits[split][m]) for m in metrics]
+            rows.append(["constant", task_name(condition), "labels", "", *cells])
+    document = {
+        "run": str(run),
+        "split": split,
+        "seeds": summary["seeds"],
+        "family": summary["family"],
+        "tasks": {key: {"labels": task["labels"], **task["splits"][split]} for key, task in summary["tasks"].items()},
+        "constant": {condition: splits.get(split) for condition, splits in summary["constant"].items()},
+        "stages": summary["stages"],
+        "collapsed": summary["collapsed"],
+    }
+    return ["stage", "task", "labels", "n", *metrics], rows, document
+
+
+def stage_name(stage: str) -> str:
+    """Return a stage as the paper's tables name it."""
+    return ", ".join(stage) if stage in ("AV", "AT", "VT") else stage
+
+
+def task_name(task: str) -> str:
+    """Return a task as the paper's tables name it."""
+    return "A+V+T" if task == "M" else "+".join(task)

@@ -1,0 +1,250 @@
+"""`fmltk annotation import`, `aggregate`, `agreement` and `summary`, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fmltk.annotation.label_table import read_labels
+from fmltk.annotation.raters import pseudonym, read_salt
+from fmltk.annotation.ratings import read_ratings
+from fmltk.annotation.splits import SPLITS
+from fmltk.toolkit.cli import main
+from fmltk.toolkit.labels import BINS
+
+CH_SIMS = "chsims_v1_label_recovered_notext.csv"
+# Paper, table 2; its rows T and V are exchanged there, and right here.
+TABLE_2 = {
+    "M": [754, 484, 345, 346, 352],
+    "T": [611, 502, 520, 366, 282],
+    "A": [698, 499, 367, 483, 234],
+    "V": [761, 436, 338, 290, 456],
+}
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; return its exit code, stdout and stderr."""
+
+    def run_command(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def run_json(run):
+    def run_command(*arguments):
+        code, out, err = run("annotation", *arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return run_command
+
+
+@pytest.fixture
+def ratings(tmp_path, exports, run_json):
+    """Four videos of three clips, each rated by five raters on AT, one clip by four of them."""
+    tasks = []
+    for video in range(4):
+        for clip in range(3):
+            chosen = [(video + clip + rater) % 3 - 1 for rater in range(5)]
+            annotations = [exports.annotation(rater, str(value)) for rater, value in enumerate(chosen)]
+            if (video, clip) == (3, 2):
+                annotations.pop()
+            task = exports.task(*annotations, condition="AT")
+            ids = {"utterance_id": f"v{video}$_${clip}", "video_id": f"v{video}", "clip_id": str(clip)}
+            task["data"].update(ids)
+            tasks.append(task)
+    (tmp_path / "AT.json").write_text(json.dumps(tasks))
+    document = run_json("import", tmp_path / "AT.json", "-o", tmp_path / "ratings.parquet")
+    assert document["n_ratings"] == 59
+    return tmp_path / "ratings.parquet"
+
+
+def test_the_summary_of_ch_sims_is_the_papers(test_data, run_json):
+    document = run_json("summary", test_data / "ch-sims" / CH_SIMS)
+    assert document["sizes"] == {"train": 1368, "valid": 456, "test": 457, "total": 2281}  # table 1
+    assert {name: [counts[word] for word in BINS] for name, counts in document["classes"].items()} == TABLE_2
+    for condition, counts in document["classes"].items():  # figure 2 adds up to table 2
+        for word in BINS:
+            assert sum(document["by_split"][part][condition][word] for part in SPLITS) == counts[word]
+    assert document["three_signs"] == 113  # paper, section 3
+    assert document["signs"]["T-V"] == {"clips": 2281, "differ": 945}
+
+
+def test_the_summary_as_tables(test_data, run):
+    code, out, _ = run("annotation", "summary", test_data / "ch-sims" / CH_SIMS)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert ["M", *map(str, TABLE_2["M"]), "0"] in lines
+    assert any(line[-1:] == ["113"] for line in lines)
+
+
+def test_the_sizes_of_mosi_and_its_seven_classes(test_data, run_json):
+    document = run_json("summary", test_data / "mosi" / "label.csv", "--preset", "mosi")
+    assert document["sizes"] == {"train": 1284, "valid": 229, "test": 686, "total": 2199}  # table 1
+    assert sum(document["classes"]["M"].values()) == 2199
+    assert list(document["classes"]["M"]) == ["SN", "NG", "WN", "NU", "WP", "PS", "SP"]
+    assert document["three_signs"] is None
+
+
+def test_a_wrong_scale_is_one_line(test_data, run):
+    code, out, err = run("annotation", "summary", test_data / "mosi" / "label.csv")
+    assert (code, out) == (1, "")
+    assert "is no number of the scale -1..1; give the right one by --preset mosi" in err
+    assert err.count("\n") == 1
+
+
+def test_aggregate_gives_labels_reasons_and_a_grouped_split(ratings, run_json, tmp_path):
+    document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--seed", 3)
+    condition = document["conditions"]["AT"]
+    assert (condition["labelled"], condition["null"]) == (11, 1)
+    assert condition["reasons"] == {"too few ratings": 1}
+    labels = read_labels(tmp_path / "labels.parquet")
+    rows = {row["utterance_id"]: row for row in labels.table.to_pylist()}
+    assert rows["v0$_$0"]["label_AT"] == (-1 + 0 + 1 - 1 + 0) / 5
+    assert rows["v3$_$2"]["reason_AT"] == "4 of 5 ratings: 1 missing"
+    assert all(len({row["split"] for row in rows.values() if row["video_id"] == video}) == 1 for video in ("v0", "v1"))
+    assert labels.metadata["split"] == {"how": "video", "seed": 3}
+    assert labels.metadata["policy"] == {"panel": 5, "at_least": None, "more": "null", "nearest": True}
+    first = (tmp_path / "labels.parquet").read_bytes()
+    run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--seed", 3)
+    assert (tmp_path / "labels.parquet").read_bytes() == first
+
+
+def test_aggregate_joins_shipped_labels_and_their_split(ratings, run_json, run, tmp_path):
+    (tmp_path / "label.csv").write_text("video_id,clip_id,label,mode\nv0,0,0.6,train\nv0,1,-1,dev\n")
+    output = tmp_path / "labels.parquet"
+    arguments = ("aggregate", ratings, "--labels", tmp_path / "label.csv", "-o", output, "--panel", "at-least-4")
+    document = run_json(*arguments)
+    assert document["conditions"]["M"]["labelled"] == 2
+    assert document["conditions"]["AT"]["labelled"] == 12
+    assert document["conditions"]["AT"]["between"] == 1
+    rows = {row["utterance_id"]: row for row in read_labels(output).table.to_pylist()}
+    assert [rows[f"v0$_${clip}"]["split"] for clip in range(3)] == ["train", "valid", None]
+    code, _, err = run("annotation", *arguments)
+    assert code == 0
+    assert "Warning: 10 clips have no split" in err
+    run_json(*arguments, "--split", "stratified")
+    assert read_labels(output).metadata["split"]["how"] == "stratified by M"
+    run_json(*arguments, "--split", "none")
+    assert set(read_labels(output).column("split")) == {None}
+
+
+def test_dawid_skene_stands_in_its_own_column(ratings, run_json, tmp_path):
+    pytest.importorskip("crowdkit")
+    document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--dawid-skene")
+    assert set(document["conditions"]["AT"]["beside_the_mean"]) == {"median", "majority", "dawid_skene"}
+    import pyarrow.parquet as pq
+
+    assert "dawid_skene_AT" in pq.read_schema(tmp_path / "labels.parquet").names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give RATINGS, --labels label.csv, or both"),
+        (("--panel", "some"), "neither strict nor at-least-N"),
+        (("--split", "given"), "--split given needs --labels"),
+        (("--scale", "XY=-1..1"), "names no condition"),
+        (("--scale", "AT=3..1"), "is not LOW..HIGH"),
+    ],
+)
+def test_what_cannot_be_aggregated_is_one_line(ratings, run, tmp_path, arguments, message):
+    files = () if not arguments else (ratings,)
+    code, _, err = run("annotation", "aggregate", *files, "-o", tmp_path / "labels.parquet", *arguments)
+    assert code == 1
+    assert message in err
+    assert not (tmp_path / "labels.parquet").exists()
+
+
+def test_agreement_as_tables_and_json(ratings, run, run_json):
+    document = run_json("agreement", ratings, "--bootstrap", 20)
+    assert document["agreement"]["AT"]["fleiss_kappa"]["clips"] == 11
+    assert len(document["raters"]["AT"]) == 5
+    assert len(document["disputed"]["AT"]) == 12
+    code, out, _ = run("annotation", "agreement", ratings, "--items", 2)
+    assert code == 0
+    assert out.count("v0$_$") + out.count("v1$_$") + out.count("v2$_$") + out.count("v3$_$") == 2
+
+
+def test_import_shows_what_was_read_and_dropped(test_data, run, tmp_path):
+    folder = test_data / "labelstudio"
+    files = (folder / "VT_sync_JSON_all.json", folder / "VT_sync_CSV_all.csv")
+    code, out, err = run("annotation", "import", *files, "-o", tmp_path / "ratings.parquet")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert ["read", "again", "21", "the", "same"] in [line[:5] for line in lines]
+    assert ["repeated", "1", "an", "earlier"] in [line[:4] for line in lines]
+    assert (
+        "VT_sync_CSV_all.csv: CSV does not hold skipped annotations, drafts, changes by another than the rater" in err
+    )
+
+
+def test_import_takes_words_lists_and_conditions(run_json, run, tmp_path):
+    (tmp_path / "a.csv").write_text("utterance_id,annotator,value\nv$_$1,3,Good\nv$_$1,4,Bad\n")
+    (tmp_path / "map.csv").write_text("id,rater\n3,ann\n4,bob\n")
+    arguments = ("import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet", "--condition", "TA")
+    document = run_json(
+        *arguments, "--label", "Good=1", "--label", "Bad=-1", "--raters", tmp_path / "map.csv", "--scale", "AT=-2..2"
+    )
+    assert document["conditions"]["AT"] == {"clips": 1, "raters": 2, "rated": 2, "skipped": 0, "empty": 0, "draft": 0}
+    code, _, err = run("annotation", *arguments, "--label", "Good")
+    assert (code, "is not WORD=VALUE" in err) == (1, True)
+    code, _, err = run("annotation", *arguments[:-1], "nose")
+    assert (code, "'nose' is no condition" in err) == (1, True)
+
+
+def test_addresses_clip_names_and_a_new_start_by_options(run_json, tmp_path):
+    (tmp_path / "a.csv").write_text("name,video_id,annotator,value\na/b.mp4,v,ann@example.com,1\n")
+    arguments = ("import", tmp_path / "a.csv", "-o", tmp_path / "out" / "r.parquet", "--condition", "A")
+    salt = tmp_path / "salt"
+    run_json(*arguments, "--salt-file", salt)
+    (first,) = read_ratings(tmp_path / "out" / "r.parquet").to_pylist()
+    assert (first["video_id"], first["annotator"]) == ("v", pseudonym("ann@example.com", read_salt(salt)))
+    run_json(*arguments, "--id-field", "name", "--keep-identities", "--overwrite")
+    (second,) = read_ratings(tmp_path / "out" / "r.parquet").to_pylist()
+    assert (second["video_id"], second["annotator"]) == ("b", "ann@example.com")
+
+
+def test_one_condition_is_given_to_tasks_that_do_not_say_theirs(run, tmp_path):
+    (tmp_path / "a.csv").write_text("utterance_id,annotator,value\nv$_$1,3,1\n")
+    arguments = ("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet", "--condition", "AT,VT")
+    code, _, err = run(*arguments)
+    assert (code, "--condition 'AT,VT' names several" in err) == (1, True)
+
+
+def test_no_result_is_written_over_what_it_is_made_from(ratings, run, tmp_path):
+    before = ratings.read_bytes()
+    code, _, err = run("annotation", "aggregate", ratings, "-o", tmp_path / "." / "ratings.parquet")
+    assert (code, "give another --output" in err, ratings.read_bytes()) == (1, True, before)
+    export = tmp_path / "AT.json"
+    before = export.read_bytes()
+    code, _, err = run("annotation", "import", export, "-o", export, "--overwrite")
+    assert (code, "give another --output" in err, export.read_bytes()) == (1, True, before)
+
+
+def test_a_scale_without_classes_has_no_tables_of_them(run, tmp_path):
+    (tmp_path / "a.csv").write_text("utterance_id,condition,annotator,value\nv$_$1,AT,3,4\n")
+    run("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet", "--scale", "1..5")
+    arguments = ("--panel-size", 1, "--split", "none")
+    assert run("annotation", "aggregate", tmp_path / "r.parquet", "-o", tmp_path / "l.parquet", *arguments)[0] == 0
+    code, out, _ = run("annotation", "summary", tmp_path / "l.parquet")
+    assert (code, "table 2" in out, "figure 2" in out) == (0, True, False)
+
+
+def test_a_table_without_ratings_is_said(run, tmp_path):
+    (tmp_path / "a.csv").write_text("utterance_id,condition,annotator,value\n")
+    code, _, err = run("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet")
+    assert (code, "r.parquet holds no rating" in err) == (0, True)
+
+
+def test_a_missing_file_is_wrong_usage(run, tmp_path):
+    code, _, err = run("annotation", "import", tmp_path / "absent.json", "-o", tmp_path / "r.parquet")
+    assert code == 2
+    assert "does not exist" in err

@@ -1,0 +1,94 @@
+"""The doors for those without Label Studio: a long and a wide table."""
+
+from __future__ import annotations
+
+import pytest
+
+from fmltk.annotation.records import ImportOptions
+from fmltk.toolkit.errors import AnnotationError
+
+LONG = """utterance_id,condition,annotator,value
+v$_$0001,AT,ann,1
+v$_$0001,AT,bob,-1
+v$_$0001,AT,cat,
+v$_$0001,AT,dan,5
+"""
+WIDE = """video_id,clip_id,condition,ann,bob,cat
+v,0001,AT,1,-1,
+v,NA,AT,0,NA,2
+"""
+
+
+def rated(rows):
+    return {(row["utterance_id"], row["annotator"]): row["value"] for row in rows if row["status"] == "rated"}
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_a_long_table(read, separator):
+    rows, report = read(LONG.replace(",", separator), name="long.csv")
+    assert rated(rows) == {("v$_$0001", "ann"): 1, ("v$_$0001", "bob"): -1}
+    assert [row["status"] for row in rows] == ["rated", "rated", "empty"]
+    assert report.dropped == {"unknown label": 1}
+    assert report.files[0].format == "long table"
+
+
+def test_a_long_table_under_other_names_with_status(read):
+    text = "utterance,rater,rating,status\nv$_$1,ann,1,\nv$_$1,bob,,skipped\nv$_$1,cat,,draft\n"
+    rows, _ = read(text, name="long.csv", options=ImportOptions(condition="AV"))
+    assert {row["annotator"]: row["status"] for row in rows} == {"ann": "rated", "bob": "skipped", "cat": "draft"}
+    with pytest.raises(AnnotationError, match="line 2: status 'gone' is none of"):
+        read("utterance,rater,rating,status\nv$_$1,ann,1,gone\n", name="l.csv", options=ImportOptions(condition="AV"))
+
+
+def test_a_repeated_row_without_a_time_keeps_the_last_line(read):
+    rows, report = read(LONG + "v$_$0001,AT,ann,0\n", name="long.csv")
+    assert rated(rows)["v$_$0001", "ann"] == 0
+    assert report.dropped == {"unknown label": 1, "repeated": 1}
+
+
+def test_a_wide_table(read):
+    rows, report = read(WIDE, name="wide.csv")
+    assert rated(rows) == {("v$_$0001", "ann"): 1, ("v$_$0001", "bob"): -1, ("v$_$NA", "ann"): 0}
+    assert report.dropped == {"unknown label": 1}
+    assert report.files[0].format == "wide table"
+
+
+def test_long_and_wide_and_ratings_give_the_same(read, tmp_path):
+    from_wide, _ = read(WIDE, name="wide.csv")
+    text = "utterance_id,condition,annotator,value\nv$_$0001,AT,bob,-1\nv$_$NA,AT,ann,0\nv$_$0001,AT,ann,1\n"
+    from_long, _ = read(text, name="long.csv")
+    assert from_long == from_wide
+    written = (tmp_path / "out" / "ratings.parquet").read_bytes()
+    again, _ = read(written, name="copy.parquet")
+    assert again == from_wide
+    assert (tmp_path / "out" / "ratings.parquet").read_bytes() == written
+
+
+@pytest.mark.parametrize(("text", "name"), [(LONG, "long.csv"), (WIDE, "wide.csv"), (LONG + LONG[38:], "twice.csv")])
+def test_a_table_twice_gives_the_same_bytes_and_no_flag(read, tmp_path, text, name):
+    written = []
+    for _ in range(2):
+        rows, report = read(text, name=name, overwrite=False)
+        written.append([path.read_bytes() for path in sorted((tmp_path / "out").glob("*[!n]"))])
+    assert report.read_again >= len(rows)
+    assert written[0] == written[1]
+    assert {row["flags"] for row in rows} == {""}
+
+
+def test_a_corrected_table_replaces_the_value_and_says_so(read):
+    read(WIDE, name="wide.csv")
+    rows, report = read(WIDE.replace("0001,AT,1", "0001,AT,0"), name="wide.csv", overwrite=False)
+    assert rated(rows)["v$_$0001", "ann"] == 0
+    assert report.dropped["repeated"] == 1
+
+
+def test_a_column_that_is_no_raters_is_named(read):
+    text = "video_id,clip_id,condition,ann,ann@example.com,notes\nv,0001,AT,1,good,loud\nv,0002,AT,5,0,\n"
+    _, report = read(text, name="wide.csv")
+    assert report.files[0].remarks == ["the column of notes holds no rating, but was taken for a rater's: leave it out"]
+
+
+def test_blank_rows_at_the_end_of_a_sheet_are_nothing(read):
+    rows, report = read(LONG + ",,,\n,,,\n", name="long.csv")
+    assert len(rows) == 3
+    assert report.dropped == {"unknown label": 1}

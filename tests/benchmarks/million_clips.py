@@ -1,0 +1,159 @@
+"""A million clips through the catalogue, the shards, the tables and resume: time, memory, files.
+
+The videos are one tiny file under many names and the sequences a few made-up steps, so that what is measured is the
+run's own code, real from the folder of videos to the padded tables; only what extracts a clip is left out.
+
+    python tests/benchmarks/million_clips.py --clips 1000000 --folder /data/simulation
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.assemble import assemble
+from fmltk.toolkit.catalog import build_catalog
+from fmltk.toolkit.extract import RunOptions, _entries, _pending, _plan, pad
+from fmltk.toolkit.run_folder import bind
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, numeric_versions
+from fmltk.toolkit.shards import ClipResult, ClipSequence, shard_key
+from fmltk.toolkit.store import read_features
+from fmltk.toolkit.worker import Places, base_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIPS_PER_VIDEO = 100
+WORDS = "a few words that somebody says"
+
+
+@dataclass
+class Step:
+    """What one step took: wall and CPU seconds, and the process's peak memory until its end in MB."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+@contextmanager
+def measured(name: str, steps: list[Step]) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    steps.append(Step(name, time.perf_counter() - wall, time.process_time() - cpu, peak_mb))
+
+
+def make_videos(folder: Path, n_clips: int) -> None:
+    """Make `folder`/videos with one file of many names, and transcripts.csv."""
+    (folder / "videos").mkdir(parents=True)
+    with (folder / "transcripts.csv").open("w") as table:
+        table.write("video_id,clip_id,text,mode\n")
+        for number in range(n_clips):
+            video, clip = f"v{number // CLIPS_PER_VIDEO:06d}", f"{number % CLIPS_PER_VIDEO:04d}"
+            if number % CLIPS_PER_VIDEO == 0:
+                (folder / "videos" / video).mkdir()
+            # sizes differ as those of real files do
+            with (folder / "videos" / video / f"{clip}.mp4").open("wb") as file:
+                file.truncate(200_000 + number * 7919 % 1_000_003)
+            table.write(f"{video},{clip},{WORDS} {number},train\n")
+
+
+def fake_result(clip: Any, rng: np.random.Generator) -> ClipResult:
+    """Return a result of 4 to 11 steps of 4 features per modality."""
+    row = base_row(clip) | {"status": "ok", "sha256": "0" * 64, "duration_s": 1.0, "fps": 30.0, "n_frames": 8}
+    sequences = {}
+    for modality, dimension in (("audio", 33), ("vision", 4)):
+        n_steps = int(rng.integers(4, 12))
+        sequences[modality] = ClipSequence(rng.random((n_steps, dimension), np.float32))
+        row |= {f"{modality}_status": "ok", f"{modality}_length": n_steps}
+    row["text_status"] = "skipped"
+    return ClipResult(row, sequences)
+
+
+def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
+    """Run the whole way in `folder`, and return what each step took."""
+    steps: list[Step] = []
+    with measured("make the videos (not part of a run)", steps):
+        make_videos(folder, n_clips)
+    out = folder / "features"
+    settings, padding = ExtractSettings(modalities=("audio", "vision")), PaddingSettings()
+    options = RunOptions(n_workers=1)
+    places = Places(out)
+
+    def catalogue() -> Any:
+        return build_catalog(folder / "videos", transcripts=folder / "transcripts.csv")
+
+    with measured("catalogue", steps):
+        catalog = catalogue()
+    with measured("plan: what is to be done", steps):
+        work, rows = _plan(catalog, out, settings, places)
+        pending = _pending(work, options)
+    assert len(pending) == n_clips
+    run = bind(out, settings, {"text_model": {}, "versions": numeric_versions()})
+    rng = np.random.default_rng(0)
+    with measured("encode and write shards", steps):
+        for key in pending:
+            work.names[shard_key(key)] = work.shards.write(fake_result(work.clips[key], rng), work.marks[key])
+    with measured("survey, pad, write the tables", steps):
+        summary = assemble(out, work.shards, _entries(catalog, work, rows), padding=padding, run=run)
+    assert summary.counts == {"ok": n_clips}
+    first = (out / "audio.parquet").stat().st_size
+    del catalog, work, rows, pending, summary
+    with measured("resume: catalogue, listing, nothing left to do", steps):
+        catalog = catalogue()
+        work, rows = _plan(catalog, out, settings, places)
+        assert _pending(work, options) == {}
+    del catalog, work, rows
+    with measured("pad anew", steps):
+        pad(out, PaddingSettings(n_sigmas=2.0))
+    assert (out / "audio.parquet").stat().st_size != first
+    with measured("read ids and lengths back", steps):
+        assert len(read_features(out)["audio"].utterance_ids) == n_clips
+    files = [path.stat() for path in (out / "shards").rglob("*") if path.is_file()]
+    return {
+        "clips": n_clips,
+        "steps": [asdict(step) for step in steps],
+        "shard_files": len(files),
+        "shards_mb": sum(state.st_blocks * 512 for state in files) / 2**20,
+        "tables_mb": sum(path.stat().st_size for path in out.glob("*.parquet")) / 2**20,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="where the simulation runs, new; default: a temporary folder")
+    parser.add_argument("--json", action="store_true", help="one JSON document in place of a table")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        found = simulate(Path(name), arguments.clips)
+        shutil.rmtree(name, ignore_errors=True)
+        Path(name).mkdir()
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return
+    print("| step | wall s | CPU s | µs CPU per clip | peak MB |\n|---|---:|---:|---:|---:|")
+    for step in found["steps"]:
+        per_clip = step["cpu_s"] / found["clips"] * 1e6
+        print(
+            f"| {step['name']} | {step['wall_s']:.1f} | {step['cpu_s']:.1f} | {per_clip:.0f} | {step['peak_mb']:.0f} |"
+        )
+    print(f"\n{found['shard_files']} shards, {found['shards_mb']:.0f} MB on disk; tables {found['tables_mb']:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What every test may use, and when a test may be left out.
+
+A test that lacks something (real data, a browser) is skipped with the reason, except in continuous integration
+(``CI=true``), where everything is there by construction: what is missing is then an error.
+
+Tests marked `slow` are minutes of work at full size. Those that take the fixture `sized` run at a fiftieth of it,
+the others are left out; ``--full-size`` runs both whole.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# One thread for each library: the suite itself runs in several processes. A test of how the program starts its own
+# workers has to delete these first, or it cannot fail.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+# No example fails for being slow: the machine may be busy. In continuous integration the same ones are drawn each time.
+hypothesis.settings.register_profile(
+    "fmltk",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("CI", "").lower() in ("true", "1"),
+)
+hypothesis.settings.load_profile("fmltk")
+
+# numba's cache of librosa's compiled functions is not safe for two processes that fill it at once.
+_numba_cache = tempfile.mkdtemp(prefix="fmltk-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _numba_cache
+atexit.register(shutil.rmtree, _numba_cache, ignore_errors=True)
+
+DATA_VARIABLE = "FMLTK_TEST_DATA"
+REDUCTION = 50  # a slow test runs at this fraction of its size unless --full-size
+BROWSER_PROGRAMS = ("chromium", "chromedriver")
+# One cluster, one server, one browser at a time: tests of one of these markers share one worker process.
+EXCLUSIVE_MARKERS = ("server", "browser", "ray")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full-size", action="store_true", help="run slow tests whole, not at a fiftieth of their size")
+
+
+def pytest_report_header() -> list[str]:
+    data = os.environ.get(DATA_VARIABLE) or f"none ({DATA_VARIABLE} is not set)"
+    browser = shutil.which(BROWSER_PROGRAMS[0]) or "none"
+    return [f"real data: {data}", f"browser: {browser}", f"continuous integration: {'yes' if in_ci() else 'no'}"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    full_size = config.getoption("--full-size")
+    for item in items:
+        exclusive = [name for name in EXCLUSIVE_MARKERS if item.get_closest_marker(name)]
+        if exclusive:
+            item.add_marker(pytest.mark.xdist_group(exclusive[0]))
+        fixtures = getattr(item, "fixturenames", ())
+        if item.get_closest_marker("slow") and "sized" not in fixtures and not full_size:
+            item.add_marker(pytest.mark.skip(reason="slow and not to be made smaller: run with --full-size"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser"):
+        absent = [program for program in BROWSER_PROGRAMS if shutil.which(program) is None]
+        if absent:
+            leave_out(f"{' and '.join(absent)} not on PATH (Debian: apt-get install chromium chromium-driver)")
+
+
+def in_ci() -> bool:
+    """Whether this is continuous integration, where nothing may be missing."""
+    return os.environ.get("CI", "").lower() in ("true", "1")
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Skip the test, or fail it in continuous integration."""
+    if in_ci():
+        pytest.fail(f"{reason}: in continuous integration this must be there", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real clips, OpenFace CSVs, exports and labels."""
+    value = os.environ.get(DATA_VARIABLE)
+    if not value:
+        leave_out(f"{DATA_VARIABLE} is not set")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """Turn the full size of a slow test into the size to run: a fiftieth, at least 1, unless --full-size."""
+    if request.config.getoption("--full-size"):
+        return lambda size: size
+    return lambda size: max(1, size // REDUCTION)

@@ -1,0 +1,92 @@
+"""The whole chain on the demo clips: extract, raters, labels, training, evaluation, prediction from raw clips."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fmltk.model.results import read_predictions
+from tests.toolkit.extract.conftest import DEMO, OFFLINE, ffmpeg, fmltk
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+CONDITIONS = ("M", "T", "A", "V", "AT", "VT", "AV")
+SMALL = ("thid=8", "ahid=8", "vhid=8", "tout=8", "fdim=8", "tdim=8", "adim=8", "vdim=8", "max_epochs=40", "lr=0.01")
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with videos (a second of each demo clip), transcripts.csv, and ratings.csv of five raters."""
+    folder = tmp_path_factory.mktemp("chain")
+    with (DEMO / "transcripts.csv").open(encoding="utf-8", newline="") as file:
+        clips = list(csv.DictReader(file))
+    for clip in clips:
+        target = folder / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = DEMO / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
+        ffmpeg("-ss", 0.2, "-t", 1, "-i", source, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
+    (folder / "transcripts.csv").write_bytes((DEMO / "transcripts.csv").read_bytes())
+    rng = np.random.default_rng(0)
+    with (folder / "ratings.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["utterance_id", "condition", "annotator", "value"])
+        for k, clip in enumerate(clips):
+            for condition in CONDITIONS:
+                mood = 1 if (k + len(condition)) % 2 else -1
+                for rater in range(5):
+                    value = mood if rng.random() < 0.8 else 0
+                    writer.writerow([f"{clip['video_id']}$_${clip['clip_id']}", condition, f"rater{rater}", value])
+    return folder
+
+
+def test_from_videos_to_scores_of_new_clips(story: Path) -> None:
+    videos, features, run = story / "videos", story / "features", story / "run"
+    done(fmltk("extract", videos, "-o", features, "--transcripts", story / "transcripts.csv", *OFFLINE))
+    done(fmltk("annotation", "import", story / "ratings.csv", "-o", story / "ratings.parquet"))
+    done(fmltk("annotation", "aggregate", story / "ratings.parquet", "-o", story / "labels.parquet"))
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    trained = json.loads(
+        done(fmltk("train", features, "--labels", story / "labels.parquet", "-o", run, "--json", *settings))
+    )
+    assert {task["labels"] for task in trained["tasks"].values()} == {"labels"}
+    assert trained["tasks"]["fusion_M"]["n"] > 0
+    evaluated = json.loads(done(fmltk("evaluate", run, "--json")))
+    assert evaluated["tasks"]["fusion_M"]["metrics"] == trained["tasks"]["fusion_M"]["metrics"]
+    assert len(json.loads(done(fmltk("cases", run, "--json")))) == trained["tasks"]["fusion_M"]["n"]
+
+    # New clips, here copies of old ones, so that the right scores are known: the run's own settings and lengths.
+    new = story / "new" / "video_0004"
+    new.mkdir(parents=True)
+    (new / "0001.mp4").write_bytes((videos / "video_0004" / "0001.mp4").read_bytes())
+    predicted = json.loads(
+        done(
+            fmltk(
+                "predict",
+                run,
+                story / "new",
+                "--transcripts",
+                story / "transcripts.csv",
+                "--openface",
+                "none",
+                "--json",
+            )
+        )
+    )
+    known = read_predictions(run / "seed_0" / "predictions.parquet").set_index("utterance_id")
+    clip = next(row for row in predicted if row["utterance_id"] == "video_0004$_$0001")
+    for condition in CONDITIONS:
+        assert clip[f"score_{condition}"] == pytest.approx(
+            known.loc["video_0004$_$0001", f"pred_{condition}"], abs=1e-5
+        )
+        assert clip[f"class_{condition}"] in ("NG", "WN", "NU", "WP", "PS")

@@ -1,0 +1,324 @@
+"""Reading, joining, splits, stand-in labels, standardisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fmltk.model.config import Config
+from fmltk.model.data import find_labels, read_clip_features, read_labels
+from fmltk.model.dataset import choose_targets, draw_splits, join
+from fmltk.model.prepared import Prepared, prepare
+from fmltk.model.standardise import fit_scaler
+from fmltk.toolkit.errors import ConfigError, StoreError
+from tests.model.folders import Clips, planted, write_clips, write_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def small(n: int = 20) -> Clips:
+    return planted(n, n_videos=10)
+
+
+def test_audio_and_vision_become_means_over_valid_steps_within_l(tmp_path: Path) -> None:
+    clips = small()
+    clips.lengths["A"] = 4  # longer clips are cut
+    first = clips.sequences["V"][0]
+    assert first is not None
+    valid = np.zeros(len(first), bool)
+    valid[1] = True
+    clips.masks = {clips.ids[0]: valid}
+    found = read_clip_features(write_clips(clips, tmp_path))
+    for k, utterance in enumerate(clips.ids):
+        row = found.utterance_ids.index(utterance)
+        audio, vision = clips.sequences["A"][k], clips.sequences["V"][k]
+        assert audio is not None
+        assert vision is not None
+        np.testing.assert_allclose(found.means["A"][row], audio[:4].mean(axis=0), atol=1e-6)
+        expected = first[1] if k == 0 else vision.mean(axis=0)
+        np.testing.assert_allclose(found.means["V"][row], expected, atol=1e-6)
+
+
+def test_text_is_kept_without_padding(tmp_path: Path) -> None:
+    clips = small()
+    clips.lengths["T"] = 5
+    found = read_clip_features(write_clips(clips, tmp_path))
+    assert found.text is not None
+    for k, utterance in enumerate(clips.ids):
+        row = found.utterance_ids.index(utterance)
+        steps = found.text.steps[found.text.offsets[row] : found.text.offsets[row + 1]]
+        text = clips.sequences["T"][k]
+        assert text is not None
+        np.testing.assert_array_equal(steps, text[:5])
+    assert len(found.text.steps) == sum(min(len(s), 5) for s in clips.sequences["T"] if s is not None)
+
+
+def test_a_models_own_length_is_used_for_new_clips(tmp_path: Path) -> None:
+    clips = small()
+    folder = write_clips(clips, tmp_path)
+    found = read_clip_features(folder, lengths={"A": 2})
+    audio = clips.sequences["A"][0]
+    assert audio is not None
+    np.testing.assert_allclose(
+        found.means["A"][found.utterance_ids.index(clips.ids[0])], audio[:2].mean(axis=0), atol=1e-6
+    )
+    assert read_clip_features(folder, lengths={"A": 99}).schema["A"]["length"] == 99
+    clips.lengths["A"] = 3
+    cut = write_clips(clips, tmp_path / "cut")
+    with pytest.raises(StoreError, match=r"keeps 3 steps per clip and \d+ clips were cut, but the model reads 8"):
+        read_clip_features(cut, lengths={"A": 8})
+
+
+def test_a_clip_without_valid_steps_is_missing_with_a_reason(tmp_path: Path) -> None:
+    clips = small()
+    vision = clips.sequences["V"][0]
+    assert vision is not None
+    clips.masks = {clips.ids[0]: np.zeros(len(vision), bool)}
+    clips.sequences["A"][1] = None
+    found = read_clip_features(write_clips(clips, tmp_path))
+    assert found.reasons["V"][found.utterance_ids.index(clips.ids[0])] == "vision: no valid step"
+    assert found.reasons["A"][found.utterance_ids.index(clips.ids[1])] == "audio missing: no such stream"
+    assert found.present("A").sum() == 19
+
+
+@pytest.mark.parametrize(("modality", "name"), [("T", "text"), ("A", "audio"), ("V", "vision")])
+def test_nan_in_features_is_named(tmp_path: Path, modality: str, name: str) -> None:
+    clips = small()
+    clips.sequences[modality][2][0, 1] = np.nan  # type: ignore[index]
+    with pytest.raises(StoreError, match=rf"{name}\.parquet: .* 1 clips hold NaN or infinities, the first is 'v002"):
+        read_clip_features(write_clips(clips, tmp_path))
+
+
+def test_padding_and_masked_steps_may_hold_anything(tmp_path: Path) -> None:
+    clips = small()
+    vision = clips.sequences["V"][0]
+    assert vision is not None
+    vision[0] = np.nan
+    clips.masks = {clips.ids[0]: np.arange(len(vision)) != 0}
+    found = read_clip_features(write_clips(clips, tmp_path))
+    row = found.utterance_ids.index(clips.ids[0])
+    np.testing.assert_allclose(found.means["V"][row], vision[1:].mean(axis=0), atol=1e-6)
+
+
+def test_what_does_not_join_is_counted_and_named(tmp_path: Path) -> None:
+    clips = small()
+    folder = write_clips(clips, tmp_path)
+    clips.ids[0] = "v000$_$other"
+    write_labels(clips, folder / "labels.parquet")
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    assert len(dataset.utterance_ids) == 19
+    assert dataset.remarks[:2] == (
+        "1 clips with features have no row in the labels and are left out: 'v000$_$0000'",
+        "1 clips with labels have no features and are left out: 'v000$_$other'",
+    )
+    assert list(dataset.utterance_ids) == sorted(dataset.utterance_ids)
+
+
+def test_ids_that_never_join_are_an_error(tmp_path: Path) -> None:
+    clips = small()
+    folder = write_clips(clips, tmp_path)
+    clips.ids = [f"x$_${k}" for k in range(20)]
+    write_labels(clips, folder / "labels.parquet")
+    with pytest.raises(ConfigError, match="the utterance ids differ"):
+        join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+
+
+def test_labels_follow_their_clips(tmp_path: Path) -> None:
+    clips = small()
+    folder = write_clips(clips, tmp_path)
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    for k, utterance in enumerate(clips.ids):
+        row = dataset.utterance_ids.index(utterance)
+        assert dataset.labels["VT"][row] == clips.labels["VT"][k]
+        assert dataset.splits[row] == clips.splits[k]
+
+
+def labels_of(n: int = 60) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {c: rng.uniform(-1, 1, n) for c in ("M", "T", "A", "V", "AT", "VT", "AV")}
+
+
+@pytest.mark.parametrize(("given", "moved"), [("", {"test", "valid"}), ("train", {"valid"})])
+def test_missing_splits_are_drawn_by_video(given: str, moved: set[str]) -> None:
+    videos = [f"v{k // 4}" for k in range(100)]
+    drawn, told = draw_splits([given] * 100, videos, np.linspace(-1, 1, 100), Config())
+    assert set(drawn) == {"train"} | moved
+    assert len(told) == len(moved)
+    for video in set(videos):
+        assert len({split for split, v in zip(drawn, videos, strict=True) if v == video}) == 1
+    assert 0.15 <= np.mean(drawn == "valid") <= 0.25
+    again, _ = draw_splits([given] * 100, videos, np.linspace(-1, 1, 100), Config())
+    other, _ = draw_splits([given] * 100, videos, np.linspace(-1, 1, 100), Config(split_seed=1))
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn, other)
+
+
+def test_drawn_splits_have_labels_like_the_rest() -> None:
+    """Half of the videos are negative, half positive: a draw of few videos still has both."""
+    videos = [f"v{k // 5:02d}" for k in range(200)]
+    labels = np.where(np.arange(200) // 5 < 20, -0.8, 0.8)
+    for seed in range(5):
+        drawn, _ = draw_splits(["train"] * 200, videos, labels, Config(split_seed=seed, valid_fraction=0.1))
+        assert abs(labels[drawn == "valid"].mean()) < 0.01
+
+
+def test_splits_that_cannot_be_used_are_refused() -> None:
+    y = np.zeros(4)
+    with pytest.raises(ConfigError, match="2 clips have no split while others have one"):
+        draw_splits(["train", "train", "", ""], list("abcd"), y, Config())
+    with pytest.raises(ConfigError, match="no clip is in the train split"):
+        draw_splits(["test"] * 4, list("abcd"), y, Config())
+    with pytest.raises(ConfigError, match="the training split has 1 video only"):
+        draw_splits(["train"] * 4, ["a"] * 4, y, Config())
+
+
+def test_an_official_split_is_never_changed() -> None:
+    given = ["train", "valid", "test", "train"]
+    drawn, told = draw_splits(given, list("aabb"), np.zeros(4), Config())
+    assert drawn.tolist() == given
+    assert told == ()
+
+
+def test_stand_in_labels() -> None:
+    labels = labels_of()
+    nothing = np.full(60, np.nan)
+    targets, sources = choose_targets(labels, Config())
+    assert set(sources.values()) == {"labels"}
+    assert targets["AV"] is labels["AV"]
+    targets, sources = choose_targets({**labels, "AV": nothing}, Config())
+    assert (sources["AV"], sources["AT"]) == ("multimodal", "labels")
+    assert targets["AV"] is labels["M"]
+    targets, sources = choose_targets(labels, Config(bimodal="multimodal", unimodal="multimodal"))
+    assert all(targets[c] is labels["M"] for c in targets)
+    targets, _ = choose_targets(labels, Config(bimodal="mean-unimodal"))
+    np.testing.assert_allclose(targets["VT"], (labels["V"] + labels["T"]) / 2)
+    with pytest.raises(ConfigError, match="no label_AV in the data; use --bimodal multimodal"):
+        choose_targets({**labels, "AV": nothing}, Config(bimodal="labels"))
+    with pytest.raises(ConfigError, match="needs label_A"):
+        choose_targets({**labels, "A": nothing}, Config(bimodal="mean-unimodal"))
+
+
+def test_predictions_are_scored_against_own_labels_whatever_was_learned(tmp_path: Path) -> None:
+    clips = small()
+    clips.labels["AT"][:] = np.nan
+    folder = write_clips(clips, tmp_path)
+    table = read_labels(folder / "labels.parquet")
+    dataset = join(read_clip_features(folder), table, Config(bimodal="multimodal", unimodal="multimodal"))
+    np.testing.assert_array_equal(dataset.truths["T"], dataset.labels["T"])
+    np.testing.assert_array_equal(dataset.truths["AT"], dataset.labels["M"])
+
+
+def test_label_tables_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    clips = small()
+    clips.labels["T"][0] = 1.4
+    with pytest.raises(ConfigError, match=r"label_T goes from .* to 1\.4, off its scale -1\.\.1"):
+        read_labels(write_labels(clips, tmp_path / "a.parquet"))
+    clips.labels["T"][0] = np.inf
+    write_infinite(clips, tmp_path / "b.parquet")
+    with pytest.raises(StoreError, match=r"clip 'v000.*' has an infinite label"):
+        read_labels(tmp_path / "b.parquet")
+    clips = small()
+    clips.splits[0] = "dev"
+    with pytest.raises(ConfigError, match="split 'dev' is none of train, valid, test"):
+        read_labels(write_labels(clips, tmp_path / "c.parquet"))
+    clips = small()
+    clips.ids[1] = clips.ids[0]
+    with pytest.raises(StoreError, match=r"names clip 'v000.*' twice"):
+        read_labels(write_labels(clips, tmp_path / "d.parquet"))
+
+
+def write_infinite(clips: Clips, path: Path) -> None:
+    import pyarrow as pa
+
+    table = pa.table({"utterance_id": clips.ids, "label_M": np.full(len(clips.ids), np.inf)})
+    from fmltk.toolkit.store import write_table
+
+    write_table(table.replace_schema_metadata({b"fmltk": b"{}"}), path)
+
+
+def test_labels_are_found_in_the_folder_or_beside_it(tmp_path: Path) -> None:
+    folder = write_clips(small(), tmp_path / "features")
+    assert find_labels(folder) == folder / "labels.parquet"
+    (folder / "labels.parquet").rename(tmp_path / "labels.parquet")
+    assert find_labels(folder) == tmp_path / "labels.parquet"
+    (tmp_path / "labels.parquet").unlink()
+    with pytest.raises(ConfigError, match="name one with --labels"):
+        find_labels(folder)
+
+
+def test_the_scaler_survives_wild_values_and_constants() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, (1000, 3)).astype(np.float32)
+    values[3, 0] = 3.8e7
+    values[:, 2] = 7.0
+    scaler = fit_scaler(values)
+    scaled = scaler.transform(values)
+    assert np.abs(scaled).max() <= 5.0
+    np.testing.assert_allclose(scaled[10:, :2].mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(scaled[10:, :2].std(axis=0), 1, atol=0.1)
+    assert not scaled[:, 2].any()
+    assert not scaler.transform(np.full((1, 3), 1e9, np.float32))[:, 2].any()
+
+
+def test_standardisation_knows_the_training_split_only(tmp_path: Path) -> None:
+    clips = small(40)
+    folder = write_clips(clips, tmp_path / "a")
+    for k, split in enumerate(clips.splits):
+        if split == "test":
+            for m in "TAV":
+                clips.sequences[m][k] = clips.sequences[m][k] * 1000  # type: ignore[operator]
+    wild = write_clips(clips, tmp_path / "b")
+    prepared = [
+        prepare(
+            join(read_clip_features(f), read_labels(f / "labels.parquet"), Config()), "TAV", limit=5.0, impute=False
+        )
+        for f in (folder, wild)
+    ]
+    for letter in "TAV":
+        np.testing.assert_array_equal(prepared[0].scalers[letter].center, prepared[1].scalers[letter].center)
+        np.testing.assert_array_equal(prepared[0].scalers[letter].inverse, prepared[1].scalers[letter].inverse)
+
+
+def test_missing_modalities_are_dropped_or_take_the_mean(tmp_path: Path) -> None:
+    clips = small()
+    clips.sequences["A"][0] = None
+    clips.sequences["T"][1] = None
+    folder = write_clips(clips, tmp_path / "features")
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    rows = [dataset.utterance_ids.index(clips.ids[k]) for k in (0, 1)]
+    dropped = prepare(dataset, "TAV", limit=5.0, impute=False)
+    assert not dropped.usable("A")[rows[0]]
+    assert not dropped.usable("VT")[rows[1]]
+    assert dropped.usable("TAV").sum() == 18
+    filled = prepare(dataset, "TAV", limit=5.0, impute=True)
+    assert filled.usable("TAV").all()
+    assert not filled.vectors["A"][rows[0]].any()  # the training mean, once standardised
+    start, end = filled.offsets[rows[1]], filled.offsets[rows[1] + 1]
+    assert filled.steps is not None
+    assert end - start == 1
+    assert not filled.steps[start:end].any()
+    assert dropped.steps is not None
+    other = next(row for row in range(20) if row not in rows)
+    np.testing.assert_array_equal(
+        filled.steps[filled.offsets[other] : filled.offsets[other + 1]],
+        dropped.steps[dropped.offsets[other] : dropped.offsets[other + 1]],
+    )
+
+
+def test_prepared_arrays_come_back_from_disk(tmp_path: Path) -> None:
+    folder = write_clips(small(), tmp_path / "features")
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    before = prepare(dataset, "TAV", limit=5.0, impute=False)
+    before.save(tmp_path / "prepared")
+    after = Prepared.open(tmp_path / "prepared")
+    assert before.steps is not None
+    assert after.steps is not None
+    np.testing.assert_array_equal(after.steps, before.steps)
+    np.testing.assert_array_equal(after.vectors["V"], before.vectors["V"])
+    np.testing.assert_array_equal(after.targets, before.targets)
+    assert after.splits.tolist() == before.splits.tolist()
+    assert after.schema == before.schema
+    np.testing.assert_array_equal(after.scalers["T"].inverse, before.scalers["T"].inverse)

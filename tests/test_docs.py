@@ -1,0 +1,143 @@
+"""The documentation is true: its examples run, and it leaves nothing out.
+
+Blocks marked `bash` and `python` run, page by page and in order, in a folder with `videos/`, `transcripts.csv`,
+`exports/` of Label Studio, and what the tutorial makes of them: `features/`, `ratings.parquet`, `labels.parquet` and
+`runs/first`. Blocks marked `sh` are for the reader's own machine (installing, a server) and are not run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from fmltk.toolkit import errors
+from tests.tools.make_cli_reference import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# One process makes the project that the pages share.
+pytestmark = pytest.mark.xdist_group("docs")
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if path.is_file())
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return [
+        (kind, code) for kind, code in BLOCK.findall(page.read_text(encoding="utf-8")) if kind in ("bash", "python")
+    ]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the documentation's examples assume, made by the commands that the tutorial names."""
+    folder = tmp_path_factory.mktemp("project")
+    demo = ROOT / "toolkit" / "demo"
+    for name, source in {"videos": "videos", "exports": "ratings"}.items():
+        shutil.copytree(demo / source, folder / name)
+    shutil.copy(demo / "transcripts.csv", folder)
+    made = ("features", "ratings.parquet", "labels.parquet", "runs/first")
+    tutorial = "\n".join(code for kind, code in blocks(ROOT / "docs" / "tutorial.md") if kind == "bash")
+    for name in made:
+        run("bash", next(line for line in tutorial.splitlines() if re.search(rf"-o {name}/?( |$)", line)), folder)
+    return folder
+
+
+def run(kind: str, code: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    argv = ["bash", "-euo", "pipefail", "-c", code] if kind == "bash" else [sys.executable, "-c", code]
+    done = subprocess.run(
+        argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, f"{code}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path, project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(project, folder, symlinks=True)
+    for kind, code in blocks(page):
+        run(kind, code, folder)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_reference_of_commands_is_what_the_commands_say() -> None:
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == reference(), "run python tests/tools/make_cli_reference.py"
+
+
+def test_every_page_is_in_the_site_s_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("nav:")[1]
+    assert [page.name for page in PAGES if page.parent.name == "docs" and page.name not in navigation] == []
+
+
+def test_the_site_builds_without_a_warning_and_asks_nothing_of_other_sites(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings", reason="needs the extra docs")
+    code = f"mkdocs build --quiet --strict --config-file '{ROOT / 'mkdocs.yml'}' --site-dir '{tmp_path / 'site'}'"
+    run("bash", code, tmp_path)
+    pages = sorted((tmp_path / "site").glob("*.html"))
+    assert len(pages) > 10
+    fetched = re.compile(r'<(?:script|img|iframe|source|link)[^>]* (?:src|href)="(?:https?:)?//')
+    assert fetched.search('<link rel="stylesheet" href="https://a.example/b.css">')
+    assert [page.name for page in pages if fetched.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_error_class_is_explained() -> None:
+    explained = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    classes = [
+        name
+        for name, one in vars(errors).items()
+        if inspect.isclass(one) and issubclass(one, errors.FmltkError) and one is not errors.FmltkError
+    ]
+    assert [name for name in classes if f"`{name}`\n:" not in explained] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    reasons = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    names = [re.match(r"[\w.-]+", entry)[0] for entry in project["dependencies"]]  # type: ignore[index]
+    listed = re.findall(r"^\| ([\w.-]+) \|", reasons.split("## Dependencies")[1], re.MULTILINE)
+    assert sorted(names) == sorted(set(listed) - {"package"})
+
+
+def commands(group: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(group, click.Group):
+        for name, command in group.commands.items():
+            yield from commands(command, f"{path} {name}".strip())
+    else:
+        yield path, group
+
+
+def all_commands() -> list[tuple[str, click.Command]]:
+    points = metadata.entry_points(group="fmltk.commands")
+    return sorted((found for point in points for found in commands(point.load(), point.name)), key=lambda pair: pair[0])
+
+
+@pytest.mark.parametrize(("name", "command"), all_commands())
+def test_every_command_says_what_it_does_shows_an_example_and_explains_its_options(
+    name: str, command: click.Command
+) -> None:
+    assert f"fmltk {name}" in (command.help or ""), "its help has no example"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"fmltk {name} {parameter.opts[0]} has no help"

@@ -1,0 +1,97 @@
+"""What `fmltk dataset check` finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.interchange.check import check_dataset
+from tests.model.folders import Clips, planted, write_clips
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def found(clips: Clips, folder: Path, *, official_split: bool = False) -> dict[str, list[str]]:
+    write_clips(clips, folder)
+    levels: dict[str, list[str]] = {"error": [], "warning": [], "note": []}
+    for finding in check_dataset(folder, folder / "labels.parquet", official_split=official_split):
+        levels[finding.level].append(finding.what)
+    return levels
+
+
+def test_a_clean_data_set_has_no_error_and_its_balance_is_told(tmp_path: Path) -> None:
+    levels = found(planted(60, n_videos=20), tmp_path)
+    assert levels["error"] == []
+    assert levels["warning"] == []
+    assert "clips per split: test 12, train 36, valid 12" in levels["note"]
+    assert any(note.startswith("label_M: 60 labels, 0 missing: negative ") for note in levels["note"])
+
+
+def test_videos_in_two_splits_are_an_error_and_a_warning_where_official(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    clips.splits[0] = "train"  # its video v000 is in test
+    assert any("1 of 20 videos (so their speakers)" in what for what in found(clips, tmp_path / "a")["error"])
+    levels = found(clips, tmp_path / "b", official_split=True)
+    assert levels["error"] == []
+    assert any("v000" in what for what in levels["warning"])
+
+
+def test_broken_constant_and_exploding_features_are_named(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    for k in range(60):
+        for m in "TAV":
+            assert clips.sequences[m][k] is not None
+    clips.sequences["A"][4][0, 2] = np.nan  # type: ignore[index]
+    clips.sequences["V"][5][0, 1] = 3.8e7  # type: ignore[index]
+    for sequence in clips.sequences["V"]:
+        sequence[:, 3] = 7.0  # type: ignore[index]
+    levels = found(clips, tmp_path)
+    assert levels["error"] == ["audio: NaN or infinities in 1 clips: v004$_$0004"]
+    assert "vision: 1 features never change: vision_3" in levels["warning"]
+    assert "vision: 1 features explode, up to 3.8e+07: vision_1" in levels["warning"]
+
+
+def test_labels_off_their_scale_and_rare_classes_are_named(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    clips.labels["T"][3] = 2.0
+    clips.labels["A"][:] = np.where(np.arange(60) == 0, -1.0, 0.6)
+    clips.labels["V"][:] = 0.2
+    levels = found(clips, tmp_path)
+    assert "label_T: 1 labels are off the scale -1..1, up to 2" in levels["error"]
+    assert "label_V: every label is 0.2" in levels["error"]
+    assert any(what.startswith("label_A: hardly any label is negative") for what in levels["warning"])
+
+
+def test_ids_that_do_not_join_are_counted_and_named(tmp_path: Path) -> None:
+    from tests.model.folders import write_labels
+
+    clips = planted(60, n_videos=20)
+    folder = write_clips(clips, tmp_path)
+    clips.ids[:2] = ["x$_$1", "x$_$2"]
+    write_labels(clips, folder / "labels.parquet")
+    what = [f.what for f in check_dataset(folder, folder / "labels.parquet") if f.level == "warning"]
+    assert "2 clips with features have no label: v000$_$0000, v001$_$0001" in what
+    assert "2 clips with labels have no features: x$_$1, x$_$2" in what
+    clips.ids = [f"y$_${k}" for k in range(60)]
+    write_labels(clips, folder / "labels.parquet")
+    assert any("no id joins" in f.what for f in check_dataset(folder, folder / "labels.parquet"))
+
+
+def test_missing_splits_and_labels(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    clips.splits[0] = None
+    assert "1 clips have no split while others have one" in found(clips, tmp_path / "a")["error"]
+    clips.splits = [None] * 60
+    clips.labels["M"][:] = np.nan
+    levels = found(clips, tmp_path / "b")
+    assert "label_M: no clip has a multimodal label" in levels["error"]
+    assert any("draws them by video" in note for note in levels["note"])
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no features folder"):
+        check_dataset(tmp_path, tmp_path / "labels.parquet")

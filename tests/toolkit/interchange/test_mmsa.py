@@ -1,0 +1,270 @@
+"""MMSA pickles in and out, without loss."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.interchange.commands import dataset
+from fmltk.toolkit.interchange.labels import read_label_columns
+from fmltk.toolkit.interchange.mmsa import import_mmsa
+from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+from fmltk.toolkit.interchange.safe_pickle import load_pickle
+from fmltk.toolkit.store import read_features
+from tests.toolkit.interchange.pickles import assert_same, mmsa_data, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("kind", ["sims", "mosi"])
+def test_a_pickle_comes_out_as_it_went_in(tmp_path: Path, kind: str, protocol: int) -> None:
+    data = mmsa_data(kind=kind)
+    import_mmsa(write(tmp_path / "in.pkl", data, protocol), tmp_path / "features")
+    export_mmsa(tmp_path / "features", tmp_path / "features" / "labels.parquet", tmp_path / "out.pkl")
+    assert_same(load_pickle(tmp_path / "out.pkl"), data)
+
+
+def test_values_beyond_the_true_length_are_kept(tmp_path: Path) -> None:
+    data = mmsa_data()
+    data["train"]["text"] += 0.5  # as BERT leaves them at padded positions
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    table = read_features(tmp_path / "features")["text"]
+    steps = np.arange(table.length)
+    assert np.all(table.features()[steps >= table.lengths[:, None]] == 0)
+    export_mmsa(tmp_path / "features", tmp_path / "features" / "labels.parquet", tmp_path / "out.pkl")
+    assert_same(load_pickle(tmp_path / "out.pkl"), data)
+    assert summary.splits == {"train": 4, "valid": 2, "test": 2}
+
+
+def test_a_folder_comes_back_as_it_went_out(tmp_path: Path) -> None:
+    """Folder -> pickle -> folder, for a folder that no pickle made: masks, names, manifest, bimodal labels."""
+    from tests.model.folders import planted, write_clips
+
+    clips = planted(20, n_videos=10)
+    clips.sequences["A"][3] = None
+    clips.masks = {u: np.arange(len(s)) != 1 for u, s in zip(clips.ids, clips.sequences["V"], strict=True)}
+    folder = write_clips(clips, tmp_path / "features")
+    export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
+    import_mmsa(tmp_path / "out.pkl", tmp_path / "back")
+    for name in ("manifest.parquet", "labels.parquet"):
+        assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
+    for name in ("text", "audio", "vision"):
+        before, after = read_features(folder)[name], read_features(tmp_path / "back")[name]
+        assert after.document == before.document
+        assert after.utterance_ids == before.utterance_ids
+        np.testing.assert_array_equal(after.lengths, before.lengths)
+        np.testing.assert_array_equal(after.features(), before.features())
+        np.testing.assert_array_equal(after.mask(), before.mask())
+
+
+def test_what_an_import_writes(tmp_path: Path) -> None:
+    data = mmsa_data()
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    assert summary.scale == "-1..1"
+    assert summary.shapes == {"text": (5, 6), "audio": (7, 3), "vision": (4, 2)}
+    assert summary.labels == {"M": 8, "T": 8, "A": 8, "V": 8}
+    features = read_features(tmp_path / "features")
+    ids = [*data["train"]["id"], *data["valid"]["id"], *data["test"]["id"]]
+    row = ids.index("video_0001$_$0004")
+    place = features["audio"].utterance_ids.index("video_0001$_$0004")
+    lengths = [*data["train"]["audio_lengths"], *data["valid"]["audio_lengths"], *data["test"]["audio_lengths"]]
+    assert features["audio"].lengths[place] == lengths[row]
+    assert features["audio"].truncated[place] == max(lengths[row] - 7, 0)
+    np.testing.assert_array_equal(features["audio"].features()[place], data["valid"]["audio"][row - 4])
+    found, labels, splits = read_label_columns(tmp_path / "features" / "labels.parquet")
+    assert found == sorted(ids)
+    assert splits[found.index("video_0001$_$0004")] == "valid"
+    assert labels["T"][found.index("video_0001$_$0004")] == round(float(data["valid"]["regression_labels_T"][0]), 1)
+
+
+def test_labels_changed_in_fmltk_are_exported(tmp_path: Path) -> None:
+    from fmltk.toolkit.interchange.labels import write_labels
+    from fmltk.toolkit.labels import Scale
+
+    data = mmsa_data()
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    ids, labels, splits = read_label_columns(tmp_path / "features" / "labels.parquet")
+    labels["M"][:] = 0.4
+    write_labels(tmp_path / "new.parquet", ids, labels, splits, Scale(-1, 1), source="test")
+    export_mmsa(tmp_path / "features", tmp_path / "new.parquet", tmp_path / "out.pkl")
+    found = load_pickle(tmp_path / "out.pkl")
+    np.testing.assert_array_equal(found["test"]["regression_labels"], np.full(2, 0.4, np.float32))
+
+
+def test_label_csv_is_the_fields_own(tmp_path: Path) -> None:
+    data = mmsa_data()
+    data["train"]["regression_labels_T"][1] = np.nan
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    export_mmsa(
+        tmp_path / "features",
+        tmp_path / "features" / "labels.parquet",
+        tmp_path / "x.pkl",
+        label_csv=tmp_path / "label.csv",
+    )
+    with (tmp_path / "label.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "video_id",
+        "clip_id",
+        "text",
+        "label",
+        "label_T",
+        "label_A",
+        "label_V",
+        "annotation",
+        "mode",
+    ]
+    assert [row["mode"] for row in rows] == ["train"] * 4 + ["valid"] * 2 + ["test"] * 2
+    assert rows[1]["text"] == 'so, "quoted"\nline'
+    assert rows[1]["label_T"] == ""
+    assert float(rows[0]["label"]) == round(float(data["train"]["regression_labels"][0]), 1)
+    assert rows[0]["clip_id"] == "0000"
+
+
+def test_wide_numbers_are_narrowed_with_a_remark(tmp_path: Path) -> None:
+    data = mmsa_data(kind="mosi", dtype=np.float64)
+    assert import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "a").remarks == ()
+    data["test"]["audio"] = data["test"]["audio"] + 1e-12
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "b")
+    assert summary.remarks == ("test/audio was float64; it is stored as float32",)
+
+
+def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(data: dict[str, Any]) -> None:
+        if isinstance(value, tuple) and isinstance(value[0], int):
+            data[split][key][value[0]] = value[1]
+        elif value is None:
+            del data[split][key]
+        else:
+            data[split][key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            _set("valid", "audio", (0, -np.inf)),
+            r"valid/audio holds 21 -inf in 1 clips, the first is 'video_0001\$_\$0004'",
+        ),
+        (_set("train", "vision", (1, np.nan)), r"train/vision holds 8 NaN in 1 clips"),
+        (_set("train", "text", (1, np.inf)), r"train/text holds 30 inf in 1 clips"),
+        (_set("train", "vision", None), r"train lacks vision; it has raw_text, text"),
+        (_set("test", "id", None), r"test lacks id"),
+        (_set("test", "regression_labels", None), r"test lacks regression_labels"),
+        (_set("test", "text", None), r"test lacks text"),
+        (_set("test", "audio", np.zeros((2, 3))), r"test/audio is \(2, 3\), expected numbers of shape"),
+        (_set("test", "audio", np.zeros((2, 7, 9))), r"audio has a different \(steps, d\) per split"),
+        (_set("test", "annotations", ["x"]), r"test/annotations has 1 entries for 2 clips"),
+        (_set("test", "audio_lengths", ["x", 1]), r"test/audio_lengths holds a value that is no number"),
+        (_set("test", "audio_lengths", [-1, 1]), r"test/audio_lengths holds -1"),
+        (_set("test", "text_bert", np.zeros((2, 5))), r"test/text_bert has shape \(2, 5\)"),
+        (_set("test", "id", ["video_0000$_$0000", "x"]), r"clip 'video_0000\$_\$0000' occurs twice"),
+        (lambda data: data.clear(), r"no MMSA pickle"),
+        (lambda data: data.update(more={}), r"holds more beside train"),
+        (lambda data: data.update(test=[1]), r"test is a list"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str) -> None:
+    data = mmsa_data()
+    change(data)
+    with pytest.raises(StoreError, match=message):
+        import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+
+
+def test_minus_infinity_becomes_zero_on_request(tmp_path: Path) -> None:
+    data = mmsa_data()
+    data["train"]["audio"][0, 0, 1] = -np.inf
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features", non_finite="zero")
+    assert summary.remarks == ("train/audio holds 1 -inf in 1 clips; 0 was written for them",)
+    table = read_features(tmp_path / "features")["audio"]
+    assert table.features()[table.utterance_ids.index("video_0000$_$0000"), 0, 1] == 0
+
+
+def test_an_export_needs_every_split(tmp_path: Path) -> None:
+    from tests.model.folders import planted, write_clips
+
+    clips = planted(12, n_videos=6)
+    clips.splits = ["train"] * 12
+    folder = write_clips(clips, tmp_path / "features")
+    with pytest.raises(ConfigError, match="no clip of the split valid, test"):
+        export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
+    assert not (tmp_path / "out.pkl").exists()
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    write(tmp_path / "in.pkl", mmsa_data())
+    run = CliRunner().invoke
+    features = str(tmp_path / "features")
+    result = run(dataset, ["import", str(tmp_path / "in.pkl"), "-o", features, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["splits"] == {"train": 4, "valid": 2, "test": 2}
+    result = run(dataset, ["export", features, "-o", str(tmp_path / "out.pkl")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "label.csv").is_file()
+    assert pickle.loads((tmp_path / "out.pkl").read_bytes())["train"]["audio"].shape == (4, 7, 3)
+    result = run(dataset, ["check", features, "--official-split", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert any(re.search(r"1 of 3 videos .* more than one split", f["what"]) for f in told["findings"])
+    result = run(dataset, ["check", features])
+    assert result.exit_code == 1
+    assert "--official-split" in result.stdout
+
+
+def test_real_mosi_utterances_are_imported(tmp_path: Path, test_data: Path) -> None:
+    from fmltk.toolkit.interchange.utterances import import_utterances
+
+    summary = import_utterances(test_data / "mosi" / "mosi_utterances.parquet", tmp_path / "features")
+    assert summary.splits == {"train": 1447, "test": 752}
+    assert summary.shapes == {"text": (1, 100), "audio": (1, 73), "vision": (1, 100)}
+    assert summary.scale == "-3..3"
+    assert summary.labels == {"M": 2199}
+
+
+def test_token_numbers_of_the_shards_become_text_bert(tmp_path: Path) -> None:
+    from fmltk.toolkit.shards import ClipResult, ClipSequence, ShardFolder
+    from tests.model.folders import planted, write_clips
+
+    clips = planted(20, n_videos=10)
+    folder = write_clips(clips, tmp_path / "features")
+    shards = ShardFolder(folder / "shards")
+    for k, utterance in enumerate(clips.ids):
+        text = clips.sequences["T"][k]
+        assert text is not None
+        row = {"utterance_id": utterance, "text_status": "ok", "text_length": len(text)}
+        shards.write(
+            ClipResult(row, {"text": ClipSequence(text)}, np.arange(len(text), dtype=np.int32) + 100 + k), "f" * 16
+        )
+    summary = export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
+    assert summary.has_text_bert
+    part = load_pickle(tmp_path / "out.pkl")["train"]
+    for utterance, tokens in zip(part["id"], part["text_bert"], strict=True):
+        k = clips.ids.index(utterance)
+        text = clips.sequences["T"][k]
+        n = 0 if text is None else len(text)
+        assert tokens[0, :n].tolist() == list(range(100 + k, 100 + k + n))
+        assert tokens[1].tolist() == [1.0] * n + [0.0] * (8 - n)
+        assert not tokens[2].any()
+
+
+def test_without_token_numbers_there_is_no_text_bert(tmp_path: Path) -> None:
+    from tests.model.folders import planted, write_clips
+
+    folder = write_clips(planted(20, n_videos=10), tmp_path / "features")
+    summary = export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
+    assert not summary.has_text_bert
+    assert any("use_bert=False" in remark for remark in summary.remarks)
+    assert "text_bert" not in load_pickle(tmp_path / "out.pkl")["train"]

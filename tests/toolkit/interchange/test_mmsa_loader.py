@@ -1,0 +1,87 @@
+"""What we export is read by MMSA 2.2.1's own data loader, installed in an environment of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmltk.toolkit.interchange.mmsa import import_mmsa
+from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+from tests.toolkit.interchange.pickles import mmsa_data, write
+
+VENV_VARIABLE = "FMLTK_MMSA_VENV"
+REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
+
+LOADER = """
+import json, sys
+from MMSA.data_loader import MMDataLoader
+path, use_bert = sys.argv[1], sys.argv[2] == "bert"
+loader = MMDataLoader(dict(dataset_name='sims', custom_feature=path, use_bert=use_bert, feature_dims=[0, 0, 0],
+    feature_T='', feature_A='', feature_V='', need_data_aligned=False, need_normalized=False, batch_size=2,
+    seq_lens=[0, 0, 0]), 0)
+seen = {}
+for split, batches in loader.items():
+    for batch in batches:
+        for k, utterance in enumerate(batch['id']):
+            seen[utterance] = {
+                'split': split, 'text': list(batch['text'][k].shape), 'audio': batch['audio'][k].tolist(),
+                'vision': list(batch['vision'][k].shape), 'audio_length': int(batch['audio_lengths'][k]),
+                'raw_text': batch['raw_text'][k],
+                'labels': {m: float(v[k]) for m, v in batch['labels'].items()},
+                'first': float(batch['text'][k].flatten()[0])}
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture(scope="session")
+def mmsa_python() -> Path:
+    """The Python of an environment with MMSA: FMLTK_MMSA_VENV, or one that is made once and kept in the cache."""
+    given = os.environ.get(VENV_VARIABLE)
+    venv = Path(given) if given else Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1"
+    python, ready = venv / "bin" / "python", venv / "ready"
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with (venv.parent / "mmsa.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
+        if not ready.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
+            subprocess.run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
+            ready.touch()
+    return python
+
+
+@pytest.mark.parametrize("use_bert", [False, True])
+def test_mmsas_own_loader_reads_an_export(tmp_path: Path, mmsa_python: Path, use_bert: bool) -> None:
+    data = mmsa_data()
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    out = tmp_path / "out.pkl"
+    export_mmsa(tmp_path / "features", tmp_path / "features" / "labels.parquet", out)
+    done = subprocess.run(
+        [str(mmsa_python), "-c", LOADER, str(out), "bert" if use_bert else "features"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert len(seen) == 8
+    for split, part in data.items():
+        for k, utterance in enumerate(part["id"]):
+            clip = seen[str(utterance)]
+            assert clip["split"] == split
+            assert clip["text"] == ([3, 5] if use_bert else [5, 6])
+            assert clip["first"] == pytest.approx(float(part["text_bert" if use_bert else "text"][k].flat[0]))
+            np.testing.assert_array_equal(np.array(clip["audio"], np.float32), part["audio"][k])
+            assert clip["audio_length"] == part["audio_lengths"][k]
+            assert clip["raw_text"] == part["raw_text"][k]
+            assert clip["labels"]["M"] == pytest.approx(float(part["regression_labels"][k]))
+            for m in "TAV":
+                assert clip["labels"][m] == pytest.approx(float(part[f"regression_labels_{m}"][k]))

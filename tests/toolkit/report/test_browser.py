@@ -1,0 +1,236 @@
+"""The report in Chromium: it renders, filters, plays, logs no error, asks for nothing, and runs nobody's script."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fmltk.toolkit.console import Reporter
+from fmltk.toolkit.report.charts import histogram
+from fmltk.toolkit.report.clips import gather_clips
+from fmltk.toolkit.report.document import Case, Section, Table, Tile
+from fmltk.toolkit.report.render import render
+
+from .conftest import DEMO, HOSTILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+WAIT_S = 30
+QUIET = Reporter(quiet=True)
+WIDTHS = {"desktop": 1280, "phone": 390}
+
+
+def all_cases() -> list[Case]:
+    cases = [
+        Case("clip$_$00", text=HOSTILE, source="video_0001/0001.mp4", status="ok", split="test"),
+        Case("clip$_$01", text="Linked, not embedded", source="video_0001/0002.mp4", split="train"),
+        Case(HOSTILE, text="a hostile id", reason=HOSTILE, status="failed", split=HOSTILE),
+    ]
+    cases[0].truths = {"M": 1.0, "T": 1.0, "A": -0.6, "V": 0.0}
+    cases[0].predictions = {"M": -0.2, "T": 0.8, "A": -0.5, "V": 0.1}
+    cases[0].classes, cases[0].wrong = {"M": "PS", "T": "PS", "A": "WN", "V": "NU"}, ["M", "V"]
+    cases[1].truths, cases[1].predictions = {"M": 0.6, "T": 0.6, "A": 0.6, "V": 0.6}, {"M": 0.5}
+    cases[1].classes, cases[1].wrong = {"M": "WP", "T": "WP", "A": "WP", "V": "WP"}, []
+    cases += [Case(f"more$_${number:02d}", text=f"sentence {number}", split="train") for number in range(50)]
+    return cases
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    out = folder / "report.html"
+    shutil.copytree(DEMO / "video_0001", folder / "videos" / "video_0001")
+    cases = all_cases()
+    clips = gather_clips(cases[:1], folder / "videos", out, limit_bytes=5_000_000, reporter=QUIET)
+    clips.links |= gather_clips(cases[1:2], folder / "videos", out, limit_bytes=0, reporter=QUIET).links
+    blocks = [
+        Tile("clips", "53"),
+        histogram("Durations", [1, 2, 3], unit="s"),
+        Table(HOSTILE, ("a", "b"), [(HOSTILE, 1)]),
+    ]
+    out.write_text(render("A report", [Section(HOSTILE, 1, blocks)], cases, clips), encoding="utf-8")
+    return out
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+    more = ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
+    for flag in (*flags, *more, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    browser.set_script_timeout(WAIT_S)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def opened(chromium: Any, page: Path) -> Any:
+    width(chromium, "desktop")
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    chromium.get(page.as_uri())
+    return chromium
+
+
+def width(browser: Any, name: str) -> None:
+    metrics = {"width": WIDTHS[name], "height": 900, "deviceScaleFactor": 1, "mobile": name == "phone"}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def ids(browser: Any) -> list[str]:
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('.case h3')].map((one) => one.firstChild.textContent)"
+    )
+    return found
+
+
+def choose(browser: Any, field: str, value: str) -> None:
+    browser.execute_script(
+        "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
+        "one.dispatchEvent(new Event('input', {bubbles: true}));",
+        field,
+        value,
+    )
+
+
+def test_it_renders_without_an_error_and_without_a_request(opened: Any, page: Path) -> None:
+    assert opened.title == "A report"
+    assert len(ids(opened)) == 24
+    assert opened.execute_script("return document.querySelectorAll('figure svg[role=img] title').length") == 1
+    until(lambda: opened.execute_script("return document.querySelector('video').readyState") >= 1)
+    assert opened.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    urls = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+    assert page.as_uri() in urls  # the log is in force
+    assert [url for url in urls if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+def test_hostile_words_are_shown_and_do_nothing(opened: Any) -> None:
+    assert HOSTILE in opened.execute_script("return document.querySelector('.case .said').textContent")
+    assert opened.execute_script("return document.querySelector('h2').textContent") == HOSTILE
+    choose(opened, "show", "failed")
+    assert ids(opened) == [HOSTILE]
+    assert HOSTILE in opened.execute_script("return document.querySelector('.case').textContent")
+    assert opened.execute_script("return document.images.length") == 0
+    assert opened.title == "A report"
+
+
+def test_an_injected_script_is_refused_by_the_page_s_policy(opened: Any) -> None:
+    opened.execute_script(
+        "const one = document.createElement('div'); one.innerHTML = '<img src=x onerror=\"document.title=1\">';"
+        "document.body.append(one);"
+        "const two = document.createElement('script'); two.textContent = 'document.title=2'; document.body.append(two);"
+    )
+    time.sleep(0.5)
+    assert opened.title == "A report"
+    assert any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"show": "anywrong"}, ["clip$_$00"]),
+        ({"show": "wrong", "condition": "V"}, ["clip$_$00"]),
+        ({"show": "wrong", "condition": "T"}, []),
+        ({"show": "conflict"}, ["clip$_$00"]),
+        ({"condition": "M", "class": "WP"}, ["clip$_$01"]),
+        ({"condition": "A", "class": "WN"}, ["clip$_$00"]),
+        ({"show": "clip", "order": "error"}, ["clip$_$00", "clip$_$01"]),
+        ({"search": "sentence 49"}, ["more$_$49"]),
+        ({"search": "SENTENCE more$_$07"}, ["more$_$07"]),
+        ({"split": "test"}, ["clip$_$00"]),
+    ],
+)
+def test_the_clips_are_filtered(opened: Any, filters: dict[str, str], expected: list[str]) -> None:
+    for field, value in filters.items():
+        choose(opened, field, value)
+    assert ids(opened) == expected
+    status = opened.execute_script("return document.getElementById('count').textContent")
+    assert status == f"{len(expected)} of 53 clips"
+
+
+def test_wrong_predictions_are_marked_in_words(opened: Any) -> None:
+    rows = opened.execute_script(
+        "return [...document.querySelectorAll('.case:first-child tr.wrong')].map((one) => one.textContent)"
+    )
+    assert rows == ["M1.00PS-0.20 ✗ wrong", "V0.00NU0.10 ✗ wrong"]
+
+
+def test_pages_turn_by_keyboard(opened: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    opened.find_element(By.ID, "next").send_keys(Keys.ENTER)
+    assert ids(opened)[0] == "more$_$21"
+    assert opened.find_element(By.ID, "page").text == "page 2 of 3"
+    opened.find_element(By.ID, "next").send_keys(Keys.SPACE)
+    assert len(ids(opened)) == 5
+    assert not opened.find_element(By.ID, "next").is_enabled()
+
+
+@pytest.mark.parametrize("name", ["clip$_$00", "clip$_$01"])
+def test_a_clip_plays_embedded_and_linked(opened: Any, name: str) -> None:
+    choose(opened, "search", name)
+    source = opened.execute_script("return document.querySelector('video').src")
+    assert source.startswith("blob:" if name == "clip$_$00" else "file:")
+    opened.execute_script("const one = document.querySelector('video'); one.muted = true; one.play();")
+    until(lambda: opened.execute_script("return document.querySelector('video').currentTime") > 0.2)
+    assert opened.execute_script("return document.querySelector('video').videoWidth") > 0
+
+
+def test_every_control_has_a_name_and_can_be_reached(opened: Any) -> None:
+    unnamed = opened.execute_script(
+        "return [...document.querySelectorAll('input, select, video, button, [role=region]')].filter("
+        "(one) => !(one.closest('label') || one.getAttribute('aria-label') || one.textContent.trim()))"
+        ".map((one) => one.outerHTML)"
+    )
+    assert unnamed == []
+    assert opened.execute_script("return document.documentElement.lang") == "en"
+    assert opened.execute_script("return document.querySelectorAll('[tabindex]').length") > 0
+
+
+@pytest.mark.parametrize("name", list(WIDTHS))
+def test_nothing_is_wider_than_the_screen(opened: Any, name: str) -> None:
+    width(opened, name)
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= WIDTHS[name]
+
+
+def test_dark_and_light_follow_the_system_and_the_button(opened: Any) -> None:
+    from selenium.webdriver.common.by import By
+
+    def background() -> str:
+        colour: str = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return colour
+
+    found = {}
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        found[scheme] = background()
+    assert found["light"] != found["dark"]
+    opened.find_element(By.ID, "theme").click()
+    assert background() == found["light"]
+    opened.find_element(By.ID, "theme").click()
+    assert background() == found["dark"]

@@ -1,0 +1,1 @@
+"""Features from videos: framing, faces, OpenFace, acoustics, text, padding, Parquet."""

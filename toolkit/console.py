@@ -1,0 +1,175 @@
+"""What people see: progress, tables, warnings. Bars and colours only on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
+
+PLAIN_INTERVAL_S = 10.0  # how often a piped run reports where it is
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a long job is: `advance` counts what is done, `note` is shown beside it."""
+
+    update: Callable[[int, str], None]
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Count `n` more items."""
+        self.update(n, note)
+
+
+@dataclass
+class Reporter:
+    """Where a command writes: results to stdout, everything else to stderr.
+
+    With `quiet`, only results and errors are written; with `json_output`, tables are left out, for the command
+    writes one JSON document to stdout instead.
+    """
+
+    quiet: bool = False
+    json_output: bool = False
+    _told: set[str] = field(default_factory=set)
+
+    @property
+    def silent(self) -> bool:
+        """Whether progress and remarks are left out."""
+        return self.quiet or self.json_output
+
+    def say(self, message: str) -> None:
+        """Write one line for people."""
+        if not self.silent:
+            click.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        """Write one warning, once, also with --json: only --quiet leaves it out."""
+        if not self.quiet and message not in self._told:
+            self._told.add(message)
+            click.echo(f"Warning: {message}", err=True)
+
+    def json(self, document: object) -> None:
+        """Write one JSON document to stdout, NaN as null."""
+        import json
+
+        is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+        click.echo(json.dumps(_plain(document), ensure_ascii=not is_unicode, indent=2))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+        """Write a table to stdout; numbers are right-aligned. Left out with --json."""
+        if self.json_output:
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for index, column in enumerate(columns):
+            numeric = all(isinstance(row[index], int | float | None) or row[index] in ("", "-") for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(_cell(value)) for value in row))  # Text: nothing in a cell is markup
+        _console(sys.stdout).print(table)
+
+    @contextmanager
+    def progress(self, label: str, total: int, *, unit: str = "clips", done: int = 0) -> Iterator[Progress]:
+        """Show how far a job of `total` items is: a bar with rate and time left on a terminal, else plain lines."""
+        if self.silent or total == 0:
+            yield Progress(lambda n, note: None)
+        elif sys.stderr.isatty():
+            with self._bar(label, total, unit, done) as progress:
+                yield progress
+        else:
+            yield self._plain_lines(label, total, unit, done)
+
+    @contextmanager
+    def _bar(self, label: str, total: int, unit: str, done: int) -> Iterator[Progress]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn(unit + "{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=_console(sys.stderr), transient=True) as bars:
+            task = bars.add_task(label, total=total, completed=done, note="")
+
+            def update(n: int, note: str) -> None:
+                bars.update(task, advance=n, note=f", {note}" if note else "")
+
+            yield Progress(update)
+
+    def _plain_lines(self, label: str, total: int, unit: str, done: int) -> Progress:
+        state = {"done": done, "started": time.monotonic(), "told": time.monotonic(), "first": done}
+
+        def update(n: int, note: str) -> None:
+            state["done"] += n
+            now = time.monotonic()
+            if now - state["told"] < PLAIN_INTERVAL_S and state["done"] < total:
+                return
+            state["told"] = now
+            fresh = state["done"] - state["first"]
+            left_s = (total - state["done"]) * (now - state["started"]) / fresh if fresh else 0.0
+            tail = f", {note}" if note else ""
+            click.echo(f"{label}: {state['done']:.0f}/{total} {unit}{tail}, {left_s:.0f} s left", err=True)
+
+        return Progress(update)
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    width = None if stream.isatty() else 200  # piped tables are not folded at 80 columns
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _plain(value: object) -> object:
+    """Return `value` as what JSON can hold: arrays as lists, NaN and infinities as null, paths as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(item) for item in value), key=str)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --quiet and --json to a command, as its parameter `reporter`."""
+    import functools
+
+    @click.option("--quiet", "-q", is_flag=True, help="Write results and errors only.")
+    @click.option("--json", "json_output", is_flag=True, help="Write the result as one JSON document to stdout.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, quiet: bool, json_output: bool, **kwargs: Any) -> Any:
+        return command(*args, reporter=Reporter(quiet=quiet, json_output=json_output), **kwargs)
+
+    # click's mark before lines that are not to be joined is the character; raw docstrings hold it as two.
+    wrapped.__doc__ = (command.__doc__ or "").replace("\\b", "\b")
+    return wrapped

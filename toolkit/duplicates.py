@@ -1,0 +1,62 @@
+"""Files that hold the same bytes under two ids: a copy under a second name counts twice in every result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fmltk.toolkit.clip import Clip
+
+_BLOCK_BYTES = 1 << 16
+
+
+def same_content(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
+    """Yield (clip, first) for each clip whose file has the bytes of an earlier clip's file.
+
+    Several clips of one file are no copies, and excluded clips do not count. Only files of one size are read, and of
+    these first their beginnings. Files in a store are not compared: each would have to be fetched.
+    """
+    by_size: defaultdict[int, dict[Path, Clip]] = defaultdict(dict)
+    for clip in clips:
+        if isinstance(clip.path, Path) and clip.exclude_reason is None:
+            try:
+                size = clip.path.stat().st_size
+            except OSError:
+                continue
+            if size:
+                by_size[size].setdefault(clip.path, clip)
+    for alike in by_size.values():
+        for begins_alike in _groups(alike, whole=False):
+            for group in _groups(begins_alike, whole=True):
+                first, *others = group.values()
+                for other in others:
+                    yield other, first
+
+
+def _groups(files: dict[Path, Clip], *, whole: bool) -> list[dict[Path, Clip]]:
+    """Return the groups of two files and more whose content, or its beginning, is the same."""
+    groups: defaultdict[bytes, dict[Path, Clip]] = defaultdict(dict)
+    for path, clip in files.items() if len(files) > 1 else ():
+        digest = _digest(path, whole=whole)
+        if digest:
+            groups[digest][path] = clip
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _digest(path: Path, *, whole: bool) -> bytes:
+    """Return the checksum of a file or of its first block; nothing where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                if not whole:
+                    break
+    except OSError:
+        return b""
+    return digest.digest()

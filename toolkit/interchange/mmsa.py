@@ -1,0 +1,400 @@
+"""MMSA's pickles and fmltk's feature folders, both ways, without loss.
+
+A pickle holds {train, valid, test}, each a dict of arrays over its clips. What has a place in a feature folder goes
+there: sequences, lengths, texts, labels, splits. Everything else (the order of the clips, text_bert, annotations,
+values beyond a sequence's true length, ...) goes to ``mmsa.parquet`` beside it, which `export_mmsa` reads back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.interchange.labels import exact_decimal, guess_scale, read_label_columns, write_labels
+from fmltk.toolkit.interchange.safe_pickle import load_pickle
+from fmltk.toolkit.labels import UNIMODAL
+from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter, read_features, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.labels import Scale
+
+SPLITS = ("train", "valid", "test")
+REQUIRED = ("id", "audio", "vision", "regression_labels")  # and text or text_bert
+EMBEDDED_KEY = "fmltk"
+EXTRAS_FILE = "mmsa.parquet"
+LABEL_KEYS = {"M": "regression_labels", **{m: f"regression_labels_{m}" for m in UNIMODAL}}
+NON_FINITE = ("refuse", "zero")
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import read: clips per split, L and dimension per modality, labelled clips per condition, remarks."""
+
+    splits: dict[str, int]
+    shapes: dict[str, tuple[int, int]]
+    labels: dict[str, int]
+    scale: str
+    remarks: tuple[str, ...]
+
+
+@dataclass
+class _Clip:
+    """One clip of a pickle: where it stood, and what it holds."""
+
+    utterance: str
+    split: str
+    row: int
+    lengths: dict[str, int] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def import_mmsa(
+    path: str | Path, out: str | Path, *, non_finite: str = "refuse", scale: Scale | None = None
+) -> ImportSummary:
+    """Turn an MMSA pickle into a feature folder with labels.parquet.
+
+    Parameters
+    ----------
+    path : such as unaligned_39.pkl or aligned_50.pkl; read without running any code in it
+    out : the feature folder to write
+    non_finite : "refuse", or "zero" to write 0 for NaN and infinities in features (MMSA's own loader does so for -inf
+        in audio)
+    scale : of the labels; by default -1..1 where all fit it, else -3..3
+
+    Features are stored as float32, as MMSA reads them; that other types change nothing by it is checked and told.
+
+    Raises StoreError if the file is no such pickle: what is missing, of the wrong shape or not finite is named.
+    """
+    path, out = Path(path), Path(out)
+    data = _checked_data(load_pickle(path), path)
+    remarks = _mend_non_finite(data, path, non_finite)
+    clips = _clips(data, path)
+    labels = _labels(data)
+    scale = scale or guess_scale(labels)
+    remarks += [f"{key} was {kind}; it is stored as float32" for key, kind in _wide_types(data)]
+    embedded = _embedded(data)
+    out.mkdir(parents=True, exist_ok=True)
+    shapes: dict[str, tuple[int, int]] = {}
+    tails = [_write_modality(modality, clips, data, out, embedded, shapes) for modality in MODALITIES]
+    ids = [clip.utterance for clip in clips]
+    restored = _restore_tables(embedded, out, ids, labels)
+    if not restored:
+        write_labels(out / "labels.parquet", ids, labels, [clip.split for clip in clips], scale, source=path.name)
+        _write_manifest(out / "manifest.parquet", clips, data, path)
+    _write_extras(out / EXTRAS_FILE, clips, data, tails, embedded=restored)
+    counts = {condition: int(np.isfinite(values).sum()) for condition, values in labels.items()}
+    return ImportSummary(
+        {split: len(part["id"]) for split, part in data.items()}, shapes, counts, str(scale), tuple(remarks)
+    )
+
+
+def _checked_data(loaded: Any, path: Path) -> dict[str, dict[str, Any]]:
+    """Return {split: its arrays}, every shape checked."""
+    if not isinstance(loaded, dict) or not set(loaded) & set(SPLITS):
+        raise StoreError(f"{path} is no MMSA pickle: expected a dict with train, valid and test")
+    unknown = sorted(str(key) for key in set(loaded) - set(SPLITS))
+    if unknown:
+        raise StoreError(f"{path} holds {', '.join(unknown)} beside train, valid and test; remove what is no split")
+    data: dict[str, dict[str, Any]] = {split: loaded[split] for split in SPLITS if split in loaded}
+    for split, part in data.items():
+        if not isinstance(part, dict):
+            raise StoreError(f"{path}: {split} is a {type(part).__name__}, expected a dict of arrays")
+        missing = [key for key in REQUIRED if key not in part]
+        if "text" not in part:
+            missing.append("text")
+        if missing:
+            raise StoreError(f"{path}: {split} lacks {', '.join(missing)}; it has {', '.join(map(str, part))}")
+        n = len(part["id"])
+        for modality in MODALITIES:
+            values = part[modality]
+            if not isinstance(values, np.ndarray) or values.ndim != 3 or values.dtype.kind not in "fiu":
+                shape = getattr(values, "shape", type(values).__name__)
+                raise StoreError(f"{path}: {split}/{modality} is {shape}, expected numbers of shape (clips, steps, d)")
+        for key, values in part.items():
+            if _per_clip(values) and len(values) != n:
+                raise StoreError(f"{path}: {split}/{key} has {len(values)} entries for {n} clips")
+            if key == EMBEDDED_KEY:
+                continue
+            if not _per_clip(values) and not isinstance(values, str | int | float | bool | type(None)):
+                raise StoreError(f"{path}: {split}/{key} is a {type(values).__name__}, which has no place in a table")
+    for modality in MODALITIES:
+        shapes = {part[modality].shape[1:] for part in data.values()}
+        if len(shapes) > 1:
+            raise StoreError(f"{path}: {modality} has a different (steps, d) per split: {sorted(shapes)}")
+    return data
+
+
+def _per_clip(values: Any) -> bool:
+    return isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0)
+
+
+def _mend_non_finite(data: Mapping[str, dict[str, Any]], path: Path, non_finite: str) -> list[str]:
+    remarks = []
+    for split, part in data.items():
+        for modality in MODALITIES:
+            values = part[modality]
+            bad = ~np.isfinite(values)
+            if not bad.any():
+                continue
+            clips = np.flatnonzero(bad.any(axis=(1, 2)))
+            kinds = [
+                name
+                for name, found in (("NaN", np.isnan(values)), ("inf", values == np.inf), ("-inf", values == -np.inf))
+                if found.any()
+            ]
+            told = f"{split}/{modality} holds {int(bad.sum())} {' and '.join(kinds)} in {len(clips)} clips"
+            first = str(part["id"][int(clips[0])])
+            if non_finite == "refuse":
+                raise StoreError(f"{path}: {told}, the first is {first!r}; --non-finite zero writes 0 for them")
+            part[modality] = np.where(bad, 0, values).astype(values.dtype)
+            remarks.append(f"{told}; 0 was written for them")
+    return remarks
+
+
+def _wide_types(data: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the feature arrays that float32 does not hold exactly, and their type."""
+    wide = []
+    for split, part in data.items():
+        for modality in MODALITIES:
+            values = part[modality]
+            if values.dtype != np.float32 and not np.array_equal(
+                values.astype(np.float32).astype(values.dtype), values
+            ):
+                wide.append((f"{split}/{modality}", str(values.dtype)))
+    return wide
+
+
+def _clips(data: Mapping[str, dict[str, Any]], path: Path) -> list[_Clip]:
+    """Return every clip in the pickle's order, with its true lengths."""
+    clips, seen = [], set()
+    for split, part in data.items():
+        lengths = {modality: _lengths(part, modality, f"{path}: {split}") for modality in MODALITIES}
+        for row, identifier in enumerate(part["id"]):
+            utterance = str(identifier)
+            if utterance in seen:
+                raise StoreError(f"{path}: clip {utterance!r} occurs twice")
+            seen.add(utterance)
+            clips.append(_Clip(utterance, split, row, {m: int(lengths[m][row]) for m in MODALITIES}))
+    return clips
+
+
+def _lengths(part: Mapping[str, Any], modality: str, where: str) -> NDArray[np.int64]:
+    """Return true lengths: the pickle's own, for text those of text_bert's mask, else up to the last non-zero step."""
+    key = f"{modality}_lengths"
+    if key in part:
+        try:
+            lengths = np.array([int(value) for value in part[key]], np.int64)
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"{where}/{key} holds a value that is no number of steps ({error})") from error
+        if (lengths < 0).any():
+            raise StoreError(f"{where}/{key} holds {lengths.min()}; a length is 0 or more")
+        return lengths
+    if modality == "text" and "text_bert" in part:
+        tokens = np.asarray(part["text_bert"])
+        if tokens.ndim != 3 or tokens.shape[1] != 3:
+            raise StoreError(
+                f"{where}/text_bert has shape {tokens.shape}, expected (clips, 3, steps): ids, mask, segments"
+            )
+        masked: NDArray[np.int64] = np.minimum(tokens[:, 1].sum(axis=1).astype(np.int64), part["text"].shape[1])
+        return masked
+    filled = np.any(part[modality] != 0, axis=2)  # (n, L)
+    steps = np.arange(1, filled.shape[1] + 1)
+    last: NDArray[np.int64] = (filled * steps).max(axis=1)
+    return last
+
+
+def _labels(data: Mapping[str, dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+    labels = {}
+    for condition, key in LABEL_KEYS.items():
+        parts = []
+        for part in data.values():
+            values = part.get(key)
+            known = values is not None and len(np.shape(values)) >= 1 and np.asarray(values).dtype.kind in "fiu"
+            parts.append(exact_decimal(np.asarray(values)) if known else np.full(len(part["id"]), np.nan))
+        labels[condition] = np.concatenate(parts)
+    return labels
+
+
+def _write_modality(
+    modality: str,
+    clips: Sequence[_Clip],
+    data: Mapping[str, dict[str, Any]],
+    out: Path,
+    embedded: Mapping[str, Any],
+    shapes: dict[str, tuple[int, int]],
+) -> dict[str, bytes]:
+    """Write one modality's file; return what lies beyond the true lengths and is not zero, by utterance_id."""
+    first = next(iter(data.values()))[modality]
+    length, dimension = int(first.shape[1]), int(first.shape[2])
+    shapes[modality] = (length, dimension)
+    document = embedded.get("documents", {}).get(modality) or {"feature_names": [], "rate_hz": None, "source": "mmsa"}
+    has_mask = f"{modality}_mask" in next(iter(data.values()))
+    spec = ModalitySpec(modality, dimension, length, has_mask, document)
+    tails = {}
+    with ModalityWriter(out / f"{modality}.parquet", spec) as writer:
+        for clip in sorted(clips, key=lambda clip: clip.utterance):
+            values = data[clip.split][modality][clip.row].astype(np.float32)  # (L, d)
+            n = clip.lengths[modality]
+            if n:
+                sequence = np.zeros((n, dimension), np.float32)
+                sequence[: min(n, length)] = values[:n]
+                valid = data[clip.split][f"{modality}_mask"][clip.row] if has_mask else None
+                writer.append(clip.utterance, sequence, None if valid is None else _padded_mask(valid, n))
+            if np.any(values[n:] != 0) or np.any(np.signbit(values[n:])):
+                tails[clip.utterance] = values[n:].tobytes()
+    return tails
+
+
+def _padded_mask(valid: Any, n: int) -> NDArray[np.bool_]:
+    """Return a mask of the clip's own length n; what lies beyond the pickle's steps is not valid."""
+    mask = np.zeros(n, bool)
+    kept = np.asarray(valid, bool)[:n]
+    mask[: len(kept)] = kept
+    return mask
+
+
+def _embedded(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Take out what `export_mmsa` put in for us: the feature files' own metadata, the manifest, the label table."""
+    found: dict[str, Any] = {}
+    for part in data.values():
+        value = part.pop(EMBEDDED_KEY, None)
+        if isinstance(value, dict):
+            found |= value
+    documents = found.pop("documents", None)
+    if isinstance(documents, str):
+        with contextlib.suppress(ValueError):
+            found["documents"] = json.loads(documents)
+    return found
+
+
+def _restore_tables(
+    embedded: Mapping[str, Any], out: Path, ids: Sequence[str], labels: Mapping[str, NDArray[np.float64]]
+) -> bool:
+    """Write the embedded manifest and label table back, where they still say what the arrays say."""
+    manifest, table = embedded.get("manifest"), embedded.get("labels")
+    if not isinstance(manifest, bytes) or not isinstance(table, bytes):
+        return False
+    write_bytes(out / "labels.parquet", table)
+    write_bytes(out / "manifest.parquet", manifest)
+    try:
+        known, values, _ = read_label_columns(out / "labels.parquet")
+        named = read_features(out).manifest()["utterance_id"].tolist()
+    except (StoreError, KeyError):
+        return False
+    at = {utterance: row for row, utterance in enumerate(known)}
+    if not set(ids) <= set(at) or not set(ids) <= set(named):
+        return False
+    rows = [at[utterance] for utterance in ids]
+    return all(
+        np.allclose(values[condition][rows], found, atol=1e-6, equal_nan=True) for condition, found in labels.items()
+    )
+
+
+def _write_extras(
+    path: Path,
+    clips: Sequence[_Clip],
+    data: Mapping[str, dict[str, Any]],
+    tails: Sequence[Mapping[str, bytes]],
+    *,
+    embedded: bool,
+) -> None:
+    """Write what has no place in the folder's other files, and how each array was held."""
+    import pyarrow as pa
+
+    from fmltk.toolkit.store import encode_metadata, write_table
+
+    columns: dict[str, Any] = {
+        "utterance_id": pa.array([clip.utterance for clip in clips], pa.string()),
+        "split": pa.array([clip.split for clip in clips], pa.string()),
+    }
+    keys = {key for part in data.values() for key in part} - set(MODALITIES) - {"id"}
+    kinds: dict[str, Any] = {split: {} for split in data}
+    for key in sorted(keys):
+        cells: list[bytes | None] = []
+        for split, part in data.items():
+            if key not in part:
+                cells += [None] * len(part["id"])
+                continue
+            cells += _cells(part[key], len(part["id"]))
+            kinds[split][key] = _kind(part[key])
+        columns[f"key_{key}"] = pa.array(cells, pa.binary())
+    for split, part in data.items():
+        kinds[split] |= {key: _kind(part[key]) for key in ("id", *MODALITIES)}
+    for modality, tail in zip(MODALITIES, tails, strict=True):
+        columns[f"tail_{modality}"] = pa.array([tail.get(clip.utterance) for clip in clips], pa.binary())
+    orders = {split: list(map(str, part)) for split, part in data.items()}
+    metadata = encode_metadata({"kinds": kinds, "keys": orders, "embedded": embedded})
+    write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+
+def _kind(values: Any) -> dict[str, Any]:
+    """Return how a key's values were held, so that the export holds them so again."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return {"kind": "ndarray", "dtype": values.dtype.str, "shape": list(values.shape[1:])}
+    if isinstance(values, list | tuple):
+        return {"kind": type(values).__name__}
+    return {"kind": "value", "value": values}
+
+
+def _cells(values: Any, n: int) -> list[bytes | None]:
+    """Return one cell per clip: raw numbers of an array, JSON of anything else."""
+    if not _per_clip(values):
+        return [None] * n
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return [np.ascontiguousarray(row).tobytes() for row in values]
+    return [json.dumps(_plain(value), ensure_ascii=False).encode() for value in values]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.str}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    raise StoreError(f"a {type(value).__name__} in the pickle has no place in a table; remove that key first")
+
+
+def _write_manifest(path: Path, clips: Sequence[_Clip], data: Mapping[str, dict[str, Any]], source: Path) -> None:
+    with ManifestWriter(path, {"source": source.name, "format": "mmsa"}) as manifest:
+        for clip in sorted(clips, key=lambda clip: clip.utterance):
+            part = data[clip.split]
+            video, name = split_utterance_id(clip.utterance)
+            text = part["raw_text"][clip.row] if "raw_text" in part else None
+            row: dict[str, object] = {
+                "utterance_id": clip.utterance,
+                "video_id": video,
+                "clip_id": name,
+                "source": source.name,
+                "split": clip.split,
+                "text": None if text is None else str(text),
+                "status": "ok",
+            }
+            for modality in MODALITIES:
+                n = clip.lengths[modality]
+                row[f"{modality}_status"] = "ok" if n else "missing"
+                row[f"{modality}_length"] = n or None
+                row[f"{modality}_error_message"] = None if n else "the pickle gives a length of 0"
+            manifest.append(row)
+
+
+def write_pickle(path: Path, data: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
+    from fmltk.toolkit.store import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pickle.dump({split: dict(part) for split, part in data.items()}, file, protocol=4)

@@ -1,0 +1,80 @@
+"""The seven conditions, the two scales, and the paper's five bins.
+
+Source: paper, section 3. A condition is what a rater may use: text T, audio A, silent video V, two of them, or all (M).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONDITIONS = ("M", "T", "A", "V", "AT", "VT", "AV")  # order of columns in labels.parquet
+UNIMODAL = ("T", "A", "V")
+BIMODAL = ("AT", "VT", "AV")
+MODALITIES = {"T": "text", "A": "audio", "V": "vision"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values that a rater may choose, from `low` to `high` in whole steps."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}..{self.high}"
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Every choice, in order.
+
+        >>> Scale(-1, 1).values
+        (-1, 0, 1)
+        """
+        return tuple(range(self.low, self.high + 1))
+
+    @classmethod
+    def parse(cls, text: str) -> Scale:
+        """Read "-1..1".
+
+        Raises ConfigError if `text` is not two whole numbers, the lower first.
+
+        >>> Scale.parse("-3..3")
+        Scale(low=-3, high=3)
+        """
+        from fmltk.toolkit.errors import ConfigError
+
+        low, separator, high = text.partition("..")
+        try:
+            scale = cls(int(low), int(high))
+        except ValueError:
+            separator = ""
+        if not separator or scale.low >= scale.high:
+            raise ConfigError(f"scale {text!r} is not LOW..HIGH in whole numbers, such as -1..1 or -3..3")
+        return scale
+
+
+CH_SIMS_SCALE = Scale(-1, 1)  # paper, section 3: -1 negative, 0 neutral, 1 positive
+MOSI_SCALE = Scale(-3, 3)  # paper, section 3: strongly negative to strongly positive
+
+BINS = ("NG", "WN", "NU", "WP", "PS")  # paper, table 2
+BIN_NAMES = {"NG": "negative", "WN": "weakly negative", "NU": "neutral", "WP": "weakly positive", "PS": "positive"}
+
+
+def five_bin(tenths: int) -> str:
+    """Return the paper's bin of a mean of five ratings, given in tenths: -10, -8, ..., 10.
+
+    An integer, since a float mean such as 0.6000000238 misses its bin.
+
+    Source: paper, section 3. Raises ValueError if `tenths` is none of the eleven values.
+
+    >>> [five_bin(t) for t in (-10, -8, -6, -2, 0, 2, 6, 8, 10)]
+    ['NG', 'NG', 'WN', 'WN', 'NU', 'WP', 'WP', 'PS', 'PS']
+    """
+    if tenths not in range(-10, 11, 2):
+        raise ValueError(f"{tenths} is none of -10, -8, ..., 10")
+    if tenths == 0:
+        return "NU"
+    strong = abs(tenths) >= 8
+    if tenths < 0:
+        return "NG" if strong else "WN"
+    return "PS" if strong else "WP"

@@ -1,0 +1,236 @@
+"""The report's sections on a feature folder: what there is, what failed and why, lengths, faces, distributions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.report import charts
+from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.report.document import Block, ReportRequest
+    from fmltk.toolkit.store import FeatureSet, ModalityTable
+
+ORDER = 10
+MAX_SAMPLED_STEPS = 20_000
+MAX_SMALL = 36  # features drawn; all are in the table
+LISTED_REASONS = 200
+
+
+def feature_sections(request: ReportRequest) -> Contribution:
+    """Return the sections of every feature folder among the paths, and its clips as cases."""
+    from fmltk.toolkit.store import read_features
+
+    contribution = Contribution()
+    for path in request.paths:
+        if not (path / "manifest.parquet").is_file():
+            continue
+        features = read_features(path)
+        manifest = features.manifest()
+        contribution.used.append(path)
+        contribution.sections += [_overview(path, features, manifest), _distributions(path, features)]
+        contribution.cases += [_case(row) for row in manifest.to_dict("records")]
+    return contribution
+
+
+def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Section:
+    durations = manifest["duration_s"].to_numpy(dtype=float, na_value=np.nan)
+    counts = manifest["status"].value_counts().to_dict()
+    n = len(manifest)
+    blocks: list[Block] = [
+        Tile("clips", f"{n:,}"),
+        Tile("videos", f"{manifest['video_id'].nunique():,}"),
+        Tile("in all", _minutes(float(np.nansum(durations)))),
+        *(
+            Tile(name, f"{counts[name]:,}", "bad" if name == "failed" else "good" if name == "ok" else "")
+            for name in ("ok", "missing", "failed", "skipped")
+            if counts.get(name)
+        ),
+    ]
+    blocks.append(_modality_table(features, manifest))
+    blocks += _reasons(manifest)
+    if np.isfinite(durations).any():
+        blocks.append(charts.histogram("Durations", durations, unit="seconds"))
+    coverage = manifest["face_coverage"].to_numpy(dtype=float, na_value=np.nan)
+    if np.isfinite(coverage).any():
+        percent = 100 * coverage
+        blocks.append(charts.histogram("Frames with the speaker's face", percent, unit="% of a clip's frames"))
+    for name, table in features.modalities.items():
+        mark = (table.length, f"L = {table.length}")
+        blocks.append(charts.histogram(f"Lengths: {name}", table.lengths, unit="steps", mark=mark))
+    warned = manifest["warnings"].map(lambda values: 0 if values is None else len(values))
+    if warned.any():
+        rows = [
+            (row["utterance_id"], text)
+            for row in manifest[warned > 0].head(LISTED_REASONS).to_dict("records")
+            for text in row["warnings"]
+        ]
+        blocks.append(Table(f"Warnings ({int(warned.sum())})", ("clip", "warning"), rows, folded=True))
+    blocks.append(_settings(features))
+    return Section(f"Data: {path.name or path}", ORDER, blocks)
+
+
+def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
+    rows = []
+    for name in ("text", "audio", "vision"):
+        status = manifest[f"{name}_status"].value_counts().to_dict()
+        counts = [status.get(word, 0) for word in ("ok", "missing", "failed", "skipped")]
+        table = features.modalities.get(name)
+        if table is None:
+            rows.append((name, *counts, None, None, None, None, None))
+            continue
+        cut = table.truncated[table.truncated > 0]
+        span = f"{table.lengths.min()} – {table.lengths.max()}" if len(table.lengths) else None
+        rows.append((name, *counts, table.dimension, span, table.length, len(cut), int(cut.sum())))
+    columns = ("modality", "ok", "missing", "failed", "skipped", "features", "lengths", "L", "clips cut", "steps cut")
+    return Table(
+        "What became of each modality",
+        columns,
+        rows,
+        note="L is the common length: shorter sequences are padded with zeros, of longer ones the first L steps stay.",
+    )
+
+
+def _reasons(manifest: pd.DataFrame) -> list[Block]:
+    """Return why clips or modalities are not there: each reason once, with how many clips have it."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for row in manifest.to_dict("records"):
+        for name in ("clip", "text", "audio", "vision"):
+            prefix = "" if name == "clip" else f"{name}_"
+            status, message = _text(row[f"{prefix}status"]), _text(row[f"{prefix}error_message"])
+            if status in ("failed", "missing") and message:
+                key = (name, status, _text(row[f"{prefix}error_class"]) or "", message)
+                found.setdefault(key, []).append(row["utterance_id"])
+    whole = {(key[1:], clip) for key, clips in found.items() if key[0] == "clip" for clip in clips}
+    rows = []
+    for (name, *rest), clips in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+        own = [clip for clip in clips if name == "clip" or (tuple(rest), clip) not in whole]
+        if own:
+            named = ", ".join(own[:3]) + (f" and {len(own) - 3} more" if len(own) > 3 else "")
+            rows.append((name, *rest, len(own), named))
+    if not rows:
+        return [Remark("Every clip has every modality that was asked for.")]
+    return [
+        Table(
+            "What is not there, and why",
+            ("what", "status", "error", "message", "clips", "which"),
+            rows[:LISTED_REASONS],
+            note="" if len(rows) <= LISTED_REASONS else f"{len(rows) - LISTED_REASONS} more are in manifest.parquet.",
+        )
+    ]
+
+
+def _settings(features: FeatureSet) -> Table:
+    document = features.settings()
+    rows = [
+        (f"{group}: {name}", _shown(value))
+        for group in ("settings", "padding", "text_model", "versions")
+        for name, value in sorted((document.get(group) or {}).items())
+    ]
+    return Table("Settings and versions", ("setting", "value"), rows, folded=True)
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _distributions(path: Path, features: FeatureSet) -> Section:
+    blocks: list[Block] = []
+    for name, table in features.modalities.items():
+        steps = _sample(table)
+        if not len(steps):
+            continue
+        if not table.feature_names:
+            blocks += _unnamed(name, steps)
+            continue
+        names = table.feature_names
+        units = list(table.document.get("feature_units") or [""] * len(names))
+        constant = [one for one, column in zip(names, steps.T, strict=True) if np.ptp(column) == 0]
+        if constant:
+            more = " ..." if len(constant) > 8 else ""
+            blocks.append(
+                Remark(f"{name}: {len(constant)} features never change: {', '.join(constant[:8])}{more}", "bad")
+            )
+        kept = np.unique(np.linspace(0, len(names) - 1, min(MAX_SMALL, len(names))).astype(int))
+        which = "every feature" if len(kept) == len(names) else f"{len(kept)} of {len(names)} features"
+        blocks.append(
+            charts.small_histograms(
+                f"Distributions: {name}, {which}", [names[k] for k in kept], [steps[:, k] for k in kept]
+            )
+        )
+        columns = ("feature", "unit", "mean", "deviation", "least", "median", "largest", "zeros, %")
+        rows = [_row(one, unit, column) for one, unit, column in zip(names, units, steps.T, strict=True)]
+        blocks.append(Table(f"Numbers: {name}", columns, rows, note=f"Over {len(steps):,} valid steps.", folded=True))
+    return Section(f"Features: {path.name or path}", ORDER, blocks)
+
+
+def _sample(table: ModalityTable) -> NDArray[np.float32]:
+    """Return valid steps of all clips, evenly thinned out to a bounded number, float32 (n, d)."""
+    total = int(np.minimum(table.lengths, table.length).sum())
+    every = max(1, math.ceil(total / MAX_SAMPLED_STEPS))
+    parts, seen = [], 0
+    for _, values, valid in table.sequences():
+        own = values[valid]
+        first = -seen % every
+        parts.append(own[first::every].copy())
+        seen += len(own)
+    return np.concatenate(parts) if parts else np.zeros((0, table.dimension), np.float32)
+
+
+def _unnamed(name: str, steps: NDArray[np.float32]) -> list[Block]:
+    """Return how the values of a space without named dimensions are spread, and how long its vectors are."""
+    thin = steps.reshape(-1)[:: max(1, steps.size // MAX_SAMPLED_STEPS)]
+    norms = np.linalg.norm(steps, axis=1)
+    return [
+        charts.histogram(f"Values of all dimensions: {name}", thin, unit="value", what="values"),
+        charts.histogram(f"Lengths of the vectors: {name}", norms, unit="Euclidean norm", what="steps"),
+    ]
+
+
+def _row(name: str, unit: str, column: NDArray[np.float32]) -> tuple[object, ...]:
+    values = column.astype(np.float64)
+    low, median, high = np.percentile(values, [0, 50, 100]).tolist()
+    zeros = f"{100 * float(np.mean(values == 0)):.1f}"
+    return (name, unit, float(values.mean()), float(values.std()), low, median, high, zeros)
+
+
+def _case(row: Mapping[Any, Any]) -> Case:
+    end = row["end_s"]
+    reasons = [
+        f"{name}: {_text(row[f'{name}_error_message'])}"
+        for name in ("text", "audio", "vision")
+        if _text(row[f"{name}_error_message"]) and _text(row[f"{name}_status"]) in ("failed", "missing")
+    ]
+    return Case(
+        str(row["utterance_id"]),
+        text=_text(row["text"]),
+        split=_text(row["split"]),
+        status=_text(row["status"]),
+        reason=_text(row["error_message"]) or "; ".join(reasons) or None,
+        source=_text(row["source"]),
+        start_s=None if _missing(row["start_s"]) else float(row["start_s"]),
+        end_s=None if _missing(end) else float(end),
+    )
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: object) -> str | None:
+    return None if _missing(value) else str(value)
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 36_000 else f"{seconds / 3600:.1f} h"

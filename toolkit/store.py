@@ -1,0 +1,624 @@
+"""The feature folder's tables: their schemas, how they are written (whole or not at all) and read.
+
+Any Parquet reader opens them: sequences are nested fixed-size lists; pandas, polars, DuckDB and datasets read those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fmltk.toolkit.errors import DamagedFileError, StoreError
+from fmltk.toolkit.padding import pad_sequence
+from fmltk.toolkit.storage import RemotePath, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import torch
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.storage import AnyPath
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"fmltk"  # one JSON document in the Parquet schema's metadata
+MODALITIES = ("text", "audio", "vision")
+TEMPORARY_PREFIX = ".tmp-"
+ROW_GROUP_BYTES = 16 << 20  # uncompressed features per row group: bounds memory, and does not depend on the data set
+MAX_ROWS_PER_GROUP = 1024
+MANIFEST_ROWS_PER_GROUP = 4096
+
+_MANIFEST_FIELDS: tuple[tuple[str, str], ...] = (
+    ("utterance_id", "string"),
+    ("video_id", "string"),
+    ("clip_id", "string"),
+    ("source", "string"),
+    ("sha256", "string"),
+    ("start_s", "float64"),
+    ("end_s", "float64"),
+    ("duration_s", "float64"),
+    ("fps", "float64"),
+    ("width", "int32"),
+    ("height", "int32"),
+    ("n_frames", "int32"),
+    ("n_faces", "int32"),
+    ("face_coverage", "float64"),
+    ("split", "string"),
+    ("language", "string"),
+    ("text", "string"),
+    ("text_tokens_cut", "int32"),
+    ("status", "string"),
+    ("error_class", "string"),
+    ("error_message", "string"),
+    *(
+        (f"{modality}_{name}", kind)
+        for modality in MODALITIES
+        for name, kind in (
+            ("status", "string"),
+            ("length", "int32"),
+            ("error_class", "string"),
+            ("error_message", "string"),
+        )
+    ),
+    ("warnings", "list<string>"),
+)
+MANIFEST_COLUMNS = tuple(name for name, _ in _MANIFEST_FIELDS)
+
+
+def manifest_schema(document: Mapping[str, object] | None = None) -> pa.Schema:
+    """Return the manifest's schema; `document` (settings and versions) becomes its metadata."""
+    import pyarrow as pa
+
+    kinds = {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "float64": pa.float64(),
+        "list<string>": pa.list_(pa.string()),
+    }
+    fields = [pa.field(name, kinds[kind]) for name, kind in _MANIFEST_FIELDS]
+    return pa.schema(fields, metadata=encode_metadata(document or {}))
+
+
+def manifest_table(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
+    r"""Return manifest rows as a table; a message that holds a file name's raw bytes shows them as ``\udcNN``."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([{name: encodable(value) for name, value in row.items()} for row in rows], schema)
+
+
+def encodable(value: object) -> object:
+    """Return a value of a manifest row as a table can hold it: text without half characters."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return [encodable(item) for item in value] if isinstance(value, list) else value
+
+
+def encode_metadata(document: Mapping[str, object]) -> dict[bytes, bytes]:
+    """Return Parquet schema metadata: one JSON document, its keys sorted so that equal content has equal bytes."""
+    return {METADATA_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False).encode()}
+
+
+def decode_metadata(schema: pa.Schema, *, name: str) -> dict[str, Any]:
+    """Return the JSON document of a schema. Raises StoreError if fmltk did not write the file."""
+    raw = (schema.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        raise StoreError(f"{name} was not written by fmltk: its schema has no metadata named {METADATA_KEY.decode()!r}")
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        raise StoreError(f"{name}: its fmltk metadata is not JSON; write the file again") from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{name}: its fmltk metadata is not a JSON object; write the file again")
+    return document
+
+
+@contextmanager
+def store_errors(doing: str) -> Iterator[None]:
+    """Turn the operating system's and pyarrow's errors into one clear StoreError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(
+                f"no space left while {doing}; what was done is kept: free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise StoreError(
+                f"no permission while {doing}; choose another folder with -o, or mend its rights"
+            ) from error
+        raise StoreError(f"{doing}: {error.strerror or error}") from error
+    except pa.ArrowException as error:
+        raise StoreError(f"{doing}: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def atomic_path(path: AnyPath) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what was written there becomes `path` only if nothing failed.
+
+    Where `path` lies in a store, the temporary file is on this machine's disk.
+    """
+    if isinstance(path, RemotePath):
+        with store_errors(f"writing {path}"), tempfile.TemporaryDirectory(prefix="fmltk-upload-") as folder:
+            local = Path(folder) / path.name
+            yield local
+            path.upload(local)
+        return
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    with store_errors(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_bytes(path: AnyPath, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    if isinstance(path, RemotePath):
+        with store_errors(f"writing {path}"):
+            path.write_bytes(data)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def remove_temporary_files(folder: AnyPath) -> None:
+    """Remove what a killed run left half written, in the places that a run writes to, and nothing else.
+
+    In a store nothing is ever half written.
+    """
+    if isinstance(folder, RemotePath):
+        return
+    for place in ("", "faces/", "faces/crops/*/", "shards/??/"):
+        for path in folder.glob(f"{place}{TEMPORARY_PREFIX}*-*"):
+            if path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0].isdecimal():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class ModalitySpec:
+    """What one modality's file holds, known before its first row is written.
+
+    length is L, the padded length; document is the rest of the schema's metadata (names, units, rate, settings).
+    """
+
+    modality: str
+    dimension: int
+    length: int
+    has_mask: bool
+    document: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def rows_per_group(self) -> int:
+        """How many clips one row group holds: a function of L and the dimension alone."""
+        return max(1, min(MAX_ROWS_PER_GROUP, ROW_GROUP_BYTES // (4 * self.length * self.dimension)))
+
+    def schema(self) -> pa.Schema:
+        """Return the Parquet schema: utterance_id, length, truncated, features [L][d], and mask [L] if there is one."""
+        import pyarrow as pa
+
+        fields = [
+            pa.field("utterance_id", pa.string(), nullable=False),
+            pa.field("length", pa.int32(), nullable=False),
+            pa.field("truncated", pa.int32(), nullable=False),
+            pa.field("features", pa.list_(pa.list_(pa.float32(), self.dimension), self.length)),
+        ]
+        if self.has_mask:
+            fields.append(pa.field("mask", pa.list_(pa.bool_(), self.length)))
+        document = {
+            **self.document,
+            "schema_version": SCHEMA_VERSION,
+            "modality": self.modality,
+            "dimension": self.dimension,
+            "length": self.length,
+        }
+        return pa.schema(fields, metadata=encode_metadata(document))
+
+
+class ModalityWriter:
+    """Writes one modality's padded file, row group by row group; the file appears when the writer closes without error.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with ModalityWriter(folder / "audio.parquet", ModalitySpec("audio", 2, 3, has_mask=False)) as writer:
+    ...     writer.append("a$_$0", np.ones((5, 2), np.float32))
+    >>> table = read_modality(folder / "audio.parquet")
+    >>> table.lengths.tolist(), table.truncated.tolist(), table.features().shape
+    ([5], [2], (1, 3, 2))
+    """
+
+    def __init__(self, path: AnyPath, spec: ModalitySpec) -> None:
+        self._path, self._spec = path, spec
+        self._schema = spec.schema()
+        self._stack = contextlib.ExitStack()
+        self._ids: list[str] = []
+        self._lengths: list[int] = []
+        self._features: list[NDArray[np.generic]] = []
+        self._masks: list[NDArray[np.generic]] = []
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        import pyarrow.parquet as pq
+
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self._path))
+            self._writer = stack.enter_context(
+                pq.ParquetWriter(
+                    temporary,
+                    self._schema,
+                    compression="zstd",
+                    use_dictionary=False,
+                    write_statistics=["utterance_id", "length", "truncated"],
+                    write_page_checksum=True,
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, utterance_id: str, sequence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> None:
+        """Add one clip: float32 (n_steps, d), unpadded, and which steps are valid, bool (n_steps,)."""
+        spec = self._spec
+        if sequence.ndim != 2 or sequence.shape[1] != spec.dimension:
+            raise StoreError(
+                f"{utterance_id}: its {spec.modality} features have shape {sequence.shape}, "
+                f"the file's have {spec.dimension} columns"
+            )
+        if valid is not None and valid.shape != sequence.shape[:1]:
+            raise StoreError(
+                f"{utterance_id}: its {spec.modality} mask has shape {valid.shape}, the sequence {len(sequence)} steps"
+            )
+        self._ids.append(utterance_id)
+        self._lengths.append(len(sequence))
+        self._features.append(pad_sequence(sequence.astype(np.float32, copy=False), spec.length))
+        if spec.has_mask:
+            self._masks.append(pad_sequence(np.ones(len(sequence), bool) if valid is None else valid, spec.length))
+        if len(self._ids) == spec.rows_per_group:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._ids:
+            return
+        spec = self._spec
+        lengths = np.array(self._lengths, np.int32)
+        columns = [
+            pa.array(self._ids, pa.string()),
+            pa.array(lengths),
+            pa.array(np.maximum(lengths - spec.length, 0)),
+            nested_array(np.stack(self._features)),
+        ]
+        if spec.has_mask:
+            columns.append(nested_array(np.stack(self._masks)))
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=len(self._ids))
+        self._ids, self._lengths, self._features, self._masks = [], [], [], []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._flush()
+            except BaseException as failure:
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._stack.__exit__(kind, error, trace)
+
+
+def nested_array(values: NDArray[np.generic]) -> pa.Array:
+    """Return an array of shape (n, a, b, ...) as nested fixed-size lists, n of them, without a copy of the numbers."""
+    import pyarrow as pa
+
+    array = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for size in reversed(values.shape[1:]):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    return array
+
+
+def write_table(table: pa.Table, path: AnyPath, *, rows_per_group: int = MANIFEST_ROWS_PER_GROUP) -> None:
+    """Write a table as Parquet, whole or not at all, in the form every fmltk file has."""
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=rows_per_group, write_page_checksum=True)
+
+
+class TableWriter:
+    """Writes a Parquet table in row groups of a fixed size; the file appears when the writer closes without error."""
+
+    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._path = path
+        self._stack = contextlib.ExitStack()
+        self._held: list[pa.Table] = []
+        self._n_held = 0
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        import pyarrow.parquet as pq
+
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self._path))
+            self._writer = stack.enter_context(
+                pq.ParquetWriter(temporary, self.schema, compression="zstd", write_page_checksum=True)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, table: pa.Table, *, group_rows: int = MANIFEST_ROWS_PER_GROUP) -> None:
+        """Add rows; a row group is closed as soon as it holds `group_rows` or more."""
+        self._held.append(table)
+        self._n_held += table.num_rows
+        if self._n_held >= group_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._n_held:
+            self._writer.write_table(pa.concat_tables(self._held).combine_chunks(), row_group_size=self._n_held)
+        self._held, self._n_held = [], 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._flush()
+            except BaseException as failure:
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._stack.__exit__(kind, error, trace)
+
+
+class ManifestWriter:
+    """Writes manifest.parquet: one row per clip, in the order given; `document` holds settings and versions."""
+
+    def __init__(self, path: AnyPath, document: Mapping[str, object]) -> None:
+        self._table = TableWriter(path, manifest_schema(document))
+        self._rows: list[Mapping[str, object]] = []
+
+    def __enter__(self) -> Self:
+        self._table.__enter__()
+        return self
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Add one clip's row; columns that it does not name are null."""
+        self._rows.append(row)
+        if len(self._rows) == MANIFEST_ROWS_PER_GROUP:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._table.append(manifest_table(self._rows, self._table.schema))
+        self._rows = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._rows:
+            self._hand_over()
+        self._table.__exit__(kind, error, trace)
+
+
+@contextmanager
+def reading(path: AnyPath) -> Iterator[None]:
+    """Turn what goes wrong when a Parquet file is read into a StoreError, or a DamagedFileError where it is broken."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise StoreError(f"no permission to read {path}; mend its rights") from error
+        if error.errno is not None:
+            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+        raise _damaged(path, error) from error  # pyarrow's own: a page, a header or a checksum that does not fit
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: AnyPath, error: Exception) -> DamagedFileError:
+    reason = str(error).partition("\n")[0]
+    return DamagedFileError(f"{path} is damaged or no Parquet file ({reason}); run the command that wrote it again")
+
+
+def open_parquet(path: AnyPath, *, what: str = "features folder") -> pq.ParquetFile:
+    """Open a Parquet file, its page checksums verified. Raises StoreError or DamagedFileError."""
+    import pyarrow.parquet as pq
+
+    with reading(path):
+        if not path.is_file():
+            raise StoreError(f"{path} does not exist; expected a {what} that fmltk wrote")
+        source = path.open_arrow() if isinstance(path, RemotePath) else path
+        return pq.ParquetFile(source, page_checksum_verification=True)
+
+
+@dataclass(frozen=True)
+class ModalityTable:
+    """One modality's file. Ids and lengths are in memory; the features are read when asked for.
+
+    lengths: true lengths before padding and truncation, int32 (n,); truncated: how many steps were cut, int32 (n,).
+    """
+
+    path: AnyPath
+    document: dict[str, Any]
+    utterance_ids: list[str]
+    lengths: NDArray[np.int32]
+    truncated: NDArray[np.int32]
+    has_mask: bool
+
+    @property
+    def length(self) -> int:
+        """L, the number of steps every clip is padded to."""
+        return int(self.document["length"])
+
+    @property
+    def dimension(self) -> int:
+        """The number of features per step."""
+        return int(self.document["dimension"])
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The features' names, in order; empty for text, whose dimensions have none."""
+        return list(self.document.get("feature_names") or [])
+
+    def batches(self) -> Iterator[tuple[list[str], NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield (utterance_ids, features float32 (b, L, d), mask bool (b, L)) per row group: bounded memory.
+
+        The mask is True at steps that are within the clip's length and valid.
+        """
+        with open_parquet(self.path) as file:
+            start = 0
+            for group in range(file.num_row_groups):
+                with reading(self.path):
+                    table = file.read_row_group(group)
+                    n = table.num_rows
+                    features = _numbers(table["features"]).reshape(n, self.length, self.dimension)
+                    mask = np.arange(self.length) < self.lengths[start : start + n, None]
+                    if self.has_mask:
+                        mask &= _numbers(table["mask"]).reshape(n, self.length)
+                    ids = table["utterance_id"].to_pylist()
+                yield ids, features, mask
+                start += n
+
+    def sequences(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Yield (utterance_id, features float32 (n_steps, d), valid bool (n_steps,)) per clip, padding removed."""
+        start = 0
+        for ids, features, mask in self.batches():
+            kept = np.minimum(self.lengths[start : start + len(ids)], self.length)
+            for utterance, values, valid, n in zip(ids, features, mask, kept, strict=True):
+                yield utterance, values[:n], valid[:n]
+            start += len(ids)
+
+    def features(self) -> NDArray[np.float32]:
+        """Return every clip's padded features, float32 (n, L, d)."""
+        parts = [features for _, features, _ in self.batches()]
+        return np.concatenate(parts) if parts else np.zeros((0, self.length, self.dimension), np.float32)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return where `features` holds valid steps of the clip, bool (n, L)."""
+        parts = [mask for _, _, mask in self.batches()]
+        return np.concatenate(parts) if parts else np.zeros((0, self.length), bool)
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (features float32 (n, L, d), mask bool (n, L)) as torch tensors."""
+        import torch
+
+        return torch.from_numpy(self.features()), torch.from_numpy(self.mask())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return utterance_id, length, truncated and features, one float32 (n_steps, d) array per clip, unpadded."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "utterance_id": self.utterance_ids,
+                "length": self.lengths,
+                "truncated": self.truncated,
+                "features": [values for _, values, _ in self.sequences()],
+            }
+        )
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a nested fixed-size list column as one flat array."""
+    import pyarrow as pa
+
+    array = column.combine_chunks()
+    while pa.types.is_fixed_size_list(array.type):
+        array = array.flatten()
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return values
+
+
+def read_modality(path: AnyPath) -> ModalityTable:
+    """Open a modality's file. Raises StoreError if it is none, DamagedFileError if it is broken."""
+    with open_parquet(path) as file, reading(path):
+        schema = file.schema_arrow
+        document = decode_metadata(schema, name=str(path))
+        if "features" not in schema.names or "length" not in document:
+            raise StoreError(
+                f"{path} holds no feature sequences; expected text.parquet, audio.parquet or vision.parquet"
+            )
+        if document.get("schema_version", 0) > SCHEMA_VERSION:
+            raise StoreError(f"{path} was written by a newer fmltk; upgrade fmltk to read it")
+        table = file.read(columns=["utterance_id", "length", "truncated"])
+        return ModalityTable(
+            path,
+            document,
+            table["utterance_id"].to_pylist(),
+            table["length"].to_numpy(),
+            table["truncated"].to_numpy(),
+            "mask" in schema.names,
+        )
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A feature folder: the manifest and the modalities it holds."""
+
+    path: AnyPath
+    modalities: Mapping[str, ModalityTable]
+
+    def __getitem__(self, modality: str) -> ModalityTable:
+        if modality not in self.modalities:
+            held = ", ".join(self.modalities) or "none"
+            raise StoreError(f"{self.path} has no {modality} features (it has: {held}); run `fmltk extract` for them")
+        return self.modalities[modality]
+
+    def manifest(self) -> pd.DataFrame:
+        """Return one row per clip, also for those that failed."""
+        path = self.path / "manifest.parquet"
+        with open_parquet(path) as file, reading(path):
+            frame: pd.DataFrame = file.read().to_pandas()
+            return frame
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings and versions that made the folder."""
+        path = self.path / "manifest.parquet"
+        with open_parquet(path) as file:
+            return decode_metadata(file.schema_arrow, name=str(path))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the manifest with a column per modality: float32 (n_steps, d) arrays, None where there is none."""
+        frame = self.manifest()
+        for name, table in self.modalities.items():
+            values = {utterance: sequence for utterance, sequence, _ in table.sequences()}
+            column: Any = [values.get(utterance) for utterance in frame["utterance_id"]]
+            frame[f"{name}_features"] = column
+        return frame
+
+
+def read_features(path: str | AnyPath) -> FeatureSet:
+    """Open what `fmltk extract` wrote, on this machine or in a store (``s3://bucket/features``).
+
+    Raises StoreError if `path` is no feature folder.
+
+    Example: ``read_features("features")["audio"].features()`` is a float32 array of shape (n_clips, L, 33).
+    """
+    folder = locate(path)
+    if not (folder / "manifest.parquet").is_file():
+        raise StoreError(f"{folder} is no features folder: it has no manifest.parquet; make one with `fmltk extract`")
+    names: Sequence[str] = [name for name in MODALITIES if (folder / f"{name}.parquet").is_file()]
+    return FeatureSet(folder, {name: read_modality(folder / f"{name}.parquet") for name in names})

@@ -1,0 +1,173 @@
+"""The text modality: the last hidden states of a BERT, one vector per token.
+
+Source: paper, section 4.1.2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.compat import guard_torchvision
+from fmltk.toolkit.errors import MissingModalityError, TextModelError
+from fmltk.toolkit.text.folder import WHAT_TO_DO, TextModel, find_text_model, transformers_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+MAX_TOKENS = 512  # BERT's; with [CLS] and [SEP]
+
+
+@dataclass(frozen=True, slots=True)
+class TextSequence:
+    """A text as a sequence of token vectors.
+
+    Attributes
+    ----------
+    features
+        float32, shape (n_tokens, d): last hidden states, first of [CLS], last of [SEP].
+    ids
+        int32, shape (n_tokens,): the tokens' numbers in the model's vocabulary.
+    tokens
+        The tokens as written in the vocabulary, n_tokens of them.
+    n_truncated
+        Tokens that were cut off at the end, because the model takes no more.
+    """
+
+    features: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    tokens: tuple[str, ...]
+    n_truncated: int
+
+
+class TextEncoder:
+    """A BERT, loaded once; each text is one forward pass, so that its features depend on it alone.
+
+    Parameters
+    ----------
+    model
+        "minilm", a local folder, a hub name, or what `find_text_model` returned.
+    device
+        "cpu", "cuda" or another of torch's. Results are the same bytes only on one kind of device.
+
+    Attributes
+    ----------
+    dimension
+        d, the length of a token's vector.
+    max_tokens
+        The longest sequence that the model takes, at most 512.
+
+    Raises
+    ------
+    TextModelError
+        Where the model cannot be found or loaded; one line that says what to do instead.
+    """
+
+    def __init__(self, model: str | TextModel, *, device: str = "cpu") -> None:
+        self._source = find_text_model(model) if isinstance(model, str) else model
+        self._device = device
+        self._tokenizer, self._model = _load(self._source, device)
+        config = self._model.config
+        self.dimension = int(config.hidden_size)
+        self.max_tokens = min(MAX_TOKENS, int(config.max_position_embeddings), int(self._tokenizer.model_max_length))
+
+    @property
+    def identity(self) -> dict[str, str | int | None]:
+        """What determines the features: name, hub revision, sha256 of the files, dimension, transformers' version."""
+        return {
+            "name": self._source.name,
+            "revision": self._source.revision,
+            "sha256": self._source.sha256,
+            "dimension": self.dimension,
+            "max_tokens": self.max_tokens,
+            "transformers": transformers_version(),
+        }
+
+    def encode(self, text: str) -> TextSequence:
+        """Return the last hidden states of one text, [CLS] and [SEP] included.
+
+        Lone surrogates, which no file can hold, count as U+FFFD. Text beyond `max_tokens` is cut off and counted.
+
+        Raises MissingModalityError where the text is blank or holds no token, for example only control characters.
+        """
+        import torch
+
+        ids = self._tokenizer(_without_surrogates(text), add_special_tokens=True, verbose=False)["input_ids"]
+        if len(ids) <= self._tokenizer.num_special_tokens_to_add():
+            raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
+        n_truncated = max(len(ids) - self.max_tokens, 0)
+        if n_truncated:
+            ids = [*ids[: self.max_tokens - 1], ids[-1]]  # [SEP] stays last
+        batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
+        with torch.inference_mode():
+            hidden = self._model(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state
+        return TextSequence(
+            features=hidden[0].to("cpu", torch.float32).numpy(),  # (n_tokens, d)
+            ids=np.asarray(ids, dtype=np.int32),
+            tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids)),
+            n_truncated=n_truncated,
+        )
+
+
+def _without_surrogates(text: str) -> str:
+    """Join surrogate pairs to the character they stand for, and turn lone surrogates into U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _load(source: TextModel, device: str) -> tuple[Any, Any]:
+    """Return (tokenizer, model); nothing of them comes from anywhere but the folder."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: its threads would only cost
+    guard_torchvision()
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    options = {"local_files_only": True, "trust_remote_code": False}
+    with _quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.folder, **options)
+            model, report = AutoModel.from_pretrained(
+                source.folder, **options, dtype=torch.float32, weights_only=True, output_loading_info=True
+            )
+            model = model.to(device)
+        except Exception as error:  # tokenizers and torch raise plain Exception for damaged files
+            reason = " ".join(str(error).split())[:200]
+            raise TextModelError(
+                f"text model {source.name!r} in {source.folder} cannot be loaded ({type(error).__name__}: {reason}); "
+                f"{WHAT_TO_DO}"
+            ) from error
+    # The pooler follows the last hidden states, so a checkpoint without it is whole for our purpose.
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise TextModelError(
+            f"text model {source.name!r} in {source.folder} lacks {len(missing)} of its weights, first {missing[0]}: "
+            "its config.json and its weight file do not belong together"
+        )
+    framed = tokenizer("")["input_ids"] == [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    if model.config.is_encoder_decoder or not framed or not hasattr(model.config, "max_position_embeddings"):
+        raise TextModelError(
+            f"text model {source.name!r} ({model.config.model_type}) is not a BERT, which reads a text at once between "
+            f"[CLS] and [SEP]; {WHAT_TO_DO}"
+        )
+    return tokenizer, model.eval()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars, notes and warnings; problems arrive as exceptions."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,236 @@
+"""Faces of a stretch of video, most frames searched only where a face was in the frame before.
+
+A full detection runs on the first and the last frame, at least every 60 frames (fewer in large frames, so that the
+frames since the last one can be held), where a face that was followed is lost, and after a cut. In between, each face
+is searched for in the neighbourhood of its last box. A face that a full detection finds anew is followed backwards
+through the held frames to where it began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmltk.toolkit.vision.cascade import NO_FACES, STAGE_OVERLAP, Detections, best_faces
+from fmltk.toolkit.vision.faces import same_picture
+from fmltk.toolkit.vision.suppression import overlap_matrix
+from fmltk.toolkit.vision.tracks import LINK_OVERLAP, MAX_GAP_FRAMES, match
+from fmltk.toolkit.vision.windows import neighbourhood
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.vision.faces import FaceDetector
+    from fmltk.toolkit.vision.pyramid import Level
+
+FULL_EVERY_FRAMES = 60  # two seconds: the full detections then cost less than the search in between
+FULL_EVERY_AT_LEAST = 30  # in large frames; what is held is thinned out where even so many do not fit
+HELD_BYTES = 240 * 2**20  # frames held since the last full detection: 60 of 1.4 megapixels, 40 of 1080p
+FULL_APART_FRAMES = 10  # a loss or a cut sooner after a full detection waits: flicker must not cost one per frame
+SETTLED_FRAMES = 10  # a face seen for shorter may vanish without a full detection: it may be a texture
+CUT_DIFFERENCE = 25.0  # mean change of green (0..255) that is a cut; the most that motion was seen to reach is 15
+CUT_STEP = 16  # every 16th pixel of every 16th row is compared
+SEARCH_CELLS = 35_000  # a neighbourhood's search costs as much as a full detection of so many pyramid cells
+
+
+@dataclass(frozen=True)
+class Target:
+    """A face being followed: its last box, and the frames where it was first and last seen."""
+
+    box: NDArray[np.float32]
+    since: int
+    seen: int
+
+
+@dataclass
+class HeldFrame:
+    """A frame since the last full detection, thinned out by a whole factor, and the faces found in it."""
+
+    picture: NDArray[np.uint8]
+    faces: Detections
+
+
+def follow_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector) -> Iterator[Detections]:
+    """Yield the faces of each frame, the largest first, in order but up to 60 frames late.
+
+    frames : uint8, each of the same shape (H, W, 3), RGB. At most 240 MB of them are held.
+    """
+    iterator = iter(frames)
+    frame = next(iterator, None)
+    follower = None
+    while frame is not None:
+        follower = follower or Follower(detector, frame)
+        following = next(iterator, None)
+        yield from follower.take(frame, last=following is None)
+        frame = following
+
+
+class Follower:
+    """The state of `follow_faces`: feed it frames of one shape, it returns faces once they are settled."""
+
+    def __init__(self, detector: FaceDetector, frame: NDArray[np.uint8]) -> None:
+        self._detector = detector
+        self._levels = detector.levels(frame)
+        self._factor = thinning_factor(frame.nbytes)
+        self._full_every = full_detection_period(frame.nbytes)
+        self._most_targets = sum(level.rows * level.columns for level in self._levels) / SEARCH_CELLS
+        self._targets: list[Target] = []
+        self._held: list[HeldFrame] = []
+        self._k = -1  # the current frame
+        self._last_full = -self._full_every  # the frame of the last full detection
+        self._full_picture: NDArray[np.uint8] | None = None  # and its picture
+        self._wants_full = False
+        self._previous: NDArray[np.uint8] | None = None
+        self._previous_faces = NO_FACES
+
+    def take(self, frame: NDArray[np.uint8], *, last: bool) -> list[Detections]:
+        """Take the next frame; return the faces of all frames that are settled by it, in order."""
+        self._k += 1
+        repeated = self._previous is not None and same_picture(self._previous, frame)
+        if repeated and self._previous is not None:
+            frame = self._previous
+        else:
+            self._wants_full |= is_cut(self._previous, frame)
+        known = frame is self._full_picture  # repeated since a full detection: another one would find the same
+        due = self._full_is_due(last=last)
+        if not due or known:
+            faces = self._previous_faces if repeated else self._search(frame)
+            self._update_targets(faces)
+            due = due or self._full_is_due(last=last)
+        if due and not known:
+            faces = self._detector.detect_frame(frame)
+            self._trace_newcomers(faces)
+            self._update_targets(faces)
+        settled = self._settle(frame, faces, due=due)
+        self._previous, self._previous_faces = frame, faces
+        return settled
+
+    def _settle(self, frame: NDArray[np.uint8], faces: Detections, *, due: bool) -> list[Detections]:
+        """Hold the frame, or give out all held ones where it was detected fully."""
+        if not due:
+            self._held.append(HeldFrame(self._thinned(frame), faces))
+            return []
+        self._last_full, self._full_picture, self._wants_full = self._k, frame, False
+        settled = [*(held.faces for held in self._held), faces]
+        self._held.clear()
+        return settled
+
+    def _full_is_due(self, *, last: bool) -> bool:
+        elapsed = self._k - self._last_full
+        wanted = self._wants_full and elapsed >= FULL_APART_FRAMES
+        return last or wanted or elapsed >= self._full_every or len(self._targets) > self._most_targets
+
+    def _search(self, frame: NDArray[np.uint8]) -> Detections:
+        """Return the faces in the targets' neighbourhoods, the largest first."""
+        found = [self._search_near(frame, target.box, self._levels) for target in self._targets]
+        return found[0] if len(found) == 1 else best_faces(join_faces(found))
+
+    def _search_near(self, frame: NDArray[np.uint8], box: NDArray[np.float32], levels: list[Level]) -> Detections:
+        place = neighbourhood(box, levels, height=frame.shape[0], width=frame.shape[1])
+        return self._detector.search(place.image(frame), place.windows)
+
+    def _update_targets(self, faces: Detections) -> None:
+        """Follow the faces of the current frame, and for half a second more those that it lacks."""
+        pairs = match(self._overlaps(faces), at_least=LINK_OVERLAP)
+        renewed = dict(pairs)
+        followed = []
+        for i, target in enumerate(self._targets):
+            if i in renewed:
+                followed.append(Target(faces.boxes[renewed[i]], target.since, self._k))
+            elif self._k - target.seen <= MAX_GAP_FRAMES:
+                followed.append(target)
+                just_lost = target.seen == self._k - 1
+                self._wants_full |= just_lost and self._k - target.since >= SETTLED_FRAMES
+        newcomers = sorted(set(range(len(faces))) - set(renewed.values()))
+        self._targets = followed + [Target(faces.boxes[j], self._k, self._k) for j in newcomers]
+
+    def _overlaps(self, faces: Detections) -> NDArray[np.float32]:
+        boxes = [target.box for target in self._targets]
+        return overlap_matrix(np.stack(boxes) if boxes else NO_FACES.boxes, faces.boxes)
+
+    def _trace_newcomers(self, faces: Detections) -> None:
+        """Follow faces that no target led to backwards through the held frames."""
+        known = {j for _, j in match(self._overlaps(faces), at_least=LINK_OVERLAP)}
+        for j in range(len(faces)):
+            if j not in known:
+                self._trace(faces.boxes[j])
+
+    def _trace(self, box: NDArray[np.float32]) -> None:
+        """Add one face to the held frames, from the latest to the first in which it is found.
+
+        It ends where the face was known already, or has been away for half a second.
+        """
+        scale = np.float32(self._factor)
+        levels, picture, nearest = None, None, NO_FACES
+        n_missed = 0
+        for held in reversed(self._held):
+            if held.picture is not picture:
+                picture = held.picture
+                levels = levels or self._detector.levels(picture)
+                near = scaled(self._search_near(picture, box / scale, levels), scale)
+                nearest = near.take(np.argsort(-overlap_matrix(box[None], near.boxes)[0], kind="stable")[:1])
+            if not len(nearest) or overlap_matrix(box[None], nearest.boxes)[0, 0] < LINK_OVERLAP:
+                n_missed += 1
+                if n_missed > MAX_GAP_FRAMES:
+                    return
+                continue
+            if (overlap_matrix(nearest.boxes, held.faces.boxes, over="smaller", edge=1.0) > STAGE_OVERLAP).any():
+                return
+            n_missed, box = 0, nearest.boxes[0]
+            held.faces = best_faces(join_faces([held.faces, nearest]))
+
+    def _thinned(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._factor == 1:
+            return frame
+        if self._held and frame is self._previous:
+            return self._held[-1].picture
+        return np.ascontiguousarray(frame[:: self._factor, :: self._factor])
+
+
+def thinning_factor(n_bytes: int) -> int:
+    """Return the whole factor by which held frames of `n_bytes` are thinned out, so that 30 of them fit.
+
+    >>> thinning_factor(1920 * 1080 * 3), thinning_factor(3840 * 2160 * 3)
+    (1, 2)
+    """
+    factor = 1
+    while n_bytes / factor**2 * FULL_EVERY_AT_LEAST > HELD_BYTES:
+        factor += 1
+    return factor
+
+
+def full_detection_period(n_bytes: int) -> int:
+    """Return the largest number of frames from one full detection to the next, for frames of `n_bytes`.
+
+    >>> full_detection_period(1280 * 720 * 3), full_detection_period(1920 * 1080 * 3)
+    (60, 40)
+    """
+    held_each = n_bytes / thinning_factor(n_bytes) ** 2
+    return min(int(HELD_BYTES / held_each), FULL_EVERY_FRAMES)
+
+
+def is_cut(before: NDArray[np.uint8] | None, frame: NDArray[np.uint8]) -> bool:
+    """Return whether two frames differ so much that a cut lies between them."""
+    if before is None:
+        return False
+    old, new = (f[::CUT_STEP, ::CUT_STEP, 1].astype(np.int16) for f in (before, frame))
+    return bool(np.abs(new - old).mean() > CUT_DIFFERENCE)
+
+
+def join_faces(parts: list[Detections]) -> Detections:
+    """Return the faces of several searches of one frame as they come."""
+    parts = [NO_FACES, *parts]
+    return Detections(
+        np.concatenate([faces.boxes for faces in parts]),
+        np.concatenate([faces.probabilities for faces in parts]),
+        np.concatenate([faces.landmarks for faces in parts]),
+    )
+
+
+def scaled(faces: Detections, scale: np.float32) -> Detections:
+    """Return faces found in a frame thinned out by `scale` at their place in the frame."""
+    return Detections(faces.boxes * scale, faces.probabilities, faces.landmarks * scale)

@@ -1,0 +1,148 @@
+"""The pyramid of pictures that PNet looks at, computed exactly, for a whole frame or for a window of it.
+
+A level of scale s has ``int(H * s + 1) x int(W * s + 1)`` cells; cell i is the mean of the pixel rows
+``floor(i * H / h) .. ceil((i + 1) * H / h)`` (and columns alike): area interpolation as torch does it. One
+integral image gives every level and every crop of a frame, and a window's cells equal the whole frame's cells there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIELD = 12  # cells: the side of the field that PNet judges
+STRIDE = 2  # cells between two fields
+FACTOR = 0.709  # from one level to the next: half the area; facenet-pytorch's default
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid of a frame: its scale and its size in cells."""
+
+    scale: float
+    rows: int
+    columns: int
+
+
+def pyramid_levels(height: int, width: int, *, min_face_px: float) -> list[Level]:
+    """Return the levels of a frame's pyramid, the finest first.
+
+    The finest maps a face of `min_face_px` to PNet's field; the coarsest still holds one field.
+    Source: facenet-pytorch 2.5.3, detect_face.
+
+    >>> [(level.rows, level.columns) for level in pyramid_levels(40, 60, min_face_px=20)]
+    [(25, 37), (18, 26), (13, 19)]
+    """
+    levels = []
+    scale = FIELD / min_face_px
+    shorter = min(height, width) * scale
+    while shorter >= FIELD:
+        levels.append(Level(scale, int(height * scale + 1), int(width * scale + 1)))
+        scale *= FACTOR
+        shorter *= FACTOR
+    return levels
+
+
+@dataclass(frozen=True)
+class CellWindow:
+    """A rectangle of a level's cells: rows top..bottom, columns left..right, ends excluded."""
+
+    level: Level
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class IntegralImage:
+    """Sums over any rectangle of a piece of a frame, exact in integers.
+
+    Parameters
+    ----------
+    frame : uint8, shape (H, W, 3)
+    top, bottom, left, right : the piece, in pixels, ends excluded; by default the whole frame
+    """
+
+    def __init__(
+        self,
+        frame: NDArray[np.uint8],
+        *,
+        top: int = 0,
+        bottom: int | None = None,
+        left: int = 0,
+        right: int | None = None,
+    ) -> None:
+        self.height, self.width = frame.shape[:2]
+        piece = frame[top:bottom, left:right]
+        self.top, self.left = top, left
+        self.bottom, self.right = top + piece.shape[0], left + piece.shape[1]
+        # Unsigned sums may wrap, their differences do not.
+        sums = np.empty((piece.shape[0] + 1, piece.shape[1] + 1, 3), np.uint32)
+        sums[0], sums[:, 0], sums[1:, 1:] = 0, 0, piece
+        rows = sums.reshape(len(sums), -1)
+        for above, row in pairwise(rows):  # row by row: twice as fast as cumsum over axis 0
+            np.add(above, row, row)
+        np.cumsum(sums, axis=1, out=sums)
+        self._sums = sums
+
+    def cells(self, window: CellWindow) -> NDArray[np.float32]:
+        """Return the cells of a level's window, float32, shape (rows, columns, 3), 0..255.
+
+        The window's pixels must lie inside this piece of the frame.
+        """
+        top, bottom = level_bins(window.level.rows, self.height)[:, window.top : window.bottom]
+        left, right = level_bins(window.level.columns, self.width)[:, window.left : window.right]
+        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, width + 1, 3)
+        sums = rows.take(right - self.left, axis=1)  # (rows, columns, 3)
+        sums -= rows.take(left - self.left, axis=1)
+        return _means(sums, (bottom - top)[:, None, None], (right - left)[None, :, None])
+
+    def crops(self, rectangles: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+        """Return crops resized to size x size cells by area, float32, shape (n, size, size, 3), 0..255.
+
+        rectangles : int64, shape (n, 4): left top right bottom in the frame's pixels, ends excluded, inside this piece.
+        """
+        steps = np.arange(size + 1)
+        left, top, right, bottom = (rectangles[:, i, None] for i in range(4))
+        y1, y2 = top + steps[:-1] * (bottom - top) // size, top - (-steps[1:] * (bottom - top) // size)  # (n, size)
+        x1, x2 = left + steps[:-1] * (right - left) // size, left - (-steps[1:] * (right - left) // size)
+        pixels = self._sums.reshape(-1, 3)
+        line = self._sums.shape[1]
+
+        def corner(y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.uint32]:
+            index = (y - self.top)[:, :, None] * line + (x - self.left)[:, None, :]
+            return pixels.take(index, axis=0)  # (n, size, size, 3)
+
+        sums = corner(y2, x2)
+        sums -= corner(y1, x2)
+        sums -= corner(y2, x1)
+        sums += corner(y1, x1)
+        return _means(sums, (y2 - y1)[:, :, None, None], (x2 - x1)[:, None, :, None])
+
+
+def _means(sums: NDArray[np.uint32], heights: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Turn sums over bins into means, rounded as torch's area interpolation rounds: one division after the other."""
+    means = sums.astype(np.float32)
+    means /= heights.astype(np.float32)
+    means /= widths.astype(np.float32)
+    return means
+
+
+@lru_cache(maxsize=64)
+def level_bins(n_cells: int, n_pixels: int) -> NDArray[np.int64]:
+    """Return the first pixel of each of n_cells over n_pixels, and one past its last, shape (2, n_cells); read-only.
+
+    >>> level_bins(3, 7).tolist()
+    [[0, 2, 4], [3, 5, 7]]
+    """
+    cells = np.arange(n_cells, dtype=np.int64)
+    bins = np.stack([cells * n_pixels // n_cells, -(-(cells + 1) * n_pixels // n_cells)])
+    bins.setflags(write=False)
+    return bins

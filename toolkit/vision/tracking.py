@@ -1,0 +1,78 @@
+"""Faces over a whole clip: found in every frame, linked into tracks, the speaker chosen.
+
+A clip is worked on in stretches of a fixed number of frames, each beginning and ending with a full detection. What is
+found in a stretch depends on it alone, so stretches may be computed anywhere; the linking runs over all of them.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.errors import FeatureError
+from fmltk.toolkit.vision.faces import Detections, FaceDetector, check_frame
+from fmltk.toolkit.vision.following import follow_faces
+from fmltk.toolkit.vision.speaker import FACE_SELECTIONS, count_faces, find_speaker, select_speaker, speaker_track
+from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks, link_faces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "FACE_SELECTIONS",
+    "STRETCH_FRAMES",
+    "FaceTrack",
+    "FaceTracks",
+    "count_faces",
+    "find_faces",
+    "find_speaker",
+    "link_faces",
+    "select_speaker",
+    "speaker_track",
+    "track_faces",
+]
+
+STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are nothing beside its 30 others
+
+
+def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True) -> FaceTracks:
+    """Find the faces of every frame and link them into tracks; see `link_faces` for the rule.
+
+    Parameters
+    ----------
+    frames : uint8, all of one shape (H, W, 3), RGB, at 30 Hz; at most 240 MB of them are held at a time
+    detector : finds the faces
+    tracking : search most frames only where a face was before, at about a fifth of the cost; without it, every
+        frame is searched wholly, and its boxes are those of facenet-pytorch
+
+    Raises FeatureError where there is no frame, a frame is no RGB picture, or their shapes differ.
+    """
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise FeatureError("there is no frame to find faces in; expected at least one RGB picture")
+    check_frame(first)
+    height, width = first.shape[:2]
+    checked = _checked(chain([first], iterator), first.shape)
+    found: list[Detections] = []
+    while stretch := find_faces(islice(checked, STRETCH_FRAMES), detector, tracking=tracking):
+        found += stretch
+    return link_faces(found, width=width, height=height)
+
+
+def find_faces(
+    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True
+) -> list[Detections]:
+    """Return the faces of each frame of one stretch, the largest first; see `track_faces`."""
+    return list(follow_faces(frames, detector)) if tracking else detector.detect(frames)
+
+
+def _checked(frames: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    for k, frame in enumerate(frames):
+        check_frame(frame)
+        if frame.shape != shape:
+            raise FeatureError(f"frame {k} has the shape {frame.shape}, the first {shape}; expected one size per clip")
+        yield frame

@@ -1,0 +1,439 @@
+"""One clip to its features: what a worker process does, with models that are loaded once."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.errors import (
+    FmltkError,
+    MediaError,
+    MediaLimitError,
+    MissingModalityError,
+    RunError,
+    StoreError,
+    TextModelError,
+    UnreadableMediaError,
+)
+from fmltk.toolkit.settings import FRAME_RATE_HZ, numeric_versions
+from fmltk.toolkit.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, encode_shard, fingerprint
+from fmltk.toolkit.storage import Fetcher, RemotePath
+from fmltk.toolkit.store import MODALITIES
+from fmltk.toolkit.text.language import detect_language
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.media.probe import MediaInfo
+    from fmltk.toolkit.settings import ExtractSettings
+    from fmltk.toolkit.storage import AnyPath
+    from fmltk.toolkit.text.bert import TextEncoder
+    from fmltk.toolkit.text.folder import TextModel
+    from fmltk.toolkit.vision.faces import FaceDetector
+    from fmltk.toolkit.vision.pipeline import ClipFaces
+
+
+TEXT_WARNING = "text:"  # how warnings about the text begin
+END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run reads and writes beside the videos; no number depends on it.
+
+    features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
+    files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
+    run. shared_stems: file stems that several videos have, for which `<stem>.csv` would be a guess. clip_timeout_s:
+    what --clip-timeout says.
+    """
+
+    features: AnyPath
+    elsewhere: bool = False
+    text_model: TextModel | None = None
+    openface_folder: Path | None = None
+    openface_program: Path | None = None
+    clip_timeout_s: float | None = None
+    shared_stems: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A clip to extract, what stands for its input, and the shard that the new one takes the place of."""
+
+    clip: Clip
+    mark: str
+    older: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A clip that is done: its shard's name and its status; the shard itself where the run is to write it."""
+
+    name: str
+    status: str
+    data: bytes | None = None
+
+
+def input_mark(clip: Clip, settings: ExtractSettings, places: Places) -> str:
+    """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone."""
+    return f"{media_fingerprint(clip, places)}-{text_fingerprint(clip.text if 'text' in settings.modalities else None)}"
+
+
+def text_fingerprint(text: str | None) -> str:
+    """Return what stands for a transcript."""
+    return fingerprint({"text": text})
+
+
+def media_fingerprint(clip: Clip, places: Places) -> str:
+    """Return what stands for a clip's files: size and time of change of video and CSV, and the part of the video."""
+    inputs: dict[str, object] = {
+        "source": clip.source,
+        "file": _file_state(clip.path),
+        "start_s": clip.start_s,
+        "end_s": clip.end_s,
+    }
+    if places.openface_folder is not None:
+        from fmltk.toolkit.vision.pipeline import find_csv
+
+        inputs["csv"] = _file_state(find_csv(clip, places))
+    return fingerprint(inputs)
+
+
+def _file_state(path: AnyPath | None) -> list[int] | None:
+    try:
+        state = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if state is None else [state.st_size, state.st_mtime_ns]
+
+
+class ClipWorker:
+    """Extracts clips, one after the other. Its methods are what tasks of the engine call."""
+
+    def __init__(self, settings: ExtractSettings, places: Places) -> None:
+        self._settings = settings
+        self._places = places
+        self._shards = ShardFolder(places.features / "shards")
+        self._fetcher = Fetcher()
+
+    def prepare(self, _: None) -> dict[str, Any]:
+        """Load the text model, so that a broken one is said before any clip is processed.
+
+        Return what every worker of a run must have alike: the text model's identity, and the versions in use.
+        """
+        identity = dict(self._encoder.identity) if self._places.text_model is not None else {}
+        return {"text_model": identity, "versions": numeric_versions()}
+
+    def inspect(self, clip: Clip) -> float:
+        """Return a clip's duration in seconds. Raises MediaError if its file cannot be read or is over a limit."""
+        clip = self._on_this_machine(clip)
+        return _part_duration_s(clip, self._probe(clip))
+
+    def extract(self, order: Order) -> Extracted:
+        """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk."""
+        result = self._result(order.clip)
+        if media_fingerprint(order.clip, self._places) != order.mark.partition("-")[0]:
+            error = MediaError(f"{order.clip.source!r} changed while it was read; run the same command again")
+            result = failed_result(order.clip, error, self._settings.modalities)
+        return self._write(result, order)
+
+    def encode_again(self, order: Order) -> Extracted:
+        """Replace the text of a clip that is extracted already; sound and picture stay as they are."""
+        try:
+            result = self._shards.read(order.older or "")
+        except StoreError:
+            return self.extract(order)
+        row = dict(result.row) | {name: base_row(order.clip)[name] for name in ("text", "language", "text_tokens_cut")}
+        row |= {f"text_{name}": None for name in ("length", "error_class", "error_message")}
+        row["warnings"] = [warning for warning in _warnings(row) if not warning.startswith(TEXT_WARNING)]
+        sequences = {name: one for name, one in result.sequences.items() if name != "text"}
+        extras: dict[str, Any] = {"faces": result.faces}
+        self._take("text", lambda: self._text(order.clip, row, extras), row, sequences)
+        return self._write(ClipResult(row | _overall(row), sequences, **extras), order)
+
+    def _write(self, result: ClipResult, order: Order) -> Extracted:
+        name, data = encode_shard(result, order.mark)
+        status = str(result.row["status"])
+        if self._places.elsewhere and isinstance(self._places.features, Path):
+            return Extracted(name, status, data)
+        self._shards.put(name, data, older=order.older)
+        return Extracted(name, status)
+
+    def _on_this_machine(self, clip: Clip) -> Clip:
+        """Return the clip with its file on this machine, fetched where it lies in a store.
+
+        Raises UnreadableMediaError if there is no such file or it may not be read, StoreError if the store fails or the
+        file is on another machine: neither is the clip's fault.
+        """
+        path = clip.path
+        if isinstance(path, Path) and self._places.elsewhere and not path.exists():
+            raise StoreError(
+                f"{path} is not on the machine of this worker; give videos on a disk that all of them share, or by URL"
+            )
+        if not isinstance(path, RemotePath):
+            return clip
+        try:
+            return replace(clip, path=self._fetcher.fetch(path))
+        except (FileNotFoundError, PermissionError) as error:
+            raise UnreadableMediaError(f"{path.name!r} cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise StoreError(f"cannot fetch {path}: {error.strerror or error}") from error
+
+    @functools.cached_property
+    def _encoder(self) -> TextEncoder:
+        from fmltk.toolkit.text.bert import TextEncoder
+
+        assert self._places.text_model is not None  # noqa: S101 - the run has found it
+        return TextEncoder(_model_on_this_machine(self._places.text_model), device=self._settings.device)
+
+    @functools.cached_property
+    def _detector(self) -> FaceDetector:
+        from fmltk.toolkit.vision.faces import FaceDetector
+
+        return FaceDetector(device=self._settings.device, min_face_px=self._settings.min_face_px)
+
+    def _result(self, clip: Clip) -> ClipResult:
+        row = base_row(clip)
+        try:
+            clip = self._on_this_machine(clip)
+            info = self._probe(clip)
+            row |= {"sha256": _sha256(clip.file, *(_file_state(clip.path) or ()))}
+        except StoreError:
+            raise
+        except FmltkError as error:
+            return failed_result(clip, error, self._settings.modalities)
+        except Exception as error:  # one clip's failure is a row of the manifest
+            return failed_result(clip, RunError(_unforeseen(error)), self._settings.modalities)
+        row |= _describe(clip, info)
+        if clip.end_s is not None and clip.end_s > info.duration_s + END_TOLERANCE_S:
+            _warn(row, f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s")
+        sequences: dict[str, ClipSequence] = {}
+        extras: dict[str, Any] = {}
+        steps: dict[str, Callable[[], ClipSequence]] = {
+            "text": lambda: self._text(clip, row, extras),
+            "audio": lambda: self._audio(clip, info),
+            "vision": lambda: self._vision(clip, info, row, extras),
+        }
+        for modality, step in steps.items():
+            if modality in self._settings.modalities:
+                self._take(modality, step, row, sequences)
+            else:
+                row[f"{modality}_status"] = "skipped"
+        return ClipResult(row | _overall(row), sequences, **extras)
+
+    @staticmethod
+    def _take(
+        modality: str, step: Callable[[], ClipSequence], row: dict[str, object], sequences: dict[str, ClipSequence]
+    ) -> None:
+        """Take one modality's step; its failure is a part of the clip's row."""
+        try:
+            sequences[modality] = step()
+        except StoreError:
+            raise
+        except Exception as error:
+            row |= _failure(modality, error)
+        else:
+            row[f"{modality}_status"] = "ok"
+            row[f"{modality}_length"] = len(sequences[modality].features)
+
+    def _probe(self, clip: Clip) -> MediaInfo:
+        if clip.path is None:
+            raise UnreadableMediaError(f"{clip.utterance_id}: there is no video file for this transcript")
+        info = _probe_file(clip.file, self._settings.max_pixels, *(_file_state(clip.path) or ()))
+        duration_s = _part_duration_s(clip, info)
+        if duration_s > self._settings.max_duration_s:
+            raise MediaLimitError(
+                f"{clip.path.name!r}: the clip lasts {duration_s:.1f} s, "
+                f"the limit is {self._settings.max_duration_s:g} s; --max-duration raises it, with --retry-failed"
+            )
+        return info
+
+    def _text(self, clip: Clip, row: dict[str, object], extras: dict[str, Any]) -> ClipSequence:
+        if clip.text is None:
+            raise MissingModalityError("the clip has no transcript")
+        encoded = self._encoder.encode(clip.text)
+        row["text_tokens_cut"] = encoded.n_truncated
+        if encoded.n_truncated:
+            _warn(row, f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off")
+        extras |= {"token_ids": encoded.ids, "tokens": encoded.tokens}
+        return ClipSequence(encoded.features)
+
+    def _audio(self, clip: Clip, info: MediaInfo) -> ClipSequence:
+        from fmltk.toolkit.audio.acoustic import acoustic_sequence
+        from fmltk.toolkit.audio.reference import librosa_sequence
+        from fmltk.toolkit.media.audio import read_audio
+
+        samples = read_audio(clip.file, info=info, start_s=clip.start_s, end_s=clip.end_s)
+        compute = librosa_sequence if self._settings.acoustics == "librosa" else acoustic_sequence
+        return ClipSequence(compute(samples, mfcc_scale=self._settings.mfcc_scale))
+
+    def _vision(self, clip: Clip, info: MediaInfo, row: dict[str, object], extras: dict[str, Any]) -> ClipSequence:
+        from fmltk.toolkit.media.frames import count_frames
+        from fmltk.toolkit.vision import pipeline
+
+        faces = pipeline.find_faces(clip, info, self._detector, self._settings)
+        expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
+        if faces.n_frames < expected:
+            _warn(
+                row, f"vision: {faces.n_frames} of {expected} frames could be decoded; the file is damaged at its end"
+            )
+        row |= {"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage}
+        extras["faces"] = _face_rows(faces)
+        if faces.n_faces > 1:
+            _warn(
+                row, f"vision: {faces.n_faces} faces; the speaker is taken to be the {self._settings.face_select} one"
+            )
+        if self._settings.face_crops:
+            pipeline.write_crops(clip, info, faces, self._settings, self._places)
+        values, valid = pipeline.vision_features(clip, info, faces, self._settings, self._places)
+        return ClipSequence(values, valid)
+
+
+def _model_on_this_machine(model: TextModel) -> TextModel:
+    """Return the text model's files; on another machine than the run's they may lie elsewhere.
+
+    Raises TextModelError if this machine has no such model, or another one of that name.
+    """
+    from fmltk.toolkit.text.folder import find_text_model
+
+    if model.folder.is_dir():
+        return model
+    found = find_text_model(model.name)
+    if found.sha256 != model.sha256:
+        raise TextModelError(
+            f"text model {model.name!r} on the machine of this worker is another one than the run's; install the same "
+            "version on both"
+        )
+    return found
+
+
+def base_row(clip: Clip) -> dict[str, object]:
+    """Return the part of a manifest row that is known without looking at the file."""
+    return {
+        "utterance_id": clip.utterance_id,
+        "video_id": clip.video_id,
+        "clip_id": clip.clip_id,
+        "source": clip.source or None,
+        "start_s": clip.start_s,
+        "end_s": clip.end_s,
+        "split": clip.split,
+        "language": clip.language or detect_language(clip.text),
+        "text": clip.text,
+        "text_tokens_cut": 0,
+        "warnings": [],
+    }
+
+
+def failed_result(
+    clip: Clip, error: FmltkError, modalities: Sequence[str], *, status: str = "failed", error_class: str | None = None
+) -> ClipResult:
+    """Return the result of a clip that could not be extracted at all: a row that says why."""
+    reason = {"error_class": error_class or type(error).__name__, "error_message": str(error)}
+    row = base_row(clip) | {"status": status} | reason
+    for modality in MODALITIES:
+        row[f"{modality}_status"] = "skipped"
+        if modality in modalities:
+            row |= {f"{modality}_status": status} | {f"{modality}_{name}": value for name, value in reason.items()}
+    return ClipResult(row)
+
+
+def _describe(clip: Clip, info: MediaInfo) -> dict[str, object]:
+    return {
+        "duration_s": _part_duration_s(clip, info),
+        "fps": info.fps if info.has_video else None,
+        "width": info.width if info.has_video else None,
+        "height": info.height if info.has_video else None,
+    }
+
+
+def _part_duration_s(clip: Clip, info: MediaInfo) -> float:
+    if clip.start_s >= info.duration_s:
+        raise UnreadableMediaError(
+            f"the clip starts at {clip.start_s:g} s, after the end of its file ({info.duration_s:.2f} s)"
+        )
+    end_s = info.duration_s if clip.end_s is None else min(clip.end_s, info.duration_s)
+    return end_s - clip.start_s
+
+
+def _failure(modality: str, error: Exception) -> dict[str, object]:
+    """Return a modality's status and reason; what fmltk did not foresee is named with the place where it happened."""
+    message = str(error) if isinstance(error, FmltkError) else _unforeseen(error)
+    return {
+        f"{modality}_status": "missing" if isinstance(error, MissingModalityError) else "failed",
+        f"{modality}_error_class": type(error).__name__,
+        f"{modality}_error_message": message,
+    }
+
+
+def _unforeseen(error: Exception) -> str:
+    """Return what to say of an error that fmltk does not know: what it is, and where in fmltk it happened."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module.startswith("fmltk."):
+            place = f" in {module}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    said = error.strerror if isinstance(error, OSError) else error  # an OSError's text holds the path
+    return f"unexpected {type(error).__name__}{place}: {said}; please report it"
+
+
+def _overall(row: dict[str, object]) -> dict[str, object]:
+    """Return the clip's status: failed if a modality failed, ok if one is there, missing if none is."""
+    failed = [modality for modality in MODALITIES if row[f"{modality}_status"] == "failed"]
+    missing = [modality for modality in MODALITIES if row[f"{modality}_status"] == "missing"]
+    usable = any(row[f"{modality}_status"] == "ok" for modality in MODALITIES)
+    reasons = failed or ([] if usable else missing)
+    first = reasons[0] if reasons else None
+    return {
+        "status": "failed" if failed else "ok" if usable else "missing",
+        "error_class": row.get(f"{first}_error_class"),
+        "error_message": f"{first}: {row[f'{first}_error_message']}" if first else None,
+    }
+
+
+def _warn(row: dict[str, object], message: str) -> None:
+    _warnings(row).append(message)
+
+
+def _warnings(row: dict[str, object]) -> list[str]:
+    warnings = row["warnings"]
+    assert isinstance(warnings, list)  # noqa: S101 - base_row made it
+    return warnings
+
+
+def _face_rows(faces: ClipFaces) -> FaceRows:
+    tracks = faces.tracks
+    return FaceRows(
+        frame=tracks.frame.astype(np.int32),
+        track=tracks.track.astype(np.int32),
+        speaker=tracks.track == (-1 if faces.speaker_id is None else faces.speaker_id),
+        boxes=tracks.boxes.astype(np.float32).reshape(-1, 4),
+        probabilities=tracks.probabilities.astype(np.float32),
+        landmarks=tracks.landmarks.astype(np.float32).reshape(-1, 10),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _probe_file(path: Path, max_pixels: int, *_state: int) -> MediaInfo:
+    """Probe a file; many clips cut from one long video probe it once."""
+    from fmltk.toolkit.media.probe import probe_media
+
+    return probe_media(path, max_pixels=max_pixels)
+
+
+@functools.lru_cache(maxsize=4)
+def _sha256(path: Path, *_state: int) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UnreadableMediaError(f"{path.name!r} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
