@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     help="given: label.csv's mode (default where it has one); video: 6:2:2, whole videos together (default otherwise); "
     "stratified: 6:2:2 by class of the first labelled condition, M before the others.",
 )
-@click.option("--seed", default=0, show_default=True, help="Draws the split.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the split.")
 @scale_options
 @output_options
 def aggregate(
@@ -182,9 +182,11 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
 
 @click.command()
 @click.argument("ratings", type=FILE)
-@click.option("--items", "n_items", default=20, show_default=True, help="How many disputed clips to show.")
+@click.option(
+    "--items", "n_items", default=20, show_default=True, type=click.IntRange(0), help="How many disputed clips to show."
+)
 @click.option("--bootstrap", "n_bootstrap", default=1000, show_default=True, type=click.IntRange(1), help="Resamples.")
-@click.option("--seed", default=0, show_default=True, help="Draws the resamples.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the resamples.")
 @output_options
 def agreement(ratings: Path, n_items: int, n_bootstrap: int, seed: int, reporter: Reporter) -> None:
     r"""Show how far the raters of RATINGS agree, each rater beside the others, and the most disputed clips.
@@ -285,13 +287,12 @@ def summary(labels: Path, encoding: str | None, preset: str, scales: tuple[str, 
     _show_classes(document["classes"], "all (table 2)", reporter, null=document["null"])
     for part, classes in document["by_split"].items():
         _show_classes(classes, f"{part} (figure 2)", reporter)
-    reporter.table(
-        ("conditions", "clips with both", "differ in sign", "share"),
-        [
-            (pair, entry["clips"], entry["differ"], entry["differ"] / entry["clips"] if entry["clips"] else None)
-            for pair, entry in document["signs"].items()
-        ],
-    )
+    signs = [
+        (pair, entry["clips"], entry["differ"], entry["differ"] / entry["clips"] if entry["clips"] else None)
+        for pair, entry in document["signs"].items()
+    ]
+    if signs:
+        reporter.table(("conditions", "clips with both", "differ in sign", "share"), signs)
     if document["three_signs"] is not None:
         reporter.table(("", "clips"), [("T, A and V have three different signs", document["three_signs"])])
 

@@ -39,7 +39,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--conditions", default="AT,VT,AV", show_default=True, help="Some of M,T,A,V,AT,VT,AV.")
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
 @click.option("--encoding", help="Encoding of the transcripts; recognised where it is not given.")
-@click.option("--seed", default=0, show_default=True, help="Draws the files' names.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the files' names.")
 @click.option(
     "--max-height", default=720, show_default=True, type=click.IntRange(2), help="Higher pictures are scaled."
 )
@@ -106,7 +106,14 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Projects are called PREFIX CONDITION.",
         ),
         click.option("--conditions", default="AT,VT,AV", show_default=True, help="Some of M,T,A,V,AT,VT,AV."),
-        click.option("--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds to wait for an answer."),
+        click.option(
+            "--timeout",
+            "timeout_s",
+            default=600.0,
+            show_default=True,
+            type=click.FloatRange(0, min_open=True),
+            help="Seconds to wait for an answer.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -141,7 +148,9 @@ def _connect(url: str, timeout_s: float, reporter: Reporter) -> Server:
 @click.option(
     "--language", type=click.Choice(["en", "zh", "both"]), default="both", show_default=True, help="Of captions."
 )
-@click.option("--seed", default=0, show_default=True, help="Draws the order of the clips in each project.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the order of the clips in each project."
+)
 @scale_options
 @output_options
 def push(

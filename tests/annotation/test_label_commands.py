@@ -146,6 +146,21 @@ def test_dawid_skene_stands_in_its_own_column(ratings, run_json, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("aggregate", ("-o", "labels.parquet", "--split", "stratified", "--seed", "-1")),
+        ("agreement", ("--seed", "-1")),
+        ("agreement", ("--items", "-1")),
+        ("status", ("--url", "http://127.0.0.1:9", "--timeout", "0")),
+    ],
+)
+def test_a_number_that_cannot_be_is_wrong_usage(ratings, run, command, arguments):
+    code, _, err = run("annotation", command, *(() if command == "status" else (ratings,)), *arguments)
+    assert code == 2
+    assert f"Invalid value for '{arguments[-2]}" in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "give RATINGS, --labels label.csv, or both"),
@@ -236,6 +251,7 @@ def test_a_scale_without_classes_has_no_tables_of_them(run, tmp_path):
     assert run("annotation", "aggregate", tmp_path / "r.parquet", "-o", tmp_path / "l.parquet", *arguments)[0] == 0
     code, out, _ = run("annotation", "summary", tmp_path / "l.parquet")
     assert (code, "table 2" in out, "figure 2" in out) == (0, True, False)
+    assert "differ in sign" not in out  # one condition has nothing to differ from
 
 
 def test_a_table_without_ratings_is_said(run, tmp_path):
