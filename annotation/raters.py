@@ -94,7 +94,8 @@ class RaterNames:
         """Return the rater's name; None if there is a list and `identity` is not on it."""
         if self.listed is not None:
             known = (self.listed.get((source, _folded(identity))) for source in (self.source, ""))
-            return next((name for name in known if name is not None), None)
+            name = next((name for name in known if name is not None), None)
+            return self.safe_name(name) if name and "@" in name else name  # a list may map ids to addresses
         return self.safe_name(identity)
 
     def safe_name(self, identity: str) -> str:

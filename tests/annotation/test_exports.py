@@ -190,6 +190,16 @@ def test_a_rater_who_is_not_on_the_list_is_refused(exports, read, tmp_path):
     assert statuses(rows) == {"bob": "rated"}
 
 
+def test_an_address_that_the_list_gives_as_a_name_becomes_a_pseudonym_too(exports, read, tmp_path):
+    (tmp_path / "map.csv").write_text("id,rater\n3,ann@example.com\n", encoding="utf-8")
+    listed, salt = read_rater_list(tmp_path / "map.csv"), tmp_path / "salt"
+    for keep in (False, True):
+        names = RaterNames(listed=listed, keep_identities=keep, salt_path=salt)
+        rows, _ = read([exports.task(exports.annotation(3))], options=ImportOptions(names=names))
+        key = bytes.fromhex(salt.read_text().strip())
+        assert statuses(rows) == {"ann@example.com" if keep else pseudonym("ann@example.com", key): "rated"}
+
+
 def test_an_address_on_the_list_is_found_however_it_is_written(exports, read, tmp_path):
     (tmp_path / "map.csv").write_text("id,rater\nAnn@Example.com,first\n", encoding="utf-8")
     names = RaterNames(listed=read_rater_list(tmp_path / "map.csv"))
