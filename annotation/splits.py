@@ -25,7 +25,8 @@ SHARES = (6, 2, 2)  # paper, section 3
 def split_by_video(videos: Mapping[str, str], *, seed: int) -> dict[str, str]:
     """Return the split of each clip so that each video is in one part only, the parts' sizes as near 6:2:2 as can be.
 
-    Videos are taken in an order drawn by `seed`; each goes to the part that is furthest below its share of clips.
+    Videos are taken in an order drawn by `seed`; each goes to the part that is furthest below its share of clips. No
+    part is left empty: the last videos go to parts without any.
 
     Parameters
     ----------
@@ -46,9 +47,10 @@ def split_by_video(videos: Mapping[str, str], *, seed: int) -> dict[str, str]:
     shuffled.sort(key=lambda name: -sizes[name])
     filled = [0, 0, 0]
     part_of = {}
-    for video in shuffled:
+    for left, video in zip(range(len(shuffled), 0, -1), shuffled, strict=True):
         lacking = [share * len(videos) - sum(SHARES) * n for share, n in zip(SHARES, filled, strict=True)]
-        part = int(np.argmax(lacking))
+        empty = [part for part, n in enumerate(filled) if n == 0]
+        part = max(empty if len(empty) == left else range(len(SPLITS)), key=lacking.__getitem__)
         part_of[video] = SPLITS[part]
         filled[part] += sizes[video]
     return {utterance: part_of[video] for utterance, video in videos.items()}

@@ -23,7 +23,13 @@ def test_a_video_is_in_one_part_and_the_parts_are_near_6_2_2(sizes, seed):
     counts = Counter(splits.values())
     for part, share in (("train", 0.6), ("valid", 0.2), ("test", 0.2)):
         assert abs(counts[part] - share * len(videos)) <= max(sizes)
+        assert counts[part]
     assert split_by_video(dict(reversed(videos.items())), seed=seed) == splits
+
+
+def test_three_videos_fill_three_parts_though_two_would_be_as_near():
+    videos = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c"}
+    assert Counter(split_by_video(videos, seed=0).values()) == {"train": 2, "valid": 2, "test": 1}
 
 
 def test_sixty_videos_of_ch_sims_size_split_within_a_clip_or_two(test_data):
