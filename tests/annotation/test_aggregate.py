@@ -197,13 +197,15 @@ def test_the_statistics_are_numpys(panels):
 )
 @settings(max_examples=60, deadline=None)
 def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, random):
-    policy = Policy(at_least=2, more="all" if more == "first" else more)
+    policy = Policy(at_least=2, more=more)
     rows = table(ratings)
     order = list(range(rows.num_rows))
     random.shuffle(order)
     first = join_labels(aggregate_ratings(rows, policy), None, shipped_scales=SCALES).table
     again = join_labels(aggregate_ratings(rows.take(pa.array(order)), policy), None, shipped_scales=SCALES).table
     assert again.equals(first)
+    if more == "first":  # which are the first depends on the raters where times are unknown
+        return
     for values in ratings.values():
         random.shuffle(values)
     other_raters = join_labels(aggregate_ratings(table(ratings), policy), None, shipped_scales=SCALES).table
