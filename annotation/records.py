@@ -169,7 +169,7 @@ def parse_time(value: object) -> datetime | None:
     try:
         if isinstance(value, str) and not _UNIX_TIME.fullmatch(value):
             moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             seconds = float(value)
             return datetime.fromtimestamp(seconds / 1000 if seconds >= _UNIX_MS_FROM else seconds, tz=UTC)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 CONDITIONS = ("M", "T", "A", "V", "AT", "VT", "AV")  # order of columns in labels.parquet
 UNIMODAL = ("T", "A", "V")
 BIMODAL = ("AT", "VT", "AV")
+MAX_SPAN = 100  # of a scale: everything is counted by value, and a scale comes from files that others wrote
 MODALITIES = {"T": "text", "A": "audio", "V": "vision"}
 
 
@@ -36,7 +37,7 @@ class Scale:
     def parse(cls, text: str) -> Scale:
         """Read "-1..1".
 
-        Raises ConfigError if `text` is not two whole numbers, the lower first.
+        Raises ConfigError if `text` is not two whole numbers, the lower first, or they are more than 100 apart.
 
         >>> Scale.parse("-3..3")
         Scale(low=-3, high=3)
@@ -50,6 +51,10 @@ class Scale:
             separator = ""
         if not separator or scale.low >= scale.high:
             raise ConfigError(f"scale {text!r} is not LOW..HIGH in whole numbers, such as -1..1 or -3..3")
+        if scale.high - scale.low > MAX_SPAN:
+            raise ConfigError(
+                f"scale {text!r} spans more than {MAX_SPAN} steps; raters cannot tell so many values apart"
+            )
         return scale
 
 

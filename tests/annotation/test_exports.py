@@ -403,6 +403,14 @@ def test_the_scale_comes_from_the_data_or_the_options(exports, read):
     assert rows[0]["value"] == 2
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", 1e20, "soon", True])
+def test_a_time_that_cannot_be_is_unknown(exports, read, moment):
+    annotations = [exports.annotation(3, label, created_at=moment, updated_at=moment) for label in ("1", "0")]
+    rows, report = read([exports.task(*annotations)])
+    assert [(row["value"], row["created_at"], row["updated_at"]) for row in rows] == [(0, None, None)]
+    assert report.dropped == {"repeated": 1}
+
+
 def test_one_condition_on_two_scales_is_refused(exports, read):
     seven = exports.task(exports.annotation(4, "3"))
     seven["data"]["scale"] = "-3..3"
