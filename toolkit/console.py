@@ -35,12 +35,12 @@ class Reporter:
     """Where a command writes: results to stdout, everything else to stderr.
 
     With `quiet`, only results and errors are written; with `json_output`, tables are left out, for the command
-    writes one JSON document to stdout instead.
+    writes one JSON document to stdout instead. `warnings` holds every warning, written or not.
     """
 
     quiet: bool = False
     json_output: bool = False
-    _told: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def silent(self) -> bool:
@@ -54,8 +54,10 @@ class Reporter:
 
     def warn(self, message: str) -> None:
         """Write one warning, once, also with --json: only --quiet leaves it out."""
-        if not self.quiet and message not in self._told:
-            self._told.add(message)
+        if message in self.warnings:
+            return
+        self.warnings.append(message)
+        if not self.quiet:
             click.echo(f"Warning: {message}", err=True)
 
     def json(self, document: object) -> None:

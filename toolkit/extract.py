@@ -18,7 +18,7 @@ from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.engine import LocalEngine, Task
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FmltkError, MediaError, RunError, StoreError
 from fmltk.toolkit.resolve import ordered_modalities, resolve
-from fmltk.toolkit.run_folder import RUN_FILE, bind, locked, read_run, tell_problems, write_problems
+from fmltk.toolkit.run_folder import bind, locked, read_run, tell_problems, write_problems
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
@@ -28,6 +28,8 @@ from fmltk.toolkit.shards import ShardFolder, shard_key
 from fmltk.toolkit.storage import locate, look_up
 from fmltk.toolkit.store import (
     MODALITIES,
+    RUN_FILE,
+    SHARD_FOLDER,
     open_parquet,
     read_features,
     reading,
@@ -125,13 +127,21 @@ def extract(
         Whether clips that failed in an earlier run are tried again.
     usual_duration_s
         Clips outside this range are named in a warning.
+    reporter
+        Where progress and warnings go: ``Reporter()`` writes them to stderr. By default nothing is written.
+
+    Returns the summary: how many clips are ok, missing or failed, lengths per modality, every failure and warning.
 
     Raises ConfigError, TextModelError or StoreError if the run cannot start or go on. A clip that fails raises nothing:
     it is a row of the manifest.
 
     Example: ``summary = extract("videos", out="features", text_model="minilm")``
     """
+    shortest_s, longest_s = usual_duration_s
+    if not 0 <= shortest_s < longest_s:
+        raise ConfigError(f"usual durations of {shortest_s:g} to {longest_s:g} s: the first must be the smaller one")
     reporter = reporter or Reporter(quiet=True)
+    n_told = len(reporter.warnings)
     catalog = build_catalog(
         videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
     )
@@ -153,7 +163,9 @@ def extract(
         )
     options = RunOptions(n_workers, engine, ray_address, clip_timeout_s, retry_failed, usual_duration_s)
     with locked(folder):
-        return _run(catalog, folder, settings, places, padding, options, reporter)
+        summary = _run(catalog, folder, settings, places, padding, options, reporter)
+    summary.warnings = reporter.warnings[n_told:]
+    return summary
 
 
 def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter | None = None) -> Summary:
@@ -167,7 +179,7 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
         raise StoreError(f"{folder} has no {RUN_FILE}: expected a folder that `fmltk extract` wrote")
     with locked(folder):
         run = read_run(folder)
-        shards = ShardFolder(folder / "shards")
+        shards = ShardFolder(folder / SHARD_FOLDER)
         names = shards.names()
         entries = {}
         with open_parquet(folder / "manifest.parquet") as manifest, reading(folder / "manifest.parquet"):
@@ -253,7 +265,7 @@ def _plan(
     clips = {clip.utterance_id: clip for clip in catalog.clips if clip.utterance_id not in rows}
     look_up(clip.path for clip in clips.values())
     marks = {utterance: input_mark(clip, settings, places) for utterance, clip in clips.items()}
-    shards = ShardFolder(folder / "shards")
+    shards = ShardFolder(folder / SHARD_FOLDER)
     return _Work(clips, marks, shards, settings.modalities, shards.names()), rows
 
 

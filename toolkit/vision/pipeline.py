@@ -96,8 +96,12 @@ def vision_features(
 
 def _speaker(faces: ClipFaces) -> FaceTrack:
     if faces.speaker is None:
-        raise MissingModalityError(f"no face was found in any of the {faces.n_frames} frames")
+        raise MissingModalityError(_no_face(faces))
     return faces.speaker
+
+
+def _no_face(faces: ClipFaces) -> str:
+    return f"no face was found in any of the {faces.n_frames} frames"
 
 
 def find_csv(clip: Clip, places: Places) -> Path | None:
@@ -120,6 +124,8 @@ def _openface_from_folder(
 
     assert places.openface_folder is not None  # noqa: S101 - the caller has seen to it
     with _without_folder(places.openface_folder):
+        if faces.speaker is None and find_csv(clip, places) is None:
+            raise MissingModalityError(f"{_no_face(faces)}, and there is no OpenFace CSV of the clip")
         found = find_openface_csv(places.openface_folder, clip, shared_stems=places.shared_stems)
         table = _read_csv(found.path, found.path.stat().st_mtime_ns)
         whole = found.of_whole_file
@@ -189,7 +195,7 @@ def _without_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except FmltkError as error:
-        message = str(error).replace(f"{folder}/", "").replace(str(folder), "the folder")
+        message = str(error).replace(f"{folder}/", "").removeprefix(f"{folder}: ").replace(str(folder), "the folder")
         raise type(error)(message) from error
 
 

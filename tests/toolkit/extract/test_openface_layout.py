@@ -96,6 +96,7 @@ def test_a_clip_cut_from_a_video_takes_its_slice(test_data: Path, tmp_path: Path
 def test_csvs_that_cannot_be_used_fail_their_clip_alone(test_data: Path, tmp_path: Path) -> None:
     names = ("good", "empty", "header_only", "cut_off", "wrong_clip", "all_failed", "absent", "aus_only")
     videos, csvs = one_clip(tmp_path, test_data, *names), tmp_path / "csv"
+    shutil.copy(test_data / "videos" / "edge_cases" / "pyfeat_no_face.mp4", videos / "no_face.mp4")
     csvs.mkdir()
     lines = (test_data / "openface" / "grid_bbaf2n.csv").read_text().splitlines()
     success = lines[0].replace(" ", "").split(",").index("success")
@@ -114,7 +115,10 @@ def test_csvs_that_cannot_be_used_fail_their_clip_alone(test_data: Path, tmp_pat
         assert manifest.loc[name, "vision_error_class"] == "OpenFaceError", name
         assert str(tmp_path) not in manifest.loc[name, "vision_error_message"]
     assert manifest.loc["all_failed", "vision_status"] == "missing"
+    assert manifest.loc["absent", "vision_error_message"].startswith("no OpenFace CSV of clip 'absent$_$0'")
     assert "absent.csv" in manifest.loc["absent", "vision_error_message"]
+    assert manifest.loc["no_face", "vision_status"] == "missing"
+    assert "and there is no OpenFace CSV of the clip" in manifest.loc["no_face", "vision_error_message"]
     assert "gaze" in manifest.loc["aus_only", "vision_error_message"]
     units = vision(videos, tmp_path / "units", csvs, openface_groups=("action_units",))["vision"]
     assert units.dimension == 35

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ import pytest
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.extract import extract, pad
+from fmltk.toolkit.media.process import find_ffmpeg
 from fmltk.toolkit.padding import padded_length
 from fmltk.toolkit.settings import PaddingSettings
 from fmltk.toolkit.store import read_features
@@ -469,6 +470,7 @@ def test_padding_keeps_what_it_is_not_told_to_change(uninterrupted: Path, tmp_pa
         (["--device", "nonsense"], "--device nonsense"),
         (["--openface-features", "au"], "action_units"),
         (["--lengths-from", "train"], "no clip is in the training split"),
+        (["--usual-duration", "5", "2"], "usual durations of 5 to 2 s"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_clip(
@@ -481,21 +483,38 @@ def test_what_cannot_work_is_refused_before_any_clip(
 
 
 def test_the_shared_clips_give_the_papers_shapes(test_data: Path, tmp_path: Path) -> None:
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    for path in sorted((test_data / "videos").glob("*.m*")):
-        (videos / path.name).symlink_to(path)
+    videos = test_data / "videos"
     table = tmp_path / "transcripts.csv"
-    table.write_text("video_id,clip_id,text\n" + "".join(f"{path.stem},0,I say so.\n" for path in videos.iterdir()))
+    table.write_text("video_id,clip_id,text\n" + "".join(f"{path.stem},0,I say so.\n" for path in videos.glob("*.m*")))
     done = run([FMLTK, "extract", str(videos), "--transcripts", str(table), "--text-model", "minilm", "--openface",
                 str(test_data / "openface"), "-o", str(tmp_path / "features")])  # fmt: skip
     assert done.returncode == 0, done.stderr
     features = read_features(tmp_path / "features")
-    assert (features.manifest()["status"] == "ok").all()
+    manifest = features.manifest().set_index("utterance_id")
+    assert len(manifest) == 11
+    assert (manifest["status"] == "ok").all()
+    assert manifest.loc["edge_cases$_$pyfeat_no_face", "vision_status"] == "missing"
     assert {name: table.dimension for name, table in features.modalities.items()} == {
         "text": 384, "audio": 33, "vision": 709,
     }  # fmt: skip
-    assert all(len(table.utterance_ids) == 7 for table in features.modalities.values())
+    assert {name: len(table.utterance_ids) for name, table in features.modalities.items()} == {
+        "text": 7, "audio": 11, "vision": 10,
+    }  # fmt: skip
+
+
+def test_a_caller_from_python_is_told_what_the_command_line_says(
+    short_clips: Path, tmp_path: Path, cut: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.delenv("FMLTK_OPENFACE", raising=False)
+    monkeypatch.setenv("PATH", str(Path(find_ffmpeg().path).parent))
+    cut(tmp_path / "videos" / "short.mp4", 0.0, 0.4)
+    summary = extract(tmp_path / "videos", tmp_path / "features", modalities=("vision",))
+    assert [line.partition(" (")[0] for line in summary.warnings] == [
+        "OpenFace was not found, so the visual features are the built-in face geometry",
+        "clips of an unusual duration",
+    ]
+    assert summary.document()["warnings"] == summary.warnings
+    assert capsys.readouterr() == ("", "")
 
 
 def test_clips_whose_face_comes_goes_or_is_absent_have_a_row_and_a_reason(test_data: Path, tmp_path: Path) -> None:
