@@ -11,6 +11,7 @@ from fmltk.toolkit.clip import WHOLE, Clip, utterance_id
 from fmltk.toolkit.duplicates import same_content
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.storage import RemotePath, join, locate
+from fmltk.toolkit.store import RUN_FILE, SHARD_FOLDER
 from fmltk.toolkit.tables import TABLE_SUFFIXES, read_rows
 from fmltk.toolkit.transcripts import (
     SIDECAR_SUFFIXES,
@@ -156,8 +157,10 @@ def _files_of_folder(root: AnyPath) -> _Files:
 
 
 def _list_folder(root: AnyPath, folder: AnyPath, video_id: str | None, files: _Files, seen: set[AnyPath]) -> None:
-    entries: Iterator[AnyPath] = folder.iterdir()
-    for path in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
+    entries: list[AnyPath] = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
+    if folder != root and {RUN_FILE, SHARD_FOLDER} <= {entry.name for entry in entries}:
+        return  # features, made of these videos by `fmltk extract .`
+    for path in entries:
         source = _readable(path.relative_to(str(root)).as_posix())
         if path.name.startswith("."):
             continue

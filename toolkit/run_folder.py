@@ -15,7 +15,7 @@ from fmltk.toolkit.catalog import Problem
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.settings import differences
 from fmltk.toolkit.storage import RemotePath
-from fmltk.toolkit.store import MODALITIES, SCHEMA_VERSION, store_errors, write_bytes
+from fmltk.toolkit.store import MODALITIES, RUN_FILE, SCHEMA_VERSION, store_errors, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.storage import AnyPath
 
-RUN_FILE = "run.json"
 PROBLEMS_FILE = "problems.csv"
 LOCK_FILE = ".lock"
 LISTED = 5  # how many cases of one kind of problem are written out on the terminal

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 METADATA_KEY = b"fmltk"  # one JSON document in the Parquet schema's metadata
 MODALITIES = ("text", "audio", "vision")
+RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # what a run keeps beside the tables, and a feature folder is known by
 TEMPORARY_PREFIX = ".tmp-"
 ROW_GROUP_BYTES = 16 << 20  # uncompressed features per row group: bounds memory, and does not depend on the data set
 MAX_ROWS_PER_GROUP = 1024
@@ -141,6 +142,8 @@ def store_errors(doing: str) -> Iterator[None]:
             raise StoreError(
                 f"no permission while {doing}; choose another folder with -o, or mend its rights"
             ) from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            raise StoreError(f"{doing}: a file lies where a folder was expected; choose another place") from error
         raise StoreError(f"{doing}: {error.strerror or error}") from error
     except pa.ArrowException as error:
         raise StoreError(f"{doing}: {str(error).splitlines()[0]}") from error
@@ -468,6 +471,13 @@ class ModalityTable:
     truncated: NDArray[np.int32]
     has_mask: bool
 
+    def __repr__(self) -> str:
+        return f"<{self.path}: {self._shape}>"
+
+    @property
+    def _shape(self) -> str:
+        return f"{len(self.utterance_ids)} clips x {self.length} steps x {self.dimension} features"
+
     @property
     def length(self) -> int:
         """L, the number of steps every clip is padded to."""
@@ -580,6 +590,10 @@ class FeatureSet:
 
     path: AnyPath
     modalities: Mapping[str, ModalityTable]
+
+    def __repr__(self) -> str:
+        held = "; ".join(f"{name}: {table._shape}" for name, table in self.modalities.items())
+        return f"<{self.path}: {held or 'no features'}>"
 
     def __getitem__(self, modality: str) -> ModalityTable:
         if modality not in self.modalities:

@@ -23,7 +23,7 @@ from fmltk.toolkit.errors import (
 from fmltk.toolkit.settings import FRAME_RATE_HZ, numeric_versions
 from fmltk.toolkit.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, encode_shard, fingerprint
 from fmltk.toolkit.storage import Fetcher, RemotePath
-from fmltk.toolkit.store import MODALITIES
+from fmltk.toolkit.store import MODALITIES, SHARD_FOLDER
 from fmltk.toolkit.text.language import detect_language
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ClipWorker:
     def __init__(self, settings: ExtractSettings, places: Places) -> None:
         self._settings = settings
         self._places = places
-        self._shards = ShardFolder(places.features / "shards")
+        self._shards = ShardFolder(places.features / SHARD_FOLDER)
         self._fetcher = Fetcher()
 
     def prepare(self, _: None) -> dict[str, Any]:

@@ -94,6 +94,18 @@ def test_a_deeper_folder_is_named_and_not_guessed_at(videos: Path) -> None:
     assert problem(catalog, "ignored-file") == "a/old: is deeper than <video_id>/<clip_id>.mp4: not read"
 
 
+def test_features_made_among_the_videos_are_no_videos(videos: Path) -> None:
+    touch(videos / "a.mp4")
+    for name in ("run.json", "shards/3f/3f.parquet", "faces/crops/a/0.mp4"):
+        touch(videos / "features" / name)
+    catalog = build_catalog(videos)
+    assert list(by_id(catalog)) == ["a$_$0"]
+    assert kinds(catalog) == []
+    touch(videos / "b" / "run.json")
+    touch(videos / "b" / "1.mp4")
+    assert list(by_id(build_catalog(videos))) == ["a$_$0", "b$_$1"], "run.json alone may be anybody's"
+
+
 def test_clips_are_listed_in_one_order_whatever_the_folders(videos: Path) -> None:
     for name in ("b/2.mp4", "a.mp4", "b/10.mp4", "Z.mp4", "中/1.mp4"):
         touch(videos / name)
