@@ -67,10 +67,10 @@ def prepare(
     from fmltk.annotation.stimuli import StimuliOptions, conditions_shown, count_statuses, prepare_stimuli
     from fmltk.toolkit.catalog import build_catalog
 
+    chosen = parse_conditions(conditions)
     catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding)
     for problem in catalog.problems:
         reporter.warn(f"{problem.where}: {problem.message}")
-    chosen = parse_conditions(conditions)
     options = StimuliOptions(
         conditions=chosen, seed=seed, max_height=max_height, n_workers=workers or os.cpu_count() or 1
     )
