@@ -16,8 +16,9 @@ from fmltk.toolkit.assemble import DamagedShardsError, Entry, assemble
 from fmltk.toolkit.catalog import Problem, build_catalog
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.engine import LocalEngine, Task
-from fmltk.toolkit.errors import ConfigError, DamagedFileError, FmltkError, MediaError, RunError, StoreError
+from fmltk.toolkit.errors import ConfigError, DamagedFileError, RunError, StoreError
 from fmltk.toolkit.resolve import ordered_modalities, resolve
+from fmltk.toolkit.rows import base_row, failed_result, rows_without_work
 from fmltk.toolkit.run_folder import bind, locked, read_run, tell_problems, write_problems
 from fmltk.toolkit.settings import (
     ExtractSettings,
@@ -35,7 +36,7 @@ from fmltk.toolkit.store import (
     reading,
     remove_temporary_files,
 )
-from fmltk.toolkit.worker import ClipWorker, Extracted, Order, Places, base_row, failed_result, input_mark
+from fmltk.toolkit.worker import ClipWorker, Extracted, Order, Places, input_mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -261,7 +262,7 @@ def _plan(
     catalog: Catalog, folder: AnyPath, settings: ExtractSettings, places: Places
 ) -> tuple[_Work, dict[str, dict[str, object]]]:
     """Return the clips to work on with the shards they have, and the rows of those that need no work."""
-    rows = _rows_without_shard(catalog, settings.modalities)
+    rows = rows_without_work(catalog.clips, settings.modalities)
     clips = {clip.utterance_id: clip for clip in catalog.clips if clip.utterance_id not in rows}
     look_up(clip.path for clip in clips.values())
     marks = {utterance: input_mark(clip, settings, places) for utterance, clip in clips.items()}
@@ -323,23 +324,6 @@ def _unusual(key: str, duration_s: float, usual_s: tuple[float, float]) -> list[
     if low <= duration_s <= high:
         return []
     return [Problem("duration", key, f"lasts {duration_s:.2f} s, outside the usual {low:g} to {high:g} s")]
-
-
-def _rows_without_shard(catalog: Catalog, modalities: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return the manifest rows of clips that need no work: excluded, at fault before it began, or without a video."""
-    rows: dict[str, dict[str, object]] = {}
-    for clip in catalog.clips:
-        if clip.exclude_reason is not None:
-            row = base_row(clip) | {"status": "skipped", "error_message": f"excluded: {clip.exclude_reason}"}
-            rows[clip.utterance_id] = row | {f"{modality}_status": "skipped" for modality in MODALITIES}
-        elif clip.fault is not None:
-            error_class, message = clip.fault
-            result = failed_result(clip, FmltkError(message), modalities, error_class=error_class)
-            rows[clip.utterance_id] = dict(result.row)
-        elif clip.path is None:
-            error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
-            rows[clip.utterance_id] = dict(failed_result(clip, error, modalities, status="missing").row)
-    return rows
 
 
 def _pending(work: _Work, options: RunOptions) -> dict[str, str]:

@@ -20,14 +20,24 @@ from fmltk.toolkit.errors import (
     TextModelError,
     UnreadableMediaError,
 )
+from fmltk.toolkit.rows import (
+    add_warning,
+    base_row,
+    describe_media,
+    failed_result,
+    failure_of,
+    overall_status,
+    part_duration_s,
+    unforeseen_message,
+    warnings_of,
+)
 from fmltk.toolkit.settings import FRAME_RATE_HZ, numeric_versions
 from fmltk.toolkit.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, encode_shard, fingerprint
 from fmltk.toolkit.storage import Fetcher, RemotePath
-from fmltk.toolkit.store import MODALITIES, SHARD_FOLDER
-from fmltk.toolkit.text.language import detect_language
+from fmltk.toolkit.store import SHARD_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
@@ -133,7 +143,7 @@ class ClipWorker:
     def inspect(self, clip: Clip) -> float:
         """Return a clip's duration in seconds. Raises MediaError if its file cannot be read or is over a limit."""
         clip = self._on_this_machine(clip)
-        return _part_duration_s(clip, self._probe(clip))
+        return part_duration_s(clip, self._probe(clip))
 
     def extract(self, order: Order) -> Extracted:
         """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk."""
@@ -151,11 +161,11 @@ class ClipWorker:
             return self.extract(order)
         row = dict(result.row) | {name: base_row(order.clip)[name] for name in ("text", "language", "text_tokens_cut")}
         row |= {f"text_{name}": None for name in ("length", "error_class", "error_message")}
-        row["warnings"] = [warning for warning in _warnings(row) if not warning.startswith(TEXT_WARNING)]
+        row["warnings"] = [warning for warning in warnings_of(row) if not warning.startswith(TEXT_WARNING)]
         sequences = {name: one for name, one in result.sequences.items() if name != "text"}
         extras: dict[str, Any] = {"faces": result.faces}
         self._take("text", lambda: self._text(order.clip, row, extras), row, sequences)
-        return self._write(ClipResult(row | _overall(row), sequences, **extras), order)
+        return self._write(ClipResult(row | overall_status(row), sequences, **extras), order)
 
     def _write(self, result: ClipResult, order: Order) -> Extracted:
         name, data = encode_shard(result, order.mark)
@@ -209,10 +219,10 @@ class ClipWorker:
         except FmltkError as error:
             return failed_result(clip, error, self._settings.modalities)
         except Exception as error:  # one clip's failure is a row of the manifest
-            return failed_result(clip, RunError(_unforeseen(error)), self._settings.modalities)
-        row |= _describe(clip, info)
+            return failed_result(clip, RunError(unforeseen_message(error)), self._settings.modalities)
+        row |= describe_media(clip, info)
         if clip.end_s is not None and clip.end_s > info.duration_s + END_TOLERANCE_S:
-            _warn(row, f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s")
+            add_warning(row, f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s")
         sequences: dict[str, ClipSequence] = {}
         extras: dict[str, Any] = {}
         steps: dict[str, Callable[[], ClipSequence]] = {
@@ -225,7 +235,7 @@ class ClipWorker:
                 self._take(modality, step, row, sequences)
             else:
                 row[f"{modality}_status"] = "skipped"
-        return ClipResult(row | _overall(row), sequences, **extras)
+        return ClipResult(row | overall_status(row), sequences, **extras)
 
     @staticmethod
     def _take(
@@ -237,7 +247,7 @@ class ClipWorker:
         except StoreError:
             raise
         except Exception as error:
-            row |= _failure(modality, error)
+            row |= failure_of(modality, error)
         else:
             row[f"{modality}_status"] = "ok"
             row[f"{modality}_length"] = len(sequences[modality].features)
@@ -246,7 +256,7 @@ class ClipWorker:
         if clip.path is None:
             raise UnreadableMediaError(f"{clip.utterance_id}: there is no video file for this transcript")
         info = _probe_file(clip.file, self._settings.max_pixels, *(_file_state(clip.path) or ()))
-        duration_s = _part_duration_s(clip, info)
+        duration_s = part_duration_s(clip, info)
         if duration_s > self._settings.max_duration_s:
             raise MediaLimitError(
                 f"{clip.path.name!r}: the clip lasts {duration_s:.1f} s, "
@@ -260,7 +270,9 @@ class ClipWorker:
         encoded = self._encoder.encode(clip.text)
         row["text_tokens_cut"] = encoded.n_truncated
         if encoded.n_truncated:
-            _warn(row, f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off")
+            add_warning(
+                row, f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off"
+            )
         extras |= {"token_ids": encoded.ids, "tokens": encoded.tokens}
         return ClipSequence(encoded.features)
 
@@ -280,13 +292,13 @@ class ClipWorker:
         faces = pipeline.find_faces(clip, info, self._detector, self._settings)
         expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
         if faces.n_frames < expected:
-            _warn(
+            add_warning(
                 row, f"vision: {faces.n_frames} of {expected} frames could be decoded; the file is damaged at its end"
             )
         row |= {"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage}
         extras["faces"] = _face_rows(faces)
         if faces.n_faces > 1:
-            _warn(
+            add_warning(
                 row, f"vision: {faces.n_faces} faces; the speaker is taken to be the {self._settings.face_select} one"
             )
         if self._settings.face_crops:
@@ -311,100 +323,6 @@ def _model_on_this_machine(model: TextModel) -> TextModel:
             "version on both"
         )
     return found
-
-
-def base_row(clip: Clip) -> dict[str, object]:
-    """Return the part of a manifest row that is known without looking at the file."""
-    return {
-        "utterance_id": clip.utterance_id,
-        "video_id": clip.video_id,
-        "clip_id": clip.clip_id,
-        "source": clip.source or None,
-        "start_s": clip.start_s,
-        "end_s": clip.end_s,
-        "split": clip.split,
-        "language": clip.language or detect_language(clip.text),
-        "text": clip.text,
-        "text_tokens_cut": 0,
-        "warnings": [],
-    }
-
-
-def failed_result(
-    clip: Clip, error: FmltkError, modalities: Sequence[str], *, status: str = "failed", error_class: str | None = None
-) -> ClipResult:
-    """Return the result of a clip that could not be extracted at all: a row that says why."""
-    reason = {"error_class": error_class or type(error).__name__, "error_message": str(error)}
-    row = base_row(clip) | {"status": status} | reason
-    for modality in MODALITIES:
-        row[f"{modality}_status"] = "skipped"
-        if modality in modalities:
-            row |= {f"{modality}_status": status} | {f"{modality}_{name}": value for name, value in reason.items()}
-    return ClipResult(row)
-
-
-def _describe(clip: Clip, info: MediaInfo) -> dict[str, object]:
-    return {
-        "duration_s": _part_duration_s(clip, info),
-        "fps": info.fps if info.has_video else None,
-        "width": info.width if info.has_video else None,
-        "height": info.height if info.has_video else None,
-    }
-
-
-def _part_duration_s(clip: Clip, info: MediaInfo) -> float:
-    if clip.start_s >= info.duration_s:
-        raise UnreadableMediaError(
-            f"the clip starts at {clip.start_s:g} s, after the end of its file ({info.duration_s:.2f} s)"
-        )
-    end_s = info.duration_s if clip.end_s is None else min(clip.end_s, info.duration_s)
-    return end_s - clip.start_s
-
-
-def _failure(modality: str, error: Exception) -> dict[str, object]:
-    """Return a modality's status and reason; what fmltk did not foresee is named with the place where it happened."""
-    message = str(error) if isinstance(error, FmltkError) else _unforeseen(error)
-    return {
-        f"{modality}_status": "missing" if isinstance(error, MissingModalityError) else "failed",
-        f"{modality}_error_class": type(error).__name__,
-        f"{modality}_error_message": message,
-    }
-
-
-def _unforeseen(error: Exception) -> str:
-    """Return what to say of an error that fmltk does not know: what it is, and where in fmltk it happened."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        module = trace.tb_frame.f_globals.get("__name__", "")
-        if module.startswith("fmltk."):
-            place = f" in {module}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    said = error.strerror if isinstance(error, OSError) else error  # an OSError's text holds the path
-    return f"unexpected {type(error).__name__}{place}: {said}; please report it"
-
-
-def _overall(row: dict[str, object]) -> dict[str, object]:
-    """Return the clip's status: failed if a modality failed, ok if one is there, missing if none is."""
-    failed = [modality for modality in MODALITIES if row[f"{modality}_status"] == "failed"]
-    missing = [modality for modality in MODALITIES if row[f"{modality}_status"] == "missing"]
-    usable = any(row[f"{modality}_status"] == "ok" for modality in MODALITIES)
-    reasons = failed or ([] if usable else missing)
-    first = reasons[0] if reasons else None
-    return {
-        "status": "failed" if failed else "ok" if usable else "missing",
-        "error_class": row.get(f"{first}_error_class"),
-        "error_message": f"{first}: {row[f'{first}_error_message']}" if first else None,
-    }
-
-
-def _warn(row: dict[str, object], message: str) -> None:
-    _warnings(row).append(message)
-
-
-def _warnings(row: dict[str, object]) -> list[str]:
-    warnings = row["warnings"]
-    assert isinstance(warnings, list)  # noqa: S101 - base_row made it
-    return warnings
 
 
 def _face_rows(faces: ClipFaces) -> FaceRows:
