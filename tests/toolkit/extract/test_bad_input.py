@@ -86,16 +86,18 @@ def make_videos(videos: Path, cut: Callable[..., None]) -> None:
     ffmpeg("-i", whole, "-pix_fmt", "yuv420p10le", videos / "ten_bit.mp4")
     ffmpeg("-i", whole, "-pix_fmt", "gray", "-c:v", "libx264", videos / "gray.mp4")
     (videos / "loop.mp4").symlink_to("loop.mp4")
-    secret = videos / "secret.ts"
-    ffmpeg("-i", whole, "-c", "copy", secret)
-    (videos / "hls.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n")
-    (videos / "concat.mp4").write_text("ffconcat version 1.0\nfile secret.ts\n")
+    (videos / "folder_loop").symlink_to(".")
+    # what the scripts name is a video that can be read, in a folder whose videos are no clips
+    other = videos / "a" / "b" / "other.ts"
+    other.parent.mkdir(parents=True)
+    ffmpeg("-i", whole, "-c", "copy", other)
+    (videos / "hls.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na/b/other.ts\n#EXT-X-ENDLIST\n")
+    (videos / "concat.mp4").write_text("ffconcat version 1.0\nfile a/b/other.ts\n")
     (videos / "dash.mp4").write_text(
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">'
         '<Period><AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>whole.mp4</BaseURL>'
         "<SegmentBase/></Representation></AdaptationSet></Period></MPD>"
     )
-    secret.rename(videos / "secret.dat")
 
 
 def newer_ffmpeg() -> bool:
@@ -103,13 +105,13 @@ def newer_ffmpeg() -> bool:
 
 
 UNREADABLE = {
-    "zero_bytes": "empty",
-    "no_moov": "",
-    "text": "",
-    "loop": "",
-    "hls": "",
-    "concat": "",
-    "dash": "",
+    "zero_bytes": "empty (0 bytes)",
+    "no_moov": "the moov atom, is missing",
+    "text": "this is text",
+    "loop": "leads back to itself",
+    "hls": "an HLS playlist, which names other files",
+    "concat": "a concat script, which names other files",
+    "dash": "a DASH manifest, which names other files",
 }
 
 
