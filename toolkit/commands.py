@@ -51,7 +51,7 @@ class Place(click.ParamType[Any]):
 
 
 class FixedLengths(click.ParamType[dict[str, int]]):
-    """TEXT/AUDIO/VISION, such as 39/400/55."""
+    """TEXT/AUDIO/VISION, such as 39/400/55, or "rule" for none fixed."""
 
     name = "T/A/V"
 
@@ -59,6 +59,8 @@ class FixedLengths(click.ParamType[dict[str, int]]):
         """Return one length per modality, or fail."""
         if isinstance(value, dict):
             return value
+        if value == "rule":
+            return {}
         parts = str(value).split("/")
         if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not text/audio/vision in steps, such as 39/400/55", param, ctx)
@@ -66,7 +68,7 @@ class FixedLengths(click.ParamType[dict[str, int]]):
 
 
 class MaxLengths(click.ParamType[dict[str, int]]):
-    """N for every modality, or MODALITY=N for one."""
+    """N for every modality, MODALITY=N for one, or "none"."""
 
     name = "[modality=]N"
 
@@ -74,6 +76,8 @@ class MaxLengths(click.ParamType[dict[str, int]]):
         """Return the cap per modality, or fail."""
         if isinstance(value, dict):
             return value
+        if value == "none":
+            return {}
         modality, separator, number = str(value).rpartition("=")
         if not number.isdecimal() or int(number) < 1 or (separator and modality not in MODALITIES):
             self.fail(f"{value!r} is not a number of steps, such as 600 or vision=600", param, ctx)
@@ -105,13 +109,16 @@ def padding_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Whose lengths count: of all clips (unless given), or of the training split (column mode or split).",
     )
     @click.option(
-        "--lengths", "fixed", type=FixedLengths(), help="Fixed L per modality in place of the rule: 39/400/55."
+        "--lengths",
+        "fixed",
+        type=FixedLengths(),
+        help="Fixed L per modality in place of the rule: 39/400/55; 'rule' goes back to it.",
     )
     @click.option(
         "--max-length",
         type=MaxLengths(),
         multiple=True,
-        help="The most that L may be, for all or for one modality. Repeatable.",
+        help="The most that L may be, for all or for one modality. Repeatable; 'none' takes it away.",
     )
     @click.option(
         "--vision-pooling",

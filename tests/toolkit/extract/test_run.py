@@ -464,6 +464,17 @@ def test_padding_keeps_what_it_is_not_told_to_change(uninterrupted: Path, tmp_pa
     assert (padding["vision_pooling"], padding["n_sigmas"]) == (5, 1)
 
 
+def test_fixed_and_longest_lengths_can_be_taken_back(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features"
+    shutil.copytree(uninterrupted, out)
+    assert run([FMLTK, "pad", str(out), "--lengths", "5/20/4", "--max-length", "audio=7", "-q"]).returncode == 0
+    assert read_features(out)["audio"].length == 20
+    assert run([FMLTK, "pad", str(out), "--lengths", "rule", "-q"]).returncode == 0
+    assert read_features(out)["audio"].length == 7
+    assert run([FMLTK, "pad", str(out), "--max-length", "none", "-q"]).returncode == 0
+    assert tables(out) == tables(uninterrupted)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
