@@ -105,7 +105,7 @@ class Server:
                     f"{self.url} refuses the token ({what}); copy it from Account & Settings, Access Token, of an "
                     "account that may do this, into LABEL_STUDIO_API_KEY"
                 ) from None
-            body = error.body if isinstance(error.body, str) else _detail(error.body)
+            body = " ".join(_detail(error.body).split())
             raise AnnotationError(f"{self.url} answered {error.status_code} ({what}): {body[:300]}") from None
         except httpx.TimeoutException:
             raise AnnotationError(f"{self.url} did not answer in time ({what}); raise --timeout") from None
@@ -113,6 +113,8 @@ class Server:
             raise AnnotationError(
                 f"cannot reach {self.url} ({what}): {type(error).__name__}; is Label Studio running there?"
             ) from None
+        except (TypeError, ValueError) as error:  # the SDK takes whatever is JSON for an answer of Label Studio
+            raise AnnotationError(f"{self.url} answers otherwise than Label Studio ({what}); is it one?") from error
 
     def link(self, project_id: int) -> str:
         """Return the address of a project's page."""
@@ -278,7 +280,7 @@ class Server:
 
 
 def _detail(body: object) -> str:
-    """Return what an error's body says, in one line."""
+    """Return what an error's body says."""
     if isinstance(body, dict):
         return "; ".join(f"{key}: {value}" for key, value in body.items() if key in ("detail", "validation_errors"))
-    return str(body or "no details").replace("\n", " ")
+    return str(body or "no details")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +109,35 @@ def test_a_server_that_is_not_there_is_one_line_and_the_token_is_not_in_it():
     assert "secret" not in repr(server)
     with pytest.raises(AnnotationError, match=r"cannot reach http://127\.0\.0\.1:9") as caught:
         server.find_project("x AT")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, b"[1]", "answers otherwise than Label Studio"),
+        (200, b"<html>\nwelcome\n</html>", "answered 200 .*<html> welcome </html>"),
+        (404, b"<html>\nnot\n\nhere</html>", "answered 404 .*<html> not here</html>"),
+        (401, b"{}", "refuses the token"),
+    ],
+)
+def test_what_is_no_label_studio_is_one_line(status, body, message):
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(AnnotationError, match=message) as caught:
+            Server(f"http://127.0.0.1:{other.server_port}", "very-secret-token").find_project("x AT")
+        other.shutdown()
+    assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
