@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -122,6 +123,17 @@ def label_studio_program() -> Path:
     return program
 
 
+def free_port() -> int:
+    """Return a port that nobody has, below those that the system hands out: it stays free until the server takes it.
+
+    The server starts for up to two minutes before it does, and would silently take another one then.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port is free")
+
+
 class LabelStudio:
     """A real server on loopback with SQLite, its administrator and its raters."""
 
@@ -131,8 +143,7 @@ class LabelStudio:
         self.log = folder / "server.log"
         self.outbound = socket.create_server(("127.0.0.1", 0))  # whoever calls out is led here by the proxy variables
         self.outbound.setblocking(False)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         proxy = f"http://127.0.0.1:{self.outbound.getsockname()[1]}"
         environment = {
