@@ -163,7 +163,8 @@ def read_stimuli(folder: Path) -> list[Stimulus]:
             continue
         try:
             stimulus = Stimulus(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            _check_types(stimulus)
+        except (ValueError, TypeError, RecursionError) as error:
             if number == len(lines):  # no newline at its end: it was being written
                 break
             raise AnnotationError(
@@ -171,6 +172,14 @@ def read_stimuli(folder: Path) -> list[Stimulus]:
             ) from error
         stimuli[stimulus.utterance_id] = stimulus
     return [stimuli[name] for name in sorted(stimuli)]
+
+
+def _check_types(stimulus: Stimulus) -> None:
+    ids = (stimulus.utterance_id, stimulus.video_id, stimulus.clip_id, stimulus.fingerprint)
+    if not all(isinstance(text, str) for text in ids):
+        raise TypeError("an id is no text")
+    if not all(isinstance(parts, dict) for parts in (stimulus.files, stimulus.status, stimulus.errors)):
+        raise TypeError("its files, status and errors are named by part")
 
 
 def _line(stimulus: Stimulus) -> str:

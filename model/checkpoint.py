@@ -133,7 +133,7 @@ def load_history(path: Path) -> tuple[tuple[Epoch, ...], int]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return tuple(Epoch(**epoch) for epoch in document["epochs"]), int(document["best_epoch"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"{path} is not a stage's history ({error}); delete it and train again") from error
 
 

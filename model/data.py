@@ -224,27 +224,17 @@ def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) ->
     return Ragged(steps, offsets)
 
 
-def find_labels(features: Path) -> Path:
-    """Return labels.parquet in the features folder, else beside it. Raises ConfigError if there is none."""
-    for path in (features / "labels.parquet", features.parent / "labels.parquet"):
-        if path.is_file():
-            return path
-    raise ConfigError(
-        f"there is no labels.parquet in {features} or beside it; name one with --labels "
-        "(`fmltk annotation aggregate` and `fmltk dataset import` write such files)"
-    )
-
-
 def read_labels(path: str | Path) -> Labels:
     """Read labels.parquet.
 
     Raises StoreError if the file is not one, names a clip twice, or holds an infinite label, and ConfigError if a split
     is none of train, valid, test.
     """
-    from fmltk.toolkit.store import decode_metadata, open_parquet, store_errors
+    from fmltk.toolkit.store import decode_metadata, open_parquet, reading
 
-    with open_parquet(Path(path), what="labels.parquet") as file:
-        with store_errors(f"reading {path}"):
+    path = Path(path)
+    with open_parquet(path, what="labels.parquet") as file:
+        with reading(path):
             table = file.read().to_pandas()
         document = decode_metadata(file.schema_arrow, name=str(path))
     if "utterance_id" not in table or "label_M" not in table:

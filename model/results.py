@@ -166,9 +166,9 @@ def _saved_predictions(path: Path, clips: ClipTable) -> dict[str, NDArray[np.flo
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a predictions.parquet of ours."""
-    from fmltk.toolkit.store import open_parquet, store_errors
+    from fmltk.toolkit.store import open_parquet, reading
 
-    with open_parquet(path, what="run") as file, store_errors(f"reading {path}"):
+    with open_parquet(path, what="run") as file, reading(path):
         frame: pd.DataFrame = file.read().to_pandas()
     return frame
 
@@ -244,9 +244,12 @@ def _score_split(
 
 
 def _constants(clips: ClipTable, conditions: Sequence[str]) -> dict[str, Any]:
+    """Return the constant predictor's scores by condition; one that is scored against label_M has M's, not its own."""
     constants: dict[str, Any] = {}
     for condition in conditions:
         truth = clips.truths[condition]
+        if condition != "M" and np.array_equal(truth, clips.truths["M"], equal_nan=True):
+            continue
         train = truth[(clips.splits == "train") & np.isfinite(truth)]
         for split in _named(clips.splits):
             known = (clips.splits == split) & np.isfinite(truth)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from fmltk.model.config import Config
@@ -45,14 +46,7 @@ def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str,
 
     Raises ConfigError if the run has no such seed or no saved H.
     """
-    from fmltk.toolkit.store import open_parquet, store_errors
-
-    path = seed_folder(run, seed) / HIDDEN
-    try:
-        with open_parquet(path, what="run") as file, store_errors(f"reading {path}"):
-            table = file.read()
-    except StoreError as error:
-        raise ConfigError(f"--reuse {run}: seed {seed} has no saved H ({error})") from error
+    table = _saved_table(run, seed)
     at = {utterance: row for row, utterance in enumerate(table["utterance_id"].to_pylist())}
     rows = np.array([at.get(utterance, -1) for utterance in utterance_ids], np.int64)
     hidden = {}
@@ -62,6 +56,31 @@ def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str,
             values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
             hidden[name] = np.where(rows[:, None] >= 0, values[rows], np.nan).astype(np.float32)
     return hidden
+
+
+def _saved_table(run: Path, seed: int) -> pa.Table:
+    from fmltk.toolkit.store import open_parquet, reading
+
+    path = seed_folder(run, seed) / HIDDEN
+    try:
+        with open_parquet(path, what="run") as file, reading(path):
+            return file.read()
+    except StoreError as error:
+        raise ConfigError(f"--reuse {run}: seed {seed} has no saved H ({error})") from error
+
+
+def refuse_other_splits(run: Path, seed: int, dataset: Dataset) -> None:
+    """Raise ConfigError if a clip is in another split than in the earlier run, for its step 1 may have learned it."""
+    table = _saved_table(run, seed)
+    before = dict(zip(table["utterance_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    now = zip(dataset.utterance_ids, dataset.splits.tolist(), strict=True)
+    moved = [(utterance, split) for utterance, split in now if before.get(utterance, split) != split]
+    if moved:
+        utterance, split = moved[0]
+        raise ConfigError(
+            f"--reuse {run}: {len(moved)} clips are in another split there ({utterance!r}: {before[utterance]}, now "
+            f"{split}), so clips that it learned from would be tested on; give that run's splits, or train all stages"
+        )
 
 
 def decide(run: Path, seed: int, dataset: Dataset, config: Config, family: Family) -> Decision:

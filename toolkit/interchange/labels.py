@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.labels import CONDITIONS, Scale
 
 if TYPE_CHECKING:
@@ -49,25 +50,38 @@ def write_labels(
     write_table(pa.table(columns).replace_schema_metadata(encode_metadata(document)), path)
 
 
+def find_labels(features: Path) -> Path:
+    """Return labels.parquet in the features folder, else beside it. Raises ConfigError if there is none."""
+    if not features.is_dir():
+        raise ConfigError(f"{features} is no folder; name what `fmltk extract` or `fmltk dataset import` wrote")
+    for path in (features / "labels.parquet", features.parent / "labels.parquet"):
+        if path.is_file():
+            return path
+    raise ConfigError(
+        f"there is no labels.parquet in {features} or beside it; name one with --labels "
+        "(`fmltk annotation aggregate` and `fmltk dataset import` write such files)"
+    )
+
+
 def read_label_columns(path: Path) -> tuple[list[str], dict[str, NDArray[np.float64]], list[str | None]]:
     """Return (utterance_ids, labels by condition float64 (n,) with NaN, splits) of a labels.parquet.
 
     Raises StoreError if the file is none.
     """
     from fmltk.toolkit.errors import StoreError
-    from fmltk.toolkit.store import open_parquet, store_errors
+    from fmltk.toolkit.store import open_parquet, reading
 
-    with open_parquet(path, what="labels.parquet") as file, store_errors(f"reading {path}"):
+    with open_parquet(path, what="labels.parquet") as file, reading(path):
         table = file.read()
-    if "utterance_id" not in table.column_names or "label_M" not in table.column_names:
-        raise StoreError(f"{path} is no label table: it lacks utterance_id or label_M")
-    ids = table["utterance_id"].to_pylist()
-    labels = {}
-    for condition in CONDITIONS:
-        name = f"label_{condition}"
-        values = table[name].to_pylist() if name in table.column_names else [None] * len(ids)
-        labels[condition] = np.array([np.nan if value is None else value for value in values], np.float64)
-    splits = table["split"].to_pylist() if "split" in table.column_names else [None] * len(ids)
+        if "utterance_id" not in table.column_names or "label_M" not in table.column_names:
+            raise StoreError(f"{path} is no label table: it lacks utterance_id or label_M")
+        ids = table["utterance_id"].to_pylist()
+        labels = {}
+        for condition in CONDITIONS:
+            name = f"label_{condition}"
+            values = table[name].to_pylist() if name in table.column_names else [None] * len(ids)
+            labels[condition] = np.array([np.nan if value is None else value for value in values], np.float64)
+        splits = table["split"].to_pylist() if "split" in table.column_names else [None] * len(ids)
     return ids, labels, splits
 
 

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from fmltk.toolkit.labels import Scale
 
 SPLITS = ("train", "valid", "test")
-REQUIRED = ("id", "audio", "vision", "regression_labels")  # and text or text_bert
+REQUIRED = ("id", "text", "audio", "vision", "regression_labels")
 EMBEDDED_KEY = "fmltk"
 EXTRAS_FILE = "mmsa.parquet"
 LABEL_KEYS = {"M": "regression_labels", **{m: f"regression_labels_{m}" for m in UNIMODAL}}
 NON_FINITE = ("refuse", "zero")
+MAX_STEPS = 1_000_000  # of a true length, before truncation: six hours of audio
 
 
 @dataclass(frozen=True)
@@ -112,23 +113,30 @@ def _checked_data(loaded: Any, path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(part, dict):
             raise StoreError(f"{path}: {split} is a {type(part).__name__}, expected a dict of arrays")
         missing = [key for key in REQUIRED if key not in part]
-        if "text" not in part:
-            missing.append("text")
         if missing:
             raise StoreError(f"{path}: {split} lacks {', '.join(missing)}; it has {', '.join(map(str, part))}")
+        if not _per_clip(part["id"]):
+            raise StoreError(f"{path}: {split}/id is a {type(part['id']).__name__}, expected one id per clip")
         n = len(part["id"])
         for modality in MODALITIES:
             values = part[modality]
-            if not isinstance(values, np.ndarray) or values.ndim != 3 or values.dtype.kind not in "fiu":
+            if not _is_numeric(values, 3) or not all(values.shape[1:]):
                 shape = getattr(values, "shape", type(values).__name__)
                 raise StoreError(f"{path}: {split}/{modality} is {shape}, expected numbers of shape (clips, steps, d)")
         for key, values in part.items():
+            if not isinstance(key, str) or not key.isprintable():
+                raise StoreError(f"{path}: {split} has the key {key!r}; the name of every entry is text")
             if _per_clip(values) and len(values) != n:
                 raise StoreError(f"{path}: {split}/{key} has {len(values)} entries for {n} clips")
             if key == EMBEDDED_KEY:
                 continue
-            if not _per_clip(values) and not isinstance(values, str | int | float | bool | type(None)):
+            if key.endswith("_mask") and not _is_mask(values, part.get(key.removesuffix("_mask"))):
+                raise StoreError(f"{path}: {split}/{key} does not say of every step whether it is valid")
+            if not _per_clip(values) and not (isinstance(values, int | float | None) or _is_text(values)):
                 raise StoreError(f"{path}: {split}/{key} is a {type(values).__name__}, which has no place in a table")
+    for key in (f"{modality}_mask" for modality in MODALITIES):
+        if 0 < sum(key in part for part in data.values()) < len(data):
+            raise StoreError(f"{path}: some splits have {key} and some have not")
     for modality in MODALITIES:
         shapes = {part[modality].shape[1:] for part in data.values()}
         if len(shapes) > 1:
@@ -140,19 +148,35 @@ def _per_clip(values: Any) -> bool:
     return isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether `value` is text that a file can hold: no half characters."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore") == value.encode("utf-8", "surrogatepass")
+
+
+def _is_numeric(values: Any, n_dimensions: int) -> bool:
+    return isinstance(values, np.ndarray) and values.ndim == n_dimensions and values.dtype.kind in "fiu"
+
+
+def _is_mask(values: Any, features: Any) -> bool:
+    if not isinstance(features, np.ndarray):
+        return True  # of something that is no modality
+    return isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == features.shape[:2]
+
+
 def _mend_non_finite(data: Mapping[str, dict[str, Any]], path: Path, non_finite: str) -> list[str]:
     remarks = []
     for split, part in data.items():
         for modality in MODALITIES:
             values = part[modality]
-            bad = ~np.isfinite(values)
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+                bad = ~np.isfinite(values.astype(np.float32))
             if not bad.any():
                 continue
             clips = np.flatnonzero(bad.any(axis=(1, 2)))
             kinds = [
                 name
-                for name, found in (("NaN", np.isnan(values)), ("inf", values == np.inf), ("-inf", values == -np.inf))
-                if found.any()
+                for name, found in (("NaN", np.isnan(values)), ("inf", values > 0), ("-inf", values < 0))
+                if (found & bad).any()
             ]
             told = f"{split}/{modality} holds {int(bad.sum())} {' and '.join(kinds)} in {len(clips)} clips"
             first = str(part["id"][int(clips[0])])
@@ -183,6 +207,8 @@ def _clips(data: Mapping[str, dict[str, Any]], path: Path) -> list[_Clip]:
         lengths = {modality: _lengths(part, modality, f"{path}: {split}") for modality in MODALITIES}
         for row, identifier in enumerate(part["id"]):
             utterance = str(identifier)
+            if not _is_text(utterance):
+                raise StoreError(f"{path}: the id {utterance!r} is no text that a file can hold")
             if utterance in seen:
                 raise StoreError(f"{path}: clip {utterance!r} occurs twice")
             seen.add(utterance)
@@ -196,19 +222,21 @@ def _lengths(part: Mapping[str, Any], modality: str, where: str) -> NDArray[np.i
     if key in part:
         try:
             lengths = np.array([int(value) for value in part[key]], np.int64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"{where}/{key} holds a value that is no number of steps ({error})") from error
-        if (lengths < 0).any():
-            raise StoreError(f"{where}/{key} holds {lengths.min()}; a length is 0 or more")
+        if len(lengths) != len(part["id"]):
+            raise StoreError(f"{where}/{key} has {len(lengths)} lengths for {len(part['id'])} clips")
+        wrong = lengths[(lengths < 0) | (lengths > MAX_STEPS)]
+        if len(wrong):
+            raise StoreError(f"{where}/{key} holds {wrong[0]}; a length is 0 to {MAX_STEPS:,}")
         return lengths
     if modality == "text" and "text_bert" in part:
-        tokens = np.asarray(part["text_bert"])
-        if tokens.ndim != 3 or tokens.shape[1] != 3:
-            raise StoreError(
-                f"{where}/text_bert has shape {tokens.shape}, expected (clips, 3, steps): ids, mask, segments"
-            )
-        masked: NDArray[np.int64] = np.minimum(tokens[:, 1].sum(axis=1).astype(np.int64), part["text"].shape[1])
-        return masked
+        tokens = part["text_bert"]
+        if not _is_numeric(tokens, 3) or tokens.shape[1] != 3:
+            shape = getattr(tokens, "shape", type(tokens).__name__)
+            raise StoreError(f"{where}/text_bert has shape {shape}, expected (clips, 3, steps): ids, mask, segments")
+        masked: NDArray[np.int64] = np.count_nonzero(tokens[:, 1], axis=1)
+        return np.minimum(masked, part["text"].shape[1])
     filled = np.any(part[modality] != 0, axis=2)  # (n, L)
     steps = np.arange(1, filled.shape[1] + 1)
     last: NDArray[np.int64] = (filled * steps).max(axis=1)
@@ -220,9 +248,9 @@ def _labels(data: Mapping[str, dict[str, Any]]) -> dict[str, NDArray[np.float64]
     for condition, key in LABEL_KEYS.items():
         parts = []
         for part in data.values():
-            values = part.get(key)
-            known = values is not None and len(np.shape(values)) >= 1 and np.asarray(values).dtype.kind in "fiu"
-            parts.append(exact_decimal(np.asarray(values)) if known else np.full(len(part["id"]), np.nan))
+            values = np.array(part.get(key)) if isinstance(part.get(key), list | tuple) else part.get(key)
+            known = _is_numeric(values, 1)
+            parts.append(exact_decimal(values) if known else np.full(len(part["id"]), np.nan))
         labels[condition] = np.concatenate(parts)
     return labels
 
@@ -274,8 +302,10 @@ def _embedded(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             found |= value
     documents = found.pop("documents", None)
     if isinstance(documents, str):
-        with contextlib.suppress(ValueError):
-            found["documents"] = json.loads(documents)
+        with contextlib.suppress(ValueError, RecursionError):
+            read = json.loads(documents)
+            if isinstance(read, dict) and all(isinstance(one, dict) for one in read.values()) and _is_text(str(read)):
+                found["documents"] = read
     return found
 
 
@@ -291,9 +321,9 @@ def _restore_tables(
     try:
         known, values, _ = read_label_columns(out / "labels.parquet")
         named = read_features(out).manifest()["utterance_id"].tolist()
-    except (StoreError, KeyError):
+        at = {utterance: row for row, utterance in enumerate(known)}
+    except (StoreError, KeyError, TypeError):
         return False
-    at = {utterance: row for row, utterance in enumerate(known)}
     if not set(ids) <= set(at) or not set(ids) <= set(named):
         return False
     rows = [at[utterance] for utterance in ids]
@@ -354,14 +384,14 @@ def _cells(values: Any, n: int) -> list[bytes | None]:
         return [None] * n
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return [np.ascontiguousarray(row).tobytes() for row in values]
-    return [json.dumps(_plain(value), ensure_ascii=False).encode() for value in values]
+    return [json.dumps(_plain(value), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {"array": value.tolist(), "dtype": value.dtype.str}
-    if isinstance(value, np.generic):
-        return value.item()
+        return {"array": _plain(value.tolist()), "dtype": value.dtype.str}
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        return _plain(value.item())
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):
@@ -374,7 +404,7 @@ def _write_manifest(path: Path, clips: Sequence[_Clip], data: Mapping[str, dict[
         for clip in sorted(clips, key=lambda clip: clip.utterance):
             part = data[clip.split]
             video, name = split_utterance_id(clip.utterance)
-            text = part["raw_text"][clip.row] if "raw_text" in part else None
+            text = part["raw_text"][clip.row] if _per_clip(part.get("raw_text")) else None
             row: dict[str, object] = {
                 "utterance_id": clip.utterance,
                 "video_id": video,

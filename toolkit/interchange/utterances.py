@@ -16,7 +16,7 @@ from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.labels import guess_scale, write_labels
 from fmltk.toolkit.interchange.mmsa import SPLITS, ImportSummary
 from fmltk.toolkit.labels import CONDITIONS
-from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, store_errors
+from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def import_utterances(
     Raises StoreError if a column is missing, rows differ in length, a split is unknown, or a value is not finite.
     """
     path, out = Path(path), Path(out)
-    with open_parquet(path, what="table of utterances") as file, store_errors(f"reading {path}"):
+    with open_parquet(path, what="table of utterances") as file, reading(path):
         table = file.read()
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
