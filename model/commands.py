@@ -24,6 +24,7 @@ SPLIT_OPTION = click.option(
     show_default=True,
     help="The split to report; where the data has no test split, validation.",
 )
+SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
 SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model")
 
@@ -71,9 +72,10 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     The same command goes on where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
-    from fmltk.model.data import find_labels, read_labels
+    from fmltk.model.data import read_labels
     from fmltk.model.run import train as run
     from fmltk.model.tables import evaluation_rows
+    from fmltk.toolkit.interchange.labels import find_labels
 
     if options["tensorboard"]:
         from fmltk.model.history import require_tensorboard
@@ -115,10 +117,15 @@ def _run_options(options: dict[str, Any]) -> Any:
     import os
 
     from fmltk.model.run import RunOptions
+    from fmltk.toolkit.errors import ConfigError
 
     first = options["first_seed"]
     reuse = options["reuse"]
     names = () if options["stages"] is None else tuple(name.strip() for name in options["stages"].split(","))
+    if reuse is not None and names not in ((), ("fusion",)):
+        raise ConfigError(
+            f"--reuse goes with --stages fusion, not with {options['stages']}: H are saved of every stage"
+        )
     return RunOptions(
         seeds=tuple(range(first, first + options["seeds"])),
         stages=() if reuse is not None else names,
@@ -188,7 +195,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
-    help="Where the features of raw clips go; by default a folder beside the run that is removed.",
+    help="Where the features of raw clips go; by default a temporary folder.",
 )
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
@@ -202,7 +209,10 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     Example: fmltk predict runs/first new_videos/ -o scores.csv
     """
     from fmltk.model.predict import TrainedModel
+    from fmltk.toolkit.errors import ConfigError
 
+    if out is not None and out.suffix not in SCORE_FILES:
+        raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
     is_saved = (run / "config.json").is_file()
     model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
     if (source / "manifest.parquet").is_file():
@@ -225,7 +235,6 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
 def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter) -> None:
     import json
 
-    from fmltk.toolkit.errors import ConfigError
     from fmltk.toolkit.store import atomic_path
 
     missing = int(table["score_M"].isna().sum())
@@ -246,8 +255,6 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter) -> 
         ".json": lambda path: path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8"),
         ".parquet": lambda path: table.to_parquet(path, index=False),
     }
-    if out.suffix not in writers:
-        raise ConfigError(f"--out {out} must end in {', '.join(writers)}")
     with atomic_path(out) as temporary:
         writers[out.suffix](temporary)
     reporter.say(f"{len(table)} clips: {out}")
@@ -273,11 +280,9 @@ def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, li
     Example: fmltk cases runs/first --sort disagreement --limit 9
     """
     from fmltk.model.cases import case_rows
-    from fmltk.model.predict import best_seed
+    from fmltk.model.predict import chosen_seed
 
-    columns, rows, documents = case_rows(
-        run, seed=best_seed(run) if seed is None else seed, split=split, sort=sort, wrong=wrong
-    )
+    columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
     if reporter.json_output:
         reporter.json(documents[:limit])
         return

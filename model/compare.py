@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class System:
     """What is compared: multimodal predictions of the same clips, one column per seed.
 
-    predictions : float64 (n_clips, n_seeds); seeds : of a run, or () of a file; seconds_per_epoch : by stage, of a run
+    predictions : float64 (n_clips, n_seeds); seeds : of a run or a file, () where they have no numbers
+    seconds_per_epoch, labels : of a run: over all stages, and where each task's training labels come from
     """
 
     name: str
@@ -36,6 +37,7 @@ class System:
     predictions: NDArray[np.float64]
     seeds: tuple[int, ...]
     seconds_per_epoch: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_system(path: Path, split: str) -> System:
@@ -62,7 +64,8 @@ def _read_run(run: Path, split: str) -> System:
         ids = tuple(frame["utterance_id"])
         columns.append(frame["pred_M"].to_numpy(dtype=np.float64, na_value=np.nan))
     seconds = sum(stage["seconds_per_epoch"]["mean"] for stage in summary["stages"].values())
-    return System(str(run), ids, np.stack(columns, axis=1), tuple(seeds), seconds)
+    labels = {task["task"]: task["labels"] for task in summary["tasks"].values()}
+    return System(str(run), ids, np.stack(columns, axis=1), tuple(seeds), seconds, labels)
 
 
 def _read_file(path: Path) -> System:
@@ -112,7 +115,8 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     family: Family = run_document(first)["family"]
     truths = dict(zip(frame["utterance_id"], frame["truth_M"].astype(float), strict=True))
     systems = [read_system(path, split) for path in paths]
-    shared = [u for u in truths if all(_predicts(system, u) for system in systems)]
+    predicted = [_predicted(system) for system in systems]
+    shared = [utterance for utterance in truths if all(utterance in ids for ids in predicted)]
     if not shared:
         raise ConfigError(
             f"no labelled {split} clip is predicted by all of {', '.join(system.name for system in systems)}"
@@ -126,6 +130,7 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
             "name": system.name,
             "n_seeds": values.shape[1],
             "seconds_per_epoch": system.seconds_per_epoch,
+            "labels": dict(system.labels),
         }
         row["metrics"] = {m: _interval(v) for m, v in by_metric.items()}
         row["mae_over_clips"] = dict(zip(("mean", "low", "high"), mean_interval(_errors(values, truth)), strict=True))
@@ -144,12 +149,10 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     }
 
 
-def _predicts(system: System, utterance: str) -> bool:
-    try:
-        row = system.utterance_ids.index(utterance)
-    except ValueError:
-        return False
-    return bool(np.isfinite(system.predictions[row]).all())
+def _predicted(system: System) -> set[str]:
+    """Return the clips that every seed of a system predicts."""
+    whole: NDArray[np.bool_] = np.asarray(np.isfinite(system.predictions).all(axis=1))
+    return {utterance for utterance, ok in zip(system.utterance_ids, whole, strict=True) if ok}
 
 
 def _aligned(system: System, ids: Sequence[str]) -> NDArray[np.float64]:
@@ -223,7 +226,8 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         cells = [shown(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
         low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
         time = "" if seconds is None else f"{seconds:.4f}"
-        rows.append([system["name"], str(system["n_seeds"]), *cells, f"{low:.3f} to {high:.3f}", time])
+        name, labels, n = system["name"], _labels_told(system["labels"]), str(system["n_seeds"])
+        rows.append([name, labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
     tests = []
     for test in result["tests"]:
         for pairs, outcomes in (("seeds", test["over_seeds"]), ("clips", test["over_clips"])):
@@ -238,5 +242,16 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
                         f"{outcome['p']:.4f}",
                     ]
                 )
-    columns = ["system", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
+    columns = ["system", "labels", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
     return columns, rows, ["difference", "metric", "pairs", "mean", "95 % interval", "p"], tests
+
+
+def _labels_told(labels: Mapping[str, str]) -> str:
+    """Return in words which labels a run learned.
+
+    >>> _labels_told({"T": "labels", "AT": "multimodal", "VT": "multimodal", "M": "labels"})
+    'AT, VT: multimodal; else own'
+    """
+    sources = [source for source in dict.fromkeys(labels.values()) if source != "labels"]
+    told = [f"{', '.join(task for task in labels if labels[task] == source)}: {source}" for source in sources]
+    return "; ".join([*told, "else own"]) if told else "own" if labels else ""

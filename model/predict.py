@@ -20,7 +20,7 @@ from fmltk.model.metrics import ACC5_CUTS, classes
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import model_spec
 from fmltk.model.results import condition_predictions, task_key
-from fmltk.model.run import run_document, run_seeds, run_summary
+from fmltk.model.run import check_device, run_config, run_document, run_seeds, run_summary
 from fmltk.model.schedule import in_one_thread
 from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
 from fmltk.model.standardise import Scaler
@@ -71,19 +71,12 @@ class TrainedModel:
         Raises ConfigError if the folder is no run or has no such seed.
         """
         run = Path(run)
-        document, seeds = run_document(run), run_seeds(run)
-        if seed is None:
-            seed = best_seed(run)
-        if seed not in seeds:
-            raise ConfigError(f"{run} has no seed {seed}; its seeds: {', '.join(map(str, seeds))}")
-        folder = seed_folder(run, seed)
-        first = next(iter(folder.glob("stage_*.safetensors")), None)
-        if first is None:
-            raise ConfigError(f"{folder} holds no stage; run the same `fmltk train` again")
-        config = load_stage(first).config
-        names = [stage.name for stage in model_spec(config.model).stages]
-        stages = {name: load_stage(stage_file(folder, name)) for name in names}
-        return cls(config.model, stages, Scale.parse(document["scale"]), config.missing == "mean")
+        document = run_document(run)
+        folder = seed_folder(run, chosen_seed(run, seed))
+        model = model_spec(run_config(run).model)
+        stages = {stage.name: load_stage(stage_file(folder, stage.name)) for stage in model.stages}
+        first = stages[model.stages[0].name]  # it reads the modalities, in an earlier run where its H was reused
+        return cls(model.name, stages, Scale.parse(document["scale"]), first.config.missing == "mean")
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -114,6 +107,7 @@ class TrainedModel:
 
         Raises ConfigError if the features are not what the model was trained on: what differs is named.
         """
+        check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
         features = read_clip_features(source, lengths=lengths)
         differences = schema_differences(self.schema, features.schema)
@@ -258,6 +252,16 @@ class FmlMSN(TrainedModel):
     """
 
     only: ClassVar[str] = "fmlmsn"
+
+
+def chosen_seed(run: Path, seed: int | None) -> int:
+    """Return `seed`, or the best on validation for None. Raises ConfigError if the run has no such seed."""
+    seeds = run_seeds(run)
+    if seed is None:
+        return best_seed(run)
+    if seed not in seeds:
+        raise ConfigError(f"{run} has no seed {seed}; its seeds: {', '.join(map(str, seeds))}")
+    return seed
 
 
 def best_seed(run: Path) -> int:

@@ -34,10 +34,15 @@ def predict_clips(
 
     features : where their features are kept; None: a temporary folder
 
-    Raises ConfigError if the model's features were imported, so that no clip can be extracted the same way.
+    Raises ConfigError if `videos` does not exist, or the model's features were imported, so that no clip can be
+    extracted the same way.
     """
+    from fmltk.model.run import check_device
     from fmltk.toolkit.extract import extract
 
+    check_device(device)
+    if not videos.exists():
+        raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
     with _folder(features) as folder:
         extract(

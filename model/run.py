@@ -20,16 +20,17 @@ import numpy as np
 
 from fmltk.model.checkpoint import schema_differences
 from fmltk.model.config import config_from_dict, write_toml
-from fmltk.model.data import ClipFeatures, find_labels, read_clip_features, read_labels
+from fmltk.model.data import ClipFeatures, read_clip_features, read_labels
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.metrics import metric_family
 from fmltk.model.prepared import Prepared, fingerprint, prepare
 from fmltk.model.registry import model_spec
 from fmltk.model.results import METRICS, SUMMARY, ClipTable, SeedJob, read_json, write_summary
-from fmltk.model.reuse import copy_stages, decide, read_hidden
+from fmltk.model.reuse import copy_stages, decide, read_hidden, refuse_other_splits
 from fmltk.model.schedule import run_jobs
 from fmltk.model.stages import HIDDEN_PREFIX, StageJob, is_done, seed_folder
 from fmltk.toolkit.errors import ConfigError, TrainingError
+from fmltk.toolkit.interchange.labels import find_labels
 from fmltk.toolkit.labels import CONDITIONS
 
 if TYPE_CHECKING:
@@ -95,8 +96,11 @@ def train(
     read = _read_names_only(Path(features)) if light else read_clip_features(features)
     dataset = join(read, label_table, config)
     decisions = {}
-    if options.reuse is not None and config.retrain == "auto":
-        decisions = {seed: decide(options.reuse, seed, dataset, config, family) for seed in options.seeds}
+    if options.reuse is not None:
+        for seed in options.seeds:
+            refuse_other_splits(options.reuse, seed, dataset)
+        if config.retrain == "auto":
+            decisions = {seed: decide(options.reuse, seed, dataset, config, family) for seed in options.seeds}
     for remark in dataset.remarks:
         reporter.warn(remark)
     for seed, decision in decisions.items():
@@ -154,18 +158,22 @@ def _check_options(options: RunOptions, config: Config, model: ModelSpec) -> Non
             raise ConfigError(f"--reuse {options.reuse} is a run of {earlier.model}, not of {config.model}")
         if not any(stage.needs for stage in model.stages):
             raise ConfigError(f"{config.model} has no stage that reads saved H; train it without --reuse")
-    _check_device(options.device)
+    check_device(options.device)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ConfigError for a device that is neither the CPU nor a CUDA device that torch sees."""
     import torch
 
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"--device {device!r} is no device; use cpu, cuda or cuda:1") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch sees no CUDA device here; use cpu, or see `fmltk doctor`")
+    if wanted.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: only cpu and cuda are supported")
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        n = torch.cuda.device_count()
+        raise ConfigError(f"--device {device}: torch sees {n} CUDA devices here; use cpu, or see `fmltk doctor`")
 
 
 def _only_fuses(options: RunOptions, config: Config) -> bool:

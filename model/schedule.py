@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -115,6 +116,7 @@ def _workers(n: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, CUDA's LSTM gives other numbers each time
     import torch
 
     torch.set_num_threads(1)  # numbers differ between thread counts

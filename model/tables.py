@@ -53,7 +53,7 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
     for condition, splits in summary["constant"].items():
         if split in splits:
             cells = [shown(m, splits[split][m]) for m in metrics]
-            rows.append(["constant", task_name(condition), "labels", "", *cells])
+            rows.append(["constant", task_name(condition), "", "", *cells])
     document = {
         "run": str(run),
         "split": split,

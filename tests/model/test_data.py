@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from fmltk.model.config import Config
-from fmltk.model.data import find_labels, read_clip_features, read_labels
+from fmltk.model.data import read_clip_features, read_labels
 from fmltk.model.dataset import choose_targets, draw_splits, join
 from fmltk.model.prepared import Prepared, prepare
 from fmltk.model.standardise import fit_scaler
 from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.interchange.labels import find_labels
 from tests.model.folders import Clips, planted, write_clips, write_labels
 
 if TYPE_CHECKING:
@@ -247,6 +248,8 @@ def test_labels_are_found_in_the_folder_or_beside_it(tmp_path: Path) -> None:
     (tmp_path / "labels.parquet").unlink()
     with pytest.raises(ConfigError, match="name one with --labels"):
         find_labels(folder)
+    with pytest.raises(ConfigError, match="nowhere is no folder"):
+        find_labels(tmp_path / "nowhere")
 
 
 def test_the_scaler_survives_wild_values_and_constants() -> None:

@@ -104,6 +104,7 @@ def test_compare_pairs_seeds_and_clips(run: Path, tmp_path: Path) -> None:
     assert result["tests"][0]["over_seeds"]["MAE"]["p"] == pytest.approx(stats.ttest_rel(*maes).pvalue)
     assert result["systems"][0]["seconds_per_epoch"] > 0
     assert result["systems"][1]["seconds_per_epoch"] is None
+    assert [system["labels"].get("AT") for system in result["systems"]] == ["labels", None]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
@@ -296,10 +297,33 @@ def test_predict_writes_files(run: Path, features: Path, tmp_path: Path, suffix:
     assert table.loc["v008$_$0008", "reason"] == "text missing: no such stream"
 
 
-def test_predict_refuses_other_endings(run: Path, features: Path, tmp_path: Path) -> None:
-    result = invoke("predict", run, features, "-o", tmp_path / "scores.xls")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "scores.xls"], "must end in .csv, .json, .parquet"),
+        (["--device", "cuda:99"], "torch sees"),
+        (["--device", "meta"], "only cpu and cuda are supported"),
+    ],
+)
+def test_predict_refuses_what_cannot_be_before_it_reads(
+    run: Path, features: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    for source, words in ((features, message), (tmp_path / "absent", message if "-o" in arguments else "")):
+        result = invoke("predict", run, source, *arguments)
+        assert isinstance(result.exception, ConfigError)
+        assert words in str(result.exception)
+
+
+def test_clips_that_do_not_exist_are_named(run: Path, tmp_path: Path) -> None:
+    result = invoke("predict", run, tmp_path / "absent")
     assert isinstance(result.exception, ConfigError)
-    assert "must end in .csv, .json, .parquet" in str(result.exception)
+    assert "absent does not exist" in str(result.exception)
+
+
+def test_cases_of_a_seed_that_the_run_lacks_are_refused(run: Path) -> None:
+    result = invoke("cases", run, "--seed", 9)
+    assert isinstance(result.exception, ConfigError)
+    assert "has no seed 9; its seeds: 0, 1" in str(result.exception)
 
 
 def test_the_train_command_from_features_to_tables(features: Path, tmp_path: Path) -> None:

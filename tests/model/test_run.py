@@ -15,13 +15,14 @@ from fmltk.model.checkpoint import load_stage, schema_differences
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features, read_labels
 from fmltk.model.dataset import join
+from fmltk.model.predict import FmlMSN
 from fmltk.model.results import is_collapsed, read_predictions
 from fmltk.model.reuse import decide, read_hidden
 from fmltk.model.run import RunOptions, run_config, run_document, train
 from fmltk.model.stages import video_folds
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, TrainingError
-from tests.model.folders import planted, small_settings, write_clips
+from tests.model.folders import planted, small_settings, write_clips, write_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,6 +173,27 @@ def test_fusion_of_saved_h_equals_the_full_run(run: Path, features: Path, tmp_pa
         np.testing.assert_array_equal(frames[0][column], frames[1][column])
 
 
+def test_saved_h_of_other_splits_are_refused(run: Path, features: Path, tmp_path: Path) -> None:
+    """Otherwise stages that learned from a clip would be tested on it."""
+    clips = planted()
+    clips.splits[clips.ids.index("v002$_$0002")] = "test"
+    labels = write_labels(clips, tmp_path / "labels.parquet")
+    for mode in ("never", "auto"):
+        options = RunOptions(jobs=0, reuse=run)
+        with pytest.raises(
+            ConfigError, match=r"1 clips are in another split there \('v002\$_\$0002': train, now test\)"
+        ):
+            train(features, labels, out=tmp_path / "run", config=brief(f"retrain={mode}"), options=options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_saved_h_fills_modalities_as_its_stages_learned(features: Path, tmp_path: Path) -> None:
+    train(features, out=tmp_path / "first", config=brief("missing=mean"), options=RunOptions(jobs=0))
+    options = RunOptions(jobs=0, reuse=tmp_path / "first")
+    train(features, out=tmp_path / "light", config=brief("retrain=never"), options=options)
+    assert FmlMSN.from_run(tmp_path / "light").predict(features)["score_M"].notna().all()
+
+
 def test_eq_8_skips_step_1_where_saved_h_are_good_enough(run: Path, features: Path, tmp_path: Path) -> None:
     told: list[str] = []
 
@@ -305,6 +327,7 @@ def test_every_model_of_the_registry_is_trained_by_the_same_command(features: Pa
         ({"reuse": True}, ["retrain=never", "model=lf-dnn"], "is a run of fmlmsn, not of lf-dnn"),
         ({"device": "nonsense"}, [], "is no device"),
         ({"device": "cuda:9"}, [], "CUDA"),
+        ({"device": "mps"}, [], "only cpu and cuda are supported"),
         ({"jobs": -1}, [], "--jobs is -1"),
     ],
 )

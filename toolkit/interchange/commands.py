@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.interchange.labels import find_labels
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -91,7 +91,7 @@ def export_command(
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 
     label_csv = label_csv or out.with_name("label.csv")
-    summary = export_mmsa(features, labels or label_file(features), out, label_csv=label_csv)
+    summary = export_mmsa(features, labels or find_labels(features), out, label_csv=label_csv)
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:
@@ -115,7 +115,7 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
     """
     from fmltk.toolkit.interchange.check import check_dataset
 
-    findings = check_dataset(features, labels or label_file(features), official_split=official_split)
+    findings = check_dataset(features, labels or find_labels(features), official_split=official_split)
     errors = [finding for finding in findings if finding.level == "error"]
     if reporter.json_output:
         reporter.json({"errors": len(errors), "findings": [dataclasses.asdict(finding) for finding in findings]})
@@ -123,14 +123,3 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
         reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
     if errors:
         raise click.exceptions.Exit(1)
-
-
-def label_file(features: Path) -> Path:
-    """Return labels.parquet in the features folder, else beside it. Raises ConfigError if there is none."""
-    for path in (features / "labels.parquet", features.parent / "labels.parquet"):
-        if path.is_file():
-            return path
-    raise ConfigError(
-        f"there is no labels.parquet in {features} or beside it; name one with --labels "
-        "(`fmltk annotation aggregate` and `fmltk dataset import` write such files)"
-    )
