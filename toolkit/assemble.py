@@ -14,16 +14,9 @@ import numpy as np
 
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.padding import padded_length, pool_sequence
+from fmltk.toolkit.parquet import TableWriter, encode_metadata
 from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
-from fmltk.toolkit.store import (
-    MODALITIES,
-    SCHEMA_VERSION,
-    ManifestWriter,
-    ModalitySpec,
-    ModalityWriter,
-    TableWriter,
-    encode_metadata,
-)
+from fmltk.toolkit.store import MODALITIES, SCHEMA_VERSION, ManifestWriter, ModalitySpec, ModalityWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

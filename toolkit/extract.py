@@ -17,6 +17,7 @@ from fmltk.toolkit.catalog import Problem, build_catalog
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.engine import LocalEngine, Task
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, RunError, StoreError
+from fmltk.toolkit.parquet import open_parquet, reading, remove_temporary_files
 from fmltk.toolkit.resolve import ordered_modalities, resolve
 from fmltk.toolkit.rows import base_row, failed_result, rows_without_work
 from fmltk.toolkit.run_folder import bind, locked, read_run, tell_problems, write_problems
@@ -27,15 +28,7 @@ from fmltk.toolkit.settings import (
 )
 from fmltk.toolkit.shards import ShardFolder, shard_key
 from fmltk.toolkit.storage import locate, look_up
-from fmltk.toolkit.store import (
-    MODALITIES,
-    RUN_FILE,
-    SHARD_FOLDER,
-    open_parquet,
-    read_features,
-    reading,
-    remove_temporary_files,
-)
+from fmltk.toolkit.store import MODALITIES, RUN_FILE, SHARD_FOLDER, read_features
 from fmltk.toolkit.worker import ClipWorker, Extracted, Order, Places, input_mark
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.catalog import Problem
 from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.parquet import store_errors, write_bytes
 from fmltk.toolkit.settings import differences
 from fmltk.toolkit.storage import RemotePath
-from fmltk.toolkit.store import MODALITIES, RUN_FILE, SCHEMA_VERSION, store_errors, write_bytes
+from fmltk.toolkit.store import MODALITIES, RUN_FILE, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

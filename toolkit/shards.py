@@ -22,14 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.errors import DamagedFileError
+from fmltk.toolkit.parquet import store_errors, write_bytes
 from fmltk.toolkit.storage import RemotePath, list_files
-from fmltk.toolkit.store import (
-    MANIFEST_COLUMNS,
-    MODALITIES,
-    encodable,
-    store_errors,
-    write_bytes,
-)
+from fmltk.toolkit.store import MANIFEST_COLUMNS, MODALITIES, encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

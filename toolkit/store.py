@@ -1,4 +1,4 @@
-"""The feature folder's tables: their schemas, how they are written (whole or not at all) and read.
+"""The feature folder's tables: their schemas, how they are written and read; files as such are parquet.py's.
 
 Any Parquet reader opens them: sequences are nested fixed-size lists; pandas, polars, DuckDB and datasets read those.
 """
@@ -6,20 +6,27 @@ Any Parquet reader opens them: sequences are nested fixed-size lists; pandas, po
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
-import os
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fmltk.toolkit.errors import DamagedFileError, StoreError
+from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.padding import pad_sequence
-from fmltk.toolkit.storage import RemotePath, locate
+from fmltk.toolkit.parquet import (
+    ROWS_PER_GROUP,
+    TableWriter,
+    atomic_path,
+    decode_metadata,
+    encode_metadata,
+    nested_array,
+    open_parquet,
+    reading,
+    store_errors,
+    write_bytes,
+    write_table,
+)
+from fmltk.toolkit.storage import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,20 +34,45 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
     import torch
     from numpy.typing import NDArray
 
     from fmltk.toolkit.storage import AnyPath
 
+__all__ = [
+    "MANIFEST_COLUMNS",
+    "MAX_ROWS_PER_GROUP",
+    "MODALITIES",
+    "ROW_GROUP_BYTES",
+    "RUN_FILE",
+    "SCHEMA_VERSION",
+    "SHARD_FOLDER",
+    "FeatureSet",
+    "ManifestWriter",
+    "ModalitySpec",
+    "ModalityTable",
+    "ModalityWriter",
+    "atomic_path",
+    "decode_metadata",
+    "encodable",
+    "encode_metadata",
+    "manifest_schema",
+    "manifest_table",
+    "nested_array",
+    "open_parquet",
+    "read_features",
+    "read_modality",
+    "reading",
+    "store_errors",
+    "write_bytes",
+    "write_table",
+]
+
 SCHEMA_VERSION = 1
-METADATA_KEY = b"fmltk"  # one JSON document in the Parquet schema's metadata
 MODALITIES = ("text", "audio", "vision")
 RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # what a run keeps beside the tables, and a feature folder is known by
-TEMPORARY_PREFIX = ".tmp-"
 ROW_GROUP_BYTES = 16 << 20  # uncompressed features per row group: bounds memory, and does not depend on the data set
 MAX_ROWS_PER_GROUP = 1024
-MANIFEST_ROWS_PER_GROUP = 4096
 
 _MANIFEST_FIELDS: tuple[tuple[str, str], ...] = (
     ("utterance_id", "string"),
@@ -105,98 +137,6 @@ def encodable(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return [encodable(item) for item in value] if isinstance(value, list) else value
-
-
-def encode_metadata(document: Mapping[str, object]) -> dict[bytes, bytes]:
-    """Return Parquet schema metadata: one JSON document, its keys sorted so that equal content has equal bytes."""
-    return {METADATA_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False).encode()}
-
-
-def decode_metadata(schema: pa.Schema, *, name: str) -> dict[str, Any]:
-    """Return the JSON document of a schema. Raises StoreError if fmltk did not write the file."""
-    raw = (schema.metadata or {}).get(METADATA_KEY)
-    if raw is None:
-        raise StoreError(f"{name} was not written by fmltk: its schema has no metadata named {METADATA_KEY.decode()!r}")
-    try:
-        document = json.loads(raw)
-    except ValueError as error:
-        raise StoreError(f"{name}: its fmltk metadata is not JSON; write the file again") from error
-    if not isinstance(document, dict):
-        raise StoreError(f"{name}: its fmltk metadata is not a JSON object; write the file again")
-    return document
-
-
-@contextmanager
-def store_errors(doing: str) -> Iterator[None]:
-    """Turn the operating system's and pyarrow's errors into one clear StoreError."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreError(
-                f"no space left while {doing}; what was done is kept: free some space and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise StoreError(
-                f"no permission while {doing}; choose another folder with -o, or mend its rights"
-            ) from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise StoreError(f"{doing}: a file lies where a folder was expected; choose another place") from error
-        raise StoreError(f"{doing}: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise StoreError(f"{doing}: {str(error).splitlines()[0]}") from error
-
-
-@contextmanager
-def atomic_path(path: AnyPath) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there becomes `path` only if nothing failed.
-
-    Where `path` lies in a store, the temporary file is on this machine's disk.
-    """
-    if isinstance(path, RemotePath):
-        with store_errors(f"writing {path}"), tempfile.TemporaryDirectory(prefix="fmltk-upload-") as folder:
-            local = Path(folder) / path.name
-            yield local
-            path.upload(local)
-        return
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
-    with store_errors(f"writing {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    if isinstance(path, RemotePath):
-        with store_errors(f"writing {path}"):
-            path.write_bytes(data)
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def remove_temporary_files(folder: AnyPath) -> None:
-    """Remove what a killed run left half written, in the places that a run writes to, and nothing else.
-
-    In a store nothing is ever half written.
-    """
-    if isinstance(folder, RemotePath):
-        return
-    for place in ("", "faces/", "faces/crops/*/", "shards/??/"):
-        for path in folder.glob(f"{place}{TEMPORARY_PREFIX}*-*"):
-            if path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0].isdecimal():
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,72 +269,6 @@ class ModalityWriter:
         self._stack.__exit__(kind, error, trace)
 
 
-def nested_array(values: NDArray[np.generic]) -> pa.Array:
-    """Return an array of shape (n, a, b, ...) as nested fixed-size lists, n of them, without a copy of the numbers."""
-    import pyarrow as pa
-
-    array = pa.array(np.ascontiguousarray(values).reshape(-1))
-    for size in reversed(values.shape[1:]):
-        array = pa.FixedSizeListArray.from_arrays(array, size)
-    return array
-
-
-def write_table(table: pa.Table, path: AnyPath, *, rows_per_group: int = MANIFEST_ROWS_PER_GROUP) -> None:
-    """Write a table as Parquet, whole or not at all, in the form every fmltk file has."""
-    import pyarrow.parquet as pq
-
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=rows_per_group, write_page_checksum=True)
-
-
-class TableWriter:
-    """Writes a Parquet table in row groups of a fixed size; the file appears when the writer closes without error."""
-
-    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
-        self.schema = schema
-        self._path = path
-        self._stack = contextlib.ExitStack()
-        self._held: list[pa.Table] = []
-        self._n_held = 0
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        import pyarrow.parquet as pq
-
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self._path))
-            self._writer = stack.enter_context(
-                pq.ParquetWriter(temporary, self.schema, compression="zstd", write_page_checksum=True)
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def append(self, table: pa.Table, *, group_rows: int = MANIFEST_ROWS_PER_GROUP) -> None:
-        """Add rows; a row group is closed as soon as it holds `group_rows` or more."""
-        self._held.append(table)
-        self._n_held += table.num_rows
-        if self._n_held >= group_rows:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._n_held:
-            self._writer.write_table(pa.concat_tables(self._held).combine_chunks(), row_group_size=self._n_held)
-        self._held, self._n_held = [], 0
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self._flush()
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
-
-
 class ManifestWriter:
     """Writes manifest.parquet: one row per clip, in the order given; `document` holds settings and versions."""
 
@@ -409,7 +283,7 @@ class ManifestWriter:
     def append(self, row: Mapping[str, object]) -> None:
         """Add one clip's row; columns that it does not name are null."""
         self._rows.append(row)
-        if len(self._rows) == MANIFEST_ROWS_PER_GROUP:
+        if len(self._rows) == ROWS_PER_GROUP:
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -422,39 +296,6 @@ class ManifestWriter:
         if kind is None and self._rows:
             self._hand_over()
         self._table.__exit__(kind, error, trace)
-
-
-@contextmanager
-def reading(path: AnyPath) -> Iterator[None]:
-    """Turn what goes wrong when a Parquet file is read into a StoreError, or a DamagedFileError where it is broken."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise StoreError(f"no permission to read {path}; mend its rights") from error
-        if error.errno is not None:
-            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-        raise _damaged(path, error) from error  # pyarrow's own: a page, a header or a checksum that does not fit
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: AnyPath, error: Exception) -> DamagedFileError:
-    reason = str(error).partition("\n")[0]
-    return DamagedFileError(f"{path} is damaged or no Parquet file ({reason}); run the command that wrote it again")
-
-
-def open_parquet(path: AnyPath, *, what: str = "features folder") -> pq.ParquetFile:
-    """Open a Parquet file, its page checksums verified. Raises StoreError or DamagedFileError."""
-    import pyarrow.parquet as pq
-
-    with reading(path):
-        if not path.is_file():
-            raise StoreError(f"{path} does not exist; expected a {what} that fmltk wrote")
-        source = path.open_arrow() if isinstance(path, RemotePath) else path
-        return pq.ParquetFile(source, page_checksum_verification=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from fmltk.toolkit.store import METADATA_KEY, MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter
+from fmltk.toolkit.parquet import METADATA_KEY
+from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

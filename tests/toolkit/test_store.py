@@ -19,21 +19,24 @@ from hypothesis.extra import numpy as arrays
 
 from fmltk.toolkit import store
 from fmltk.toolkit.errors import DamagedFileError, StoreError
+from fmltk.toolkit.parquet import (
+    METADATA_KEY,
+    TEMPORARY_PREFIX,
+    TableWriter,
+    atomic_path,
+    decode_metadata,
+    remove_temporary_files,
+    write_bytes,
+    write_table,
+)
 from fmltk.toolkit.store import (
     MANIFEST_COLUMNS,
-    METADATA_KEY,
     ManifestWriter,
     ModalitySpec,
     ModalityTable,
     ModalityWriter,
-    TableWriter,
-    atomic_path,
-    decode_metadata,
     read_features,
     read_modality,
-    remove_temporary_files,
-    write_bytes,
-    write_table,
 )
 
 if TYPE_CHECKING:
@@ -203,7 +206,7 @@ def test_manifest_rows_are_read_back(tmp_path_factory: pytest.TempPathFactory, r
 
 
 def test_a_manifest_longer_than_a_row_group_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "MANIFEST_ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(store, "ROWS_PER_GROUP", 4)
     with ManifestWriter(tmp_path / "m.parquet", {}) as writer:
         for number in range(10):
             writer.append({"utterance_id": str(number)})
@@ -272,7 +275,7 @@ def test_nothing_is_there_under_its_name_before_it_is_whole(tmp_path: Path) -> N
     with ModalityWriter(path, ModalitySpec("audio", 2, 3, has_mask=False)) as writer:
         writer.append("a", ramp(1, 2))
         assert not path.exists()
-        assert [one.name.startswith(store.TEMPORARY_PREFIX) for one in tmp_path.iterdir()] == [True]
+        assert [one.name.startswith(TEMPORARY_PREFIX) for one in tmp_path.iterdir()] == [True]
     assert [one.name for one in tmp_path.iterdir()] == ["a.parquet"]
 
 
@@ -280,7 +283,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     write_bytes(tmp_path / "kept.parquet", b"1")
     for folder in (tmp_path, tmp_path / "shards" / "3f"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{store.TEMPORARY_PREFIX}77-a.parquet").write_bytes(b"half")
+        (folder / f"{TEMPORARY_PREFIX}77-a.parquet").write_bytes(b"half")
     remove_temporary_files(tmp_path)
     assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["kept.parquet"]
 
