@@ -116,9 +116,9 @@ def import_ratings(
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
         lines.begin()
         merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
-    table, report.read_again, report.merged_dropped = merged.table, merged.read_again, merged.dropped
-    write_ratings(table, output)
-    _summarise(table, report)
+        write_ratings(merged.table, output)
+    report.read_again, report.merged_dropped = merged.read_again, merged.dropped
+    _summarise(merged.table, report)
     with replacing(report_path(output)) as temporary:
         temporary.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return report

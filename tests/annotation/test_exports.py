@@ -510,6 +510,13 @@ def test_what_is_written_beside_the_ratings_accounts_for_every_annotation(test_d
     assert document["files"][0]["annotations"] == document["n_ratings"] + len(lines)
 
 
+def test_ratings_that_cannot_be_written_leave_nothing_beside_them(exports, read, tmp_path):
+    (tmp_path / "out" / "ratings.parquet").mkdir(parents=True)
+    with pytest.raises(AnnotationError, match=r"cannot write .*ratings.parquet"):
+        read([exports.task(exports.annotation(3), exports.annotation(None))])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ratings.parquet"]
+
+
 def test_annotations_that_nothing_tells_apart_have_a_line_each(exports, read, tmp_path):
     unnamed = {**exports.annotation(None), "id": None}
     task = exports.task(exports.annotation(3), unnamed, unnamed)
