@@ -126,7 +126,14 @@ def _connect(url: str, timeout_s: float, reporter: Reporter) -> Server:
     server = Server(url, "", timeout_s=timeout_s)  # the address is checked before anyone is asked for a token
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
-        token = click.prompt(f"Access token ({TOKEN_VARIABLE} is not set)", hide_input=True, err=True).strip()
+        try:
+            token = click.prompt(f"Access token ({TOKEN_VARIABLE} is not set)", hide_input=True, err=True).strip()
+        except click.Abort as error:
+            if not isinstance(error.__context__, EOFError):
+                raise
+            raise ConfigError(
+                f"{TOKEN_VARIABLE} is not set, and nobody is there to ask for the access token"
+            ) from error
     if not token.isascii() or not token.isprintable():
         raise ConfigError("the access token holds characters that no token has; copy it from Account & Settings again")
     if url.startswith("http://") and not url.startswith(("http://localhost", "http://127.", "http://[::1]")):

@@ -168,6 +168,18 @@ def test_the_token_is_asked_for_where_the_environment_has_none(tmp_path, capsys,
     assert "typed-token" not in captured.out + captured.err
 
 
+def test_a_token_that_nobody_can_be_asked_for_is_one_line(capsys, monkeypatch):
+    def nobody(_):
+        raise EOFError
+
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
+    monkeypatch.setattr("click.termui.hidden_prompt_func", nobody)
+    with pytest.raises(SystemExit) as caught:
+        main(["annotation", "status", "--url", "http://127.0.0.1:9"])
+    assert caught.value.code == 1
+    assert "LABEL_STUDIO_API_KEY is not set, and nobody is there to ask" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("token", ["tok\u00e9n", "a\nb"])
 def test_a_token_that_can_be_none_is_refused_without_being_shown(capsys, monkeypatch, token):
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", token)
