@@ -281,9 +281,14 @@ def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, li
     """
     from fmltk.model.cases import case_rows
     from fmltk.model.predict import chosen_seed
+    from fmltk.model.run import run_document
+    from fmltk.model.tables import labels_told
 
     columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
     if reporter.json_output:
         reporter.json(documents[:limit])
         return
-    reporter.table(columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong")
+    told = labels_told(run_document(run)["label_sources"])
+    reporter.table(
+        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {told}"
+    )

@@ -12,7 +12,7 @@ from fmltk.model.results import PREDICTIONS, read_predictions
 from fmltk.model.run import run_document, run_seeds, run_summary
 from fmltk.model.significance import mean_interval, paired_test
 from fmltk.model.stages import seed_folder
-from fmltk.model.tables import evaluation_split, shown
+from fmltk.model.tables import evaluation_split, labels_told, shown
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         cells = [shown(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
         low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
         time = "" if seconds is None else f"{seconds:.4f}"
-        name, labels, n = system["name"], _labels_told(system["labels"]), str(system["n_seeds"])
+        name, labels, n = system["name"], labels_told(system["labels"]), str(system["n_seeds"])
         rows.append([name, labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
     tests = []
     for test in result["tests"]:
@@ -244,14 +244,3 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
                 )
     columns = ["system", "labels", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
     return columns, rows, ["difference", "metric", "pairs", "mean", "95 % interval", "p"], tests
-
-
-def _labels_told(labels: Mapping[str, str]) -> str:
-    """Return in words which labels a run learned.
-
-    >>> _labels_told({"T": "labels", "AT": "multimodal", "VT": "multimodal", "M": "labels"})
-    'AT, VT: multimodal; else own'
-    """
-    sources = [source for source in dict.fromkeys(labels.values()) if source != "labels"]
-    told = [f"{', '.join(task for task in labels if labels[task] == source)}: {source}" for source in sources]
-    return "; ".join([*told, "else own"]) if told else "own" if labels else ""

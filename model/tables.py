@@ -75,3 +75,14 @@ def stage_name(stage: str) -> str:
 def task_name(task: str) -> str:
     """Return a task as the paper's tables name it."""
     return "A+V+T" if task == "M" else "+".join(task)
+
+
+def labels_told(labels: Mapping[str, str]) -> str:
+    """Return in words which labels a run learned.
+
+    >>> labels_told({"T": "labels", "AT": "multimodal", "VT": "multimodal", "M": "labels"})
+    'AT, VT: multimodal; else own'
+    """
+    sources = [source for source in dict.fromkeys(labels.values()) if source != "labels"]
+    told = [f"{', '.join(task for task in labels if labels[task] == source)}: {source}" for source in sources]
+    return "; ".join([*told, "else own"]) if told else "own" if labels else ""

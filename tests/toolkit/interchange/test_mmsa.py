@@ -140,6 +140,13 @@ def test_wide_numbers_are_narrowed_with_a_remark(tmp_path: Path) -> None:
     assert summary.remarks == ("test/audio was float64; it is stored as float32",)
 
 
+def _endless() -> list[Any]:
+    """Return a list that holds itself, as a pickle can make one."""
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
 def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     def change(data: dict[str, Any]) -> None:
         if isinstance(value, tuple) and isinstance(value[0], int):
@@ -172,6 +179,7 @@ def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("test", "audio_lengths", [-1, 1]), r"test/audio_lengths holds -1"),
         (_set("test", "text_bert", np.zeros((2, 5))), r"test/text_bert has shape \(2, 5\)"),
         (_set("test", "id", ["video_0000$_$0000", "x"]), r"clip 'video_0000\$_\$0000' occurs twice"),
+        (_set("test", "annotations", [_endless(), "x"]), r"a list in the pickle holds itself"),
         (lambda data: data.clear(), r"no MMSA pickle"),
         (lambda data: data.update(more={}), r"holds more beside train"),
         (lambda data: data.update(test=[1]), r"test is a list"),
