@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.settings import CROP_SIZES, FACE_SELECTIONS, PaddingSettings, preset_names, read_preset
+from fmltk.toolkit.settings import CROP_SIZES, FACE_SELECTIONS, MIN_FACE_PX, PaddingSettings, preset_names, read_preset
 from fmltk.toolkit.store import MODALITIES
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def padding_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--min-face",
     "min_face_px",
-    type=click.IntRange(min=12),
+    type=click.IntRange(min=MIN_FACE_PX),
     default=20,
     show_default=True,
     help="The smallest face searched for, in pixels.",

@@ -28,7 +28,7 @@ from fmltk.toolkit.settings import (
 )
 from fmltk.toolkit.shards import ShardFolder, shard_key
 from fmltk.toolkit.storage import locate, look_up
-from fmltk.toolkit.store import MODALITIES, RUN_FILE, SHARD_FOLDER, read_features
+from fmltk.toolkit.store import RUN_FILE, SHARD_FOLDER, read_features
 from fmltk.toolkit.worker import ClipWorker, Extracted, Order, Places, input_mark
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def extract(
     cut_subtitles: bool = False,
     encoding: str | None = None,
     exclude: str | AnyPath | None = None,
-    modalities: Sequence[str] = MODALITIES,
+    modalities: Sequence[str] | None = None,
     text_model: str | None = None,
     openface: str | Path = "auto",
     settings: ExtractSettings | None = None,
@@ -103,7 +103,7 @@ def extract(
     out
         The feature folder; what it holds from an interrupted run is kept and the rest is added.
     modalities
-        Which of text, audio, vision.
+        Which of text, audio, vision; by default those of `settings`, which are all three.
     text_model
         A hub name, a local folder or "minilm"; None: by the transcripts' language.
     openface
@@ -140,8 +140,9 @@ def extract(
         videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
     )
     folder = locate(out)
+    settings = settings or ExtractSettings()
     settings, places = resolve(
-        replace(settings or ExtractSettings(), modalities=ordered_modalities(modalities)),
+        replace(settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)),
         catalog,
         folder,
         text_model=text_model,

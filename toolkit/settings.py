@@ -22,6 +22,7 @@ OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
 FACE_SELECTIONS = ("largest", "longest", "center", "first")
 CROP_SIZES = (112, 224)
+MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
 # Numbers may differ between versions of these (ffmpeg: by one last frame), so resume compares them.
 NUMERIC_PACKAGES = ("av", "facenet-pytorch", "librosa", "numpy", "scipy", "soxr", "torch", "transformers")
 
@@ -29,6 +30,8 @@ NUMERIC_PACKAGES = ("av", "facenet-pytorch", "librosa", "numpy", "scipy", "soxr"
 @dataclass(frozen=True, slots=True)
 class ExtractSettings:
     """Settings that the features depend on. A folder holds features of one setting: another is refused.
+
+    `extract` fills in vision_layout, openface_source and text_model, from its own arguments and what it finds.
 
     Attributes
     ----------
@@ -73,6 +76,22 @@ class ExtractSettings:
     max_duration_s: float = DEFAULT_MAX_DURATION_S
     max_pixels: int = DEFAULT_MAX_PIXELS
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "openface_input": ("face", "clip"),
+            "face_select": FACE_SELECTIONS,
+            "face_crops": (0, *CROP_SIZES),
+            "mfcc_scale": ("htk", "slaney"),
+            "acoustics": ("built-in", "librosa"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                expected = ", ".join(map(repr, allowed))
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {expected}")
+        for name, least in (("min_face_px", MIN_FACE_PX), ("max_duration_s", 0), ("max_pixels", 1)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} or more")
 
     def document(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON holds it: the settings without the limits."""

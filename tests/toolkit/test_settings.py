@@ -46,6 +46,24 @@ def test_extract_settings_are_json() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"mfcc_scale": "HTK"}, "mfcc_scale is 'HTK'; expected one of 'htk', 'slaney'"),
+        ({"face_select": "biggest"}, "face_select is 'biggest'; expected one of 'largest', 'longest', 'center'"),
+        ({"face_crops": 100}, "face_crops is 100; expected one of 0, 112, 224"),
+        ({"openface_input": "crop"}, "openface_input is 'crop'"),
+        ({"acoustics": "fast"}, "acoustics is 'fast'"),
+        ({"min_face_px": 5}, "min_face_px is 5; expected 12 or more"),
+        ({"max_duration_s": math.nan}, "max_duration_s is nan"),
+        ({"max_pixels": 0}, "max_pixels is 0"),
+    ],
+)
+def test_extraction_that_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ExtractSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
         ({"n_sigmas": -1.0}, r"lambda is -1\.0; it must be a number of 0 or more \(the paper's value is 3\)"),
         ({"n_sigmas": math.inf}, "lambda is inf"),
         ({"n_sigmas": math.nan}, "lambda is nan"),

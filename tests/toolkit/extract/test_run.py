@@ -21,7 +21,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.extract import extract, pad
 from fmltk.toolkit.media.process import find_ffmpeg
 from fmltk.toolkit.padding import padded_length
-from fmltk.toolkit.settings import PaddingSettings
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from fmltk.toolkit.store import read_features
 
 if TYPE_CHECKING:
@@ -403,7 +403,6 @@ def test_a_video_that_changes_while_it_is_read_is_no_result(
     tmp_path: Path, cut: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fmltk.toolkit.clip import Clip
-    from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.worker import ClipWorker, Order, Places, input_mark
 
     path = tmp_path / "a.mp4"
@@ -511,6 +510,14 @@ def test_the_shared_clips_give_the_papers_shapes(test_data: Path, tmp_path: Path
     assert {name: len(table.utterance_ids) for name, table in features.modalities.items()} == {
         "text": 7, "audio": 11, "vision": 10,
     }  # fmt: skip
+
+
+def test_modalities_may_be_given_with_the_settings(short_clips: Path, tmp_path: Path) -> None:
+    clip = short_clips / "videos" / "video_0000" / "0000.mp4"
+    extract(clip, tmp_path / "a", settings=ExtractSettings(modalities=("audio",)))
+    assert list(read_features(tmp_path / "a").modalities) == ["audio"]
+    with pytest.raises(ConfigError, match="choose --modalities from"):
+        extract(clip, tmp_path / "b", modalities=())
 
 
 def test_a_caller_from_python_is_told_what_the_command_line_says(
