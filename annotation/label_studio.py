@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVER_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+RATING_KEYS = ("choices", "rating", "number")  # where the value of Choices, Rating and Number holds the answer
 LACKS = {
     "JSON": (),
     "JSON before 1.0": ("changes by another than the rater",),
@@ -159,17 +160,28 @@ def _chosen(result: object, control: str) -> object | Drop:
     choices: list[object] = []
     others = 0
     for region in regions:
-        value = region.get("value") if isinstance(region, dict) else None
-        if isinstance(value, dict) and region.get("from_name") == control and "choices" in value:
-            found = value["choices"]
-            choices.extend(found if isinstance(found, list) else [found])
-        else:
+        of_control = isinstance(region, dict) and region.get("from_name") == control
+        found = _labels_of(region.get("value")) if of_control else None
+        if found is None:
             others += 1
+        else:
+            choices.extend(found)
     if not choices:
         return Drop("", "wrong control", label=shown(regions[0])) if others else None
-    if len(choices) > 1:
-        return Drop("", "two choices", label=shown(choices))
-    return choices[0]
+    return _only(choices)
+
+
+def _labels_of(value: object) -> list[object] | None:
+    """Return what was chosen of a control's value; None if it is of a kind that holds no rating, such as a text."""
+    for key in RATING_KEYS:
+        if isinstance(value, dict) and key in value:
+            found = value[key]
+            return found if isinstance(found, list) else [found]
+    return None
+
+
+def _only(labels: list[object]) -> object | Drop:
+    return labels[0] if len(labels) == 1 else Drop("", "two choices", label=shown(labels))
 
 
 @dataclass(slots=True)
@@ -240,23 +252,27 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
         created=created,
         updated=parse_time(row.get("updated_at")) or created,
     )
-    label, n_chosen = _row_label(row.get(options.control))
-    if n_chosen > 1:
-        yield entry.drop(about, where, options, "two choices", shown(label))
+    chosen = _row_choice(row.get(options.control))
+    if isinstance(chosen, Drop):
+        yield entry.drop(about, where, options, chosen.reason, chosen.label)
     else:
-        yield entry.rating(about, where, options, label)
+        yield entry.rating(about, where, options, chosen)
 
 
-def _row_label(cell: object) -> tuple[object, int]:
-    """Return the label of a cell and how many there are: several choices are written as a list or object of JSON."""
+def _row_choice(cell: object) -> object | Drop:
+    """Return the label of a cell, None if it has none, or why there is no single one.
+
+    Several choices, and answers to other controls than choices, are written as a list or object of JSON.
+    """
     if isinstance(cell, str) and cell[:1] in ("[", "{"):
         try:
             cell = json.loads(cell)
         except (ValueError, RecursionError):
-            return cell, 1
-    parts = cell if isinstance(cell, list) else [cell]
+            return cell
     labels: list[object] = []
-    for part in parts:
-        choices = part.get("choices") if isinstance(part, dict) else part
-        labels.extend(choices if isinstance(choices, list) else [choices])
-    return (labels[0], 1) if len(labels) == 1 else (labels or None, len(labels))
+    for part in cell if isinstance(cell, list) else [cell]:
+        found = _labels_of(part) if isinstance(part, dict) else part if isinstance(part, list) else [part]
+        if found is None:
+            return Drop("", "wrong control", label=shown(part))
+        labels.extend(found)
+    return _only(labels) if labels else None

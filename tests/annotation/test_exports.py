@@ -170,6 +170,28 @@ def test_an_answer_to_another_control_is_no_rating(exports, read):
     assert report.dropped == {"wrong control": 1}
 
 
+@pytest.mark.parametrize(("key", "kept"), [("rating", 2), ("number", 2.0), ("text", None)])
+def test_stars_and_numbers_are_ratings_and_texts_are_none_in_every_format(exports, read, key, kept):
+    options = ImportOptions(default_scale=Scale(1, 5))
+    answer = exports.annotation(3)
+    answer["result"][0] |= {"type": key, "value": {key: kept or ["2"]}}
+    base = {"video_id": "v", "clip_id": "0001", "condition": "VT", "annotator": 3, "annotation_id": 1}
+    cell = [{key: kept or ["2"]}]  # as Label Studio's converter writes what is no choice
+    text = io.StringIO()
+    csv.writer(text).writerows([[*base, "sentiment"], [*base.values(), json.dumps(cell)]])
+    good = exports.annotation(4, "5")
+    flat = {**base, "annotator": 4, "annotation_id": 2, "sentiment": "5"}
+    csv.writer(text).writerow(flat.values())
+    for content, name in (
+        ([exports.task(answer, good)], "a.json"),
+        ([{**base, "sentiment": cell}, flat], "a.json"),
+        (text.getvalue(), "a.csv"),
+    ):
+        rows, report = read(content, name=name, options=options)
+        assert values(rows) == {("0001", "4"): 5, **({("0001", "3"): 2} if kept else {})}
+        assert report.dropped == ({} if kept else {"wrong control": 1})
+
+
 def test_an_annotation_without_a_rater_is_dropped_unless_one_is_named(exports, read):
     annotations = [exports.annotation(None), exports.annotation(4)]
     rows, report = read([exports.task(*annotations)])
