@@ -65,7 +65,21 @@ class ModalitySummary:
 
 @dataclass(slots=True)
 class Summary:
-    """What a feature folder holds, for people and for machines."""
+    """What a feature folder holds, for people and for machines.
+
+    Attributes
+    ----------
+    folder
+        The feature folder.
+    counts
+        How many clips have each status: ok, missing, failed, skipped.
+    modalities
+        The same per modality, with the lengths, L, and what was cut off.
+    failures
+        utterance_id, error_class and error_message of each clip that failed.
+    warnings
+        What the run warned about.
+    """
 
     folder: AnyPath
     counts: dict[str, int]

@@ -122,7 +122,8 @@ def extract(
     usual_duration_s
         Clips outside this range are named in a warning.
     reporter
-        Where progress and warnings go: ``Reporter()`` writes them to stderr. By default nothing is written.
+        Where progress and warnings go: ``fmltk.toolkit.console.Reporter()`` writes them to stderr. By default nothing
+        is written; the summary holds the warnings.
 
     Returns the summary: how many clips are ok, missing or failed, lengths per modality, every failure and warning.
 
