@@ -106,6 +106,8 @@ class Server:
                     "account that may do this, into LABEL_STUDIO_API_KEY"
                 ) from None
             body = " ".join(_detail(error.body).split())
+            if self._token:  # some servers repeat what they were sent
+                body = body.replace(self._token, "(the token)")
             raise AnnotationError(f"{self.url} answered {error.status_code} ({what}): {body[:300]}") from None
         except httpx.TimeoutException:
             raise AnnotationError(f"{self.url} did not answer in time ({what}); raise --timeout") from None

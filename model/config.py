@@ -169,7 +169,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, an endless number, nested too deeply
         raise ConfigError(f"the configuration {path} is not TOML: {error}") from error
     return _checked(document, str(path))
 
@@ -206,7 +206,7 @@ def _parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {setting!r} is not KEY=VALUE, such as lr=0.002")
         try:
             parsed[key.strip()] = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             parsed[key.strip()] = text.strip()  # a bare word such as bimodal=multimodal
     return _checked(parsed, "--set")
 

@@ -27,8 +27,9 @@ ODD_ARRAYS: tuple[Any, ...] = (
     np.zeros((2, 4, 0)), np.zeros((2, 4)), np.zeros((2, 4, 2), complex), np.zeros((2, 4, 2), bool),
     np.full((2, 4, 2), np.inf), np.full((2, 4, 2), -1e300), np.array(["a", "b"]), np.array([None, 1], dtype=object),
     np.array(["a", 3], dtype=object), np.array(["2026-01-01", "NaT"], "datetime64[D]"), np.zeros(2, [("a", "f4")]),
-    np.array([1, -(2**63)]), np.array([2**63, 1], np.uint64), np.array([5, 5], np.int8), np.zeros((2, 3, 5)), np.zeros((2, 2, 5)),
-    [3, -1], [99, 99], ["a", "a"], [np.zeros(3), np.zeros(2)], [float("nan"), 1], np.zeros((2, 3, 5), object),
+    np.array([1, -(2**63)]), np.array([2**63, 1], np.uint64), np.array([5, 5], np.int8), np.zeros((2, 3, 5)),
+    np.zeros((2, 2, 5)), [3, -1], [99, 99], ["a", "a"], [np.zeros(3), np.zeros(2)], [float("nan"), 1],
+    np.zeros((2, 3, 5), object),
 )  # fmt: skip
 
 
