@@ -114,7 +114,8 @@ def _shared_stems(catalog: Catalog) -> frozenset[str]:
 
 def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     """Return the modalities in the order every table has them. Raises ConfigError if one is unknown."""
-    unknown = sorted(set(modalities) - set(MODALITIES))
+    names = modalities.split(",") if isinstance(modalities, str) else modalities
+    unknown = sorted(set(names) - set(MODALITIES))
     if unknown:
         raise ConfigError(f"{unknown[0]!r} is no modality; expected some of {', '.join(MODALITIES)}")
-    return tuple(one for one in MODALITIES if one in modalities)
+    return tuple(one for one in MODALITIES if one in names)

@@ -516,6 +516,9 @@ def test_modalities_may_be_given_with_the_settings(short_clips: Path, tmp_path: 
     clip = short_clips / "videos" / "video_0000" / "0000.mp4"
     extract(clip, tmp_path / "a", settings=ExtractSettings(modalities=("audio",)))
     assert list(read_features(tmp_path / "a").modalities) == ["audio"]
+    assert extract(clip, tmp_path / "a", modalities="audio").counts == {"ok": 1}
+    with pytest.raises(ConfigError, match="'smell' is no modality"):
+        extract(clip, tmp_path / "b", modalities="audio,smell")
     with pytest.raises(ConfigError, match="choose --modalities from"):
         extract(clip, tmp_path / "b", modalities=())
 
