@@ -26,7 +26,7 @@ help:
 	@echo 'make setup        install everything for work on fmltk itself, also the git hooks'
 	@echo 'make lint         format, lint, types, import rules (make format mends what can be mended)'
 	@echo 'make bench        measure speed and memory'
-	@echo 'make soak         run the slow tests at full size'
+	@echo 'make soak         run the slow tests at full size, and write docs/reliability.md'
 	@echo 'make docs         build the documentation into site/'
 	@echo 'make constraints  write constraints.txt anew from what pip resolves today'
 	@echo 'make clean        remove what these targets made, $(VENV) too'
@@ -72,7 +72,8 @@ bench: $(VENV)/.test
 	$(BIN)/pytest -n 0 --full-size tests/benchmarks $(PYTEST_ARGS)
 
 soak: $(VENV)/.test
-	$(BIN)/pytest -n 0 --full-size -m slow --ignore tests/benchmarks $(PYTEST_ARGS)
+	$(BIN)/pytest -n 0 --full-size tests/reliability $(PYTEST_ARGS)
+	$(PYTEST) --full-size -m slow --ignore tests/benchmarks --ignore tests/reliability
 
 docs: $(VENV)/.all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -78,25 +78,29 @@ def load_stage(path: Path) -> StageCheckpoint:
     Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
     """
     tensors, document = _read(path)
-    config = config_from_dict(document["config"], str(path))
-    spec = model_spec(config.model).stage(document["stage"])
-    net = spec.build(document["dims"], config)
+    weights = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
     try:
-        net.load_state_dict({name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")})
+        config = config_from_dict(document["config"], str(path))
+        net = model_spec(config.model).stage(document["stage"]).build(document["dims"], config)
+        net.load_state_dict(weights)
+        net.eval()
+        scalers = {
+            letter: Scaler(
+                tensors[f"scaler.{letter}.center"].numpy(), tensors[f"scaler.{letter}.inverse"].numpy(), limit
+            )
+            for letter, limit in document["limits"].items()
+        }
+        rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
+        folds = (rows, hidden) if rows is not None and hidden is not None else None
+        return StageCheckpoint(
+            document["stage"], net, config, document["dims"], document["schema"], scalers, document["best_epoch"], folds
+        )
     except RuntimeError as error:
         raise DamagedFileError(
-            f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]})"
+            f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]}); delete it and train again"
         ) from error
-    net.eval()
-    scalers = {
-        letter: Scaler(tensors[f"scaler.{letter}.center"].numpy(), tensors[f"scaler.{letter}.inverse"].numpy(), limit)
-        for letter, limit in document["limits"].items()
-    }
-    rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
-    folds = (rows, hidden) if rows is not None and hidden is not None else None
-    return StageCheckpoint(
-        document["stage"], net, config, document["dims"], document["schema"], scalers, document["best_epoch"], folds
-    )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedFileError(f"{path}: its settings are damaged ({error}); delete it and train again") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,8 +118,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     if METADATA not in metadata:
         raise ConfigError(f"{path} holds no stage that fmltk trained")
-    document: dict[str, Any] = json.loads(metadata[METADATA])
-    if document["format"] > FORMAT:
+    try:
+        document: dict[str, Any] = json.loads(metadata[METADATA])
+        newer = document["format"] > FORMAT
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: its settings are damaged ({error}); delete it and train again") from error
+    if newer:
         raise ConfigError(f"{path} was written by a newer fmltk; upgrade fmltk to read it")
     return tensors, document
 
