@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.toolkit.console import output_options
+from fmltk.toolkit.console import output_options, spreadsheet_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,6 +200,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@spreadsheet_option
 @output_options
 def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, reporter: Reporter, **options: Any) -> None:
     """Predict seven scores and classes per clip of SOURCE with the model of RUN.
@@ -229,13 +230,14 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
             device=options["device"],
             reporter=reporter,
         )
-    _write_scores(table, out, reporter)
+    _write_scores(table, out, reporter, spreadsheet_safe=options["spreadsheet_safe"])
 
 
-def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter) -> None:
+def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, spreadsheet_safe: bool) -> None:
     import json
 
     from fmltk.toolkit.store import atomic_path
+    from fmltk.toolkit.tables import guarded
 
     missing = int(table["score_M"].isna().sum())
     if missing:
@@ -250,8 +252,9 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter) -> 
         cells = [[row["utterance_id"], *(row[n] for n in scores), row["class_M"], row["reason"] or ""] for row in rows]
         reporter.table(names, cells)
         return
+    safe = table.map(lambda cell: guarded(cell) if isinstance(cell, str) else cell) if spreadsheet_safe else table
     writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda path: table.to_csv(path, index=False),
+        ".csv": lambda path: safe.to_csv(path, index=False),
         ".json": lambda path: path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8"),
         ".parquet": lambda path: table.to_parquet(path, index=False),
     }

@@ -162,6 +162,12 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+def spreadsheet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --spreadsheet-safe to a command that writes a CSV."""
+    text = "In a CSV, put an apostrophe before texts that a spreadsheet would run as a formula."
+    return click.option("--spreadsheet-safe", is_flag=True, help=text)(command)
+
+
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --quiet and --json to a command, as its parameter `reporter`."""
     import functools

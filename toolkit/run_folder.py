@@ -17,6 +17,7 @@ from fmltk.toolkit.parquet import store_errors, write_bytes
 from fmltk.toolkit.settings import differences
 from fmltk.toolkit.storage import RemotePath
 from fmltk.toolkit.store import MODALITIES, RUN_FILE, SCHEMA_VERSION
+from fmltk.toolkit.tables import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,11 +133,11 @@ def locked(folder: AnyPath) -> Iterator[None]:
 
 
 def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
-    """Write everything that is odd about the input to problems.csv."""
+    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Problem.__slots__)
-    writer.writerows(tuple(asdict(problem).values()) for problem in problems)
+    writer.writerows([guarded(str(value)) for value in asdict(problem).values()] for problem in problems)
     write_bytes(folder / PROBLEMS_FILE, text.getvalue().encode())
 
 

@@ -31,7 +31,23 @@ _LAST_COMMON_ROW = b"\xd7"
 # A longer text without one of these is Korean or Japanese in its own encoding. All lie beyond the rows of hangul.
 _EVERYDAY = frozenset("是一我他有在这上说时中为也要下什样想着以")
 _LONG_TEXT = 60  # characters: of 60 in Chinese prose, none of them everyday is a chance of 1 in 10,000
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take a cell for a formula
 csv.field_size_limit(2**31 - 1)  # a transcript may be longer than csv's default of 131,072 characters
+
+
+def guarded(cell: str) -> str:
+    """Return a cell's text that no spreadsheet runs as a formula: what begins like one gets an apostrophe before it.
+
+    >>> guarded("=1+1"), guarded("-0.5"), guarded("- no")
+    ("'=1+1", '-0.5', "'- no")
+    """
+    if not cell.startswith(_FORMULA_STARTS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def read_text(path: AnyPath, *, encoding: str | None = None) -> str:

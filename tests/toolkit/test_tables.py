@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fmltk.toolkit.catalog import Problem
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.tables import decode_text, read_rows, read_text
+from fmltk.toolkit.run_folder import write_problems
+from fmltk.toolkit.tables import decode_text, guarded, read_rows, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,3 +239,17 @@ def test_a_given_encoding_counts_and_its_mark_is_no_letter() -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory"):
         read_text(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_is_guarded_and_a_number_or_word_is_not(cell: str) -> None:
+    assert guarded(cell) == f"'{cell}"
+    assert [guarded(word) for word in ("-0.5", "+1", "", "a=b", "0001", "'=1")] == [
+        "-0.5", "+1", "", "a=b", "0001", "'=1",
+    ]  # fmt: skip
+
+
+def test_no_csv_for_people_holds_a_formula(tmp_path: Path) -> None:
+    write_problems(tmp_path, [Problem("ignored-file", '=HYPERLINK("http://a.example")', "-1+2: not read")])
+    rows = list(csv.reader((tmp_path / "problems.csv").open(newline="")))
+    assert rows[1] == ["ignored-file", '\'=HYPERLINK("http://a.example")', "'-1+2: not read"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fmltk.toolkit.console import output_options
+from fmltk.toolkit.console import output_options, spreadsheet_option
 from fmltk.toolkit.interchange.labels import find_labels
 
 if TYPE_CHECKING:
@@ -80,9 +80,16 @@ def import_command(source: Path, out: Path, non_finite: str, scale: str | None, 
 @click.option(
     "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
 )
+@spreadsheet_option
 @output_options
 def export_command(
-    features: Path, labels: Path | None, out: Path, label_csv: Path | None, *, reporter: Reporter
+    features: Path,
+    labels: Path | None,
+    out: Path,
+    label_csv: Path | None,
+    spreadsheet_safe: bool,
+    *,
+    reporter: Reporter,
 ) -> None:
     """Write FEATURES and their labels as an MMSA pickle and label.csv.
 
@@ -91,7 +98,9 @@ def export_command(
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 
     label_csv = label_csv or out.with_name("label.csv")
-    summary = export_mmsa(features, labels or find_labels(features), out, label_csv=label_csv)
+    summary = export_mmsa(
+        features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
+    )
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:

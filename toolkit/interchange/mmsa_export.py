@@ -18,6 +18,7 @@ from fmltk.toolkit.interchange.labels import read_label_columns
 from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS, SPLITS
 from fmltk.toolkit.labels import BIMODAL, UNIMODAL
 from fmltk.toolkit.store import MODALITIES, atomic_path, decode_metadata, open_parquet, read_features, write_bytes
+from fmltk.toolkit.tables import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,12 @@ class _Source:
 
 
 def export_mmsa(
-    features: str | Path, labels: str | Path, out: str | Path, *, label_csv: str | Path | None = None
+    features: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    label_csv: str | Path | None = None,
+    spreadsheet_safe: bool = False,
 ) -> ExportSummary:
     """Write a feature folder and its labels as MMSA reads them.
 
@@ -64,6 +70,7 @@ def export_mmsa(
     features, labels : a feature folder and its labels.parquet, which names every clip's split
     out : the pickle to write
     label_csv : where label.csv goes; None writes none
+    spreadsheet_safe : put an apostrophe before texts in label.csv that a spreadsheet would run as a formula
 
     What was imported from a pickle comes out as it went in, to the last bit of float32. Of other folders, text_bert is
     made of the token numbers that the shards keep, and masks, feature names, the manifest and the label table travel
@@ -81,7 +88,7 @@ def export_mmsa(
     with atomic_path(Path(out)) as temporary, temporary.open("wb") as file:
         pickle.dump(data, file, protocol=4)  # every Python since 3.8 reads it
     if label_csv is not None:
-        write_bytes(Path(label_csv), _label_csv(source, chosen).encode())
+        write_bytes(Path(label_csv), _label_csv(source, chosen, spreadsheet_safe=spreadsheet_safe).encode())
     return ExportSummary(
         {split: len(ids) for split, ids in chosen.items()},
         all("text_bert" in part for part in data.values()),
@@ -289,7 +296,7 @@ def _embed(features: FeatureSet, labels: Path) -> dict[str, Any]:
         raise StoreError(f"{features.path} or {labels} cannot be read: {error.strerror}") from error
 
 
-def _label_csv(source: _Source, chosen: Mapping[str, Sequence[str]]) -> str:
+def _label_csv(source: _Source, chosen: Mapping[str, Sequence[str]], *, spreadsheet_safe: bool) -> str:
     """Return MMSA's label.csv; unimodal labels are blank where there are none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -300,5 +307,7 @@ def _label_csv(source: _Source, chosen: Mapping[str, Sequence[str]]) -> str:
             labels = source.labels[utterance]
             values = [labels["M"], *(labels[condition] for condition in UNIMODAL)]
             cells = ["" if np.isnan(value) else repr(value) for value in values]
-            writer.writerow([video, clip, source.texts[utterance], *cells, _annotation(labels["M"]), split])
+            texts = [video, clip, source.texts[utterance]]
+            texts = [guarded(text) for text in texts] if spreadsheet_safe else texts
+            writer.writerow([*texts, *cells, _annotation(labels["M"]), split])
     return buffer.getvalue()

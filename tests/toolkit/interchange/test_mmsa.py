@@ -276,3 +276,18 @@ def test_without_token_numbers_there_is_no_text_bert(tmp_path: Path) -> None:
     assert not summary.has_text_bert
     assert any("use_bert=False" in remark for remark in summary.remarks)
     assert "text_bert" not in load_pickle(tmp_path / "out.pkl")["train"]
+
+
+@pytest.mark.parametrize(("safe", "text"), [(False, "=1+1"), (True, "'=1+1")])
+def test_label_csv_is_guarded_against_spreadsheets_where_that_is_asked_for(
+    tmp_path: Path, safe: bool, text: str
+) -> None:
+    data = mmsa_data()
+    data["train"]["raw_text"][0] = "=1+1"
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    labels, table = tmp_path / "features" / "labels.parquet", tmp_path / "label.csv"
+    export_mmsa(tmp_path / "features", labels, tmp_path / "x.pkl", label_csv=table, spreadsheet_safe=safe)
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["text"] == text
+    assert {row["label"][:1] for row in rows} <= set("-01")
