@@ -99,6 +99,7 @@ def test_a_second_run_does_no_clip_again_and_gives_the_same_bytes(
     assert tables(tmp_path / "features") == tables(uninterrupted)
 
 
+@pytest.mark.timeout(3600)  # some twenty times what a whole run takes, on a busy machine a minute
 def test_runs_killed_at_twenty_random_moments_are_finished_with_the_same_bytes(
     short_clips: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
