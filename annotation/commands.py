@@ -17,6 +17,7 @@ from fmltk.annotation.command_options import (
 )
 from fmltk.annotation.label_commands import aggregate, agreement, summary
 from fmltk.annotation.server_commands import prepare, pull, push, status
+from fmltk.toolkit.console import CommandList
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 
-class _InOrder(click.Group):
+class _InOrder(CommandList):
     """A group that lists its commands in the order of a user's work."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

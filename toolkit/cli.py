@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.toolkit.console import CommandList
 from fmltk.toolkit.errors import FmltkError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ COMMAND_ORDER = (
 )
 
 
-class CommandGroup(click.Group):
+class CommandGroup(CommandList):
     """A group whose commands are entry points, loaded when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -162,6 +162,17 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+class CommandList(click.Group):
+    """A group whose help shows the whole first sentence of each command, however narrow the terminal."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(limit=1000)) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def spreadsheet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --spreadsheet-safe to a command that writes a CSV."""
     text = "In a CSV, put an apostrophe before texts that a spreadsheet would run as a formula."

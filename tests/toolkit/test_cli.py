@@ -165,3 +165,11 @@ def test_commands_without_a_place_in_the_order_follow_by_name(monkeypatch: pytes
     points = [metadata.EntryPoint(name, "x:y", COMMAND_GROUP) for name in ("zebra", "train", "apple", "extract")]
     monkeypatch.setattr(cli.metadata, "entry_points", lambda **_: points)
     assert fmltk.list_commands(click.Context(fmltk)) == ["extract", "train", "apple", "zebra"]
+
+
+@pytest.mark.parametrize("group", [[], ["annotation"], ["dataset"]])
+def test_lists_of_commands_are_not_cut_off(group: list[str]) -> None:
+    listed = run(*group, "--help", COLUMNS="80").stdout.split("Commands:")[1]
+    assert listed.count("\n") > 3
+    assert not [line for line in listed.splitlines() if line.endswith("...") and "s3://..." not in line]
+    assert max(map(len, listed.splitlines())) <= 80

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fmltk.toolkit.console import output_options, spreadsheet_option
+from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
 from fmltk.toolkit.interchange.labels import find_labels
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 
-@click.group()
+@click.group(cls=CommandList)
 def dataset() -> None:
     """Import and export the field's data files, and check a data set before training.
 
