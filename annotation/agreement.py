@@ -124,18 +124,6 @@ def percent_agreement(counts: NDArray[np.int64]) -> float:
     return float((((counts * counts).sum(axis=1) - n) / (n * (n - 1))).mean())
 
 
-def weighted_kappa(table: NDArray[np.int64]) -> float:
-    """Return Cohen's kappa with quadratic weights of two raters' table, shape (n_values, n_values); NaN if undefined.
-
-    Source: Cohen, 1968.
-    """
-    place = np.arange(len(table))
-    weights = (place[:, None] - place[None, :]) ** 2
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    disagreement = float((weights * expected).sum())
-    return 1 - float((weights * table).sum()) / disagreement if disagreement > 0 else float("nan")
-
-
 @dataclass(frozen=True)
 class Panel:
     """The ratings of one condition as numbers; arrays of shape (n_ratings,) are sorted by clip, then rater.
@@ -193,30 +181,38 @@ def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
-    """Return for each pair of raters with common clips: weighted kappa and the number of those clips."""
-    n_values, n_raters = len(panel.scale.values), len(panel.raters)
-    keys = []
+    """Return for each pair of raters with common clips: Cohen's kappa with quadratic weights and the number of clips.
+
+    NaN where both gave the same value to all of them. Source: Cohen, 1968; with quadratic weights, and a and b the two
+    raters' values of n clips, kappa is 1 - n sum((a - b)^2) / (n sum(a^2) + n sum(b^2) - 2 sum(a) sum(b)).
+    """
+    pairs, firsts, seconds = [], [], []
     shift = 1
     while True:
         same = np.flatnonzero(panel.clip[shift:] == panel.clip[:-shift])
         if not same.size:
             break
-        pair = panel.rater[same] * n_raters + panel.rater[same + shift]
-        cell = panel.value[same] * n_values + panel.value[same + shift]
-        keys.append(pair * n_values**2 + cell)
+        pairs.append(panel.rater[same] * len(panel.raters) + panel.rater[same + shift])
+        firsts.append(panel.value[same])
+        seconds.append(panel.value[same + shift])
         shift += 1
-    if not keys:
+    if not pairs:
         return {}
-    found, frequency = np.unique(np.concatenate(keys), return_counts=True)
-    pairs, cells = np.divmod(found, n_values**2)
-    result = {}
-    bounds = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
-    for start, stop in zip(bounds, np.append(bounds[1:], len(pairs)), strict=True):
-        table = np.zeros(n_values**2, dtype=np.int64)
-        table[cells[start:stop]] = frequency[start:stop]
-        first, second = divmod(int(pairs[start]), n_raters)
-        result[first, second] = weighted_kappa(table.reshape(n_values, n_values)), int(table.sum())
-    return result
+    found, place = np.unique(np.concatenate(pairs), return_inverse=True)
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    n = np.bincount(place)
+
+    def total(values: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(place, weights=values), dtype=np.float64)  # exact: far below 2**53
+
+    observed = n * total((first - second) ** 2)
+    expected = n * (total(first**2) + total(second**2)) - 2 * total(first) * total(second)
+    with np.errstate(invalid="ignore"):
+        kappas = np.where(expected > 0, 1 - observed / expected, np.nan)
+    return {
+        divmod(pair, len(panel.raters)): (kappa, size)
+        for pair, kappa, size in zip(found.tolist(), kappas.tolist(), n.tolist(), strict=True)
+    }
 
 
 def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> dict[str, Any]:

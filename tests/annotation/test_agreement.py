@@ -24,7 +24,6 @@ from fmltk.annotation.agreement import (
     pairwise_kappas,
     panel_of,
     percent_agreement,
-    weighted_kappa,
 )
 from fmltk.annotation.quality import most_disputed, rater_quality
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema
@@ -183,7 +182,8 @@ def test_pairwise_kappas_are_those_of_scikit_learn(matrix):
 
 def test_weighted_kappa_by_hand():
     """Of ten clips five (a,a), three (b,b), two (a,b): observed 2, expected (7*5 + 3*5)/10 = 5: 1 - 2/5."""
-    assert weighted_kappa(np.array([[5, 2], [0, 3]])) == pytest.approx(1 - 2 / ((7 * 5 + 3 * 5) / 10))
+    matrix = np.array([[-1.0] * 7 + [1.0] * 3, [-1.0] * 5 + [1.0] * 5])
+    assert pairwise_kappas(panel_of(ratings_of(matrix, low=-1, high=1), "AT")) == {(0, 1): (1 - 2 / 5, 10)}
 
 
 def test_percent_agreement_by_hand():
