@@ -12,7 +12,7 @@ import json
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.encode("utf-8", "ignore") == value.encode("utf-8", "surrogatepass")
 
 
-def _is_numeric(values: Any, n_dimensions: int) -> bool:
+def _is_numeric(values: Any, n_dimensions: int) -> TypeGuard[NDArray[Any]]:
     return isinstance(values, np.ndarray) and values.ndim == n_dimensions and values.dtype.kind in "fiu"
 
 
@@ -235,8 +235,8 @@ def _lengths(part: Mapping[str, Any], modality: str, where: str) -> NDArray[np.i
         if not _is_numeric(tokens, 3) or tokens.shape[1] != 3:
             shape = getattr(tokens, "shape", type(tokens).__name__)
             raise StoreError(f"{where}/text_bert has shape {shape}, expected (clips, 3, steps): ids, mask, segments")
-        masked: NDArray[np.int64] = np.count_nonzero(tokens[:, 1], axis=1)
-        return np.minimum(masked, part["text"].shape[1])
+        masked: NDArray[np.int64] = np.minimum(np.count_nonzero(tokens[:, 1], axis=1), part["text"].shape[1])
+        return masked
     filled = np.any(part[modality] != 0, axis=2)  # (n, L)
     steps = np.arange(1, filled.shape[1] + 1)
     last: NDArray[np.int64] = (filled * steps).max(axis=1)
