@@ -249,8 +249,7 @@ def _labels(data: Mapping[str, dict[str, Any]]) -> dict[str, NDArray[np.float64]
         parts = []
         for part in data.values():
             values = np.array(part.get(key)) if isinstance(part.get(key), list | tuple) else part.get(key)
-            known = _is_numeric(values, 1)
-            parts.append(exact_decimal(values) if known else np.full(len(part["id"]), np.nan))
+            parts.append(exact_decimal(values) if _is_numeric(values, 1) else np.full(len(part["id"]), np.nan))
         labels[condition] = np.concatenate(parts)
     return labels
 
