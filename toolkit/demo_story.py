@@ -79,7 +79,7 @@ def story(folder: Path) -> list[Step]:
 def demo(reporter: Reporter, *, out: Path) -> int:
     r"""Run the whole story on bundled clips, offline: features, ratings, labels, training, predictions, a report.
 
-    It prints each command before it runs it, takes two or three minutes on two cores, and can be run again.
+    It prints each command before it runs it, takes a minute or two on two cores, and can be run again.
 
     \b
     fmltk demo --out demo/
