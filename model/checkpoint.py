@@ -48,27 +48,61 @@ class StageCheckpoint:
     out_of_fold: tuple[Tensor, Tensor] | None = None
 
 
-def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
-    """Write a stage, whole or not at all."""
-    from safetensors.torch import save
-
-    from fmltk.toolkit.store import write_bytes
-
+def stage_parts(checkpoint: StageCheckpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return a stage's weights and statistics by name, and what else it is as JSON holds it; for `restore_stage`."""
     tensors = {f"net.{name}": value.detach().cpu().contiguous() for name, value in checkpoint.net.state_dict().items()}
     for letter, scaler in checkpoint.scalers.items():
         tensors[f"scaler.{letter}.center"] = torch.from_numpy(scaler.center)
         tensors[f"scaler.{letter}.inverse"] = torch.from_numpy(scaler.inverse)
-    if checkpoint.out_of_fold is not None:
-        tensors["out_of_fold.rows"], tensors["out_of_fold.hidden"] = checkpoint.out_of_fold
     document = {
-        "format": FORMAT,
-        "stage": checkpoint.stage,
         "config": checkpoint.config.as_dict(),
         "dims": dict(checkpoint.dims),
         "schema": dict(checkpoint.schema),
         "limits": {letter: scaler.limit for letter, scaler in checkpoint.scalers.items()},
         "best_epoch": checkpoint.best_epoch,
     }
+    return tensors, document
+
+
+def restore_stage(
+    stage: str, tensors: Mapping[str, Tensor], document: Mapping[str, Any], *, source: str, remedy: str
+) -> StageCheckpoint:
+    """Return the stage that `stage_parts` took apart, its network in eval mode on the CPU.
+
+    source, remedy : what was read and what to do if it is damaged, for the DamagedFileError
+    """
+    weights = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
+    try:
+        config = config_from_dict(document["config"], source)
+        net = model_spec(config.model).stage(stage).build(document["dims"], config)
+        net.load_state_dict(weights)
+        net.eval()
+        scalers = {
+            letter: Scaler(
+                tensors[f"scaler.{letter}.center"].numpy(), tensors[f"scaler.{letter}.inverse"].numpy(), limit
+            )
+            for letter, limit in document["limits"].items()
+        }
+        return StageCheckpoint(
+            stage, net, config, document["dims"], document["schema"], scalers, document["best_epoch"]
+        )
+    except RuntimeError as error:
+        last = str(error).splitlines()[-1]
+        raise DamagedFileError(f"{source}: its weights do not fit its settings ({last}); {remedy}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedFileError(f"{source}: its settings are damaged ({error}); {remedy}") from error
+
+
+def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
+    """Write a stage, whole or not at all."""
+    from safetensors.torch import save
+
+    from fmltk.toolkit.store import write_bytes
+
+    tensors, document = stage_parts(checkpoint)
+    document |= {"format": FORMAT, "stage": checkpoint.stage}
+    if checkpoint.out_of_fold is not None:
+        tensors["out_of_fold.rows"], tensors["out_of_fold.hidden"] = checkpoint.out_of_fold
     write_bytes(path, save(tensors, {METADATA: json.dumps(document, sort_keys=True, ensure_ascii=False)}))
 
 
@@ -78,29 +112,13 @@ def load_stage(path: Path) -> StageCheckpoint:
     Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
     """
     tensors, document = _read(path)
-    weights = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
-    try:
-        config = config_from_dict(document["config"], str(path))
-        net = model_spec(config.model).stage(document["stage"]).build(document["dims"], config)
-        net.load_state_dict(weights)
-        net.eval()
-        scalers = {
-            letter: Scaler(
-                tensors[f"scaler.{letter}.center"].numpy(), tensors[f"scaler.{letter}.inverse"].numpy(), limit
-            )
-            for letter, limit in document["limits"].items()
-        }
-        rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
-        folds = (rows, hidden) if rows is not None and hidden is not None else None
-        return StageCheckpoint(
-            document["stage"], net, config, document["dims"], document["schema"], scalers, document["best_epoch"], folds
-        )
-    except RuntimeError as error:
-        raise DamagedFileError(
-            f"{path}: its weights do not fit its settings ({str(error).splitlines()[-1]}); delete it and train again"
-        ) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedFileError(f"{path}: its settings are damaged ({error}); delete it and train again") from error
+    stage = restore_stage(
+        document.get("stage", ""), tensors, document, source=str(path), remedy="delete it and train again"
+    )
+    rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
+    if rows is None or hidden is None:
+        return stage
+    return dataclasses.replace(stage, out_of_fold=(rows, hidden))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

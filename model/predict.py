@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import torch
 
-from fmltk.model.checkpoint import StageCheckpoint, load_stage, schema_differences
-from fmltk.model.config import config_from_dict
+from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, schema_differences, stage_parts
 from fmltk.model.data import read_clip_features
 from fmltk.model.metrics import ACC5_CUTS, classes
 from fmltk.model.prepared import prepare_features
@@ -23,7 +22,6 @@ from fmltk.model.results import condition_predictions, task_key
 from fmltk.model.run import check_device, run_config, run_document, run_seeds, run_summary
 from fmltk.model.schedule import in_one_thread
 from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
-from fmltk.model.standardise import Scaler
 from fmltk.model.training import StageInputs, predict_stage
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.labels import BINS, CONDITIONS, MODALITIES, Scale
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.data import ClipFeatures
+    from fmltk.model.standardise import Scaler
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 FORMAT = 1
@@ -177,18 +176,8 @@ class TrainedModel:
         tensors: dict[str, torch.Tensor] = {}
         stages = {}
         for name, stage in self.stages.items():
-            weights = stage.net.state_dict()
-            tensors |= {f"{name}.net.{key}": value.detach().cpu().contiguous() for key, value in weights.items()}
-            for letter, scaler in stage.scalers.items():
-                tensors[f"{name}.scaler.{letter}.center"] = torch.from_numpy(scaler.center)
-                tensors[f"{name}.scaler.{letter}.inverse"] = torch.from_numpy(scaler.inverse)
-            stages[name] = {
-                "config": stage.config.as_dict(),
-                "dims": dict(stage.dims),
-                "schema": dict(stage.schema),
-                "limits": {letter: scaler.limit for letter, scaler in stage.scalers.items()},
-                "best_epoch": stage.best_epoch,
-            }
+            parts, stages[name] = stage_parts(stage)
+            tensors |= {f"{name}.{key}": value for key, value in parts.items()}
         document = {
             "model_type": f"fmltk-{self.name}",
             "architectures": [type(self).__name__],
@@ -219,30 +208,18 @@ class TrainedModel:
             raise ConfigError(f"{folder} is no saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
         except (OSError, ValueError, SafetensorError) as error:
             raise DamagedFileError(f"{folder}: {error}; save the model again") from error
-        if document.get("format", 0) != FORMAT:
-            raise ConfigError(f"{folder}/{CONFIG_FILE} is not of format {FORMAT}; was it written by fmltk?")
-        stages = {}
-        for name, stage in document["stages"].items():
-            config = config_from_dict(stage["config"], str(folder / CONFIG_FILE))
-            net = model_spec(document["name"]).stage(name).build(stage["dims"], config)
-            prefix = f"{name}.net."
-            try:
-                net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-            except RuntimeError as error:
-                raise DamagedFileError(f"{folder}: the weights of {name} do not fit its settings") from error
-            net.eval()
-            scalers = {
-                letter: Scaler(
-                    tensors[f"{name}.scaler.{letter}.center"].numpy(),
-                    tensors[f"{name}.scaler.{letter}.inverse"].numpy(),
-                    limit,
-                )
-                for letter, limit in stage["limits"].items()
-            }
-            stages[name] = StageCheckpoint(
-                name, net, config, stage["dims"], stage["schema"], scalers, stage["best_epoch"]
-            )
-        return cls(document["name"], stages, Scale.parse(document["scale"]), document["impute"])
+        source = str(folder / CONFIG_FILE)
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise ConfigError(f"{source} is not of format {FORMAT}; was it written by fmltk?")
+        try:
+            stages = {}
+            for name in [stage.name for stage in model_spec(document["name"]).stages]:
+                own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+                parts = document["stages"][name]
+                stages[name] = restore_stage(name, own, parts, source=source, remedy="save the model again")
+            return cls(document["name"], stages, Scale.parse(document["scale"]), bool(document["impute"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DamagedFileError(f"{source}: its settings are damaged ({error}); save the model again") from error
 
 
 class FmlMSN(TrainedModel):

@@ -241,6 +241,20 @@ def test_folders_that_hold_no_model_are_refused(run: Path, tmp_path: Path) -> No
         FmlMSN("lf-dnn", {}, Scale(-1, 1), impute=False)
 
 
+@pytest.mark.parametrize("lost", ["name", "scale", "impute", "stages", "dims", "limits", "AV"])
+def test_a_saved_model_with_a_damaged_config_is_named(run: Path, tmp_path: Path, lost: str) -> None:
+    FmlMSN.from_run(run).save_pretrained(tmp_path)
+    document = json.loads((tmp_path / "config.json").read_text())
+    for part in (document, document["stages"], document["stages"]["AV"]):
+        part.pop(lost, None)
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    with pytest.raises(DamagedFileError, match=r"config\.json: its settings are damaged .* save the model again"):
+        FmlMSN.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ConfigError, match="is not of format 1"):
+        FmlMSN.from_pretrained(tmp_path)
+
+
 def test_the_best_seed_is_chosen_on_validation(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     errors = summary["stages"]["fusion"]["valid_mae"]["values"]
