@@ -83,13 +83,13 @@ class IntegralImage:
         piece = frame[top:bottom, left:right]
         self.top, self.left = top, left
         self.bottom, self.right = top + piece.shape[0], left + piece.shape[1]
-        # Unsigned sums may wrap, their differences do not.
-        sums = np.empty((piece.shape[0] + 1, piece.shape[1] + 1, 3), np.uint32)
-        sums[0], sums[:, 0], sums[1:, 1:] = 0, 0, piece
-        rows = sums.reshape(len(sums), -1)
-        for above, row in pairwise(rows):  # row by row: twice as fast as cumsum over axis 0
+        # Unsigned sums may wrap, their differences do not. Colours lie one after the other in a row: cumsum over
+        # neighbours in memory is three times as fast.
+        sums = np.empty((piece.shape[0] + 1, 3, piece.shape[1] + 1), np.uint32)
+        sums[0], sums[:, :, 0], sums[1:, :, 1:] = 0, 0, piece.transpose(0, 2, 1)
+        for above, row in pairwise(sums):  # row by row: twice as fast as cumsum over axis 0
             np.add(above, row, row)
-        np.cumsum(sums, axis=1, out=sums)
+        np.cumsum(sums, axis=2, out=sums)
         self._sums = sums
 
     def cells(self, window: CellWindow) -> NDArray[np.float32]:
@@ -99,10 +99,10 @@ class IntegralImage:
         """
         top, bottom = level_bins(window.level.rows, self.height)[:, window.top : window.bottom]
         left, right = level_bins(window.level.columns, self.width)[:, window.left : window.right]
-        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, width + 1, 3)
-        sums = rows.take(right - self.left, axis=1)  # (rows, columns, 3)
-        sums -= rows.take(left - self.left, axis=1)
-        return _means(sums, (bottom - top)[:, None, None], (right - left)[None, :, None])
+        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, 3, width + 1)
+        sums = rows.take(right - self.left, axis=2)
+        sums -= rows.take(left - self.left, axis=2)  # (rows, 3, columns)
+        return _means(sums.transpose(0, 2, 1), (bottom - top)[:, None, None], (right - left)[None, :, None])
 
     def crops(self, rectangles: NDArray[np.int64], size: int) -> NDArray[np.float32]:
         """Return crops resized to size x size cells by area, float32, shape (n, size, size, 3), 0..255.
@@ -113,23 +113,21 @@ class IntegralImage:
         left, top, right, bottom = (rectangles[:, i, None] for i in range(4))
         y1, y2 = top + steps[:-1] * (bottom - top) // size, top - (-steps[1:] * (bottom - top) // size)  # (n, size)
         x1, x2 = left + steps[:-1] * (right - left) // size, left - (-steps[1:] * (right - left) // size)
-        pixels = self._sums.reshape(-1, 3)
-        line = self._sums.shape[1]
-
-        def corner(y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.uint32]:
-            index = (y - self.top)[:, :, None] * line + (x - self.left)[:, None, :]
-            return pixels.take(index, axis=0)  # (n, size, size, 3)
-
-        sums = corner(y2, x2)
-        sums -= corner(y1, x2)
-        sums -= corner(y2, x1)
-        sums += corner(y1, x1)
-        return _means(sums, (y2 - y1)[:, :, None, None], (x2 - x1)[:, None, :, None])
+        heights, widths = y2 - y1, x2 - x1
+        line = self._sums.shape[2]
+        y1, y2, x1, x2 = (y1 - self.top) * 3 * line, (y2 - self.top) * 3 * line, x1 - self.left, x2 - self.left
+        corners = [y[:, :, None] + x[:, None, :] for y, x in ((y2, x2), (y1, x2), (y2, x1), (y1, x1))]
+        sums = np.empty((len(rectangles), size, size, 3), np.uint32)
+        for colour in range(3):
+            pixels = self._sums.reshape(-1)[colour * line :]
+            sums[..., colour] = pixels.take(corners[0]) - pixels.take(corners[1])
+            sums[..., colour] += pixels.take(corners[3]) - pixels.take(corners[2])
+        return _means(sums, heights[:, :, None, None], widths[:, None, :, None])
 
 
 def _means(sums: NDArray[np.uint32], heights: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.float32]:
     """Turn sums over bins into means, rounded as torch's area interpolation rounds: one division after the other."""
-    means = sums.astype(np.float32)
+    means = sums.astype(np.float32, order="C")
     means /= heights.astype(np.float32)
     means /= widths.astype(np.float32)
     return means
