@@ -4,7 +4,8 @@
 #   make test      every test that this machine can run
 #
 # Variables: PYTHON (the interpreter to start from), VENV (where to install), PIP_ARGS (for pip install, for example an
-# index with CPU builds of torch), PYTEST_ARGS, JOBS (test processes), DEMO_ARGS (for fmltk demo).
+# index with CPU builds of torch), PYTEST_ARGS, JOBS (test processes), DEMO_ARGS (for fmltk demo),
+# BENCH_ARGS (for tests/benchmarks/bench.py: --only extraction, --small).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,6 +13,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
@@ -25,7 +27,7 @@ help:
 	@echo 'make test         install and run every test that this machine can run'
 	@echo 'make setup        install everything for work on fmltk itself, also the git hooks'
 	@echo 'make lint         format, lint, types, import rules (make format mends what can be mended)'
-	@echo 'make bench        measure speed and memory'
+	@echo 'make bench        measure speed and memory, and write docs/performance.md (20 minutes)'
 	@echo 'make soak         run the slow tests at full size, and write docs/reliability.md'
 	@echo 'make docs         build the documentation into site/'
 	@echo 'make constraints  write constraints.txt anew from what pip resolves today'
@@ -69,7 +71,7 @@ format: $(VENV)/.all
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.test
-	$(BIN)/pytest -n 0 --full-size tests/benchmarks $(PYTEST_ARGS)
+	$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
 
 soak: $(VENV)/.test
 	$(BIN)/pytest -n 0 --full-size tests/reliability $(PYTEST_ARGS)
