@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 # workers has to delete these first, or it cannot fail.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# A suite started in the background of a script ignores Ctrl-C, and so would the programs that its tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example fails for being slow: the machine may be busy. In continuous integration the same ones are drawn each time.
 hypothesis.settings.register_profile(
