@@ -251,9 +251,9 @@ def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block
         )
     ]
     if document["three_signs"] is not None:
-        blocks.append(
-            Remark(f"In {document['three_signs']} clips text, audio and silent video have three different signs.")
-        )
+        n_clips = document["three_signs"]
+        clips = "clip" if n_clips == 1 else "clips"
+        blocks.append(Remark(f"In {n_clips} {clips} text, audio and silent video have three different signs."))
     return blocks + _conflict_examples(labels)
 
 

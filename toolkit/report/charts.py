@@ -118,13 +118,19 @@ def _chart(figure: Any, title: str, description: str, *, wide: bool = False) -> 
 
 
 def histogram(
-    title: str, values: ArrayLike, *, unit: str, mark: tuple[float, str] | None = None, what: str = "clips"
+    title: str,
+    values: ArrayLike,
+    *,
+    unit: str,
+    mark: tuple[float, str] | None = None,
+    what: str = "clips",
+    limits: tuple[float, float] | None = None,
 ) -> Chart:
-    """Return how often values fall where; `mark` draws a line at a value, with its name."""
+    """Return how often values fall where; `mark` draws a line at a value, with its name; `limits` bound the axis."""
     known = _known(values)
     with _figure(WIDTH_IN, HEIGHT_IN) as figure:
         axes = figure.add_subplot()
-        axes.hist(known, bins=N_BINS, color=colour("series-1"))
+        axes.hist(known, bins=N_BINS, range=limits, color=colour("series-1"))
         axes.set_xlabel(unit)
         axes.set_ylabel(what)
         axes.grid(visible=False, axis="x")

@@ -62,8 +62,8 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
         blocks.append(charts.histogram("Durations", durations, unit="seconds"))
     coverage = manifest["face_coverage"].to_numpy(dtype=float, na_value=np.nan)
     if np.isfinite(coverage).any():
-        percent = 100 * coverage
-        blocks.append(charts.histogram("Frames with the speaker's face", percent, unit="% of a clip's frames"))
+        title, unit = "Frames with the speaker's face", "% of a clip's frames"
+        blocks.append(charts.histogram(title, 100 * coverage, unit=unit, limits=(0, 100)))
     for name, table in features.modalities.items():
         mark = (table.length, f"L = {table.length}")
         blocks.append(charts.histogram(f"Lengths: {name}", table.lengths, unit="steps", mark=mark))

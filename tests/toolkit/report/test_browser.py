@@ -7,10 +7,11 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from fmltk.toolkit.console import Reporter
-from fmltk.toolkit.report.charts import histogram
+from fmltk.toolkit.report.charts import histogram, small_histograms
 from fmltk.toolkit.report.clips import gather_clips
 from fmltk.toolkit.report.document import Case, Section, Table, Tile
 from fmltk.toolkit.report.render import render
@@ -54,6 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = [
         Tile("clips", "53"),
         histogram("Durations", [1, 2, 3], unit="s"),
+        small_histograms("Many", [f"feature {k}" for k in range(40)], [np.arange(9.0)] * 40),
         Table(HOSTILE, ("a", "b"), [(HOSTILE, 1)]),
     ]
     out.write_text(render("A report", [Section(HOSTILE, 1, blocks)], cases, clips), encoding="utf-8")
@@ -118,7 +120,7 @@ def choose(browser: Any, field: str, value: str) -> None:
 def test_it_renders_without_an_error_and_without_a_request(opened: Any, page: Path) -> None:
     assert opened.title == "A report"
     assert len(ids(opened)) == 24
-    assert opened.execute_script("return document.querySelectorAll('figure svg[role=img] title').length") == 1
+    assert opened.execute_script("return document.querySelectorAll('figure svg[role=img] title').length") == 2
     until(lambda: opened.execute_script("return document.querySelector('video').readyState") >= 1)
     assert opened.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
@@ -209,6 +211,14 @@ def test_every_control_has_a_name_and_can_be_reached(opened: Any) -> None:
     assert unnamed == []
     assert opened.execute_script("return document.documentElement.lang") == "en"
     assert opened.execute_script("return document.querySelectorAll('[tabindex]').length") > 0
+
+
+def test_a_chart_is_shown_in_its_whole_height(opened: Any) -> None:
+    heights = opened.execute_script(
+        "return [...document.querySelectorAll('figure .scroll')].map((one) => [one.scrollHeight, one.clientHeight])"
+    )
+    assert any(whole > 640 for whole, _ in heights), "one is higher than a table may be"
+    assert all(whole <= shown + 1 for whole, shown in heights)
 
 
 @pytest.mark.parametrize("name", list(WIDTHS))
