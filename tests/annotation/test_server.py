@@ -137,9 +137,9 @@ def test_clips_become_labels_over_a_real_server(label_studio, clips, fmltk, tmp_
         ("AV", "0003", raters[1].identity): "repeated skipped_later",
         ("VT", "0001", raters[4].identity): "repeated",
     }
-    for path in (*(tmp_path / "exports").iterdir(), ratings):
-        if path.suffix == ".parquet":
-            assert b"example.com" not in path.read_bytes()
+    written = sorted(tmp_path.glob("ratings.*"))
+    assert [path.name for path in written] == ["ratings.dropped.jsonl", "ratings.parquet", "ratings.report.json"]
+    assert not any(b"example.com" in path.read_bytes() for path in written)
 
     check_labels(fmltk, ratings, tmp_path / "labels.parquet")
     imported = tmp_path / "imported.parquet"
