@@ -68,9 +68,13 @@ class Reporter:
         click.echo(json.dumps(_plain(document), ensure_ascii=not is_unicode, indent=2))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-        """Write a table to stdout; numbers are right-aligned. Left out with --json."""
+        """Write a table to stdout; numbers are right-aligned. Left out with --json.
+
+        Where the terminal is too narrow for whole words side by side, each row becomes lines of "column  value".
+        """
         if self.json_output:
             return
+        from rich.measure import Measurement
         from rich.table import Table
         from rich.text import Text
 
@@ -80,7 +84,20 @@ class Reporter:
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(_cell(value)) for value in row))  # Text: nothing in a cell is markup
-        _console(sys.stdout).print(table)
+        console = _console(sys.stdout)
+        wide_enough = Measurement.get(console, console.options.update_width(10_000), table).minimum <= console.width
+        if wide_enough or len(columns) < 3 or not sys.stdout.isatty():
+            console.print(table)
+            return
+        records = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+        records.add_column(style="bold", no_wrap=True)
+        records.add_column(overflow="fold")
+        for number, row in enumerate(rows):
+            for column, value in zip(columns, row, strict=True):
+                records.add_row(column, Text(_cell(value)))
+            if number < len(rows) - 1:
+                records.add_row()
+        console.print(records)
 
     @contextmanager
     def progress(self, label: str, total: int, *, unit: str = "clips", done: int = 0) -> Iterator[Progress]:

@@ -70,6 +70,17 @@ def test_a_table_fits_the_terminal_and_loses_no_word() -> None:
     assert sum(word.count("a") for word in words if set(word) == {"a"}) >= 70
 
 
+def test_a_table_of_too_many_columns_becomes_lines_of_names_and_values() -> None:
+    columns = tuple(f"condition_{number}" for number in range(9))
+    rows = [tuple(f"value_{row}_{number}" for number in range(9)) for row in range(2)]
+    code = f"from fmltk.toolkit.console import Reporter; Reporter().table({columns!r}, {rows!r})"
+    lines = [line.split() for line in ESCAPE.sub("", on_terminal(code)).splitlines()]
+    assert [line for line in lines if line] == [
+        [column, cell] for row in rows for column, cell in zip(columns, row, strict=True)
+    ]
+    assert piped(code).stdout.splitlines()[0].split() == list(columns)
+
+
 def test_colours_and_bars_appear_on_a_terminal_and_not_in_a_pipe() -> None:
     shown = on_terminal(BAR)
     assert COLOUR.search(shown)
