@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CORPUS = Path(__file__).with_name("corpus")
 FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
-EXAMPLES = 2000  # files per reader; a fiftieth of it unless --full-size
+EXAMPLES = 1500  # files per reader; a fiftieth of it unless --full-size
 EXAMPLES_VARIABLE = "FMLTK_FUZZ_EXAMPLES"
 
 
