@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ONEDNN_FROM_MULTIPLICATIONS = 10_000_000  # below, changing the layout costs more than it saves
 ONEDNN_MULTIPLE = 128
+ONEDNN_IS_FASTER = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2, MKL was: 12 % of a whole epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +176,11 @@ class _PackedLSTM(torch.autograd.Function):
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b.T, of shapes (n, k) and (m, k).
 
-    Large products go to oneDNN, which needs half the time of MKL on processors that are not Intel's. It keeps compiled
-    code per shape: sizes are rounded up, so that batches of different numbers of steps share it.
+    With AVX-512, large products go to oneDNN, which needs half the time of MKL on processors that are not Intel's. It
+    keeps compiled code per shape: sizes are rounded up, so that batches of different numbers of steps share it.
     """
     n, k = a.shape
-    large = n * k * b.shape[0] >= ONEDNN_FROM_MULTIPLICATIONS
+    large = ONEDNN_IS_FASTER and n * k * b.shape[0] >= ONEDNN_FROM_MULTIPLICATIONS
     if not large or a.dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return a @ b.t()
     more_n, more_k = -n % ONEDNN_MULTIPLE, -k % ONEDNN_MULTIPLE

@@ -66,7 +66,9 @@ def test_the_text_lstm_equals_torchs_on_each_sequence_alone(lengths: Sequence[in
         torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-5, rtol=1e-4)
 
 
-def test_large_products_equal_torchs_own() -> None:
+@pytest.mark.parametrize("onednn", [True, False])
+def test_large_products_equal_torchs_own(monkeypatch: pytest.MonkeyPatch, onednn: bool) -> None:
+    monkeypatch.setattr("fmltk.model.layers.ONEDNN_IS_FASTER", onednn)
     torch.manual_seed(0)
     net, reference = LastStateLSTM(300, 64), nn.LSTM(300, 64)
     reference.load_state_dict(net.lstm.state_dict())
