@@ -27,7 +27,7 @@ VERSION = CONFIG["project"]["version"]
 FOLDERS = dict(SETUPTOOLS["package-dir"])  # fmltk.toolkit -> toolkit
 # Libraries that take seconds to import. `fmltk --help` loads every command module, so none may be imported at its top.
 HEAVY = {
-    "datasets", "facenet_pytorch", "label_studio_sdk", "librosa", "numba", "pandas", "ray", "scipy", "sklearn",
+    "datasets", "facenet_pytorch", "label_studio_sdk", "librosa", "numba", "numpy", "pandas", "ray", "scipy", "sklearn",
     "torch", "torchvision", "transformers",
 }  # fmt: skip
 

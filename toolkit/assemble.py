@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.padding import padded_length, pool_sequence
 from fmltk.toolkit.parquet import TableWriter, encode_metadata
 from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
-from fmltk.toolkit.store import MODALITIES, SCHEMA_VERSION, ManifestWriter, ModalitySpec, ModalityWriter
+from fmltk.toolkit.store import SCHEMA_VERSION, ManifestWriter, ModalitySpec, ModalityWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fmltk.toolkit.storage import AnyPath
 
+MODALITIES = ("text", "audio", "vision")
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id
 WHOLE = "0"  # the clip_id of a video that is one clip
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.settings import CROP_SIZES, FACE_SELECTIONS, MIN_FACE_PX, PaddingSettings, preset_names, read_preset
-from fmltk.toolkit.store import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
-from fmltk.toolkit.store import MODALITIES
 from fmltk.toolkit.worker import Places
 
 if TYPE_CHECKING:

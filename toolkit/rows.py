@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import FmltkError, MediaError, MissingModalityError, UnreadableMediaError
 from fmltk.toolkit.shards import ClipResult
-from fmltk.toolkit.store import MODALITIES
 from fmltk.toolkit.text.language import detect_language
 
 if TYPE_CHECKING:

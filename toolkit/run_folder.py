@@ -12,11 +12,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.catalog import Problem
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.parquet import store_errors, write_bytes
 from fmltk.toolkit.settings import differences
 from fmltk.toolkit.storage import RemotePath
-from fmltk.toolkit.store import MODALITIES, RUN_FILE, SCHEMA_VERSION
+from fmltk.toolkit.store import RUN_FILE, SCHEMA_VERSION
 from fmltk.toolkit.tables import guarded
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.store import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

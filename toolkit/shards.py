@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError
 from fmltk.toolkit.parquet import store_errors, write_bytes
 from fmltk.toolkit.storage import RemotePath, list_files
-from fmltk.toolkit.store import MANIFEST_COLUMNS, MODALITIES, encodable
+from fmltk.toolkit.store import MANIFEST_COLUMNS, encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.padding import pad_sequence
 from fmltk.toolkit.parquet import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MANIFEST_COLUMNS",
     "MAX_ROWS_PER_GROUP",
-    "MODALITIES",
     "ROW_GROUP_BYTES",
     "RUN_FILE",
     "SCHEMA_VERSION",
@@ -69,7 +69,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-MODALITIES = ("text", "audio", "vision")
 RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # what a run keeps beside the tables, and a feature folder is known by
 ROW_GROUP_BYTES = 16 << 20  # uncompressed features per row group: bounds memory, and does not depend on the data set
 MAX_ROWS_PER_GROUP = 1024

@@ -15,10 +15,11 @@ import pytest
 
 from fmltk.toolkit.assemble import Entry, assemble
 from fmltk.toolkit.catalog import Problem
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.run_folder import PROBLEM_TITLES
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from fmltk.toolkit.shards import ClipResult, ClipSequence, FaceRows, ShardFolder
-from fmltk.toolkit.store import MODALITIES, decode_metadata
+from fmltk.toolkit.store import decode_metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa

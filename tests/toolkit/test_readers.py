@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.parquet import METADATA_KEY
-from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter
+from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
-from fmltk.toolkit.interchange.labels import find_labels
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -95,6 +94,7 @@ def export_command(
 
     Example: fmltk dataset export features/ --labels labels.parquet -o out.pkl
     """
+    from fmltk.toolkit.interchange.labels import find_labels
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 
     label_csv = label_csv or out.with_name("label.csv")
@@ -123,6 +123,7 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
     Exit code 1 if there is an error. Example: fmltk dataset check features/ --labels labels.parquet
     """
     from fmltk.toolkit.interchange.check import check_dataset
+    from fmltk.toolkit.interchange.labels import find_labels
 
     findings = check_dataset(features, labels or find_labels(features), official_split=official_split)
     errors = [finding for finding in findings if finding.level == "error"]

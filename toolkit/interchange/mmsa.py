@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.clip import MODALITIES, split_utterance_id
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.labels import exact_decimal, guess_scale, read_label_columns, write_labels
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
 from fmltk.toolkit.labels import UNIMODAL
-from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter, read_features, write_bytes
+from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, read_features, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

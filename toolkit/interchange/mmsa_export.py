@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.clip import MODALITIES, split_utterance_id
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.interchange.labels import read_label_columns
 from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS, SPLITS
 from fmltk.toolkit.labels import BIMODAL, UNIMODAL
-from fmltk.toolkit.store import MODALITIES, atomic_path, decode_metadata, open_parquet, read_features, write_bytes
+from fmltk.toolkit.store import atomic_path, decode_metadata, open_parquet, read_features, write_bytes
 from fmltk.toolkit.tables import guarded
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import utterance_id
+from fmltk.toolkit.clip import MODALITIES, utterance_id
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.labels import guess_scale, write_labels
 from fmltk.toolkit.interchange.mmsa import SPLITS, ImportSummary
 from fmltk.toolkit.labels import CONDITIONS
-from fmltk.toolkit.store import MODALITIES, ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, reading
+from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
