@@ -169,11 +169,11 @@ def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping
     >>> schema_differences({"A": {"dimension": 33}}, {"A": {"dimension": 74}})
     ['audio: dimension is 74, the model was trained on 33']
     """
-    from fmltk.toolkit.labels import MODALITIES
+    from fmltk.toolkit.labels import MODALITY_OF
 
     differences = []
     for letter, wanted in expected.items():
-        name = MODALITIES[letter]
+        name = MODALITY_OF[letter]
         if letter not in found:
             differences.append(f"{name}: there are no such features")
             continue

@@ -15,7 +15,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import split_utterance_id
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.labels import CONDITIONS, MODALITIES, Scale
+from fmltk.toolkit.labels import CONDITIONS, MODALITY_OF, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +142,7 @@ def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None 
     means: dict[str, NDArray[np.float32]] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
-    for letter, name in MODALITIES.items():
+    for letter, name in MODALITY_OF.items():
         if name not in features.modalities:
             continue
         table = features[name]

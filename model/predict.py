@@ -24,7 +24,7 @@ from fmltk.model.schedule import in_one_thread
 from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
 from fmltk.model.training import StageInputs, predict_stage
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.labels import BINS, CONDITIONS, MODALITIES, Scale
+from fmltk.toolkit.labels import BINS, CONDITIONS, MODALITY_OF, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ class TrainedModel:
         merged: dict[str, dict[str, Any]] = {}
         for stage in self.stages.values():
             merged |= stage.schema
-        return {letter: merged[letter] for letter in MODALITIES if letter in merged}
+        return {letter: merged[letter] for letter in MODALITY_OF if letter in merged}
 
     @property
     def scalers(self) -> dict[str, Scaler]:
@@ -91,7 +91,7 @@ class TrainedModel:
         merged: dict[str, Scaler] = {}
         for stage in self.stages.values():
             merged |= stage.scalers
-        return {letter: merged[letter] for letter in MODALITIES if letter in merged}
+        return {letter: merged[letter] for letter in MODALITY_OF if letter in merged}
 
     def predict(self, source: str | Path, *, device: str = "cpu") -> pd.DataFrame:
         """Return seven scores and classes per clip of a feature folder.

@@ -13,7 +13,7 @@ import torch
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.model.training import StageInputs
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import CONDITIONS, MODALITIES
+from fmltk.toolkit.labels import CONDITIONS, MODALITY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute
     present = {letter: features.present(letter) for letter in modalities}
     for letter in modalities:
         if letter not in features.schema:
-            raise ConfigError(f"the features hold no {MODALITIES[letter]}, which the model reads; extract it as well")
+            raise ConfigError(f"the features hold no {MODALITY_OF[letter]}, which the model reads; extract it as well")
         if letter == "T" and features.text is not None:
             used = np.repeat(train, features.text.lengths)
             scalers[letter] = fit_scaler(features.text.steps, used=used, limit=limit)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import MODALITIES
+from fmltk.toolkit.labels import MODALITY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def predict_clips(
             videos,
             folder,
             transcripts=transcripts,
-            modalities=[MODALITIES[letter] for letter in model.schema],
+            modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,
             settings=settings,
@@ -74,7 +74,7 @@ def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
     values: dict[str, Any] = {key: value for key, value in made.items() if key in names}
     values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     padding = PaddingSettings(
-        fixed={MODALITIES[letter]: int(document["length"]) for letter, document in documents.items()},
+        fixed={MODALITY_OF[letter]: int(document["length"]) for letter, document in documents.items()},
         vision_pooling=int(documents.get("V", {}).get("pooling") or 1),
     )
     return ExtractSettings(**values), padding

@@ -11,7 +11,7 @@ CONDITIONS = ("M", "T", "A", "V", "AT", "VT", "AV")  # order of columns in label
 UNIMODAL = ("T", "A", "V")
 BIMODAL = ("AT", "VT", "AV")
 MAX_SPAN = 100  # of a scale: everything is counted by value, and a scale comes from files that others wrote
-MODALITIES = {"T": "text", "A": "audio", "V": "vision"}
+MODALITY_OF = {"T": "text", "A": "audio", "V": "vision"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from fmltk.model.layers import Packed, Predictor
 from fmltk.model.registry import ModelSpec, StageSpec, register_model
 from fmltk.model.unimodal import predictor_units, unimodal_net
+from fmltk.toolkit.labels import UNIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fmltk.model.config import Config
-
-MODALITIES = ("T", "A", "V")
 
 
 class LateFusionNet(nn.Module):
@@ -29,18 +28,18 @@ class LateFusionNet(nn.Module):
 
     def __init__(self, dims: Mapping[str, int], config: Config, *, multitask: bool) -> None:
         super().__init__()
-        nets = {m: unimodal_net(m, dims[m], config) for m in MODALITIES}
+        nets = {m: unimodal_net(m, dims[m], config) for m in UNIMODAL}
         units = {m: net.d_out for m, net in nets.items()}
         self.nets = nn.ModuleDict(nets)
-        tasks = MODALITIES if multitask else ()
+        tasks = UNIMODAL if multitask else ()
         self.unimodal = nn.ModuleDict({m: Predictor(units[m], predictor_units(m, config)) for m in tasks})
         self.multimodal = Predictor(sum(units.values()), config.fdim, config.fdrp)
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({task: intensity (B,)}, the multimodal predictor's hidden layer (B, fdim))."""
-        representations = {m: self.nets[m](inputs[m]) for m in MODALITIES}
+        representations = {m: self.nets[m](inputs[m]) for m in UNIMODAL}
         predictions = {m: net(representations[m])[0] for m, net in self.unimodal.items()}
-        y, hidden = self.multimodal(torch.cat([representations[m] for m in MODALITIES], dim=1))
+        y, hidden = self.multimodal(torch.cat([representations[m] for m in UNIMODAL], dim=1))
         return {**predictions, "M": y}, hidden
 
 
@@ -53,12 +52,12 @@ def _build_mlf(dims: Mapping[str, int], config: Config) -> nn.Module:
 
 
 LF_DNN = register_model(
-    ModelSpec("lf-dnn", "late fusion, multimodal label", (StageSpec("M", MODALITIES, ("M",), _build_lf),))
+    ModelSpec("lf-dnn", "late fusion, multimodal label", (StageSpec("M", UNIMODAL, ("M",), _build_lf),))
 )
 MLF_DNN = register_model(
     ModelSpec(
         "mlf-dnn",
         "late fusion, unimodal and multimodal labels",
-        (StageSpec("M", MODALITIES, (*MODALITIES, "M"), _build_mlf),),
+        (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), _build_mlf),),
     )
 )
