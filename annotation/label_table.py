@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fmltk.annotation.classes import class_of_value
-from fmltk.annotation.ratings import read_table, write_table
+from fmltk.annotation.classes import class_of_value, classes_of_values
+from fmltk.annotation.ratings import column_names, read_table, write_table
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.labels import CONDITIONS, Scale
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 METHODS = ("median", "majority", "dawid_skene")
 NO_RATINGS = "no ratings"
+NO_LABEL = "no label in the data set"
+SHIPPED_COLUMNS = ("utterance_id", "video_id", "clip_id", *(f"label_{name}" for name in CONDITIONS), "split")
 
 
 def labels_schema(extra: tuple[str, ...] = ()) -> pa.Schema:
@@ -177,13 +179,32 @@ def write_labels(labels: LabelTable, path: Path) -> None:
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read labels.parquet.
+    """Read labels.parquet, of `fmltk annotation aggregate` or of `fmltk dataset import`, which knows no raters.
 
     Raises AnnotationError if it cannot be read, lacks a column, or does not say its scales.
     """
-    table, metadata = read_table(path, schema=labels_schema(), kind="table of labels (see fmltk annotation aggregate)")
-    scales = metadata.pop("scales", None)
-    if not isinstance(scales, dict):
+    schema, written = labels_schema(), column_names(path)
+    from_raters = bool(written.intersection(f"n_{name}" for name in CONDITIONS))
+    needed = schema if from_raters else pa.schema([schema.field(name) for name in SHIPPED_COLUMNS])
+    kind = "table of labels (see fmltk annotation aggregate)"
+    table, metadata = read_table(path, schema=needed, kind=kind)
+    documents = metadata.pop("scales", None)
+    if not isinstance(documents, dict):
         raise AnnotationError(f"{path} does not say its conditions' scales: it was not written by fmltk")
     metadata.pop("schema_version", None)
-    return LabelTable(table, {name: Scale.parse(text) for name, text in scales.items()}, metadata)
+    scales = {name: Scale.parse(text) for name, text in documents.items()}
+    return LabelTable(table if from_raters else _without_raters(table, scales), scales, metadata)
+
+
+def _without_raters(table: pa.Table, scales: dict[str, Scale]) -> pa.Table:
+    """Return shipped labels in the columns of `labels_schema`: classes and reasons, no number of raters."""
+    schema = labels_schema()
+    columns = {name: table.column(name) for name in SHIPPED_COLUMNS}
+    for name in CONDITIONS:
+        values = columns[f"label_{name}"].to_numpy(zero_copy_only=False).astype(np.float64)
+        classes = classes_of_values(values, scales[name]) if name in scales else [None] * len(values)
+        columns[f"class_{name}"] = pa.array(classes, pa.string())
+        columns[f"reason_{name}"] = pa.array([NO_LABEL if np.isnan(value) else None for value in values], pa.string())
+        for kind in (f"n_{name}", f"spread_{name}"):
+            columns[kind] = pa.nulls(len(values), schema.field(kind).type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -168,6 +168,14 @@ def read_ratings(path: Path) -> pa.Table:
     return table
 
 
+def column_names(path: Path) -> set[str]:
+    """Return the names of a Parquet file's columns. Raises AnnotationError if it is none."""
+    try:
+        return set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise AnnotationError(f"cannot read {path} as Parquet: {str(error).splitlines()[0]}") from error
+
+
 def read_table(
     path: Path, *, schema: pa.Schema, kind: str, dictionaries: tuple[str, ...] = ()
 ) -> tuple[pa.Table, dict[str, Any]]:

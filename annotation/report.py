@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.labels import CONDITIONS, UNIMODAL
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
@@ -52,14 +53,11 @@ def label_sections(request: ReportRequest) -> Contribution:
 
 
 def _has_columns(path: Path, names: set[str]) -> bool:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from fmltk.annotation.ratings import column_names
 
-    if not path.is_file():
-        return False
     try:
-        return names <= set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError):
+        return path.is_file() and names <= column_names(path)
+    except AnnotationError:
         return False
 
 

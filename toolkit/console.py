@@ -78,18 +78,20 @@ class Reporter:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for index, column in enumerate(columns):
             numeric = all(isinstance(row[index], int | float | None) or row[index] in ("", "-") for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(_cell(value)) for value in row))  # Text: nothing in a cell is markup
         console = _console(sys.stdout)
+        if title:  # not the table's own, which is folded to the width of its columns
+            console.print(Text(title, style="italic"))
         wide_enough = Measurement.get(console, console.options.update_width(10_000), table).minimum <= console.width
         if wide_enough or len(columns) < 3 or not sys.stdout.isatty():
             console.print(table)
             return
-        records = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+        records = Table(box=None, pad_edge=False, show_header=False)
         records.add_column(style="bold", no_wrap=True)
         records.add_column(overflow="fold")
         for number, row in enumerate(rows):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fmltk.annotation.label_table import read_labels
@@ -258,6 +260,19 @@ def test_a_table_without_ratings_is_said(run, tmp_path):
     (tmp_path / "a.csv").write_text("utterance_id,condition,annotator,value\n")
     code, _, err = run("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet")
     assert (code, "r.parquet holds no rating" in err) == (0, True)
+
+
+def test_labels_that_a_data_set_ships_are_summarised_as_they_were_imported(run, run_json, tmp_path):
+    utterances = {"video_id": ["v"] * 3, "clip_id": ["1", "2", "3"], "label": [2.6, -0.2, None]}
+    utterances |= {modality: [[0.5, 1.0]] * 3 for modality in ("text", "audio", "vision")}
+    pq.write_table(pa.table(utterances), tmp_path / "u.parquet")
+    assert run("dataset", "import", tmp_path / "u.parquet", "-o", tmp_path / "f", "--scale", "-3..3")[0] == 0
+    document = run_json("summary", tmp_path / "f" / "labels.parquet")
+    counted = {name: n for name, n in document["classes"]["M"].items() if n}
+    assert (counted, document["null"], document["signs"]) == ({"NU": 1, "SP": 1}, {"M": 1}, {})
+    labels = read_labels(tmp_path / "f" / "labels.parquet")
+    assert labels.column("reason_M") == [None, None, "no label in the data set"]
+    assert labels.column("n_M") == [None] * 3
 
 
 def test_a_missing_file_is_wrong_usage(run, tmp_path):

@@ -68,6 +68,11 @@ def test_a_table_shows_values_as_people_write_them(capsys: pytest.CaptureFixture
     assert [line.rstrip()[-3:] for line in (lines[2], lines[3], lines[4])] == ["  -", "  7", "100"], "right-aligned"
 
 
+def test_a_title_is_not_folded_to_the_width_of_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    Reporter().table(["a", "b"], [[1, 2]], title="a title that is wider than its table")
+    assert capsys.readouterr().out.splitlines()[0] == "a title that is wider than its table"
+
+
 def test_a_piped_table_is_not_folded_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     Reporter().table(["path"], [["/".join(["folder"] * 20)]])
     assert "/".join(["folder"] * 20) in capsys.readouterr().out.splitlines()

@@ -46,7 +46,8 @@ def write_labels(
         values = labels.get(condition, np.full(len(ids), np.nan))[order]
         columns[f"label_{condition}"] = pa.array(values, mask=np.isnan(values))
     columns["split"] = pa.array([splits[row] for row in order], pa.string())
-    document = {"schema_version": 1, "scales": {c: str(scale) for c in CONDITIONS}, "source": source}
+    scales = {name: str(scale) for name, values in labels.items() if not np.isnan(values).all()}
+    document = {"schema_version": 1, "scales": scales, "source": source}
     write_table(pa.table(columns).replace_schema_metadata(encode_metadata(document)), path)
 
 
