@@ -181,8 +181,8 @@ class ModalitySpec:
 class ModalityWriter:
     """Writes one modality's padded file, row group by row group; the file appears when the writer closes without error.
 
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> with ModalityWriter(folder / "audio.parquet", ModalitySpec("audio", 2, 3, has_mask=False)) as writer:
     ...     writer.append("a$_$0", np.ones((5, 2), np.float32))
     >>> table = read_modality(folder / "audio.parquet")
