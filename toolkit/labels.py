@@ -72,8 +72,8 @@ def five_bin(tenths: int) -> str:
 
     Source: paper, section 3. Raises ValueError if `tenths` is none of the eleven values.
 
-    >>> [five_bin(t) for t in (-10, -8, -6, -2, 0, 2, 6, 8, 10)]
-    ['NG', 'NG', 'WN', 'WN', 'NU', 'WP', 'WP', 'PS', 'PS']
+    >>> " ".join(five_bin(tenths) for tenths in (-10, -8, -6, -2, 0, 2, 6, 8, 10))
+    'NG NG WN WN NU WP WP PS PS'
     """
     if tenths not in range(-10, 11, 2):
         raise ValueError(f"{tenths} is none of -10, -8, ..., 10")
