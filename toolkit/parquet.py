@@ -144,15 +144,16 @@ def write_table(table: pa.Table, path: AnyPath, *, rows_per_group: int = ROWS_PE
         pq.write_table(table, temporary, compression="zstd", row_group_size=rows_per_group, write_page_checksum=True)
 
 
-class TableWriter:
-    """Writes a Parquet table in row groups of a fixed size; the file appears when the writer closes without error."""
+class RowGroupWriter:
+    """Writes a Parquet file row group by row group; the file appears when the writer closes without error.
 
-    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
+    A subclass gathers rows and gives each row group to `_write`; `_flush` gives it what has been gathered.
+    """
+
+    def __init__(self, path: AnyPath, schema: pa.Schema, **options: Any) -> None:
         self.schema = schema
-        self._path = path
+        self._path, self._options = path, options
         self._stack = contextlib.ExitStack()
-        self._held: list[pa.Table] = []
-        self._n_held = 0
         self._writer: Any = None
 
     def __enter__(self) -> Self:
@@ -160,11 +161,38 @@ class TableWriter:
 
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self._path))
-            self._writer = stack.enter_context(
-                pq.ParquetWriter(temporary, self.schema, compression="zstd", write_page_checksum=True)
+            writer = pq.ParquetWriter(
+                temporary, self.schema, compression="zstd", write_page_checksum=True, **self._options
             )
+            self._writer = stack.enter_context(writer)
             self._stack = stack.pop_all()
         return self
+
+    def _write(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def _flush(self) -> None:
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self._flush()
+            except BaseException as failure:
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._stack.__exit__(kind, error, trace)
+
+
+class TableWriter(RowGroupWriter):
+    """Writes a Parquet table in row groups of a fixed size; the file appears when the writer closes without error."""
+
+    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
+        super().__init__(path, schema)
+        self._held: list[pa.Table] = []
+        self._n_held = 0
 
     def append(self, table: pa.Table, *, group_rows: int = ROWS_PER_GROUP) -> None:
         """Add rows; a row group is closed as soon as it holds `group_rows` or more."""
@@ -177,19 +205,8 @@ class TableWriter:
         import pyarrow as pa
 
         if self._n_held:
-            self._writer.write_table(pa.concat_tables(self._held).combine_chunks(), row_group_size=self._n_held)
+            self._write(pa.concat_tables(self._held).combine_chunks())
         self._held, self._n_held = [], 0
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self._flush()
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
 
 
 @contextmanager

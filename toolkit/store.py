@@ -5,9 +5,8 @@ Any Parquet reader opens them: sequences are nested fixed-size lists; pandas, po
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.padding import pad_sequence
 from fmltk.toolkit.parquet import (
     ROWS_PER_GROUP,
-    TableWriter,
+    RowGroupWriter,
     atomic_path,
     decode_metadata,
     encode_metadata,
@@ -31,7 +30,6 @@ from fmltk.toolkit.storage import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
 
     import pandas as pd
     import pyarrow as pa
@@ -178,7 +176,7 @@ class ModalitySpec:
         return pa.schema(fields, metadata=encode_metadata(document))
 
 
-class ModalityWriter:
+class ModalityWriter(RowGroupWriter):
     """Writes one modality's padded file, row group by row group; the file appears when the writer closes without error.
 
     >>> import pathlib, tempfile
@@ -191,32 +189,14 @@ class ModalityWriter:
     """
 
     def __init__(self, path: AnyPath, spec: ModalitySpec) -> None:
-        self._path, self._spec = path, spec
-        self._schema = spec.schema()
-        self._stack = contextlib.ExitStack()
+        super().__init__(
+            path, spec.schema(), use_dictionary=False, write_statistics=["utterance_id", "length", "truncated"]
+        )
+        self._spec = spec
         self._ids: list[str] = []
         self._lengths: list[int] = []
         self._features: list[NDArray[np.generic]] = []
         self._masks: list[NDArray[np.generic]] = []
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        import pyarrow.parquet as pq
-
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self._path))
-            self._writer = stack.enter_context(
-                pq.ParquetWriter(
-                    temporary,
-                    self._schema,
-                    compression="zstd",
-                    use_dictionary=False,
-                    write_statistics=["utterance_id", "length", "truncated"],
-                    write_page_checksum=True,
-                )
-            )
-            self._stack = stack.pop_all()
-        return self
 
     def append(self, utterance_id: str, sequence: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> None:
         """Add one clip: float32 (n_steps, d), unpadded, and which steps are valid, bool (n_steps,)."""
@@ -253,48 +233,27 @@ class ModalityWriter:
         ]
         if spec.has_mask:
             columns.append(nested_array(np.stack(self._masks)))
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=len(self._ids))
+        self._write(pa.Table.from_arrays(columns, schema=self.schema))
         self._ids, self._lengths, self._features, self._masks = [], [], [], []
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self._flush()
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
 
-
-class ManifestWriter:
+class ManifestWriter(RowGroupWriter):
     """Writes manifest.parquet: one row per clip, in the order given; `document` holds settings and versions."""
 
     def __init__(self, path: AnyPath, document: Mapping[str, object]) -> None:
-        self._table = TableWriter(path, manifest_schema(document))
+        super().__init__(path, manifest_schema(document))
         self._rows: list[Mapping[str, object]] = []
-
-    def __enter__(self) -> Self:
-        self._table.__enter__()
-        return self
 
     def append(self, row: Mapping[str, object]) -> None:
         """Add one clip's row; columns that it does not name are null."""
         self._rows.append(row)
         if len(self._rows) == ROWS_PER_GROUP:
-            self._hand_over()
+            self._flush()
 
-    def _hand_over(self) -> None:
-        self._table.append(manifest_table(self._rows, self._table.schema))
+    def _flush(self) -> None:
+        if self._rows:
+            self._write(manifest_table(self._rows, self.schema))
         self._rows = []
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None and self._rows:
-            self._hand_over()
-        self._table.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True)
