@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmltk.annotation.raters import RaterNames
-from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id
+from fmltk.toolkit.clip import ID_SEPARATOR, composed, split_utterance_id, utterance_id
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.labels import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 
@@ -144,9 +144,9 @@ def condition_of_title(title: str) -> str | None:
 
 
 def text_id(value: object) -> str | None:
-    """Return an id as text: whole numbers in digits, text as written, anything else None."""
+    """Return an id as text: whole numbers in digits, text in Unicode's composed form, anything else None."""
     if isinstance(value, str):
-        return value if value.strip() else None
+        return composed(value) if value.strip() else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.clip import utterance_id
+from fmltk.toolkit.clip import composed, utterance_id
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.tables import read_rows
 
@@ -39,6 +39,7 @@ def read_shipped(path: Path, *, scales: Mapping[str, Scale], encoding: str | Non
         video_id, clip_id = row.get("video_id"), row.get("clip_id")
         if not video_id or not clip_id:
             raise AnnotationError(f"{where} has no video_id or clip_id; a label table needs both")
+        video_id, clip_id = composed(video_id), composed(clip_id)
         key = utterance_id(video_id, clip_id)
         if key in shipped.ids:
             raise AnnotationError(f"{where} repeats the clip {key}; keep one of its rows")

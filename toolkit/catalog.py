@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.clip import WHOLE, Clip, utterance_id
+from fmltk.toolkit.clip import WHOLE, Clip, composed, utterance_id
 from fmltk.toolkit.duplicates import same_content
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.storage import RemotePath, join, locate
@@ -138,7 +138,7 @@ def _find_files(root: AnyPath, encoding: str | None) -> _Files:
         return _files_of_folder(root)
     if not is_there:
         raise ConfigError(f"{root} does not exist; give a video, a folder of videos or a table with a path column")
-    return _Files([Clip(_readable(root.stem), WHOLE, root, source=_readable(root.name))])
+    return _Files([Clip(composed(_readable(root.stem)), WHOLE, root, source=_readable(root.name))])
 
 
 def _is_there(path: AnyPath) -> bool:
@@ -171,9 +171,9 @@ def _list_folder(root: AnyPath, folder: AnyPath, video_id: str | None, files: _F
                     Problem("ignored-file", source, "is deeper than <video_id>/<clip_id>.mp4: not read")
                 )
             elif _enter(path, seen, files, source):
-                _list_below(root, path, None if raw else _readable(path.name), files, seen, source)
+                _list_below(root, path, None if raw else composed(_readable(path.name)), files, seen, source)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
-            stem = _readable(path.stem)
+            stem = composed(_readable(path.stem))
             ids = (stem, WHOLE) if video_id is None else (video_id, stem)
             files.clips.append(Clip(*ids, path, source=source))
         elif path.suffix.lower() not in OTHER_SUFFIXES:
@@ -213,7 +213,7 @@ def _files_of_table(table: AnyPath, encoding: str | None) -> _Files:
         if "\0" in row["path"]:
             raise ConfigError(f"{where}: {row['path']!r} is no path, for it holds a zero character")
         path = join(base, row["path"])
-        video_id, clip_id = ids_of_row(row) or (_readable(path.stem), row.get("clip_id") or WHOLE)
+        video_id, clip_id = ids_of_row(row) or (composed(_readable(path.stem)), composed(row.get("clip_id") or WHOLE))
         clip = Clip(video_id, clip_id, path, source=row["path"])
         transcript = transcript_of_row(where, {**row, "video_id": video_id, "clip_id": clip_id})
         files.clips.append(_with_transcript(clip, transcript))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 MODALITIES = ("text", "audio", "vision")
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id
 WHOLE = "0"  # the clip_id of a video that is one clip
+
+
+def composed(name: str) -> str:
+    r"""Return an id in Unicode's composed form (NFC): some systems write file names decomposed, tables seldom do.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def utterance_id(video_id: str, clip_id: str) -> str:
@@ -40,7 +50,7 @@ class Clip:
     Attributes
     ----------
     video_id, clip_id
-        Exactly as written by the user; never converted to numbers.
+        As written by the user, in Unicode's composed form; never converted to numbers.
     path
         The video file, on this machine or in a store; None where a transcript names a clip that has no file.
     start_s, end_s

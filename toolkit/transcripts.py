@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.clip import WHOLE, split_utterance_id
+from fmltk.toolkit.clip import WHOLE, composed, split_utterance_id
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.tables import read_rows, read_text
 
@@ -74,9 +74,9 @@ def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
     (('video_0001', '0001'), ('talk', '0'))
     """
     if row.get("video_id"):
-        return row["video_id"], row.get("clip_id") or WHOLE
+        return composed(row["video_id"]), composed(row.get("clip_id") or WHOLE)
     if row.get("utterance_id"):
-        video_id, clip_id = split_utterance_id(row["utterance_id"])
+        video_id, clip_id = split_utterance_id(composed(row["utterance_id"]))
         return (video_id, clip_id or WHOLE) if video_id else (clip_id, WHOLE)
     return None
 

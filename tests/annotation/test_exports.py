@@ -252,6 +252,11 @@ def test_ids_stay_as_written(exports, read):
     assert {row["video_id"] for row in rows} == {"007"}
 
 
+def test_a_decomposed_id_is_the_composed_one(exports, read):
+    rows, _ = read([exports.task(exports.annotation(3), clip="cafe\u0301")])
+    assert {row["clip_id"] for row in rows} == {"caf\u00e9"}
+
+
 def test_ids_that_disagree_or_cannot_be_are_dropped(exports, read):
     wrong = exports.task(exports.annotation(3))
     wrong["data"]["utterance_id"] = "w$_$0001"

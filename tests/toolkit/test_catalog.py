@@ -241,6 +241,17 @@ def test_ids_are_never_taken_for_numbers(videos: Path, tmp_path: Path) -> None:
     assert catalog.problems == ()
 
 
+def test_decomposed_file_names_and_composed_ids_are_the_same(videos: Path, tmp_path: Path) -> None:
+    touch(videos / "Cafe\u0301" / "u\u0308ber.mp4")
+    touch(videos / "Zo\u00eb.mp4")
+    table = touch(tmp_path / "t.csv", "video_id,clip_id,text\nCaf\u00e9,\u00fcber,a\nZoe\u0308,0,b\n".encode())
+    catalog = build_catalog(videos, transcripts=table)
+    assert {key: (clip.text, clip.source) for key, clip in by_id(catalog).items()} == {
+        "Caf\u00e9$_$\u00fcber": ("a", "Cafe\u0301/u\u0308ber.mp4"), "Zo\u00eb$_$0": ("b", "Zo\u00eb.mp4"),
+    }  # fmt: skip
+    assert catalog.problems == ()
+
+
 def test_a_row_with_bad_times_costs_its_clip_and_not_its_video(videos: Path, tmp_path: Path) -> None:
     touch(videos / "long.mp4")
     table = touch(tmp_path / "t.csv", "video_id,clip_id,text,start_s,end_s\nlong,1,a,0:01,0:02\nlong,2,b,4,3\n")
@@ -447,7 +458,7 @@ def test_links_that_lead_nowhere_are_clips_that_cannot_be_read(videos: Path) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["with space", 'it\'s "quoted"', "two\nlines", "你好", "-dash", "--out", "e\u0301\U0001f600", "$HOME `x`", "a,b;c"],
+    ["with space", 'it\'s "quoted"', "two\nlines", "你好", "-dash", "--out", "\u00e9\U0001f600", "$HOME `x`", "a,b;c"],
 )
 def test_any_name_is_an_id(videos: Path, name: str) -> None:
     touch(videos / f"{name}.mp4")
