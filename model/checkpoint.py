@@ -71,11 +71,12 @@ def restore_stage(
 
     source, remedy : what was read and what to do if it is damaged, for the DamagedFileError
     """
-    weights = {name.removeprefix("net."): value for name, value in tensors.items() if name.startswith("net.")}
+    weights = {name.removeprefix("net."): value.float() for name, value in tensors.items() if name.startswith("net.")}
     try:
         config = config_from_dict(document["config"], source)
-        net = model_spec(config.model).stage(stage).build(document["dims"], config)
-        net.load_state_dict(weights)
+        with torch.device("meta"):  # sizes alone: a damaged file cannot ask for more memory than it brings
+            net = model_spec(config.model).stage(stage).build(document["dims"], config)
+        net.load_state_dict(weights, assign=True)
         net.eval()
         scalers = {
             letter: Scaler(

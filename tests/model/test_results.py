@@ -255,6 +255,15 @@ def test_a_saved_model_with_a_damaged_config_is_named(run: Path, tmp_path: Path,
         FmlMSN.from_pretrained(tmp_path)
 
 
+def test_a_model_cannot_ask_for_more_memory_than_it_brings(run: Path, tmp_path: Path) -> None:
+    FmlMSN.from_run(run).save_pretrained(tmp_path)
+    document = json.loads((tmp_path / "config.json").read_text())
+    document["stages"]["AT"]["dims"]["T"] = 10**11  # terabytes
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    with pytest.raises(DamagedFileError, match=r"its weights do not fit its settings \(\s*size mismatch"):
+        FmlMSN.from_pretrained(tmp_path)
+
+
 def test_the_best_seed_is_chosen_on_validation(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     errors = summary["stages"]["fusion"]["valid_mae"]["values"]
