@@ -195,7 +195,7 @@ def agreement(ratings: Path, n_items: int, n_bootstrap: int, seed: int, reporter
     fmltk annotation agreement ratings.parquet
     """
     from fmltk.annotation.agreement import agreement as measure
-    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality
+    from fmltk.annotation.quality import PATTERNS, marked_raters, most_disputed, rater_quality
     from fmltk.annotation.ratings import read_ratings
 
     table = read_ratings(ratings)
@@ -247,9 +247,7 @@ def agreement(ratings: Path, n_items: int, n_bootstrap: int, seed: int, reporter
         ],
     )
     for pattern, meaning in PATTERNS.items():
-        marked = sorted(
-            {entry["rater"] for entries in raters.values() for entry in entries if pattern in entry["patterns"]}
-        )
+        marked = marked_raters(raters, pattern)
         if marked:
             reporter.warn(f"{pattern}, {meaning}: {', '.join(marked)}")
 

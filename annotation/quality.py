@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from fmltk.annotation.agreement import Panel, numbered, pairwise_kappas, panel_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -57,7 +60,22 @@ def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
         entry["seconds"] = float(np.median(times)) if times.size else float("nan")
         entries.append(entry)
     _mark_patterns(entries)
-    return entries
+    return sorted(entries, key=lambda entry: reading_order(entry["rater"]))
+
+
+def marked_raters(raters: Mapping[str, Sequence[Mapping[str, Any]]], pattern: str) -> list[str]:
+    """Return who shows a pattern in any condition; `raters` holds the entries of `rater_quality` by condition."""
+    marked = {entry["rater"] for entries in raters.values() for entry in entries if pattern in entry["patterns"]}
+    return sorted(marked, key=reading_order)
+
+
+def reading_order(name: str) -> str:
+    """Return a sort key that takes the numbers in a name as numbers.
+
+    >>> sorted(["rater 10", "rater 9", "anna"], key=reading_order)
+    ['anna', 'rater 9', 'rater 10']
+    """
+    return re.sub(r"\d+", lambda digits: f"{len(digits[0]):05d}{digits[0]}", name)
 
 
 def _kappa_of_raters(panel: Panel) -> dict[str, float]:

@@ -63,7 +63,7 @@ def _has_columns(path: Path, names: set[str]) -> bool:
 
 def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     from fmltk.annotation.agreement import agreement
-    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality
+    from fmltk.annotation.quality import PATTERNS, marked_raters, most_disputed, rater_quality
 
     measures = agreement(ratings)
     raters = {name: rater_quality(ratings, name) for name in measures}
@@ -93,7 +93,7 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     blocks.append(_agreement_table(measures))
     blocks.append(_rater_table(raters))
     for pattern, meaning in PATTERNS.items():
-        marked = sorted({e["rater"] for entries in raters.values() for e in entries if pattern in e["patterns"]})
+        marked = marked_raters(raters, pattern)
         if marked:
             blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(marked)}", "bad"))
     disputed = [
@@ -121,7 +121,10 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
                 biases.setdefault(entry["rater"], []).append(entry["bias"])
     if not 0 < len(biases) <= 40:
         return []
-    rows = [(name, float(np.mean(own)), min(own), max(own)) for name, own in sorted(biases.items())]
+    from fmltk.annotation.quality import reading_order
+
+    names = sorted(biases, key=reading_order)
+    rows = [(name, float(np.mean(biases[name])), min(biases[name]), max(biases[name])) for name in names]
     unit = "own rating minus the others'"
     return [charts.intervals("Bias of each rater", rows, unit=unit, describe="mean and range over the conditions")]
 

@@ -25,7 +25,7 @@ from fmltk.annotation.agreement import (
     panel_of,
     percent_agreement,
 )
-from fmltk.annotation.quality import most_disputed, rater_quality
+from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, section C: four observers, twelve units, 7 missing.
@@ -222,6 +222,15 @@ def test_each_rater_beside_the_others():
     assert by_name["r2"]["seconds"] == 4
     assert all(entry["patterns"] == [] for entry in by_name.values())
     assert rater_quality(rows, "AV") == []
+
+
+def test_raters_are_listed_by_their_numbers():
+    rows = ratings_of(np.zeros((12, 3)), low=-1, high=1)
+    names = [f"r{k}" for k in range(12)]
+    assert [entry["rater"] for entry in rater_quality(rows, "AT")] == names
+    marked = {"AT": [{"rater": name, "patterns": ["fast"]} for name in reversed(names)]}
+    assert marked_raters(marked, "fast") == names
+    assert marked_raters(marked, "constant") == []
 
 
 def test_suspicious_raters_are_marked_and_others_are_not():

@@ -140,11 +140,6 @@ def test_a_small_face_size_and_a_picture_without_face(test_data, reference, dete
     assert assert_parity(reference, detector, noise) == 0
 
 
-def test_the_astronaut_has_facenets_face(reference, detector):
-    astronaut = pytest.importorskip("skimage.data").astronaut()
-    assert assert_parity(reference, detector, astronaut) >= 1
-
-
 def test_min_face_px_reaches_the_pyramid(test_data, reference, monkeypatch):
     frame = some_frames(test_data / "videos" / "lp_d11.mp4", (0,))[0]
     frame[:64, :64] = frame[::8, ::8].copy()  # a second face, 40 px high
