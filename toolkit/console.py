@@ -107,13 +107,13 @@ class Reporter:
         if self.silent or total == 0:
             yield Progress(lambda n, note: None)
         elif sys.stderr.isatty():
-            with self._bar(label, total, unit, done) as progress:
+            with self._bar(label, _Count(total, done, unit)) as progress:
                 yield progress
         else:
-            yield self._plain_lines(label, total, unit, done)
+            yield self._plain_lines(label, _Count(total, done, unit))
 
     @contextmanager
-    def _bar(self, label: str, total: int, unit: str, done: int) -> Iterator[Progress]:
+    def _bar(self, label: str, count: _Count) -> Iterator[Progress]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
@@ -121,32 +121,51 @@ class Reporter:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn(unit + "{task.fields[note]}"),
+            TextColumn("{task.fields[tail]}"),
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=_console(sys.stderr), transient=True) as bars:
-            task = bars.add_task(label, total=total, completed=done, note="")
+            task = bars.add_task(label, total=count.total, completed=count.done, tail=count.unit)
 
             def update(n: int, note: str) -> None:
-                bars.update(task, advance=n, note=f", {note}" if note else "")
+                count.done += n
+                bars.update(task, completed=count.done, tail=count.tail(note))
 
             yield Progress(update)
 
-    def _plain_lines(self, label: str, total: int, unit: str, done: int) -> Progress:
-        state = {"done": done, "started": time.monotonic(), "told": time.monotonic(), "first": done}
+    def _plain_lines(self, label: str, count: _Count) -> Progress:
+        told = count.started
 
         def update(n: int, note: str) -> None:
-            state["done"] += n
+            nonlocal told
+            count.done += n
             now = time.monotonic()
-            if now - state["told"] < PLAIN_INTERVAL_S and state["done"] < total:
+            if now - told < PLAIN_INTERVAL_S and count.done < count.total:
                 return
-            state["told"] = now
-            fresh = state["done"] - state["first"]
-            left_s = (total - state["done"]) * (now - state["started"]) / fresh if fresh else 0.0
-            tail = f", {note}" if note else ""
-            click.echo(f"{label}: {state['done']:.0f}/{total} {unit}{tail}, {left_s:.0f} s left", err=True)
+            told = now
+            rate = count.rate()
+            left_s = (count.total - count.done) / rate if rate else 0.0
+            click.echo(f"{label}: {count.done}/{count.total} {count.tail(note)}, {left_s:.0f} s left", err=True)
 
         return Progress(update)
+
+
+class _Count:
+    """How many items of a job are done, of how many, and how fast they go."""
+
+    def __init__(self, total: int, done: int, unit: str) -> None:
+        self.total, self.done, self.unit = total, done, unit
+        self.started = time.monotonic()
+        self._first = done
+
+    def rate(self) -> float:
+        """Return items per second since the start."""
+        return (self.done - self._first) / max(time.monotonic() - self.started, 1e-9)
+
+    def tail(self, note: str) -> str:
+        """Return what follows the count: the unit, the note, the rate."""
+        rate = f"{self.rate():.2g}" if self.rate() < 100 else f"{self.rate():.0f}"
+        return ", ".join(part for part in (self.unit, note, f"{rate} {self.unit}/s") if part)
 
 
 def _console(stream: Any) -> Console:

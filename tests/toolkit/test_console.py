@@ -92,9 +92,9 @@ def test_a_piped_job_says_where_it_is_now_and_then(
             progress.advance(note="1 failed")
     # every 10 s or more, and at the end; 3 of 8 took 12 s, so 5 take 20 s
     assert capsys.readouterr().err.splitlines() == [
-        "Extracting: 5/10 clips, 1 failed, 20 s left",
-        "Extracting: 8/10 clips, 1 failed, 8 s left",
-        "Extracting: 10/10 clips, 1 failed, 0 s left",
+        "Extracting: 5/10 clips, 1 failed, 0.25 clips/s, 20 s left",
+        "Extracting: 8/10 clips, 1 failed, 0.25 clips/s, 8 s left",
+        "Extracting: 10/10 clips, 1 failed, 0.25 clips/s, 0 s left",
     ]
 
 
@@ -106,7 +106,7 @@ def test_a_terminal_shows_a_bar_and_removes_it(monkeypatch: pytest.MonkeyPatch) 
         progress.advance(note="0 failed")
         progress.advance(note="1 failed")
     shown = stream.getvalue()
-    for part in ("Reading", "1/3", "3/3", "files, 1 failed"):
+    for part in ("Reading", "1/3", "3/3", "files, 1 failed", " files/s"):
         assert part in shown
     assert shown.endswith(("\x1b[2K", "\x1b[?25h\r\x1b[1A\x1b[2K")), "the bar is erased in the end"
 
