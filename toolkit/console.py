@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+MOST_DECIMALS = 4  # of a column of a table; where its numbers differ more, each has its own
 PLAIN_INTERVAL_S = 10.0  # how often a piped run reports where it is
 
 
@@ -82,8 +83,9 @@ class Reporter:
         for index, column in enumerate(columns):
             numeric = all(isinstance(row[index], int | float | None) or row[index] in ("", "-") for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(_cell(value)) for value in row))  # Text: nothing in a cell is markup
+        cells = list(zip(*(_cells(values) for values in zip(*rows, strict=True)), strict=True))
+        for row in cells:
+            table.add_row(*map(Text, row))  # Text: nothing in a cell is markup
         console = _console(sys.stdout)
         if title:  # not the table's own, which is folded to the width of its columns
             console.print(Text(title, style="italic"))
@@ -94,9 +96,9 @@ class Reporter:
         records = Table(box=None, pad_edge=False, show_header=False)
         records.add_column(style="bold", no_wrap=True)
         records.add_column(overflow="fold")
-        for number, row in enumerate(rows):
-            for column, value in zip(columns, row, strict=True):
-                records.add_row(column, Text(_cell(value)))
+        for number, row in enumerate(cells):
+            for column, cell in zip(columns, row, strict=True):
+                records.add_row(column, Text(cell))
             if number < len(rows) - 1:
                 records.add_row()
         console.print(records)
@@ -175,12 +177,19 @@ def _console(stream: Any) -> Console:
     return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.4g}"
-    return str(value)
+def _cells(values: Sequence[object]) -> list[str]:
+    """Return the texts of one column: floats to four digits, all with as many decimals where few are enough."""
+    texts = [f"{value:.4g}" for value in values if isinstance(value, float) and math.isfinite(value)]
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    alike = decimals <= MOST_DECIMALS and not any("e" in text for text in texts)
+    form = f".{decimals}f" if alike else ".4g"
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return "-" if math.isnan(value) else f"{value:{form}}"
+        return "-" if value is None else str(value)
+
+    return [cell(value) for value in values]
 
 
 def _plain(value: object) -> object:

@@ -268,13 +268,15 @@ def _ratings_parquet() -> list[bytes]:
     return [_made(make)]
 
 
-def _labels_parquet() -> list[bytes]:
-    def make(folder: Path) -> Path:
-        (folder / "x.pkl").write_bytes(pickle.dumps(mmsa_data()))
-        import_mmsa(folder / "x.pkl", folder / "f")
-        return folder / "f" / "labels.parquet"
+def _imported(folder: Path) -> Path:
+    """The features and labels that an MMSA pickle becomes."""
+    (folder / "x.pkl").write_bytes(pickle.dumps(mmsa_data()))
+    import_mmsa(folder / "x.pkl", folder / "f")
+    return folder / "f"
 
-    return [_made(make)]
+
+def _labels_parquet() -> list[bytes]:
+    return [_made(lambda folder: _imported(folder) / "labels.parquet")]
 
 
 def _aggregated_labels() -> list[bytes]:
@@ -289,9 +291,7 @@ def _aggregated_labels() -> list[bytes]:
 
 def _modality(path: Path, folder: Path) -> None:
     """A damaged vision.parquet in a folder that is whole otherwise."""
-    (folder / "x.pkl").write_bytes(pickle.dumps(mmsa_data()))
-    import_mmsa(folder / "x.pkl", folder / "f")
-    path.replace(folder / "f" / "vision.parquet")
+    path.replace(_imported(folder) / "vision.parquet")
     features = read_features(folder / "f")
     features.to_pandas()
     features["vision"].tensors()
@@ -299,12 +299,7 @@ def _modality(path: Path, folder: Path) -> None:
 
 
 def _modality_file() -> list[bytes]:
-    def make(folder: Path) -> Path:
-        (folder / "x.pkl").write_bytes(pickle.dumps(mmsa_data()))
-        import_mmsa(folder / "x.pkl", folder / "f")
-        return folder / "f" / "vision.parquet"
-
-    return [_made(make)]
+    return [_made(lambda folder: _imported(folder) / "vision.parquet")]
 
 
 def _manifest(path: Path, folder: Path) -> None:

@@ -68,6 +68,17 @@ def test_a_table_shows_values_as_people_write_them(capsys: pytest.CaptureFixture
     assert [line.rstrip()[-3:] for line in (lines[2], lines[3], lines[4])] == ["  -", "  7", "100"], "right-aligned"
 
 
+def test_a_column_has_one_number_of_decimals(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [["a", 0.4, 1e-6, 1e-4, 3.0], ["b", 0.381, 0.02, 0.123456, math.nan], ["c", 12.5, None, 7, math.inf]]
+    Reporter().table(["task", "mae", "p", "share", "lag"], rows)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[1:] for line in lines] == [
+        ["0.400", "1e-06", "0.0001", "3"],
+        ["0.381", "0.02", "0.1235", "-"],
+        ["12.500", "-", "7", "inf"],
+    ]
+
+
 def test_a_title_is_not_folded_to_the_width_of_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     Reporter().table(["a", "b"], [[1, 2]], title="a title that is wider than its table")
     assert capsys.readouterr().out.splitlines()[0] == "a title that is wider than its table"
