@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,9 @@ def _scalar(dtype: object, data: object = None) -> Any:
     """Return a numpy scalar."""
     if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(data, bytes):
         raise pickle.UnpicklingError("a scalar that is not a plain number")
-    return np.frombuffer(data, dtype=dtype, count=1)[0]
+    value = np.frombuffer(data, dtype=dtype, count=1)
+    _check_array(value)
+    return value[0]
 
 
 def _no_bytes(*arguments: object) -> bytes:
@@ -93,6 +96,36 @@ class _SafeUnpickler(pickle.Unpickler):
             ) from None
 
 
+def _check_array(array: np.ndarray[Any, Any]) -> None:
+    """Refuse records, and texts of numbers that are no characters: numpy makes strings of them that break Python."""
+    if array.dtype.kind == "V":
+        raise pickle.UnpicklingError("an array of records")
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise pickle.UnpicklingError("an array of texts with a number that is no character")
+
+
+def _check_arrays(loaded: object) -> None:
+    """Refuse what `_check_array` refuses, wherever it lies in what was loaded."""
+    pending: list[object] = [loaded]
+    seen: set[int] = set()
+    while pending:
+        value = pending.pop()
+        if isinstance(value, np.ndarray):
+            _check_array(value)
+            held = list(value.reshape(-1)) if value.dtype.hasobject else []
+        elif isinstance(value, dict):
+            held = [*value, *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            held = list(value)
+        else:
+            continue
+        if id(value) not in seen:  # a pickle may hold itself
+            seen.add(id(value))
+            pending += held
+
+
 def load_pickle(path: Path) -> Any:
     """Return what a pickle holds.
 
@@ -107,10 +140,13 @@ def load_pickle(path: Path) -> Any:
             if not start:
                 raise StoreError(f"{path} is empty")
             file.seek(0)
-            return _SafeUnpickler(file).load()
+            loaded = _SafeUnpickler(file).load()
+        _check_arrays(loaded)
+        return loaded
     except pickle.UnpicklingError as error:
         hint = "the file is cut off or damaged" if "truncated" in str(error) else "refused"
-        raise StoreError(f"{path}: {hint} ({error})") from error
+        said = " ".join(str(error).split())  # some of pickle's own messages are two lines
+        raise StoreError(f"{path}: {hint} ({said})") from error
     except EOFError as error:
         raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error
     except OSError as error:

@@ -16,6 +16,7 @@ from fmltk.toolkit.errors import FmltkError, StoreError
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -96,6 +97,35 @@ def test_an_array_of_a_foreign_class_is_refused(tmp_path: Path) -> None:
     path = dump(tmp_path / "bad.pkl", _Runs(reduced[0], set, (0,), b"b"))
     with pytest.raises(StoreError, match="not built as numpy builds it"):
         load_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("place", [lambda a: a, lambda a: {"x": [(a,)]}, lambda a: np.array([a, None], object)])
+def test_texts_of_numbers_that_are_no_characters_are_refused(
+    tmp_path: Path, protocol: int, order: str, place: Callable[[Any], Any]
+) -> None:
+    path = tmp_path / "given.pkl"
+    good = np.array(["ab", "\U0010ffff"], f"{order}U2")
+    path.write_bytes(pickle.dumps(place(good), protocol))
+    load_pickle(path)
+    codes = np.array([0x61, 0x62, 0x110000, 0], f"{order}u4")
+    path.write_bytes(pickle.dumps(place(codes.view(f"{order}U2")), protocol))
+    with pytest.raises(StoreError, match="a number that is no character"):
+        load_pickle(path)
+
+
+def test_a_pickle_that_holds_itself_is_read(tmp_path: Path) -> None:
+    held: list[Any] = [np.array(["a"])]
+    held.append(held)
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps(held))
+    assert load_pickle(tmp_path / "given.pkl")[1][0].tolist() == ["a"]
+
+
+def test_records_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "given.pkl").write_bytes(pickle.dumps(np.zeros(2, [("a", "U1")])))
+    with pytest.raises(StoreError, match="refused"):
+        load_pickle(tmp_path / "given.pkl")
 
 
 def test_codecs_other_than_latin1_are_refused(tmp_path: Path) -> None:
