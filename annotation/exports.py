@@ -70,7 +70,7 @@ def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> I
             delimiter = _delimiter(file.readline())
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter, strict=True)  # else an open quote swallows what follows
-            header = [name.strip() for name in next(reader)]
+            header = [name.strip() for name in next(reader, [])]
             twice = {name for name in header if header.count(name) > 1}
             if twice:
                 raise AnnotationError(

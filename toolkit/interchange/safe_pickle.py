@@ -143,15 +143,21 @@ def load_pickle(path: Path) -> Any:
             loaded = _SafeUnpickler(file).load()
         _check_arrays(loaded)
         return loaded
+    except StoreError:
+        raise
     except pickle.UnpicklingError as error:
         hint = "the file is cut off or damaged" if "truncated" in str(error) else "refused"
-        said = " ".join(str(error).split())  # some of pickle's own messages are two lines
-        raise StoreError(f"{path}: {hint} ({said})") from error
+        raise StoreError(f"{path}: {hint} ({_said(error)})") from error
     except EOFError as error:
         raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise StoreError(f"{path} asks for more memory than there is; it is damaged or hostile") from error
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        raise StoreError(f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {error})") from error
+    except Exception as error:  # numpy answers a damaged state with an error of any kind, SystemError too
+        raise StoreError(f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {_said(error)})") from error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's message in one line: some of pickle's own have two."""
+    return " ".join(str(error).split())
