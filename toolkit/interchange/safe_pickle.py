@@ -155,7 +155,9 @@ def load_pickle(path: Path) -> Any:
     except MemoryError as error:
         raise StoreError(f"{path} asks for more memory than there is; it is damaged or hostile") from error
     except Exception as error:  # numpy answers a damaged state with an error of any kind, SystemError too
-        raise StoreError(f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {_said(error)})") from error
+        raise StoreError(
+            f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {_said(error)})"
+        ) from error
 
 
 def _said(error: Exception) -> str:
