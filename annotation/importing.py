@@ -105,7 +105,10 @@ def import_ratings(
     if options.names.salt_path.resolve().parent == output.resolve().parent:
         raise AnnotationError(f"the salt {options.names.salt_path} lies beside the ratings: keep it elsewhere")
     report = ImportReport()
-    with replacing(dropped_path(output)) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        replacing(dropped_path(output)) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         lines = _DropLines(file, options.names)
         tables = []
         if output.exists() and not overwrite:

@@ -234,7 +234,7 @@ class _Entry:
 def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Read one row of JSON_MIN, CSV or TSV: one annotation, its task's data in the same row."""
     report.tasks += 1
-    annotation_id = text_id(row.get("annotation_id"))
+    annotation_id = shown(text_id(row.get("annotation_id")))
     identity = read_identity(row.get("annotator"))
     if annotation_id is None and identity is None and row.get(options.control) in (None, ""):
         report.tasks_without_annotation += 1

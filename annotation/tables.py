@@ -95,7 +95,7 @@ def long_records(
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
         identity = row["annotator"].strip() or None
         rater = rater_of(identity, options)
-        annotation_id = row.get("annotation_id") or None
+        annotation_id = shown(row.get("annotation_id") or None)
         if rater is None:
             reason, name = refused_rater(identity, options)
             yield Drop(where, reason, about.utterance_id, about.condition, name, annotation_id, shown(cell))

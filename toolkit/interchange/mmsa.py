@@ -82,7 +82,7 @@ def import_mmsa(
     data = _checked_data(load_pickle(path), path)
     remarks = _mend_non_finite(data, path, non_finite)
     clips = _clips(data, path)
-    labels = _labels(data)
+    labels = _labels(data, path)
     scale = scale or guess_scale(labels)
     remarks += [f"{key} was {kind}; it is stored as float32" for key, kind in _wide_types(data)]
     embedded = _embedded(data)
@@ -243,15 +243,30 @@ def _lengths(part: Mapping[str, Any], modality: str, where: str) -> NDArray[np.i
     return last
 
 
-def _labels(data: Mapping[str, dict[str, Any]]) -> dict[str, NDArray[np.float64]]:
+def _labels(data: Mapping[str, dict[str, Any]], path: Path) -> dict[str, NDArray[np.float64]]:
     labels = {}
     for condition, key in LABEL_KEYS.items():
         parts = []
-        for part in data.values():
-            values = np.array(part.get(key)) if isinstance(part.get(key), list | tuple) else part.get(key)
-            parts.append(exact_decimal(values) if _is_numeric(values, 1) else np.full(len(part["id"]), np.nan))
+        for split, part in data.items():
+            n = len(part["id"])
+            given = part.get(key)
+            parts.append(
+                np.full(n, np.nan) if given is None else exact_decimal(_numbers(given, n, f"{path}: {split}/{key}"))
+            )
         labels[condition] = np.concatenate(parts)
     return labels
+
+
+def _numbers(values: Any, n: int, where: str) -> NDArray[Any]:
+    """Return n numbers as they are, of shape (n,) or (n, 1); lists and arrays of objects as float64."""
+    try:
+        array = np.asarray(values)
+        array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError):
+        array = np.empty(0, "U1")
+    if array.dtype.kind not in "fiu" or array.shape not in ((n,), (n, 1)):
+        raise StoreError(f"{where} does not hold one number per clip; remove it, or give a number or NaN for each")
+    return array.reshape(n)
 
 
 def _write_modality(

@@ -251,6 +251,7 @@ def _read_blocks(path: Path, header: list[str], wanted: Sequence[int]) -> Iterat
 
 def _explain(message: str, header: list[str]) -> str:
     """Turn pyarrow's message into one that names the line, and the column as the file calls it."""
+    message = " ".join(message.split())  # a damaged cell may hold line ends
     if ragged := _RAGGED_ROW.match(message):
         line, expected, n_columns = ragged.groups()
         return f"line {line} has {n_columns} of {expected} columns: the file was cut off or damaged; run OpenFace again"

@@ -171,6 +171,9 @@ def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("train", "vision", None), r"train lacks vision; it has raw_text, text"),
         (_set("test", "id", None), r"test lacks id"),
         (_set("test", "regression_labels", None), r"test lacks regression_labels"),
+        (_set("test", "regression_labels", ["a", "b"]), r"test/regression_labels does not hold one number per clip"),
+        (_set("test", "regression_labels", [[1.0], 2.0]), r"test/regression_labels does not hold one number per clip"),
+        (_set("test", "regression_labels_T", np.ones((2, 2))), r"test/regression_labels_T does not hold one number"),
         (_set("test", "text", None), r"test lacks text"),
         (_set("test", "audio", np.zeros((2, 3))), r"test/audio is \(2, 3\), expected numbers of shape"),
         (_set("test", "audio", np.zeros((2, 7, 9))), r"audio has a different \(steps, d\) per split"),
@@ -190,6 +193,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: Callable[[dict[str, Any]
     change(data)
     with pytest.raises(StoreError, match=message):
         import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+
+
+@pytest.mark.parametrize("form", [list, lambda labels: labels[:, None], lambda labels: labels.astype(object)])
+def test_labels_may_come_in_any_form_of_one_number_per_clip(tmp_path: Path, form: Callable[[Any], Any]) -> None:
+    data = mmsa_data()
+    expected = np.concatenate([part["regression_labels"] for part in data.values()])
+    for part in data.values():
+        part["regression_labels"] = form(part["regression_labels"])
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    _, labels, _ = read_label_columns(tmp_path / "features" / "labels.parquet")
+    np.testing.assert_allclose(np.sort(labels["M"]), np.sort(expected), atol=1e-7)
 
 
 def test_minus_infinity_becomes_zero_on_request(tmp_path: Path) -> None:
