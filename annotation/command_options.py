@@ -19,7 +19,21 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class ParquetPath(click.Path):
+    """A file to write, whose name says that it is Parquet."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail where its ending promises another format."""
+        path: Any = super().convert(value, param, ctx)
+        if path.suffix.lower() != ".parquet":
+            self.fail(f"{path} is written as Parquet: let its name end in .parquet", param, ctx)
+        return path
+
+
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
+PARQUET = ParquetPath(dir_okay=False, path_type=Path)
 
 
 def parse_scales(pairs: tuple[str, ...]) -> dict[str, Scale]:

@@ -8,7 +8,7 @@ import click
 
 from fmltk.annotation.command_options import (
     FILE,
-    OUTPUT,
+    PARQUET,
     import_options,
     parse_condition,
     reading_options,
@@ -35,12 +35,17 @@ class _InOrder(CommandList):
 
 @click.group(cls=_InOrder)
 def annotation() -> None:
-    """Labels from five raters per clip: stimuli, Label Studio projects, imports, aggregation, agreement."""
+    """Labels from five raters per clip: stimuli, Label Studio projects, imports, aggregation, agreement.
+
+    \b
+    fmltk annotation import exports/*.json -o ratings.parquet
+    fmltk annotation aggregate ratings.parquet -o labels.parquet
+    """  # noqa: D301 - click reads the backspace
 
 
 @annotation.command("import")
 @click.argument("files", nargs=-1, required=True, type=FILE)
-@click.option("--output", "-o", type=OUTPUT, required=True, help="The ratings, such as ratings.parquet.")
+@click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @click.option("--condition", help="Condition of tasks that do not say theirs: M, T, A, V, AT, VT or AV.")
 @click.option("--id-field", help="The task's data field that names the clip, where it is not utterance_id.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of CSV and TSV files.")

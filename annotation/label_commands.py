@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.annotation.command_options import FILE, OUTPUT, parse_scales, refuse_overwriting, scale_options
+from fmltk.annotation.command_options import FILE, PARQUET, parse_scales, refuse_overwriting, scale_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.labels import CONDITIONS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ratings", required=False, type=FILE)
-@click.option("--output", "-o", type=OUTPUT, required=True, help="The labels, such as labels.parquet.")
+@click.option("--output", "-o", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
 @click.option("--labels", "label_file", type=FILE, help="Labels that a data set ships: a label.csv in MMSA's layout.")
 @click.option("--encoding", help="Encoding of label.csv; recognised where it is not given.")
 @click.option("--panel", default="strict", show_default=True, help="strict: exactly the panel; at-least-N: N or more.")
@@ -183,7 +183,7 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
 @click.command()
 @click.argument("ratings", type=FILE)
 @click.option(
-    "--items", "n_items", default=20, show_default=True, type=click.IntRange(0), help="How many disputed clips to show."
+    "--items", "n_items", default=20, show_default=True, type=click.IntRange(0), help="Disputed clips per condition."
 )
 @click.option("--bootstrap", "n_bootstrap", default=1000, show_default=True, type=click.IntRange(1), help="Resamples.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the resamples.")

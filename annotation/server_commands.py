@@ -10,7 +10,7 @@ import click
 
 from fmltk.annotation.command_options import (
     FILE,
-    OUTPUT,
+    PARQUET,
     import_options,
     parse_conditions,
     parse_scales,
@@ -276,7 +276,7 @@ def status(url: str, prefix: str, conditions: str, timeout_s: float, annotators:
 
 @click.command()
 @server_options
-@click.option("--output", "-o", type=OUTPUT, required=True, help="The ratings, such as ratings.parquet.")
+@click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @click.option(
     "--exports", type=click.Path(file_okay=False, path_type=Path), help="Keep the server's exports in this folder."
 )

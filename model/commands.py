@@ -67,7 +67,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
 @output_options
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
-    """Train FmlMSN on FEATURES: the three pairwise stages, then the fusion.
+    """Train FmlMSN on FEATURES (by default features/): the three pairwise stages, then the fusion.
 
     The same command goes on where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
@@ -171,7 +171,8 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
     """Put RUNS side by side, with paired t-tests of the first against each other over seeds and over clips.
 
     After the first, each may also be a predictions file of any system: CSV, TSV, JSONL or Parquet with utterance_id,
-    prediction, and optionally seed. Example: fmltk compare runs/first runs/second other.csv
+    prediction (or score_M, as predict writes it), and optionally seed.
+    Example: fmltk compare runs/first runs/second other.csv
     """
     from fmltk.model.compare import compare as run
     from fmltk.model.compare import comparison_rows
@@ -207,7 +208,7 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
 
     SOURCE is a feature folder, or raw clips (a video or a folder of them), whose features are extracted with the run's
     own settings. RUN is a run folder or a folder that save_pretrained wrote.
-    Example: fmltk predict runs/first new_videos/ -o scores.csv
+    Example: fmltk predict runs/first new_videos/ --transcripts new.csv -o scores.csv
     """
     from fmltk.model.predict import TrainedModel
     from fmltk.toolkit.errors import ConfigError
@@ -217,6 +218,8 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     is_saved = (run / "config.json").is_file()
     model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
     if (source / "manifest.parquet").is_file():
+        if options["transcripts"] is not None or options["features"] is not None:
+            raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
         table = model.predict(source, device=options["device"])
     else:
         from fmltk.model.raw import predict_clips

@@ -76,6 +76,8 @@ def _read_file(path: Path) -> System:
         raise ConfigError(f"{path} does not exist; name run folders or predictions files")
     by_seed: dict[str, dict[str, float]] = {}
     for where, row in read_rows(path):
+        if "prediction" not in row and "score_M" in row:  # what `fmltk predict` writes
+            row["prediction"] = row["score_M"]
         if "prediction" not in row or not ("utterance_id" in row or {"video_id", "clip_id"} <= set(row)):
             raise ConfigError(
                 f"{where}: a predictions file has the columns utterance_id (or video_id and clip_id) and prediction, "
@@ -107,7 +109,7 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     Raises ConfigError if the first path is no run, fewer than two are given, or no clip is shared.
     """
     if len(paths) < 2:
-        raise ConfigError("compare needs two or more runs or predictions files")
+        raise ConfigError("compare needs a run, and one or more runs or predictions files to compare it with")
     first = paths[0]
     split = evaluation_split(run_summary(first), split)
     frame = read_predictions(seed_folder(first, run_seeds(first)[0]) / PREDICTIONS)

@@ -62,6 +62,7 @@ class ClipFeatures:
     means : by modality letter A and V, float32 (n, d), mean over valid steps; NaN rows where the clip has none
     reasons : by modality letter, per clip why it has none, "" where it has
     schema : by modality letter, what the feature file says of itself
+    splits : train, valid or test, as the transcripts said; "" where they did not
     """
 
     utterance_ids: tuple[str, ...]
@@ -70,6 +71,7 @@ class ClipFeatures:
     means: Mapping[str, NDArray[np.float32]]
     reasons: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, dict[str, Any]]
+    splits: tuple[str, ...]
 
     def present(self, modality: str) -> NDArray[np.bool_]:
         """Return which clips have modality "T", "A" or "V", bool (n,)."""
@@ -89,11 +91,12 @@ class ClipFeatures:
             {m: values[rows] for m, values in self.means.items()},
             {m: tuple(reasons[row] for row in rows) for m, reasons in self.reasons.items()},
             self.schema,
+            tuple(self.splits[row] for row in rows),
         )
 
     def without_arrays(self) -> ClipFeatures:
         """Return the clips' names, texts and reasons alone: what is left to know once the arrays are prepared."""
-        return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema)
+        return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,12 @@ def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None 
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
-    return ClipFeatures(ids, texts, text, means, reasons, schema)
+    return ClipFeatures(ids, texts, text, means, reasons, schema, manifest_splits(manifest))
+
+
+def manifest_splits(manifest: Any) -> tuple[str, ...]:
+    """Return each clip's split as the manifest says it, "" where it says none."""
+    return tuple(split if split in SPLITS else "" for split in manifest["split"])
 
 
 def _usable_length(table: ModalityTable, wanted: int | None) -> int:

@@ -75,8 +75,8 @@ class Dataset:
 def join(features: ClipFeatures, labels: Labels, config: Config) -> Dataset:
     """Join features and labels by utterance_id.
 
-    What does not join is counted and named in `remarks`; the settings decide the splits that the labels do not bring
-    (drawn by video), and which labels stand in for missing ones.
+    What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
+    manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
 
     Raises ConfigError if no clip joins, there is no training or validation clip with a label, or the settings ask for
     labels that the data does not have.
@@ -95,9 +95,11 @@ def join(features: ClipFeatures, labels: Labels, config: Config) -> Dataset:
     remarks = _join_remarks(features, labels, joined)
     values = labels.values[label_rows]
     videos = tuple(labels.video_ids[row] for row in label_rows)
-    splits, told = draw_splits(
-        [labels.splits[row] for row in label_rows], videos, values[:, CONDITIONS.index("M")], config
-    )
+    named = [labels.splits[row] for row in label_rows]
+    if not any(named) and all(joined.splits):
+        named = list(joined.splits)
+        remarks.append("the labels name no splits: those of the features' manifest are taken")
+    splits, told = draw_splits(named, videos, values[:, CONDITIONS.index("M")], config)
     own = {condition: values[:, column] for column, condition in enumerate(CONDITIONS)}
     if not np.isfinite(own["M"]).any():
         raise ConfigError("no clip has a multimodal label (label_M), which the fusion learns")

@@ -118,7 +118,11 @@ def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute
     present = {letter: features.present(letter) for letter in modalities}
     for letter in modalities:
         if letter not in features.schema:
-            raise ConfigError(f"the features hold no {MODALITY_OF[letter]}, which the model reads; extract it as well")
+            name = MODALITY_OF[letter]
+            raise ConfigError(
+                f"the features hold no {name}, which the model reads; extract into another folder (-o), "
+                f"with --modalities that name {name} as well"
+            )
         if letter == "T" and features.text is not None:
             used = np.repeat(train, features.text.lengths)
             scalers[letter] = fit_scaler(features.text.steps, used=used, limit=limit)

@@ -20,7 +20,7 @@ import numpy as np
 
 from fmltk.model.checkpoint import schema_differences
 from fmltk.model.config import config_from_dict, write_toml
-from fmltk.model.data import ClipFeatures, read_clip_features, read_labels
+from fmltk.model.data import ClipFeatures, manifest_splits, read_clip_features, read_labels
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.metrics import metric_family
 from fmltk.model.prepared import Prepared, fingerprint, prepare
@@ -191,7 +191,8 @@ def _read_names_only(folder: Path) -> ClipFeatures:
 
     manifest = read_features(folder).manifest()
     texts = tuple(text if isinstance(text, str) else None for text in manifest["text"])
-    return ClipFeatures(tuple(str(utterance) for utterance in manifest["utterance_id"]), texts, None, {}, {}, {})
+    ids = tuple(str(utterance) for utterance in manifest["utterance_id"])
+    return ClipFeatures(ids, texts, None, {}, {}, {}, manifest_splits(manifest))
 
 
 def _prepare_hidden(run: Path | None, seed: int, dataset: Dataset) -> Prepared:
@@ -377,6 +378,8 @@ def run_document(run: Path) -> dict[str, Any]:
     """Return run.json of a run. Raises ConfigError if the folder is no run."""
     if not (run / RUN_FILE).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {RUN_FILE}; `fmltk train` makes one")
+    if (run / "manifest.parquet").is_file():
+        raise ConfigError(f"{run} is a feature folder, not a run folder; `fmltk train` makes one of it")
     return read_json(run / RUN_FILE)
 
 

@@ -138,6 +138,10 @@ def _find_files(root: AnyPath, encoding: str | None) -> _Files:
         return _files_of_folder(root)
     if not is_there:
         raise ConfigError(f"{root} does not exist; give a video, a folder of videos or a table with a path column")
+    if root.suffix.lower() in OTHER_SUFFIXES:
+        raise ConfigError(
+            f"{root} is no video by its name; give a video, a folder of videos or a table with a path column"
+        )
     return _Files([Clip(composed(_readable(root.stem)), WHOLE, root, source=_readable(root.name))])
 
 

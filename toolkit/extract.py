@@ -141,6 +141,8 @@ def extract(
         videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
     )
     folder = locate(out)
+    if folder.resolve() == locate(videos).resolve():
+        raise ConfigError(f"-o {folder} is the folder of the videos; name another, such as {folder}/features")
     settings = settings or ExtractSettings()
     settings, places = resolve(
         replace(settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)),

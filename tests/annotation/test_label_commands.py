@@ -243,7 +243,18 @@ def test_no_result_is_written_over_what_it_is_made_from(ratings, run, tmp_path):
     export = tmp_path / "AT.json"
     before = export.read_bytes()
     code, _, err = run("annotation", "import", export, "-o", export, "--overwrite")
-    assert (code, "give another --output" in err, export.read_bytes()) == (1, True, before)
+    assert (code, "let its name end in .parquet" in err, export.read_bytes()) == (2, True, before)
+    named = tmp_path / "export.parquet"
+    named.write_bytes(before)
+    code, _, err = run("annotation", "import", named, "-o", named, "--overwrite")
+    assert (code, "give another --output" in err, named.read_bytes()) == (1, True, before)
+
+
+@pytest.mark.parametrize("command", ["import", "aggregate"])
+def test_a_table_is_not_written_under_the_name_of_another_format(ratings, run, tmp_path, command):
+    given = {"import": tmp_path / "AT.json", "aggregate": ratings}[command]
+    code, _, err = run("annotation", command, given, "-o", tmp_path / "out.csv")
+    assert (code, "out.csv is written as Parquet" in err, (tmp_path / "out.csv").exists()) == (2, True, False)
 
 
 def test_a_scale_without_classes_has_no_tables_of_them(run, tmp_path):

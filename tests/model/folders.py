@@ -13,6 +13,7 @@ from fmltk.toolkit.clip import split_utterance_id, utterance_id
 from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def planted(
     return Clips(ids, sequences, labels, list(names) if splits else [None] * n, {"T": 8, "A": 8, "V": 8})
 
 
-def write_clips(clips: Clips, folder: Path) -> Path:
+def write_clips(clips: Clips, folder: Path, *, manifest_splits: Sequence[str | None] | None = None) -> Path:
     """Write a features folder with labels.parquet in it; return the folder."""
     order = sorted(range(len(clips.ids)), key=lambda k: clips.ids[k])
     rows = []
@@ -80,6 +81,7 @@ def write_clips(clips: Clips, folder: Path) -> Path:
             "clip_id": clip,
             "text": f"sentence {k}",
             "status": "ok",
+            "split": manifest_splits[k] if manifest_splits else None,
         }
         for m, name in NAMES.items():
             sequence = clips.sequences[m][k]

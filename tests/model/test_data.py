@@ -137,6 +137,21 @@ def test_labels_follow_their_clips(tmp_path: Path) -> None:
         assert dataset.splits[row] == clips.splits[k]
 
 
+def test_the_manifests_splits_count_where_the_labels_name_none(tmp_path: Path) -> None:
+    clips = small()
+    told = list(clips.splits)
+    clips.splits = [None] * len(told)
+    folder = write_clips(clips, tmp_path / "all", manifest_splits=told)
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    assert {u: dataset.splits[row] for row, u in enumerate(dataset.utterance_ids)} == dict(
+        zip(clips.ids, told, strict=True)
+    )
+    assert dataset.remarks == ("the labels name no splits: those of the features' manifest are taken",)
+    folder = write_clips(clips, tmp_path / "some", manifest_splits=[None, *told[1:]])
+    dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
+    assert any("were drawn by video" in remark for remark in dataset.remarks)
+
+
 def labels_of(n: int = 60) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {c: rng.uniform(-1, 1, n) for c in ("M", "T", "A", "V", "AT", "VT", "AV")}

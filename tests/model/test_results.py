@@ -141,8 +141,28 @@ def test_predictions_files_that_cannot_be_used_are_refused(
         compare([run, tmp_path / "x.csv"], "test")
 
 
+def test_what_predict_wrote_is_compared_as_it_is(run: Path, features: Path, tmp_path: Path) -> None:
+    assert invoke("predict", run, features, "--seed", 0, "-o", tmp_path / "scores.csv").exit_code == 0
+    result = compare([run, tmp_path / "scores.csv"], "test")
+    ours, theirs = (system["metrics"]["MAE"]["mean"] for system in result["systems"])
+    frames = [read_predictions(run / f"seed_{k}" / "predictions.parquet") for k in (0, 1)]
+    assert ours == pytest.approx(np.mean([_test_mae(frame) for frame in frames]))
+    assert theirs == pytest.approx(_test_mae(frames[0]), abs=1e-6)
+
+
+def _test_mae(frame: pd.DataFrame) -> float:
+    kept = frame[(frame["split"] == "test") & frame["pred_M"].notna()]
+    return float((kept["pred_M"].clip(-1, 1) - kept["truth_M"]).abs().mean())
+
+
+def test_options_of_raw_clips_are_refused_for_features(run: Path, features: Path, tmp_path: Path) -> None:
+    result = invoke("predict", run, features, "--transcripts", tmp_path / "t.csv")
+    assert isinstance(result.exception, ConfigError)
+    assert "--transcripts and --features go with raw clips" in str(result.exception)
+
+
 def test_compare_needs_two(run: Path) -> None:
-    with pytest.raises(ConfigError, match="two or more"):
+    with pytest.raises(ConfigError, match="compare needs a run, and one or more"):
         compare([run], "test")
     with pytest.raises(ConfigError, match="does not exist"):
         compare([run, run / "nothing.csv"], "test")
@@ -228,6 +248,11 @@ def test_features_that_do_not_fit_are_refused_with_what_differs(run: Path, tmp_p
 def test_folders_that_hold_no_model_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run folder"):
         FmlMSN.from_run(tmp_path)
+    (tmp_path / "features").mkdir()
+    for name in ("run.json", "manifest.parquet"):
+        (tmp_path / "features" / name).write_text("{}")
+    with pytest.raises(ConfigError, match="features is a feature folder, not a run folder"):
+        FmlMSN.from_run(tmp_path / "features")
     with pytest.raises(ConfigError, match="has no seed 9; its seeds: 0, 1"):
         FmlMSN.from_run(run, seed=9)
     with pytest.raises(ConfigError, match="no saved model"):

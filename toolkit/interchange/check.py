@@ -47,8 +47,10 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
     """
     folder, label_file = Path(features), Path(labels)
     table = read_features(folder)
+    manifest = table.manifest()
     ids, values, splits = read_label_columns(label_file)
-    findings = _check_ids(table.manifest()["utterance_id"].tolist(), ids)
+    findings = _check_ids(manifest["utterance_id"].tolist(), ids)
+    findings += _check_manifest_splits(dict(zip(manifest["utterance_id"], manifest["split"], strict=True)), ids, splits)
     findings += _check_splits(ids, splits, official_split=official_split)
     findings += _check_labels(values, _scales(label_file, values))
     for modality in table.modalities.values():
@@ -62,6 +64,23 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
 
 def _named(ids: Sequence[str]) -> str:
     return ", ".join(ids[:NAMED]) + (", ..." if len(ids) > NAMED else "")
+
+
+def _check_manifest_splits(
+    of_features: Mapping[str, object], ids: Sequence[str], splits: Sequence[str | None]
+) -> list[Finding]:
+    """Two answers to which split a clip is in: the labels' counts."""
+    told = [(u, split) for u, split in zip(ids, splits, strict=True) if split and isinstance(of_features.get(u), str)]
+    other = [utterance for utterance, split in told if of_features[utterance] != split]
+    if not other:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{len(other)} clips are in one split in the labels, which training takes, and in another in the manifest, "
+            f"as the transcripts said: {_named(sorted(other))}",
+        )
+    ]
 
 
 def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:

@@ -97,6 +97,8 @@ def export_command(
     from fmltk.toolkit.interchange.labels import find_labels
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 
+    if out.suffix.lower() in (".csv", ".parquet"):
+        raise click.BadParameter(f"{out} is written as a pickle: let its name end in .pkl", param_hint="--out")
     label_csv = label_csv or out.with_name("label.csv")
     summary = export_mmsa(
         features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe

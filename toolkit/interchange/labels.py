@@ -64,6 +64,13 @@ def find_labels(features: Path) -> Path:
     )
 
 
+def check_target(out: Path) -> None:
+    """Raise ConfigError where a folder holds what `extract` or `train` made: an import would mix with it."""
+    for name, what in (("shards", "features of `fmltk extract`"), ("config.toml", "a run of `fmltk train`")):
+        if (out / name).exists():
+            raise ConfigError(f"{out} holds {what}; name another folder with -o")
+
+
 def read_label_columns(path: Path) -> tuple[list[str], dict[str, NDArray[np.float64]], list[str | None]]:
     """Return (utterance_ids, labels by condition float64 (n,) with NaN, splits) of a labels.parquet.
 

@@ -18,7 +18,13 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, split_utterance_id
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.labels import exact_decimal, guess_scale, read_label_columns, write_labels
+from fmltk.toolkit.interchange.labels import (
+    check_target,
+    exact_decimal,
+    guess_scale,
+    read_label_columns,
+    write_labels,
+)
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
 from fmltk.toolkit.labels import UNIMODAL
 from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, read_features, write_bytes
@@ -79,6 +85,7 @@ def import_mmsa(
     Raises StoreError if the file is no such pickle: what is missing, of the wrong shape or not finite is named.
     """
     path, out = Path(path), Path(out)
+    check_target(out)
     data = _checked_data(load_pickle(path), path)
     remarks = _mend_non_finite(data, path, non_finite)
     clips = _clips(data, path)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LFS_POINTER = b"version https://git-lfs"
 ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # numpy 1 and numpy 2
 BUFFER_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
+PROTOCOL = b"\x80"  # what every pickle of protocol 2 and later begins with
 TEXT_CODECS = ("latin1", "latin-1", "iso-8859-1")
 
 
@@ -147,6 +148,8 @@ def load_pickle(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         hint = "the file is cut off or damaged" if "truncated" in str(error) else "refused"
+        if start[:1] != PROTOCOL:
+            hint = "is no pickle; expected an MMSA file (.pkl), or a table of utterance-level features (.parquet)"
         raise StoreError(f"{path}: {hint} ({_said(error)})") from error
     except EOFError as error:
         raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error

@@ -13,7 +13,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, utterance_id
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.labels import guess_scale, write_labels
+from fmltk.toolkit.interchange.labels import check_target, guess_scale, write_labels
 from fmltk.toolkit.interchange.mmsa import SPLITS, ImportSummary
 from fmltk.toolkit.labels import CONDITIONS
 from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, reading
@@ -37,6 +37,7 @@ def import_utterances(
     Raises StoreError if a column is missing, rows differ in length, a split is unknown, or a value is not finite.
     """
     path, out = Path(path), Path(out)
+    check_target(out)
     with open_parquet(path, what="table of utterances") as file, reading(path):
         table = file.read()
     missing = [name for name in REQUIRED if name not in table.column_names]

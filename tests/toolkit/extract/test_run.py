@@ -482,15 +482,18 @@ def test_fixed_and_longest_lengths_can_be_taken_back(uninterrupted: Path, tmp_pa
         (["--openface-features", "au"], "action_units"),
         (["--lengths-from", "train"], "no clip is in the training split"),
         (["--usual-duration", "5", "2"], "usual durations of 5 to 2 s"),
+        (["-o", "VIDEOS"], "is the folder of the videos; name another"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_clip(
     short_clips: Path, tmp_path: Path, options: list[str], reason: str
 ) -> None:
-    done = run([FMLTK, "extract", str(short_clips / "videos"), "-o", str(tmp_path / "features"), "-q", *options])
+    videos = short_clips / "videos"
+    options = [str(videos) if option == "VIDEOS" else option for option in options]
+    done = run([FMLTK, "extract", str(videos), "-o", str(tmp_path / "features"), "-q", *options])
     assert done.returncode == 1
     assert reason in done.stderr
-    assert not (tmp_path / "features" / "shards").exists()
+    assert not any((folder / "shards").exists() for folder in (tmp_path / "features", videos))
 
 
 def test_the_shared_clips_give_the_papers_shapes(test_data: Path, tmp_path: Path) -> None:

@@ -81,6 +81,18 @@ def test_ids_that_do_not_join_are_counted_and_named(tmp_path: Path) -> None:
     assert any("no id joins" in f.what for f in check_dataset(folder, folder / "labels.parquet"))
 
 
+def test_splits_of_labels_and_manifest_that_differ_are_told(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    told = list(clips.splits)
+    told[:2] = ["valid", None]
+    write_clips(clips, tmp_path, manifest_splits=told)
+    warnings = [one.what for one in check_dataset(tmp_path, tmp_path / "labels.parquet") if one.level == "warning"]
+    assert warnings == [
+        "1 clips are in one split in the labels, which training takes, and in another in the manifest, "
+        "as the transcripts said: v000$_$0000"
+    ]
+
+
 def test_missing_splits_and_labels(tmp_path: Path) -> None:
     clips = planted(60, n_videos=20)
     clips.splits[0] = None

@@ -215,6 +215,14 @@ def test_minus_infinity_becomes_zero_on_request(tmp_path: Path) -> None:
     assert table.features()[table.utterance_ids.index("video_0000$_$0000"), 0, 1] == 0
 
 
+@pytest.mark.parametrize(("name", "what"), [("shards", "features of `fmltk extract`"), ("config.toml", "a run of")])
+def test_an_import_does_not_mix_with_what_other_commands_made(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / "features" / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"features holds {what}"):
+        import_mmsa(write(tmp_path / "in.pkl", mmsa_data()), tmp_path / "features")
+    assert [path.name for path in (tmp_path / "features").iterdir()] == [name]
+
+
 def test_an_export_needs_every_split(tmp_path: Path) -> None:
     from tests.model.folders import planted, write_clips
 

@@ -151,6 +151,12 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
         load_pickle(path)
 
 
+def test_a_text_is_no_pickle(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("video_id,clip_id\n")
+    with pytest.raises(StoreError, match="is no pickle; expected an MMSA file"):
+        load_pickle(tmp_path / "a.csv")
+
+
 def test_an_empty_and_an_absent_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.pkl").touch()
     with pytest.raises(StoreError, match="is empty"):
