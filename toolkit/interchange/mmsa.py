@@ -101,6 +101,8 @@ def import_mmsa(
     if not restored:
         write_labels(out / "labels.parquet", ids, labels, [clip.split for clip in clips], scale, source=path.name)
         _write_manifest(out / "manifest.parquet", clips, data, path)
+    else:
+        labels = read_label_columns(out / "labels.parquet")[1]  # bimodal ones too, which no pickle's own arrays hold
     _write_extras(out / EXTRAS_FILE, clips, data, tails, embedded=restored)
     counts = {condition: int(np.isfinite(values).sum()) for condition, values in labels.items()}
     return ImportSummary(

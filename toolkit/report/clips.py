@@ -43,6 +43,8 @@ def gather_clips(cases: Sequence[Case], videos: Path, out: Path, *, limit_bytes:
         raise ConfigError(f"--videos {videos} does not exist; give the folder that `fmltk extract` read")
     root = videos if videos.is_dir() else videos.parent
     found = [(case, path) for case in cases if (path := _locate(case, root)) is not None]
+    if not found and any(case.source for case in cases):
+        reporter.warn(f"--videos {videos} holds none of the {len(cases)} clips; give the folder that was extracted")
     clips = Clips({}, {})
     left = limit_bytes
     if limit_bytes > 0:

@@ -48,6 +48,9 @@ def write_report(
     sections = sorted((one for part in contributions for one in part.sections), key=lambda one: one.order)
     # A run knows best which split a clip was in, then labels, then features.
     cases = merge_cases(case for part in reversed(contributions) for case in part.cases)
+    sizes = [len({case.utterance_id for case in part.cases}) for part in contributions if part.cases]
+    if len(sizes) > 1 and sum(sizes) == len(cases):
+        reporter.warn("no clip is in two of what is shown: their utterance ids differ; do they belong together?")
     clips = None
     if videos is not None:
         clips = gather_clips(by_interest(cases), videos, out, limit_bytes=embed_bytes, reporter=reporter)

@@ -56,7 +56,8 @@ def test_a_folder_comes_back_as_it_went_out(tmp_path: Path) -> None:
     clips.masks = {u: np.arange(len(s)) != 1 for u, s in zip(clips.ids, clips.sequences["V"], strict=True)}
     folder = write_clips(clips, tmp_path / "features")
     export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
-    import_mmsa(tmp_path / "out.pkl", tmp_path / "back")
+    summary = import_mmsa(tmp_path / "out.pkl", tmp_path / "back")
+    assert summary.labels == dict.fromkeys(("M", "T", "A", "V", "AT", "VT", "AV"), 20)
     for name in ("manifest.parquet", "labels.parquet"):
         assert (tmp_path / "back" / name).read_bytes() == (folder / name).read_bytes()
     for name in ("text", "audio", "vision"):

@@ -7,11 +7,14 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.interchange.labels import write_labels
+from fmltk.toolkit.labels import Scale
 from fmltk.toolkit.report.cases import case_document, is_conflict, merge_cases, script_json
 from fmltk.toolkit.report.charts import histogram, stacked_shares
 from fmltk.toolkit.report.clips import gather_clips
@@ -193,6 +196,20 @@ def test_a_table_shows_missing_numbers_as_a_dash() -> None:
         "T", [Section("S", 1, [Tile("n", "1"), Table("t", ("a",), [(None,), (float("nan"),), (0.25,)])])], [], None
     )
     assert re.findall(r"<td[^>]*>(.*?)</td>", html) == ["–", "–", "0.25"]
+
+
+def test_inputs_that_share_no_clip_and_videos_that_are_elsewhere_are_told(features: Path, tmp_path: Path) -> None:
+    ids, labels, splits = ["x$_$1", "x$_$2"], {"M": np.array([0.0, 1.0])}, [None, None]
+    write_labels(tmp_path / "labels.parquet", ids, labels, splits, Scale(-1, 1), source="test")
+    (tmp_path / "empty").mkdir()
+    reporter = Reporter(quiet=True)
+    made([features, tmp_path / "labels.parquet"], tmp_path / "r.html", videos=tmp_path / "empty", reporter=reporter)
+    told = "\n".join(reporter.warnings)
+    assert "no clip is in two of what is shown" in told
+    assert "empty holds none of the" in told
+    reporter = Reporter(quiet=True)
+    made([features], tmp_path / "r.html", reporter=reporter)
+    assert reporter.warnings == []
 
 
 def test_paths_that_no_part_knows_are_refused(tmp_path: Path) -> None:
