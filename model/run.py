@@ -107,15 +107,15 @@ def train(
         reporter.say(f"seed {seed}: {decision.reason}")
     retrained = [s for s in options.seeds if options.reuse is None or (s in decisions and decisions[s].retrain)]
     fused = [seed for seed in options.seeds if seed not in retrained]
-    out.mkdir(parents=True, exist_ok=True)
+    groups = []
+    if retrained:
+        letters = _letters(model)
+        prepared = prepare(dataset, letters, limit=config.standard_limit, impute=config.missing == "mean")
+        groups.append((retrained, prepared, "features"))
+    for seed in fused:
+        groups.append(([seed], _prepare_hidden(options.reuse, seed, dataset), f"hidden_{seed}"))
+    out.mkdir(parents=True, exist_ok=True)  # nothing is left behind by what was refused so far
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=out) as temporary:
-        groups = []
-        if retrained:
-            letters = _letters(model)
-            prepared = prepare(dataset, letters, limit=config.standard_limit, impute=config.missing == "mean")
-            groups.append((retrained, prepared, Path(temporary) / "features"))
-        for seed in fused:
-            groups.append(([seed], _prepare_hidden(options.reuse, seed, dataset), Path(temporary) / f"hidden_{seed}"))
         del read
         dataset = replace(dataset, features=dataset.features.without_arrays())  # memory: the arrays are in `groups`
         mark = _mark(dataset, groups[0][1], config, options, family, features, label_file)
@@ -123,7 +123,8 @@ def train(
         _open_run(out, config, mark)
         _tell_start(reporter, dataset, model, groups[0][1], options)
         jobs, finish = [], []
-        for seeds, prepared, folder in groups:
+        for seeds, prepared, name in groups:
+            folder = Path(temporary) / name
             prepared.save(folder)
             for seed in seeds:
                 new_jobs, done = _seed_jobs(seed, prepared, folder, dataset, model, config, options, out, family, fused)

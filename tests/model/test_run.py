@@ -345,6 +345,7 @@ def test_features_without_a_modality_are_refused(features: Path, tmp_path: Path)
     (tmp_path / "features" / "vision.parquet").unlink()
     with pytest.raises(ConfigError, match="the features hold no vision"):
         train(tmp_path / "features", out=tmp_path / "run", config=brief(), options=RunOptions(jobs=0))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
