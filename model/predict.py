@@ -109,8 +109,6 @@ class TrainedModel:
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
         features = read_clip_features(source, lengths=lengths)
-        if "T" in self.schema and "T" not in features.schema and not any(features.texts):
-            raise ConfigError(f"no clip of {source} has a transcript, which the model reads; give --transcripts")
         differences = schema_differences(self.schema, features.schema)
         if differences:
             raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")

@@ -34,16 +34,20 @@ def predict_clips(
 
     features : where their features are kept; None: a temporary folder
 
-    Raises ConfigError if `videos` does not exist, or the model's features were imported, so that no clip can be
-    extracted the same way.
+    Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
+    features were imported, so that no clip can be extracted the same way.
     """
     from fmltk.model.run import check_device
+    from fmltk.toolkit.catalog import build_catalog
     from fmltk.toolkit.extract import extract
 
     check_device(device)
     if not videos.exists():
         raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
+    catalog = build_catalog(videos, transcripts=transcripts)
+    if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
+        raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")
     with _folder(features) as folder:
         extract(
             videos,

@@ -137,12 +137,12 @@ def extract(
         raise ConfigError(f"usual durations of {shortest_s:g} to {longest_s:g} s: the first must be the smaller one")
     reporter = reporter or Reporter(quiet=True)
     n_told = len(reporter.warnings)
-    catalog = build_catalog(
-        videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
-    )
     folder = locate(out)
     if folder.resolve() == locate(videos).resolve():
         raise ConfigError(f"-o {folder} is the folder of the videos; name another, such as {folder}/features")
+    catalog = build_catalog(
+        videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
+    )
     settings = settings or ExtractSettings()
     settings, places = resolve(
         replace(settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)),

@@ -90,3 +90,7 @@ def test_from_videos_to_scores_of_new_clips(story: Path) -> None:
             known.loc["video_0004$_$0001", f"pred_{condition}"], abs=1e-5
         )
         assert clip[f"class_{condition}"] in ("NG", "WN", "NU", "WP", "PS")
+
+    refused = fmltk("predict", run, story / "new", "--openface", "none")
+    assert refused.returncode == 1
+    assert f"no clip of {story / 'new'} has a transcript, which the model reads; give --transcripts" in refused.stderr

@@ -149,7 +149,7 @@ def load_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         hint = "the file is cut off or damaged" if "truncated" in str(error) else "refused"
         if start[:1] != PROTOCOL:
-            hint = "is no pickle; expected an MMSA file (.pkl), or a table of utterance-level features (.parquet)"
+            hint = "no pickle of protocol 2 or later; expected an MMSA file (.pkl), or utterances as .parquet"
         raise StoreError(f"{path}: {hint} ({_said(error)})") from error
     except EOFError as error:
         raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error
