@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from fmltk.annotation.classes import class_of_mean, is_paper_value
 from fmltk.annotation.ratings import ranks
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
-from fmltk.toolkit.labels import CH_SIMS_SCALE, CONDITIONS, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +138,7 @@ def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, dawid_
             part = ratings.take(pa.array(rows))
             conditions[condition] = _aggregate_condition(part, place[rows], len(utterances), policy)
             if dawid_skene:
-                from fmltk.annotation.reliability import dawid_skene_labels
+                from fmltk.annotation.dawid_skene import dawid_skene_labels
 
                 conditions[condition].dawid_skene = dawid_skene_labels(
                     part, place[rows], len(utterances), conditions[condition].scale

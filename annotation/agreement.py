@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.annotation.ratings import ranks
-from fmltk.toolkit.labels import CONDITIONS
+from fmltk.toolkit.conditions import CONDITIONS
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 LEVELS = ("nominal", "ordinal", "interval")
 N_BOOTSTRAP = 1000

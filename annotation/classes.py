@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.labels import BINS, CH_SIMS_SCALE, MOSI_SCALE, Scale, five_bin
+from fmltk.toolkit.conditions import BINS, CH_SIMS_SCALE, MOSI_SCALE, Scale, five_bin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from fmltk.annotation.classes import class_of_value, classes_of_values
 from fmltk.annotation.ratings import column_names, read_table, write_table
+from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.labels import CONDITIONS, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fmltk.annotation.records import CONTROL
+from fmltk.annotation.importing.records import CONTROL
 from fmltk.annotation.stimuli import PARTS, TEXT, Stimulus
 from fmltk.annotation.stimulus_files import FULL, RATE_HZ, SILENT, SOUND
-from fmltk.toolkit.labels import CH_SIMS_SCALE, MOSI_SCALE, Scale
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.labels import CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,8 +206,8 @@ def _check_words(path: Path, table: pa.Table, name: str, allowed: tuple[str, ...
 def _check_values(path: Path, table: pa.Table) -> None:
     import numpy as np
 
+    from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.errors import ConfigError
-    from fmltk.toolkit.labels import Scale
 
     value = table.column("value").to_pandas().to_numpy(dtype=float)
     status = table.column("status").combine_chunks()

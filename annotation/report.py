@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.labels import CONDITIONS, UNIMODAL
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.clip import composed, utterance_id
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.tables import read_rows
+from fmltk.toolkit.io.tables import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 COLUMNS = {"M": "label", "T": "label_T", "A": "label_A", "V": "label_V"}
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}

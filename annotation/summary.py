@@ -9,7 +9,7 @@ import numpy as np
 
 from fmltk.annotation.classes import class_names
 from fmltk.annotation.splits import SPLITS
-from fmltk.toolkit.labels import CONDITIONS, UNIMODAL
+from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 
 if TYPE_CHECKING:
     from fmltk.annotation.label_table import LabelTable

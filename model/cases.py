@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.model.evaluation import evaluation_split, stage_name, task_name
 from fmltk.model.metrics import sign_correct
 from fmltk.model.registry import model_spec
 from fmltk.model.results import PREDICTIONS, read_predictions, task_key
 from fmltk.model.run import run_config, run_summary
 from fmltk.model.stages import seed_folder
-from fmltk.model.tables import evaluation_split, stage_name, task_name
-from fmltk.toolkit.labels import UNIMODAL
+from fmltk.toolkit.conditions import UNIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -98,7 +98,7 @@ def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
     """Write a stage, whole or not at all."""
     from safetensors.torch import save
 
-    from fmltk.toolkit.store import write_bytes
+    from fmltk.toolkit.io.files import write_bytes
 
     tensors, document = stage_parts(checkpoint)
     document |= {"format": FORMAT, "stage": checkpoint.stage}
@@ -149,7 +149,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def save_history(path: Path, trained: TrainedStage) -> None:
     """Write the epochs of a stage as JSON."""
-    from fmltk.toolkit.store import write_bytes
+    from fmltk.toolkit.io.files import write_bytes
 
     document = {"best_epoch": trained.best_epoch, "epochs": [dataclasses.asdict(epoch) for epoch in trained.history]}
     write_bytes(path, json.dumps(document).encode())
@@ -170,7 +170,7 @@ def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping
     >>> schema_differences({"A": {"dimension": 33}}, {"A": {"dimension": 74}})
     ['audio: dimension is 74, the model was trained on 33']
     """
-    from fmltk.toolkit.labels import MODALITY_OF
+    from fmltk.toolkit.conditions import MODALITY_OF
 
     differences = []
     for letter, wanted in expected.items():

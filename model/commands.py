@@ -73,9 +73,9 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
     from fmltk.model.data import read_labels
+    from fmltk.model.evaluation import evaluation_rows
     from fmltk.model.run import train as run
-    from fmltk.model.tables import evaluation_rows
-    from fmltk.toolkit.interchange.labels import find_labels
+    from fmltk.toolkit.features.label_file import find_labels
 
     if options["tensorboard"]:
         from fmltk.model.history import require_tensorboard
@@ -152,7 +152,7 @@ def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
     labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9).
     Example: fmltk evaluate runs/first
     """
-    from fmltk.model.tables import evaluation_rows
+    from fmltk.model.evaluation import evaluation_rows
 
     columns, rows, document = evaluation_rows(run, split)
     if reporter.json_output:
@@ -239,8 +239,8 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
 def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, spreadsheet_safe: bool) -> None:
     import json
 
-    from fmltk.toolkit.store import atomic_path
-    from fmltk.toolkit.tables import guarded
+    from fmltk.toolkit.io.files import atomic_path
+    from fmltk.toolkit.io.tables import guarded
 
     missing = int(table["score_M"].isna().sum())
     if missing:
@@ -286,9 +286,9 @@ def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, li
     Example: fmltk cases runs/first --sort disagreement --limit 9
     """
     from fmltk.model.cases import case_rows
+    from fmltk.model.evaluation import labels_told
     from fmltk.model.predict import chosen_seed
     from fmltk.model.run import run_document
-    from fmltk.model.tables import labels_told
 
     columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
     if reporter.json_output:

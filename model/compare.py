@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.model.evaluation import evaluation_split, labels_told, shown
 from fmltk.model.metrics import metric_names, score, sign_correct
 from fmltk.model.results import PREDICTIONS, read_predictions
 from fmltk.model.run import run_document, run_seeds, run_summary
 from fmltk.model.significance import mean_interval, paired_test
 from fmltk.model.stages import seed_folder
-from fmltk.model.tables import evaluation_split, labels_told, shown
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _read_run(run: Path, split: str) -> System:
 
 def _read_file(path: Path) -> System:
     from fmltk.toolkit.clip import utterance_id
-    from fmltk.toolkit.tables import read_rows
+    from fmltk.toolkit.io.tables import read_rows
 
     if not path.exists():
         raise ConfigError(f"{path} does not exist; name run folders or predictions files")

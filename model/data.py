@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.labels import CONDITIONS, MODALITY_OF, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.store import ModalityTable
+    from fmltk.toolkit.features.sequences import ModalityTable
 
 SPLITS = ("train", "valid", "test")
 
@@ -132,7 +132,7 @@ def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None 
     """
     import pyarrow as pa
 
-    from fmltk.toolkit.store import read_features
+    from fmltk.toolkit.features.feature_set import read_features
 
     features = read_features(folder)
     manifest = features.manifest()
@@ -238,7 +238,7 @@ def read_labels(path: str | Path) -> Labels:
     Raises StoreError if the file is not one, names a clip twice, or holds an infinite label, and ConfigError if a split
     is none of train, valid, test.
     """
-    from fmltk.toolkit.store import decode_metadata, open_parquet, reading
+    from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
 
     path = Path(path)
     with open_parquet(path, what="labels.parquet") as file:

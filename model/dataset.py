@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.model.data import SPLITS, ClipFeatures, Labels
+from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import BIMODAL, CONDITIONS, UNIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.config import Config
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 CANDIDATE_DRAWS = 100  # of which the split is taken whose labels are spread most like all clips'
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 Family = Literal["ch-sims", "mosi"]
 
@@ -44,7 +44,7 @@ ACC5_CUTS = (-0.7, -0.1, 0.1, 0.7)
 def metric_family(scale: Scale) -> Family:
     """Return the family of metrics that a label scale calls for: -1..1 CH-SIMS, every wider scale MOSI.
 
-    >>> from fmltk.toolkit.labels import Scale
+    >>> from fmltk.toolkit.conditions import Scale
     >>> metric_family(Scale(-1, 1)), metric_family(Scale(-3, 3))
     ('ch-sims', 'mosi')
     """

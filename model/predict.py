@@ -23,8 +23,8 @@ from fmltk.model.run import check_device, run_config, run_document, run_seeds, r
 from fmltk.model.schedule import in_one_thread
 from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
 from fmltk.model.training import StageInputs, predict_stage
+from fmltk.toolkit.conditions import BINS, CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.labels import BINS, CONDITIONS, MODALITY_OF, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -170,7 +170,7 @@ class TrainedModel:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
         from safetensors.torch import save
 
-        from fmltk.toolkit.store import write_bytes
+        from fmltk.toolkit.io.files import write_bytes
 
         folder = Path(folder)
         tensors: dict[str, torch.Tensor] = {}

@@ -12,8 +12,8 @@ import torch
 
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.model.training import StageInputs
+from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import CONDITIONS, MODALITY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import MODALITY_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,8 @@ def predict_clips(
     features were imported, so that no clip can be extracted the same way.
     """
     from fmltk.model.run import check_device
-    from fmltk.toolkit.catalog import build_catalog
-    from fmltk.toolkit.extract import extract
+    from fmltk.toolkit.catalog.catalog import build_catalog
+    from fmltk.toolkit.run.extract import extract
 
     check_device(device)
     if not videos.exists():

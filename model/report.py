@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.labels import BINS, CONDITIONS, Scale
+from fmltk.toolkit.conditions import BINS, CONDITIONS, Scale
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 
@@ -53,9 +53,9 @@ def _scale(run: Path) -> Scale:
 
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
+    from fmltk.model.evaluation import evaluation_rows, evaluation_split, shown
     from fmltk.model.metrics import metric_names
     from fmltk.model.run import run_config
-    from fmltk.model.tables import evaluation_rows, evaluation_split, shown
 
     split = evaluation_split(summary, "test")
     columns, rows, _ = evaluation_rows(run, split)
@@ -95,10 +95,10 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
 
 def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
     """Return one chart per stage: training and validation loss of the first seed, the epoch kept, others faintly."""
+    from fmltk.model.evaluation import stage_name
     from fmltk.model.results import HISTORY, read_predictions
     from fmltk.model.run import run_seeds
     from fmltk.model.stages import seed_folder
-    from fmltk.model.tables import stage_name
 
     histories = [read_predictions(seed_folder(run, seed) / HISTORY) for seed in run_seeds(run)[: len(charts.SERIES)]]
     blocks: list[Block] = []
@@ -197,7 +197,7 @@ def _confusion(condition: str, truth: NDArray[np.float64], predicted: NDArray[np
 
 
 def _seeds(summary: Mapping[str, Any], last: Mapping[str, Any], metrics: Sequence[str]) -> Table:
-    from fmltk.model.tables import shown
+    from fmltk.model.evaluation import shown
 
     rows = [
         (str(seed), *(shown(name, last["metrics"][name]["values"][k]) for name in metrics))

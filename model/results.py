@@ -13,8 +13,8 @@ from fmltk.model.metrics import constant_score, metric_names, score
 from fmltk.model.prepared import Prepared
 from fmltk.model.registry import model_spec
 from fmltk.model.stages import HIDDEN_PREFIX, hidden_of, history_file
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.labels import CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,8 @@ def task_key(stage: str, task: str) -> str:
 
 def finish_seed(job: SeedJob) -> None:
     """Write predictions.parquet, bimodal.parquet, history.parquet and metrics.json of one seed."""
-    from fmltk.toolkit.store import write_bytes, write_table
+    from fmltk.toolkit.io.files import write_bytes
+    from fmltk.toolkit.io.parquet import write_table
 
     model = model_spec(job.config.model)
     prepared = Prepared.open(job.prepared)
@@ -148,7 +149,7 @@ def _nullable(values: NDArray[np.float64]) -> pa.Array:
 def _hidden_table(clips: ClipTable, hidden: Mapping[str, NDArray[np.float32]]) -> pa.Table:
     import pyarrow as pa
 
-    from fmltk.toolkit.store import nested_array
+    from fmltk.toolkit.io.parquet import nested_array
 
     columns: dict[str, Any] = {
         "utterance_id": pa.array(clips.utterance_ids, pa.string()),
@@ -166,7 +167,7 @@ def _saved_predictions(path: Path, clips: ClipTable) -> dict[str, NDArray[np.flo
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a predictions.parquet of ours."""
-    from fmltk.toolkit.store import open_parquet, reading
+    from fmltk.toolkit.io.parquet import open_parquet, reading
 
     with open_parquet(path, what="run") as file, reading(path):
         frame: pd.DataFrame = file.read().to_pandas()
@@ -327,7 +328,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_summary(run: Path, seed_folders: Sequence[Path]) -> dict[str, Any]:
     """Write and return summary.json of a run."""
-    from fmltk.toolkit.store import write_bytes
+    from fmltk.toolkit.io.files import write_bytes
 
     summary = summarise([read_json(folder / METRICS) for folder in seed_folders])
     write_bytes(run / SUMMARY, json.dumps(_plain(summary), indent=1).encode())

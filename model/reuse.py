@@ -59,7 +59,7 @@ def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str,
 
 
 def _saved_table(run: Path, seed: int) -> pa.Table:
-    from fmltk.toolkit.store import open_parquet, reading
+    from fmltk.toolkit.io.parquet import open_parquet, reading
 
     path = seed_folder(run, seed) / HIDDEN
     try:

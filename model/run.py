@@ -29,9 +29,9 @@ from fmltk.model.results import METRICS, SUMMARY, ClipTable, SeedJob, read_json,
 from fmltk.model.reuse import copy_stages, decide, read_hidden, refuse_other_splits
 from fmltk.model.schedule import run_jobs
 from fmltk.model.stages import HIDDEN_PREFIX, StageJob, is_done, seed_folder
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import ConfigError, TrainingError
-from fmltk.toolkit.interchange.labels import find_labels
-from fmltk.toolkit.labels import CONDITIONS
+from fmltk.toolkit.features.label_file import find_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,7 +188,7 @@ def _letters(model: ModelSpec) -> tuple[str, ...]:
 
 def _read_names_only(folder: Path) -> ClipFeatures:
     """Return the clips of a features folder without their sequences: all that a fusion of saved H needs."""
-    from fmltk.toolkit.store import read_features
+    from fmltk.toolkit.features.feature_set import read_features
 
     manifest = read_features(folder).manifest()
     texts = tuple(text if isinstance(text, str) else None for text in manifest["text"])
@@ -253,7 +253,7 @@ def _mark(
 
 def _open_run(out: Path, config: Config, mark: Mapping[str, Any]) -> None:
     """Begin a run folder, or check that what it holds is the same run."""
-    from fmltk.toolkit.store import write_bytes
+    from fmltk.toolkit.io.files import write_bytes
 
     if not (out / RUN_FILE).is_file():
         write_toml(config, out / CONFIG_FILE)

@@ -37,4 +37,4 @@ def test_the_examples_of_a_module_are_true(name: str, tmp_path: Path, monkeypatc
 
 @pytest.mark.installed
 def test_there_are_examples() -> None:
-    assert "fmltk.toolkit.padding" in modules_with_examples()
+    assert "fmltk.toolkit.features.padding" in modules_with_examples()

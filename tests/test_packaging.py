@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fmltk.toolkit.padding import padded_length
+from fmltk.toolkit.features.padding import padded_length
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def test_the_wheel_works_where_it_is_unpacked_also_in_spawned_processes(
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from multiprocessing import get_context\n"
         "import fmltk.annotation, fmltk.model, fmltk.toolkit\n"
-        "from fmltk.toolkit.padding import padded_length\n"
+        "from fmltk.toolkit.features.padding import padded_length\n"
         "if __name__ == '__main__':\n"
         "    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:\n"
         "        print(pool.submit(padded_length, [10, 10, 40]).result())\n"
@@ -164,7 +164,7 @@ def test_the_packages_are_found_as_fmltk_only(tmp_path: Path) -> None:
 @pytest.mark.installed
 def test_there_is_one_version() -> None:
     assert metadata.version("fmltk") == VERSION
-    assert python("-c", "from fmltk.toolkit.cli import main; main(['--version'])", cwd=Path.home()).split() == [
+    assert python("-c", "from fmltk.toolkit.cli.main import main; main(['--version'])", cwd=Path.home()).split() == [
         "fmltk", VERSION,
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def test_help_imports_no_heavy_library(tmp_path: Path) -> None:
     """What keeps `fmltk --help` under half a second, stated in a way that a busy machine cannot blur."""
     program = (
         "import sys\n"
-        "from fmltk.toolkit.cli import main\n"
+        "from fmltk.toolkit.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print('LOADED', *sys.modules)"
     )

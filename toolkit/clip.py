@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fmltk.toolkit.storage import AnyPath
+    from fmltk.toolkit.io.paths import AnyPath
 
 MODALITIES = ("text", "audio", "vision")
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id

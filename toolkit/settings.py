@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
-from importlib import metadata, resources
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
@@ -14,7 +14,6 @@ from fmltk.toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FEATURE_VERSION = 1  # raised when the numbers that extraction gives change
 FRAME_RATE_HZ = 30  # paper, section 4.1.2
 DEFAULT_MAX_DURATION_S = 3600.0
 DEFAULT_MAX_PIXELS = 8192 * 4320
@@ -23,8 +22,6 @@ GEOMETRY_LAYOUT = "mtcnn-geometry"
 FACE_SELECTIONS = ("largest", "longest", "center", "first")
 CROP_SIZES = (112, 224)
 MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
-# Numbers may differ between versions of these (ffmpeg: by one last frame), so resume compares them.
-NUMERIC_PACKAGES = ("av", "facenet-pytorch", "librosa", "numpy", "scipy", "soxr", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +146,6 @@ class PaddingSettings:
         return cls(**{one.name: document[one.name] for one in fields(cls) if one.name in document})
 
 
-def numeric_versions() -> dict[str, str]:
-    """Return the versions of everything whose numbers a feature may depend on; found without importing it."""
-    from fmltk.toolkit.media.process import find_ffmpeg
-
-    versions = {"ffmpeg": find_ffmpeg().version, "features": str(FEATURE_VERSION)}
-    for package in NUMERIC_PACKAGES:
-        versions[package] = metadata.version(package).partition("+")[0]
-    return versions
-
-
 def preset_names() -> list[str]:
     """Return the presets that `--preset` knows."""
     folder = resources.files("fmltk.toolkit").joinpath("presets")
@@ -174,19 +161,3 @@ def read_preset(name: str) -> dict[str, Any]:
         raise ConfigError(f"there is no preset {name!r}; expected one of {', '.join(preset_names())}")
     text = resources.files("fmltk.toolkit").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two documents, one line each.
-
-    >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
-    ['b.c: 2 then, 3 now']
-    """
-    lines: list[str] = []
-    for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += [f"{name}.{line}" for line in differences(before, after)]
-        elif before != after:
-            lines.append(f"{name}: {before!r} then, {after!r} now")
-    return lines

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fmltk.model.layers import Packed, Predictor
 from fmltk.model.registry import ModelSpec, StageSpec, register_model
 from fmltk.model.unimodal import predictor_units, unimodal_net
-from fmltk.toolkit.labels import UNIMODAL
+from fmltk.toolkit.conditions import UNIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

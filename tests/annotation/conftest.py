@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fmltk.annotation.importing import ImportReport, import_ratings
+from fmltk.annotation.importing.import_files import ImportReport, import_ratings
 from fmltk.annotation.ratings import read_ratings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fmltk.annotation.records import ImportOptions
+    from fmltk.annotation.importing.records import ImportOptions
 
 TIME = "2026-11-22T19:17:{:02d}.000001Z"
 

@@ -15,8 +15,8 @@ from fmltk.annotation.classes import SEVEN, class_of_mean, class_of_value
 from fmltk.annotation.label_table import join_labels, read_labels, write_labels
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.shipped import read_shipped
+from fmltk.toolkit.conditions import BINS, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale, five_bin
 from fmltk.toolkit.errors import AnnotationError, ConfigError
-from fmltk.toolkit.labels import BINS, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale, five_bin
 
 SCALES = dict.fromkeys(CONDITIONS, CH_SIMS_SCALE)
 

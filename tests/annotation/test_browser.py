@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 
 import fmltk.toolkit as toolkit
-from fmltk.annotation.importing import import_ratings
+from fmltk.annotation.importing.import_files import import_ratings
+from fmltk.annotation.label_studio_client import Server
 from fmltk.annotation.project import ProjectPlan, local_media_url, ordered_tasks
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.server import Server
 from fmltk.annotation.stimuli import StimuliOptions, prepare_stimuli
 from fmltk.toolkit.clip import Clip
-from fmltk.toolkit.labels import CH_SIMS_SCALE, MOSI_SCALE
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
 
 pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.timeout(1800)]
 

@@ -12,8 +12,8 @@ from fmltk.annotation.label_table import read_labels
 from fmltk.annotation.raters import pseudonym, read_salt
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.splits import SPLITS
-from fmltk.toolkit.cli import main
-from fmltk.toolkit.labels import BINS
+from fmltk.toolkit.cli.main import main
+from fmltk.toolkit.conditions import BINS
 
 CH_SIMS = "chsims_v1_label_recovered_notext.csv"
 # Paper, table 2; its rows T and V are exchanged there, and right here.

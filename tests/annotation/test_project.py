@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from fmltk.annotation.label_studio_client import Server
 from fmltk.annotation.project import ProjectPlan, instructions, labelling_config, local_media_url, ordered_tasks
-from fmltk.annotation.server import Server
 from fmltk.annotation.stimuli import PARTS, Stimulus
-from fmltk.toolkit.cli import main
+from fmltk.toolkit.cli.main import main
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
-from fmltk.toolkit.labels import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 
 TAGS = {"T": {"Text"}, "A": {"Audio"}, "V": {"Video"}, "M": {"Video", "Text"}}
 TAGS |= {"AT": {"Audio", "Text"}, "VT": {"Video", "Text"}, "AV": {"Audio", "Video"}}
@@ -223,7 +223,7 @@ def test_a_rater_who_answered_a_clip_twice_has_rated_it_once(exports, tmp_path):
 
 
 def test_no_option_takes_a_token():
-    from fmltk.annotation.commands import annotation
+    from fmltk.annotation.commands.group import annotation
 
     names = {option for command in annotation.commands.values() for p in command.params for option in p.opts}
     assert not {name for name in names if "token" in name or "key" in name or "password" in name}
@@ -232,7 +232,7 @@ def test_no_option_takes_a_token():
 
 def test_a_broken_download_is_tried_again_and_at_last_given_up(tmp_path, monkeypatch):
     server = Server("http://127.0.0.1:9", "t")
-    monkeypatch.setattr("fmltk.annotation.server.POLL_S", 0.0)
+    monkeypatch.setattr("fmltk.annotation.label_studio_client.POLL_S", 0.0)
     calls = []
 
     def fail(times):
@@ -255,7 +255,7 @@ def test_a_broken_download_is_tried_again_and_at_last_given_up(tmp_path, monkeyp
 
 
 def test_the_commands_are_listed_in_the_order_of_work():
-    from fmltk.annotation.commands import annotation
+    from fmltk.annotation.commands.group import annotation
 
     listed = annotation.list_commands(None)
     assert listed == ["prepare", "push", "status", "pull", "import", "aggregate", "agreement", "summary"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fmltk.annotation.aggregate import Policy, aggregate_ratings
-from fmltk.annotation.importing import import_ratings
+from fmltk.annotation.importing.import_files import import_ratings
+from fmltk.annotation.importing.records import ImportOptions
 from fmltk.annotation.label_table import join_labels, with_split, write_labels
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.records import ImportOptions
 from fmltk.annotation.report import label_sections, rating_sections
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.document import ReportRequest

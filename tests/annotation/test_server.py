@@ -8,14 +8,14 @@ import subprocess
 import pytest
 
 import fmltk.toolkit as toolkit
-from fmltk.annotation.importing import iterate_dropped
+from fmltk.annotation.importing.import_files import iterate_dropped
+from fmltk.annotation.label_studio_client import Server
 from fmltk.annotation.label_table import read_labels
 from fmltk.annotation.project import ProjectPlan
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.server import Server
-from fmltk.toolkit.cli import main
+from fmltk.toolkit.cli.main import main
+from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.labels import CH_SIMS_SCALE
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
 

@@ -19,10 +19,10 @@ from fmltk.annotation.stimuli import (
     stimulus_name,
 )
 from fmltk.annotation.stimulus_files import check_stimulus
-from fmltk.toolkit.cli import main
+from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.clip import Clip
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError, MediaError
-from fmltk.toolkit.labels import CONDITIONS
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from fmltk.toolkit.catalog import VIDEO_SUFFIXES
+from fmltk.toolkit.catalog.catalog import VIDEO_SUFFIXES
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import find_ffmpeg
-from fmltk.toolkit.vision.faces import Detections, FaceDetector
+from fmltk.toolkit.vision.mtcnn.detector import Detections, FaceDetector
 
 sys.path.insert(0, str(Path(__file__).parent))
 from by_hand import ByHand, cpu_s, timed
@@ -45,7 +45,7 @@ AT_LEAST = (LESS_CPU, TWO_WORKERS)  # the other values are targets from above
 COPIES = 3  # of each clip in the runs of one and of two workers
 EXTRACT = """
 import json, resource, sys
-from fmltk.toolkit.extract import extract
+from fmltk.toolkit.run.extract import extract
 extract(sys.argv[1], sys.argv[2], text_model=sys.argv[3], n_workers=int(sys.argv[4]), transcripts=sys.argv[5],
         openface="none")
 print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024))

@@ -19,7 +19,7 @@ import torch
 
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
-from fmltk.toolkit.vision.faces import FaceDetector
+from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.tracking import FaceTrack, count_faces, select_speaker, track_faces
 
 if TYPE_CHECKING:

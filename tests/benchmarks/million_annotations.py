@@ -80,7 +80,7 @@ def measure(step: str, *arguments: str) -> dict[str, object]:
     command = [
         sys.executable,
         "-c",
-        "from fmltk.toolkit.cli import main; main()",
+        "from fmltk.toolkit.cli.main import main; main()",
         "annotation",
         step,
         *arguments,

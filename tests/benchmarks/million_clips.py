@@ -23,14 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.assemble import assemble
-from fmltk.toolkit.catalog import build_catalog
-from fmltk.toolkit.extract import RunOptions, _entries, _pending, _plan, pad
-from fmltk.toolkit.run_folder import bind
-from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, numeric_versions
-from fmltk.toolkit.shards import ClipResult, ClipSequence, shard_key
-from fmltk.toolkit.store import read_features
-from fmltk.toolkit.worker import Places, base_row
+from fmltk.toolkit.catalog.catalog import build_catalog
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.shards import ClipResult, ClipSequence, shard_key
+from fmltk.toolkit.run.assemble import assemble
+from fmltk.toolkit.run.clip_worker import base_row
+from fmltk.toolkit.run.extract import RunOptions, _entries, _pending, _plan, pad
+from fmltk.toolkit.run.folder import bind
+from fmltk.toolkit.run.tasks import RunPaths
+from fmltk.toolkit.run.versions import numeric_versions
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +95,7 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     out = folder / "features"
     settings, padding = ExtractSettings(modalities=("audio", "vision")), PaddingSettings()
     options = RunOptions(n_workers=1)
-    places = Places(out)
+    paths = RunPaths(out)
 
     def catalogue() -> Any:
         return build_catalog(folder / "videos", transcripts=folder / "transcripts.csv")
@@ -101,7 +103,7 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     with measured("catalogue", steps):
         catalog = catalogue()
     with measured("plan: what is to be done", steps):
-        work, rows = _plan(catalog, out, settings, places)
+        work, rows = _plan(catalog, out, settings, paths)
         pending = _pending(work, options)
     assert len(pending) == n_clips
     run = bind(out, settings, {"text_model": {}, "versions": numeric_versions()})
@@ -116,7 +118,7 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     del catalog, work, rows, pending, summary
     with measured("resume: catalogue, listing, nothing left to do", steps):
         catalog = catalogue()
-        work, rows = _plan(catalog, out, settings, places)
+        work, rows = _plan(catalog, out, settings, paths)
         assert _pending(work, options) == {}
     del catalog, work, rows
     with measured("pad anew", steps):

@@ -18,7 +18,7 @@ FMLTK = str(Path(sys.executable).with_name("fmltk"))
 MODELS = {
     "text": "from fmltk.toolkit.text.bert import TextEncoder; TextEncoder('minilm').encode('a word')",
     "audio": "from fmltk.toolkit.audio.acoustic import warm_up; warm_up()",
-    "vision": "from fmltk.toolkit.vision.faces import FaceDetector; FaceDetector()",
+    "vision": "from fmltk.toolkit.vision.mtcnn.detector import FaceDetector; FaceDetector()",
 }
 
 

@@ -79,7 +79,9 @@ def write_folder(folder: Path, clips: tuple[int, ...]) -> None:
     """A feature folder of that size, as `fmltk extract` writes it."""
     import pyarrow as pa
 
-    from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, write_table
+    from fmltk.toolkit.features.manifest import ManifestWriter
+    from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
+    from fmltk.toolkit.io.parquet import write_table
 
     n = sum(clips)
     ids = [f"v{k // 38:04d}$_${k:05d}" for k in range(n)]

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.toolkit.clip import split_utterance_id, utterance_id
-from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, write_table
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
+from fmltk.toolkit.io.parquet import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

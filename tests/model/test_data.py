@@ -13,7 +13,7 @@ from fmltk.model.dataset import choose_targets, draw_splits, join
 from fmltk.model.prepared import Prepared, prepare
 from fmltk.model.standardise import fit_scaler
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.interchange.labels import find_labels
+from fmltk.toolkit.features.label_file import find_labels
 from tests.model.folders import Clips, planted, write_clips, write_labels
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def write_infinite(clips: Clips, path: Path) -> None:
     import pyarrow as pa
 
     table = pa.table({"utterance_id": clips.ids, "label_M": np.full(len(clips.ids), np.inf)})
-    from fmltk.toolkit.store import write_table
+    from fmltk.toolkit.io.parquet import write_table
 
     write_table(table.replace_schema_metadata({b"fmltk": b"{}"}), path)
 

@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from fmltk.model.metrics import constant_score, metric_family, metric_names, score, sign_correct
 from fmltk.model.significance import mean_interval, paired_test
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.labels import Scale
 
 CH_SIMS_VALUES = np.round(np.arange(-1.0, 1.01, 0.2), 1)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from fmltk.model.evaluation import evaluation_rows
 from fmltk.model.predict import best_seed
 from fmltk.model.report import run_sections
 from fmltk.model.results import read_predictions
-from fmltk.model.tables import evaluation_rows
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.document import ReportRequest
 

@@ -15,13 +15,13 @@ from scipy import stats
 from fmltk.model import commands
 from fmltk.model.cases import case_rows
 from fmltk.model.compare import compare
+from fmltk.model.evaluation import evaluation_rows, shown
 from fmltk.model.metrics import score
 from fmltk.model.predict import FmlMSN, TrainedModel, best_seed, class_names
 from fmltk.model.raw import extraction_settings
 from fmltk.model.results import read_predictions
-from fmltk.model.tables import evaluation_rows, shown
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FmltkError, StoreError
-from fmltk.toolkit.labels import Scale
 from tests.model.folders import planted, small_settings, write_clips
 
 if TYPE_CHECKING:

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.annotation.aggregate import aggregate_ratings
-from fmltk.annotation.importing import import_ratings
+from fmltk.annotation.importing.import_files import import_ratings
+from fmltk.annotation.importing.records import ImportOptions
 from fmltk.annotation.label_table import join_labels, read_labels, write_labels
 from fmltk.annotation.raters import RaterNames, read_rater_list
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.records import ImportOptions
 from fmltk.annotation.shipped import read_shipped
 from fmltk.annotation.stimuli import read_stimuli
 from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features
 from fmltk.model.data import read_labels as read_training_labels
-from fmltk.toolkit.catalog import build_catalog
+from fmltk.toolkit.catalog.catalog import build_catalog
+from fmltk.toolkit.catalog.transcripts import read_cues, read_sidecar_text, read_transcripts
+from fmltk.toolkit.conditions import CONDITIONS, MOSI_SCALE
+from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.utterances import import_utterances
-from fmltk.toolkit.labels import CONDITIONS, MOSI_SCALE
-from fmltk.toolkit.store import read_features
-from fmltk.toolkit.transcripts import read_cues, read_sidecar_text, read_transcripts
-from fmltk.toolkit.vision.openface import OPENFACE_FEATURES, openface_sequence, read_openface
+from fmltk.toolkit.vision.openface.table import OPENFACE_FEATURES, openface_sequence, read_openface
 from tests.toolkit.interchange.pickles import mmsa_data
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _manifest(path: Path, folder: Path) -> None:
 
 
 def _manifest_file() -> list[bytes]:
-    from fmltk.toolkit.store import ManifestWriter
+    from fmltk.toolkit.features.manifest import ManifestWriter
 
     def make(folder: Path) -> Path:
         with ManifestWriter(folder / "manifest.parquet", {"settings": {"a": 1}}) as manifest:

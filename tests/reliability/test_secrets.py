@@ -116,7 +116,7 @@ def test_secrets_of_the_environment_are_in_no_process_list_log_or_feature_file(t
             shown.append(command_lines())
             time.sleep(0.02)
     assert program.returncode == 3, (tmp_path / "log").read_text()
-    for name in (b"fmltk extract", b"fmltk.toolkit.engine"):
+    for name in (b"fmltk extract", b"fmltk.toolkit.run.local_engine"):
         assert any(name in lines for lines in shown), f"{name!r} was looked at while it ran"
     assert not any(SECRET.encode() in lines for lines in shown)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -128,10 +128,10 @@ def test_an_unforeseen_error_shows_no_secret(tmp_path: Path) -> None:
     """A bug's traceback is shown whole: it names no value."""
     program = (
         "import sys\n"
-        "from fmltk.annotation import server\n"
+        "from fmltk.annotation import label_studio_client\n"
         "def broken(*arguments, **options): raise KeyError('unforeseen')\n"
         "server.Server.find_project = broken\n"
-        "from fmltk.toolkit.cli import main\n"
+        "from fmltk.toolkit.cli.main import main\n"
         "main(['annotation', 'status', '--url', 'http://127.0.0.1:9'])\n"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fmltk.toolkit import errors
-from fmltk.toolkit.store import read_features
+from fmltk.toolkit.features.feature_set import read_features
 from tests.reliability.page import write_section
 from tests.reliability.soak_clips import MAX_DURATION_S, MAX_PIXELS, MODALITIES, Planned, make_clips
 

@@ -23,10 +23,13 @@ import numpy as np
 import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fmltk.toolkit.catalog import build_catalog
+from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.errors import *
-from fmltk.toolkit.shards import *
-from fmltk.toolkit.store import *
+from fmltk.toolkit.features.shards import *
+from fmltk.toolkit.features.feature_set import *
+from fmltk.toolkit.features.manifest import *
+from fmltk.toolkit.features.sequences import *
+from fmltk.toolkit.io.files import *
 
 if os.geteuid() == 0:
     os.setgroups([])

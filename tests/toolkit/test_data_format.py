@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fmltk.toolkit.assemble import Entry, assemble
-from fmltk.toolkit.catalog import Problem
+from fmltk.toolkit.catalog.catalog import Problem
 from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.run_folder import PROBLEM_TITLES
+from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder
+from fmltk.toolkit.io.parquet import decode_metadata
+from fmltk.toolkit.run.assemble import Entry, assemble
+from fmltk.toolkit.run.folder import PROBLEM_TITLES
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
-from fmltk.toolkit.shards import ClipResult, ClipSequence, FaceRows, ShardFolder
-from fmltk.toolkit.store import decode_metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.parquet import METADATA_KEY
-from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
+from fmltk.toolkit.io.parquet import METADATA_KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.MonkeyPatch.context() as patch,
         ManifestWriter(folder / "manifest.parquet", {"settings": {}}) as manifest,
     ):
-        patch.setattr("fmltk.toolkit.store.MAX_ROWS_PER_GROUP", 2)
+        patch.setattr("fmltk.toolkit.features.sequences.MAX_ROWS_PER_GROUP", 2)
         for number, utterance in enumerate(IDS):
             manifest.append(
                 {

@@ -11,17 +11,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmltk.toolkit.commands import extract
+from fmltk.toolkit.cli.extract import extract
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.settings import (
-    NUMERIC_PACKAGES,
-    ExtractSettings,
-    PaddingSettings,
-    differences,
-    numeric_versions,
-    preset_names,
-    read_preset,
-)
+from fmltk.toolkit.run.versions import NUMERIC_PACKAGES, differences, numeric_versions
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, preset_names, read_preset
 
 LENGTHS = st.dictionaries(st.sampled_from(["text", "audio", "vision"]), st.integers(1, 10_000))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fmltk.toolkit.cli import COMMAND_GROUP, COMMAND_ORDER, fmltk
+from fmltk.toolkit.cli.main import COMMAND_GROUP, COMMAND_ORDER, fmltk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

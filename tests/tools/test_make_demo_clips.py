@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from fmltk.toolkit.vision.faces import FaceDetector
+from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,13 +21,7 @@ import numpy as np
 
 from fmltk.toolkit.audio.blocks import HOP, N_FFT, SAMPLE_RATE_HZ, check_samples, frame_blocks
 from fmltk.toolkit.audio.chroma import N_CHROMA, chroma
-from fmltk.toolkit.audio.spectrum import (
-    magnitude_blocks,
-    mel_decibels,
-    mel_filters,
-    pitch_offsets,
-    tuning_of_offsets,
-)
+from fmltk.toolkit.audio.spectrum import magnitude_blocks, mel_decibels, mel_filters, pitch_offsets, tuning_of_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

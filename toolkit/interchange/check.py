@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.labels import guess_scale, read_label_columns
-from fmltk.toolkit.labels import CONDITIONS, Scale
-from fmltk.toolkit.store import decode_metadata, open_parquet, read_features
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.label_file import guess_scale, read_label_columns
+from fmltk.toolkit.io.parquet import decode_metadata, open_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.store import ModalityTable
+    from fmltk.toolkit.features.sequences import ModalityTable
 
 EXPLODING = 1e6  # an absolute value that no feature of ours comes near: OpenFace's failed frames reach 3.8e7
 RARE_SHARE = 0.05  # a class with less than this share of the labels is rare

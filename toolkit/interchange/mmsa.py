@@ -17,24 +17,27 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, split_utterance_id
+from fmltk.toolkit.conditions import UNIMODAL
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.labels import (
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.label_file import (
     check_target,
     exact_decimal,
     guess_scale,
     read_label_columns,
     write_labels,
 )
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
-from fmltk.toolkit.labels import UNIMODAL
-from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, read_features, write_bytes
+from fmltk.toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 SPLITS = ("train", "valid", "test")
 REQUIRED = ("id", "text", "audio", "vision", "regression_labels")
@@ -366,7 +369,7 @@ def _write_extras(
     """Write what has no place in the folder's other files, and how each array was held."""
     import pyarrow as pa
 
-    from fmltk.toolkit.store import encode_metadata, write_table
+    from fmltk.toolkit.io.parquet import encode_metadata, write_table
 
     columns: dict[str, Any] = {
         "utterance_id": pa.array([clip.utterance for clip in clips], pa.string()),
@@ -450,7 +453,7 @@ def _write_manifest(path: Path, clips: Sequence[_Clip], data: Mapping[str, dict[
 
 def write_pickle(path: Path, data: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
-    from fmltk.toolkit.store import atomic_path
+    from fmltk.toolkit.io.files import atomic_path
 
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pickle.dump({split: dict(part) for split, part in data.items()}, file, protocol=4)

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, split_utterance_id
+from fmltk.toolkit.conditions import BIMODAL, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.interchange.labels import read_label_columns
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.label_file import read_label_columns
 from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS, SPLITS
-from fmltk.toolkit.labels import BIMODAL, UNIMODAL
-from fmltk.toolkit.store import atomic_path, decode_metadata, open_parquet, read_features, write_bytes
-from fmltk.toolkit.tables import guarded
+from fmltk.toolkit.io.files import atomic_path, write_bytes
+from fmltk.toolkit.io.parquet import decode_metadata, open_parquet
+from fmltk.toolkit.io.tables import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.store import FeatureSet, ModalityTable
+    from fmltk.toolkit.features.feature_set import FeatureSet
+    from fmltk.toolkit.features.sequences import ModalityTable
 
 ALL_LABEL_KEYS = {**LABEL_KEYS, **{pair: f"regression_labels_{pair}" for pair in BIMODAL}}
 LABEL_CSV_COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
@@ -218,7 +221,7 @@ def _annotation(value: float) -> str:
 
 def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray[np.float32] | None:
     """Return (n, 3, L): token numbers, mask, segments; None where a clip's shard is gone."""
-    from fmltk.toolkit.shards import ShardFolder, shard_key
+    from fmltk.toolkit.features.shards import ShardFolder, shard_key
 
     shards = ShardFolder(features.path / "shards")
     names = shards.names()

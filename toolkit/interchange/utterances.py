@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, utterance_id
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.labels import check_target, guess_scale, write_labels
+from fmltk.toolkit.features.label_file import check_target, guess_scale, write_labels
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.mmsa import SPLITS, ImportSummary
-from fmltk.toolkit.labels import CONDITIONS
-from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter, open_parquet, reading
+from fmltk.toolkit.io.parquet import open_parquet, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
 
 REQUIRED = ("video_id", "clip_id", "label", *MODALITIES)
 

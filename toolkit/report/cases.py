@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.labels import CONDITIONS, UNIMODAL
+from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.features.feature_set import FeatureSet
+    from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.report.document import Block, ReportRequest
-    from fmltk.toolkit.store import FeatureSet, ModalityTable
 
 ORDER = 10
 MAX_SAMPLED_STEPS = 20_000
@@ -28,7 +29,7 @@ LISTED_REASONS = 200
 
 def feature_sections(request: ReportRequest) -> Contribution:
     """Return the sections of every feature folder among the paths, and its clips as cases."""
-    from fmltk.toolkit.store import read_features
+    from fmltk.toolkit.features.feature_set import read_features
 
     contribution = Contribution()
     for path in request.paths:

@@ -39,7 +39,7 @@ def write_report(
 
     Raises ConfigError if a path does not exist or is none that a report can show, StoreError if it cannot be written.
     """
-    from fmltk.toolkit.store import write_bytes
+    from fmltk.toolkit.io.files import write_bytes
 
     for path in paths:
         if not path.exists():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
-from fmltk.toolkit.vision.faces import check_frame
+from fmltk.toolkit.vision.mtcnn.detector import check_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

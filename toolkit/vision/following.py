@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.vision.cascade import NO_FACES, STAGE_OVERLAP, Detections, best_faces
-from fmltk.toolkit.vision.faces import same_picture
-from fmltk.toolkit.vision.suppression import overlap_matrix
+from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, STAGE_OVERLAP, Detections, best_faces
+from fmltk.toolkit.vision.mtcnn.detector import same_picture
+from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix
 from fmltk.toolkit.vision.tracks import LINK_OVERLAP, MAX_GAP_FRAMES, match
 from fmltk.toolkit.vision.windows import neighbourhood
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.vision.faces import FaceDetector
-    from fmltk.toolkit.vision.pyramid import Level
+    from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+    from fmltk.toolkit.vision.mtcnn.pyramid import Level
 
 FULL_EVERY_FRAMES = 60  # two seconds: the full detections then cost less than the search in between
 FULL_EVERY_AT_LEAST = 30  # in large frames; what is held is thinned out where even so many do not fit

@@ -10,8 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import FeatureError
-from fmltk.toolkit.vision.faces import Detections, FaceDetector, check_frame
 from fmltk.toolkit.vision.following import follow_faces
+from fmltk.toolkit.vision.mtcnn.detector import Detections, FaceDetector, check_frame
 from fmltk.toolkit.vision.speaker import FACE_SELECTIONS, count_faces, find_speaker, select_speaker, speaker_track
 from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks, link_faces
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
-from fmltk.toolkit.vision.cascade import NO_FACES, Detections
-from fmltk.toolkit.vision.suppression import overlap_matrix
+from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
+from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

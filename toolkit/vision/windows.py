@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.vision.pyramid import FIELD, STRIDE, CellWindow, IntegralImage, Level
+from fmltk.toolkit.vision.mtcnn.pyramid import FIELD, STRIDE, CellWindow, IntegralImage, Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

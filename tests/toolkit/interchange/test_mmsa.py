@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fmltk.toolkit.cli.dataset import dataset
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.interchange.commands import dataset
-from fmltk.toolkit.interchange.labels import read_label_columns
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.label_file import read_label_columns
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
-from fmltk.toolkit.store import read_features
 from tests.toolkit.interchange.pickles import assert_same, mmsa_data, write
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def test_what_an_import_writes(tmp_path: Path) -> None:
 
 
 def test_labels_changed_in_fmltk_are_exported(tmp_path: Path) -> None:
-    from fmltk.toolkit.interchange.labels import write_labels
-    from fmltk.toolkit.labels import Scale
+    from fmltk.toolkit.conditions import Scale
+    from fmltk.toolkit.features.label_file import write_labels
 
     data = mmsa_data()
     import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
@@ -266,7 +266,7 @@ def test_real_mosi_utterances_are_imported(tmp_path: Path, test_data: Path) -> N
 
 
 def test_token_numbers_of_the_shards_become_text_bert(tmp_path: Path) -> None:
-    from fmltk.toolkit.shards import ClipResult, ClipSequence, ShardFolder
+    from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
     from tests.model.folders import planted, write_clips
 
     clips = planted(20, n_videos=10)

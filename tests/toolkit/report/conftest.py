@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fmltk.toolkit as toolkit
-from fmltk.toolkit.store import ManifestWriter, ModalitySpec, ModalityWriter
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 
 DEMO = Path(next(iter(toolkit.__path__))) / "demo" / "videos"
 HOSTILE = (

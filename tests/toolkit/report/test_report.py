@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fmltk.toolkit.cli.report import report
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.interchange.labels import write_labels
-from fmltk.toolkit.labels import Scale
+from fmltk.toolkit.features.label_file import write_labels
 from fmltk.toolkit.report.cases import case_document, is_conflict, merge_cases, script_json
 from fmltk.toolkit.report.charts import histogram, stacked_shares
 from fmltk.toolkit.report.clips import gather_clips
-from fmltk.toolkit.report.commands import report
 from fmltk.toolkit.report.document import Case, Section, Table, Tile
 from fmltk.toolkit.report.render import render, write_report
 

@@ -9,7 +9,7 @@ from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision.align import TEMPLATE_PX, Window, align_face, crop_frame, similarity, upright_windows
-from fmltk.toolkit.vision.faces import FaceDetector
+from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.tracks import FaceTrack
 
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.vision.geometry import FACE_MODEL_MM, GEOMETRY_FEATURES, geometry_sequence, head_pose
-from fmltk.toolkit.vision.openface import read_openface
+from fmltk.toolkit.vision.openface.table import read_openface
 
 if TYPE_CHECKING:
     from pathlib import Path

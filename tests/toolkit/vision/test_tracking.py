@@ -14,10 +14,10 @@ from fmltk.toolkit.errors import ConfigError, FeatureError
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision import following, tracking
-from fmltk.toolkit.vision.cascade import NO_FACES, Detections
-from fmltk.toolkit.vision.faces import FaceDetector
 from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period, is_cut
-from fmltk.toolkit.vision.pyramid import pyramid_levels
+from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
+from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+from fmltk.toolkit.vision.mtcnn.pyramid import pyramid_levels
 from fmltk.toolkit.vision.tracking import (
     FaceTracks,
     count_faces,

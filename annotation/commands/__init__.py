@@ -1,0 +1,1 @@
+"""The command group `fmltk annotation`."""

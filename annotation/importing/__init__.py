@@ -1,0 +1,1 @@
+"""From annotators' exports to ratings.parquet."""

@@ -1,0 +1,280 @@
+"""From files to ratings.parquet: read, merge, and say what was dropped and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from fmltk.annotation.importing.exports import read_export
+from fmltk.annotation.importing.label_studio import FileReport
+from fmltk.annotation.importing.merging import merge_ratings
+from fmltk.annotation.importing.records import REASONS, Drop, ImportOptions, Record
+from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, memory_schema, read_ratings, replacing, write_ratings
+from fmltk.toolkit.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from fmltk.annotation.raters import RaterNames
+
+_ADDRESS = re.compile(r"[^\s@,;:'\"<>()\[\]{}]+@[^\s@,;:'\"<>()\[\]{}]+")
+BATCH_ROWS = 65_536  # records held as Python objects at a time
+
+
+@dataclass
+class ImportReport:
+    """What an import read, dropped and why; `as_dict` is what --json prints and what is written beside the ratings."""
+
+    files: list[FileReport] = field(default_factory=list)
+    n_ratings: int = 0
+    read_again: int = 0
+    merged_dropped: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many annotations are no rating, by reason."""
+        total = Counter(self.merged_dropped)
+        for file in self.files:
+            total.update(file.dropped)
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {
+            "files": [{**asdict(file), "lacks": list(file.lacks)} for file in self.files],
+            "n_ratings": self.n_ratings,
+            "read_again": self.read_again,
+            "dropped": dict(sorted(self.dropped.items())),
+            "reasons": {name: REASONS[name] for name in sorted(self.dropped)},
+            "flags": dict(sorted(self.flags.items())),
+            "conditions": self.conditions,
+        }
+
+
+def report_path(output: Path) -> Path:
+    """Return where the report of `output` is written: ratings.report.json for ratings.parquet."""
+    return output.with_name(f"{output.stem}.report.json")
+
+
+def dropped_path(output: Path) -> Path:
+    """Return where every dropped annotation has its line: ratings.dropped.jsonl for ratings.parquet."""
+    return output.with_name(f"{output.stem}.dropped.jsonl")
+
+
+def import_ratings(
+    files: Sequence[Path],
+    output: Path,
+    options: ImportOptions | None = None,
+    *,
+    conditions: Mapping[Path, str] | None = None,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Read `files` and merge them with what `output` holds already; the same files twice give the same ratings.
+
+    Writes `output`, its report, and one line of JSON for every dropped annotation. One row is kept for each clip,
+    condition and rater: the latest rating; failing that the latest skip or empty answer; failing that a draft.
+
+    Parameters
+    ----------
+    files
+        Exports of Label Studio, long or wide tables, or other ratings.parquet.
+    conditions
+        Of files whose tasks do not say theirs, in place of the options' one.
+    overwrite
+        Start anew in place of merging with `output`.
+
+    Raises AnnotationError if a file cannot be read, gives no rating for all that it holds, or contradicts another.
+    """
+    options = options or ImportOptions()
+    if options.names.salt_path.resolve().parent == output.resolve().parent:
+        raise AnnotationError(f"the salt {options.names.salt_path} lies beside the ratings: keep it elsewhere")
+    report = ImportReport()
+    with (
+        replacing(dropped_path(output)) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        lines = _DropLines(file, options.names)
+        tables = []
+        if output.exists() and not overwrite:
+            tables.append(_pseudonymous(read_ratings(output), options.names))
+            lines.copy(dropped_path(output))
+        for path in files:
+            condition = (conditions or {}).get(path, options.condition)
+            tables.append(_read_file(path, replace(options, condition=condition), report, lines))
+        lines.begin()
+        merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
+        write_ratings(merged.table, output)
+    report.read_again, report.merged_dropped = merged.read_again, merged.dropped
+    _summarise(merged.table, report)
+    with replacing(report_path(output)) as temporary:
+        temporary.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: _DropLines) -> pa.Table:
+    file_report = FileReport(path.name)
+    report.files.append(file_report)
+    lines.begin()
+    if _is_parquet(path):
+        table = _pseudonymous(read_ratings(path), options.names)
+        file_report.format = "ratings.parquet"
+        file_report.annotations = table.num_rows
+        status = table.column("status").value_counts().to_pylist()
+        file_report.kept = {entry["values"]: entry["counts"] for entry in status}
+        return table
+    collector = _Collector(options.names.source)
+    dropped: Counter[str] = Counter()
+    for item in read_export(path, options, file_report):
+        if isinstance(item, Drop):
+            dropped[item.reason] += 1
+            lines.write(path.name, item)
+        else:
+            collector.add(item)
+    file_report.kept = dict(sorted(collector.kept.items()))
+    file_report.dropped = dict(sorted(dropped.items()))
+    if not collector.n_rows and dropped:
+        reason, count = dropped.most_common(1)[0]
+        raise AnnotationError(f"{path} gives no rating: {count} annotations dropped, for {REASONS[reason]}")
+    return collector.table()
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
+    """Return ratings that an earlier import may have kept the addresses in, without them unless they are to be kept."""
+    for column in () if names.keep_identities else ("annotator", "edited_by"):
+        written = table.column(column).unique().to_pylist()
+        if any(word and "@" in word for word in written):
+            safe = {word: names.safe_name(word) if word and "@" in word else word for word in written}
+            words = pa.array([safe[word] for word in table.column(column).to_pylist()], pa.string())
+            place = table.schema.get_field_index(column)
+            field = table.schema.field(place)
+            table = table.set_column(place, field, words.dictionary_encode().cast(field.type))
+    return table
+
+
+class _DropLines:
+    """The file of dropped annotations: each once, however often the same export is imported.
+
+    What one file repeats, such as two annotations without an id, is several lines. No line shows an address, unless
+    addresses are to be kept.
+    """
+
+    def __init__(self, file: TextIO, names: RaterNames) -> None:
+        self._file = file
+        self._names = names
+        self._written: Counter[int] = Counter()
+        self._now: Counter[int] = Counter()
+
+    def begin(self) -> None:
+        """Go on to the next file."""
+        self._now = Counter()
+
+    def copy(self, path: Path) -> None:
+        """Take over the lines of an earlier import into the same ratings."""
+        if path.exists():
+            with path.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, start=1):
+                    try:
+                        self._write(json.loads(line))
+                    except (ValueError, AttributeError) as error:
+                        raise AnnotationError(
+                            f"{path} line {number} is damaged; delete it, or import everything anew with --overwrite"
+                        ) from error
+
+    def write(self, file: str | None, drop: Drop) -> None:
+        self._write({"file": file, **drop._asdict()})
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        known = {key: value for key, value in entry.items() if value is not None}
+        if not self._names.keep_identities:
+            for key in known.keys() & {"annotator", "label"}:
+                known[key] = _ADDRESS.sub(lambda found: self._names.safe_name(found.group()), known[key])
+        line = json.dumps(known, ensure_ascii=False) + "\n"
+        self._now[hash(line)] += 1
+        if self._now[hash(line)] > self._written[hash(line)]:
+            self._written[hash(line)] += 1
+            self._file.write(line)
+
+
+class _Collector:
+    """Gathers records into Arrow batches, so that only one batch is Python objects at a time."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.kept: Counter[str] = Counter()
+        self.n_rows = 0
+        self._rows: list[Record] = []
+        self._tables: list[pa.Table] = []
+
+    def add(self, record: Record) -> None:
+        self._rows.append(record)
+        self.kept[record.status] += 1
+        self.n_rows += 1
+        if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = dict(zip(Record._fields, zip(*self._rows, strict=True), strict=True)) if self._rows else {}
+        n_rows = len(self._rows)
+        constants = {"source": (self.source,) * n_rows, "flags": ("",) * n_rows}
+        arrays = []
+        for name in RATINGS_SCHEMA.names:
+            plain = pa.array(columns.get(name, constants.get(name, ())), RATINGS_SCHEMA.field(name).type)
+            encoded = memory_schema().field(name).type
+            arrays.append(plain.dictionary_encode().cast(encoded) if pa.types.is_dictionary(encoded) else plain)
+        self._tables.append(pa.table(arrays, schema=memory_schema()))
+        self._rows = []
+
+    def table(self) -> pa.Table:
+        if self._rows or not self._tables:
+            self._flush()
+        return pa.concat_tables(self._tables)
+
+
+def _summarise(table: pa.Table, report: ImportReport) -> None:
+    report.n_ratings = table.num_rows
+    for entry in table.column("flags").value_counts().to_pylist():
+        for word in entry["values"].split():
+            report.flags[word] += entry["counts"]
+    counts = table.group_by(["condition", "status"]).aggregate([([], "count_all")]).to_pylist()
+    people = table.group_by("condition").aggregate(
+        [("annotator", "count_distinct"), ("utterance_id", "count_distinct")]
+    )
+    for entry in people.to_pylist():
+        report.conditions[entry["condition"]] = {
+            "clips": entry["utterance_id_count_distinct"],
+            "raters": entry["annotator_count_distinct"],
+            **dict.fromkeys(STATUSES, 0),
+        }
+    for entry in counts:
+        report.conditions[entry["condition"]][entry["status"]] = entry["count_all"]
+    report.conditions = dict(sorted(report.conditions.items()))
+
+
+def iterate_dropped(output: Path) -> Iterator[dict[str, Any]]:
+    """Yield every line of the file of dropped annotations beside `output`.
+
+    Raises AnnotationError if there is none.
+    """
+    try:
+        with dropped_path(output).open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+    except OSError as error:
+        raise AnnotationError(f"cannot read {dropped_path(output)}: {error.strerror or error}") from error

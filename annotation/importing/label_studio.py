@@ -1,0 +1,278 @@
+"""What Label Studio writes: tasks with their annotations and drafts, and the flat rows of JSON_MIN, CSV and TSV.
+
+The server checks neither labels nor roles, so nothing here is taken on trust. Text is text: nothing is executed,
+and no HTML is interpreted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fmltk.annotation.importing.records import (
+    Drop,
+    ImportOptions,
+    Rated,
+    Record,
+    parse_seconds,
+    parse_time,
+    parse_value,
+    rated_of,
+    rater_of,
+    refused_rater,
+    shown,
+    text_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+RATING_KEYS = ("choices", "rating", "number")  # where the value of Choices, Rating and Number holds the answer
+LACKS = {
+    "JSON": (),
+    "JSON before 1.0": ("changes by another than the rater",),
+    **dict.fromkeys(
+        ("JSON_MIN", "CSV", "TSV"),
+        ("skipped annotations", "drafts", "changes by another than the rater"),
+    ),
+    "long table": ("skipped annotations unless there is a column status", "drafts"),
+    "wide table": ("skipped annotations", "drafts", "times"),
+    "ratings.parquet": (),
+}
+
+
+@dataclass
+class FileReport:
+    """What was read from one file."""
+
+    file: str
+    format: str = ""
+    tasks: int = 0
+    tasks_without_annotation: int = 0
+    annotations: int = 0
+    predictions: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What this kind of file cannot hold."""
+        return LACKS.get(self.format, ())
+
+    def remark(self, text: str) -> None:
+        """Note something once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
+    """Yield the annotations and drafts of a task of a JSON export, a snapshot, or an export before 1.0."""
+    report.tasks += 1
+    data = task.get("data")
+    data = data if isinstance(data, dict) else {}
+    for name in (*SERVER_FIELDS, options.control):
+        if name in data:
+            report.remark(f"the tasks have a data field {name!r}: in CSV and JSON_MIN it poses as the server's own")
+    annotations = _listed(task.get("completions" if "completions" in task else "annotations"))
+    drafts = _listed(task.get("drafts"))
+    report.predictions += len(_listed(task.get("predictions")))
+    if not annotations and not drafts:
+        report.tasks_without_annotation += 1
+        return
+    about = rated_of(data, options, where)
+    for annotation in annotations:
+        report.annotations += 1
+        yield _read_annotation(annotation, about, where, options)
+    for draft in drafts:
+        report.annotations += 1
+        yield _read_draft(draft, about, where, options)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def read_identity(value: object) -> str | None:
+    """Return who an annotation or a draft belongs to: the id of {"id": 3, "email": ...}, else the address."""
+    if isinstance(value, dict):
+        if "created_username" in value:  # a draft: "ann@example.com, 5"
+            numbered = re.search(r", ([0-9]+)$", str(value["created_username"] or ""))
+            return numbered.group(1) if numbered else read_identity(value.get("user"))
+        return text_id(value.get("id")) or text_id(value.get("email"))
+    return text_id(value)
+
+
+def _read_annotation(annotation: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
+    if not isinstance(annotation, dict):
+        return Drop(where, "not an annotation", label=shown(annotation))
+    annotation_id = shown(annotation.get("id"))
+    identity = read_identity(annotation.get("completed_by"))
+    if isinstance(about, Drop):
+        return about._replace(annotation_id=annotation_id)
+    last = read_identity(annotation.get("updated_by"))
+    edited_by = None
+    if last is not None and identity is not None and last != identity:
+        edited_by = rater_of(last, options) or options.names.safe_name(str(shown(last)))
+    created = parse_time(annotation.get("created_at"))
+    entry = _Entry(
+        identity=identity,
+        annotation_id=annotation_id,
+        lead_time_s=parse_seconds(annotation.get("lead_time")),
+        created=created,
+        updated=parse_time(annotation.get("updated_at")) or created,
+        edited_by=edited_by,
+    )
+    if annotation.get("was_cancelled") or annotation.get("skipped"):
+        return entry.record(about, where, options, status="skipped")
+    chosen = _chosen(annotation.get("result"), options.control)
+    if isinstance(chosen, Drop):
+        return entry.drop(about, where, options, chosen.reason, chosen.label)
+    return entry.rating(about, where, options, chosen)
+
+
+def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
+    if not isinstance(draft, dict):
+        return Drop(where, "not an annotation", label=shown(draft))
+    draft_id = f"draft-{shown(draft.get('id'))}"
+    if isinstance(about, Drop):
+        return about._replace(annotation_id=draft_id)
+    identity = read_identity({"created_username": None, **draft})
+    created = parse_time(draft.get("created_at"))
+    entry = _Entry(
+        identity=identity,
+        annotation_id=draft_id,
+        lead_time_s=parse_seconds(draft.get("lead_time")),
+        created=created,
+        updated=parse_time(draft.get("updated_at")) or created,
+    )
+    if draft.get("annotation") is not None:
+        return entry.drop(about, where, options, "unfinished change", None)
+    return entry.record(about, where, options, status="draft")
+
+
+def _chosen(result: object, control: str) -> object | Drop:
+    """Return the chosen label, None if nothing was chosen, or why there is no single one."""
+    regions = _listed(result)
+    choices: list[object] = []
+    others = 0
+    for region in regions:
+        of_control = isinstance(region, dict) and region.get("from_name") == control
+        found = _labels_of(region.get("value")) if of_control else None
+        if found is None:
+            others += 1
+        else:
+            choices.extend(found)
+    if not choices:
+        return Drop("", "wrong control", label=shown(regions[0])) if others else None
+    return _only(choices)
+
+
+def _labels_of(value: object) -> list[object] | None:
+    """Return what was chosen of a control's value; None if it is of a kind that holds no rating, such as a text."""
+    for key in RATING_KEYS:
+        if isinstance(value, dict) and key in value:
+            found = value[key]
+            return found if isinstance(found, list) else [found]
+    return None
+
+
+def _only(labels: list[object]) -> object | Drop:
+    return labels[0] if len(labels) == 1 else Drop("", "two choices", label=shown(labels))
+
+
+@dataclass(slots=True)
+class _Entry:
+    """Who answered and when, before the answer is looked at."""
+
+    identity: str | None
+    annotation_id: str | None
+    lead_time_s: float | None = None
+    created: Any = None
+    updated: Any = None
+    edited_by: str | None = None
+
+    def record(
+        self, about: Rated, where: str, options: ImportOptions, *, status: str, value: int | None = None
+    ) -> Record | Drop:
+        rater = rater_of(self.identity, options)
+        if rater is None:
+            reason, name = refused_rater(self.identity, options)
+            return Drop(where, reason, about.utterance_id, about.condition, name, self.annotation_id)
+        return Record(
+            about.utterance_id,
+            about.video_id,
+            about.clip_id,
+            about.condition,
+            rater,
+            value,
+            str(about.scale),
+            status,
+            self.lead_time_s,
+            self.created,
+            self.updated,
+            self.annotation_id,
+            self.edited_by,
+        )
+
+    def rating(self, about: Rated, where: str, options: ImportOptions, label: object) -> Record | Drop:
+        if label is None or label == "":
+            return self.record(about, where, options, status="empty")
+        value = parse_value(label, about.scale, options.label_values)
+        if value is None:
+            return self.drop(about, where, options, "unknown label", shown(label))
+        return self.record(about, where, options, status="rated", value=value)
+
+    def drop(self, about: Rated, where: str, options: ImportOptions, reason: str, label: str | None) -> Drop:
+        name = rater_of(self.identity, options) or refused_rater(self.identity, options)[1]
+        return Drop(where, reason, about.utterance_id, about.condition, name, self.annotation_id, label)
+
+
+def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
+    """Read one row of JSON_MIN, CSV or TSV: one annotation, its task's data in the same row."""
+    report.tasks += 1
+    annotation_id = shown(text_id(row.get("annotation_id")))
+    identity = read_identity(row.get("annotator"))
+    if annotation_id is None and identity is None and row.get(options.control) in (None, ""):
+        report.tasks_without_annotation += 1
+        return
+    report.annotations += 1
+    about = rated_of(row, options, where)
+    if isinstance(about, Drop):
+        yield about._replace(annotation_id=annotation_id)
+        return
+    created = parse_time(row.get("created_at"))
+    entry = _Entry(
+        identity=identity,
+        annotation_id=annotation_id,
+        lead_time_s=parse_seconds(row.get("lead_time")),
+        created=created,
+        updated=parse_time(row.get("updated_at")) or created,
+    )
+    chosen = _row_choice(row.get(options.control))
+    if isinstance(chosen, Drop):
+        yield entry.drop(about, where, options, chosen.reason, chosen.label)
+    else:
+        yield entry.rating(about, where, options, chosen)
+
+
+def _row_choice(cell: object) -> object | Drop:
+    """Return the label of a cell, None if it has none, or why there is no single one.
+
+    Several choices, and answers to other controls than choices, are written as a list or object of JSON.
+    """
+    if isinstance(cell, str) and cell[:1] in ("[", "{"):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    labels: list[object] = []
+    for part in cell if isinstance(cell, list) else [cell]:
+        found = _labels_of(part) if isinstance(part, dict) else part if isinstance(part, list) else [part]
+        if found is None:
+            return Drop("", "wrong control", label=shown(part))
+        labels.extend(found)
+    return _only(labels) if labels else None

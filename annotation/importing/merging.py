@@ -1,0 +1,272 @@
+"""Merging ratings of many files: one state of each annotation, one row of each rater, clip and condition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from fmltk.annotation.importing.records import Drop
+from fmltk.annotation.ratings import memory_schema, ranks
+from fmltk.toolkit.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+_PRIORITY = {"rated": 2, "skipped": 1, "empty": 1, "draft": 0}
+_ORDERED = ("T", "A", "V")  # paper, section 3: text first, audio second, silent video last
+_UNKNOWN = int(np.iinfo(np.int64).min)  # a time that is not known
+
+
+@dataclass
+class Merged:
+    """The ratings that stand, and what became of the others."""
+
+    table: pa.Table
+    read_again: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Columns:
+    """The columns that merging decides by, as numbers of shape (n_rows,)."""
+
+    utterance: NDArray[np.int64]
+    condition: NDArray[np.int64]
+    annotator: NDArray[np.int64]
+    source: NDArray[np.int64]
+    annotation: NDArray[np.int64]
+    number: NDArray[np.int64]  # annotation_id where it is a number, else -1
+    created: NDArray[np.int64]  # microseconds since 1970; the lowest int64 where unknown
+    updated: NDArray[np.int64]
+    status: NDArray[np.int64]
+    priority: NDArray[np.int64]
+    value: NDArray[np.int64]  # the lowest int64 where there is none
+    edited: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Columns:
+        status = _one_array(table, "status")
+        by_code = np.array([_PRIORITY[word] for word in status.dictionary.to_pylist()], dtype=np.int64)
+        ids = table.column("annotation_id").to_pylist()
+        created = _micros(table.column("created_at"))
+        updated = _micros(table.column("updated_at"))
+        return cls(
+            utterance=ranks(table.column("utterance_id")),
+            condition=ranks(table.column("condition")),
+            annotator=ranks(table.column("annotator")),
+            source=ranks(table.column("source")),
+            annotation=ranks(table.column("annotation_id")),
+            number=np.array([int(i) if i and i.isdecimal() and len(i) < 19 else -1 for i in ids], dtype=np.int64),
+            created=created,
+            updated=np.maximum(created, updated),
+            status=np.asarray(status.indices.to_numpy(), dtype=np.int64),
+            priority=by_code[status.indices.to_numpy()] if len(by_code) else np.empty(0, np.int64),
+            value=np.asarray(table.column("value").cast(pa.int64()).fill_null(_UNKNOWN).to_numpy()),
+            edited=table.column("edited_by").is_valid().to_numpy(),
+        )
+
+
+def _one_array(table: pa.Table, name: str) -> pa.DictionaryArray:
+    """Return a column as one array under one dictionary."""
+    column = table.column(name).unify_dictionaries()
+    return pa.concat_arrays(column.chunks)
+
+
+def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(column.cast(pa.int64()).fill_null(_UNKNOWN).to_numpy())
+
+
+def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None]) -> Merged:
+    """Keep one row for each rater, clip and condition; rows further down count as read later.
+
+    The latest rating stands; failing that the latest skip or empty answer; failing that a draft. Every other row goes
+    to `on_drop`, but for annotations that were merely read again, which are counted.
+
+    Raises AnnotationError if one annotation id names two annotations, or a condition was rated on two scales.
+    """
+    merged = Merged(table.cast(memory_schema()).unify_dictionaries())
+    if table.num_rows:
+        flags = _one_state(merged, on_drop)
+        _check_scales(merged.table)
+        _one_per_rater(merged, flags, on_drop)
+    return merged
+
+
+def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable[[Drop], None]) -> None:
+    table = merged.table
+    columns = _Columns.of(table)
+    keys = (columns.utterance, columns.condition, columns.annotator)
+    sequence = np.arange(table.num_rows)
+    order = np.lexsort((sequence, columns.number, columns.updated, columns.priority, *keys))
+    starts = _starts(order, keys)
+    winners = order[np.append(starts[1:], len(order)) - 1]
+    winner_of = np.empty(len(order), dtype=np.int64)
+    winner_of[order] = np.repeat(winners, np.diff(np.append(starts, len(order))))
+    for row in np.flatnonzero(winner_of != sequence).tolist():
+        reason = _why_lost(columns, row, int(winner_of[row]), flags)
+        merged.dropped[reason] += 1
+        on_drop(_drop_of(table, row, reason))
+    for row in np.flatnonzero(columns.edited).tolist():
+        flags.setdefault(row, set()).add("edited")
+    for row in winners[_out_of_order(table, columns, winners)].tolist():
+        flags.setdefault(row, set()).add("out_of_order")
+    merged.table = _with_flags(table, winners, flags)
+
+
+def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set[str]]:
+    """Keep the latest state of everything that was read more than once; return the flags of the rows that stay.
+
+    An annotation is known by source and id. A row without an id, of a plain table, is the same as one that agrees with
+    it in everything.
+
+    Raises AnnotationError if one id of one source names two different annotations.
+    """
+    table = merged.table
+    columns = _Columns.of(table)
+    flags = _old_flags(table)
+    keep = np.ones(table.num_rows, dtype=bool)
+    named, plain = columns.annotation >= 0, columns.annotation < 0
+    by_id = (columns.source, columns.annotation)
+    by_content = (
+        *(columns.source, columns.utterance, columns.condition, columns.annotator),
+        *(columns.status, columns.value, columns.created, columns.updated),
+    )
+    for chosen, keys in ((named, by_id), (plain, by_content)):
+        rows = np.flatnonzero(chosen)
+        order = rows[np.lexsort((rows, columns.edited[rows], columns.updated[rows], *(key[rows] for key in keys)))]
+        starts = _starts(order, keys)
+        lengths = np.diff(np.append(starts, len(order)))
+        if keys is by_id:
+            _check_same(table, columns, order, starts)
+        last_of = np.repeat(order[starts + lengths - 1], lengths)
+        older = order != last_of
+        for row, last in zip(order[older].tolist(), last_of[older].tolist(), strict=True):
+            keep[row] = False
+            if row in flags:  # what is known of an answer outlives its being read again
+                flags.setdefault(last, set()).update(flags[row])
+            if columns.updated[row] == columns.updated[last]:
+                merged.read_again += 1
+            else:
+                merged.dropped["same annotation"] += 1
+                on_drop(_drop_of(table, row, "same annotation"))
+    merged.table = table.filter(pa.array(keep))
+    place = np.cumsum(keep) - 1
+    return {int(place[row]): words for row, words in flags.items() if keep[row]}
+
+
+def _check_same(table: pa.Table, columns: _Columns, order: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+    """Raise AnnotationError unless the rows of each group are about one clip and condition, and made at one time."""
+    if not order.size:
+        return
+    created = columns.created[order]
+    earliest = np.minimum.reduceat(np.where(created == _UNKNOWN, np.iinfo(np.int64).max, created), starts)
+    latest = np.maximum.reduceat(created, starts)
+    wrong = (latest != _UNKNOWN) & (earliest != latest)
+    for key in (columns.utterance, columns.condition):
+        wrong |= np.minimum.reduceat(key[order], starts) != np.maximum.reduceat(key[order], starts)
+    if not wrong.any():
+        return
+    group = int(np.flatnonzero(wrong)[0])
+    ends = np.append(starts[1:], len(order))
+    first, second = (table.slice(int(order[at]), 1).to_pylist()[0] for at in (starts[group], ends[group] - 1))
+    raise AnnotationError(
+        f"annotation {first['annotation_id']} of source {first['source']!r} is two different ones: "
+        f"{first['utterance_id']!r} {first['condition']} and {second['utterance_id']!r} {second['condition']}. Ids of "
+        "different servers collide: import each server's files with its own --source NAME, into the same ratings"
+    )
+
+
+def _starts(order: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return where each group of equal keys begins in `order`."""
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    return np.flatnonzero(new)
+
+
+def _check_scales(table: pa.Table) -> None:
+    pairs = table.select(["condition", "scale"]).group_by(["condition", "scale"]).aggregate([])
+    scales: dict[str, str] = {}
+    for pair in pairs.to_pylist():
+        other = scales.setdefault(pair["condition"], pair["scale"])
+        if other != pair["scale"]:
+            raise AnnotationError(
+                f"condition {pair['condition']} was rated on two scales, {other} and {pair['scale']}; give the right "
+                f"one by --scale {pair['condition']}=LOW..HIGH"
+            )
+
+
+def _why_lost(columns: _Columns, row: int, winner: int, flags: dict[int, set[str]]) -> str:
+    if columns.priority[row] == _PRIORITY["rated"]:
+        flags.setdefault(winner, set()).add("repeated")
+        return "repeated"
+    if columns.priority[winner] != _PRIORITY["rated"]:
+        return "superseded"
+    if columns.priority[row] == _PRIORITY["skipped"] and columns.updated[row] > columns.updated[winner]:
+        flags.setdefault(winner, set()).add("skipped_later")
+    return "skipped too"
+
+
+def _drop_of(table: pa.Table, row: int, reason: str) -> Drop:
+    entry = table.slice(row, 1).to_pylist()[0]
+    value = entry["value"]
+    return Drop(
+        where=f"source {entry['source']}",
+        reason=reason,
+        utterance_id=entry["utterance_id"],
+        condition=entry["condition"],
+        annotator=entry["annotator"],
+        annotation_id=entry["annotation_id"],
+        label=entry["status"] if value is None else str(value),
+    )
+
+
+def _old_flags(table: pa.Table) -> dict[int, set[str]]:
+    flags = _one_array(table, "flags")
+    words = [set(text.split()) - {"edited", "out_of_order"} for text in flags.dictionary.to_pylist()]  # found anew
+    codes = flags.indices.to_numpy()
+    return {int(row): set(words[codes[row]]) for row in range(len(codes)) if words[codes[row]]}
+
+
+def _out_of_order(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the ratings of a rater whose times for text, audio and silent video of a clip are not in that order.
+
+    The last change of one must come before the first answer to the next; unknown times prove nothing.
+    Source: paper, section 3.
+    """
+    names = _one_array(table, "condition")
+    place = np.array([_ORDERED.index(w) if w in _ORDERED else -1 for w in names.dictionary.to_pylist()])
+    step = place[names.indices.to_numpy()][winners]
+    rated = (columns.priority[winners] == _PRIORITY["rated"]) & (step >= 0)
+    marked = np.zeros(len(winners), dtype=bool)
+    chosen = np.flatnonzero(rated)
+    if not chosen.size:
+        return marked
+    rows = winners[chosen]
+    keys = (columns.utterance, columns.annotator)
+    by_person = np.lexsort((step[chosen], *(key[rows] for key in keys)))
+    order = rows[by_person]
+    starts = _starts(order, keys)
+    later = np.ones(len(order), dtype=bool)
+    later[starts] = False
+    first_answer = columns.created[order]
+    last_change = np.concatenate(([_UNKNOWN], columns.updated[order][:-1]))
+    wrong = later & (first_answer != _UNKNOWN) & (last_change != _UNKNOWN) & (last_change > first_answer)
+    group = np.cumsum(~later) - 1
+    bad_groups = np.zeros(len(starts), dtype=bool)
+    bad_groups[group[wrong]] = True
+    marked[chosen[by_person]] = bad_groups[group]
+    return marked
+
+
+def _with_flags(table: pa.Table, winners: NDArray[np.int64], flags: dict[int, set[str]]) -> pa.Table:
+    texts = [" ".join(sorted(flags.get(int(row), ()))) for row in winners]
+    column = pa.array(texts, pa.string()).dictionary_encode()
+    kept = table.take(pa.array(winners))
+    place = kept.schema.get_field_index("flags")
+    return kept.set_column(place, kept.schema.field(place), column.cast(kept.schema.field(place).type))

@@ -1,0 +1,295 @@
+"""From one annotation, as an export holds it, to one rating, or to the reason why it is none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fmltk.annotation.raters import RaterNames
+from fmltk.toolkit.clip import ID_SEPARATOR, composed, split_utterance_id, utterance_id
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.toolkit.errors import AnnotationError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTROL = "sentiment"  # the name of the choices in the projects that `push` makes
+PRESETS = {"ch-sims": CH_SIMS_SCALE, "mosi": MOSI_SCALE}
+WHOLE_VIDEO = "0"  # clip_id of a video that is one clip
+
+# Why something in an export is no rating; every count in a report is one of these.
+REASONS = {
+    "no clip": "the task has no utterance_id, nor video_id and clip_id (name a field by --id-field)",
+    "ids disagree": "utterance_id is not video_id and clip_id joined",
+    "unusable id": "an id holds control characters or is empty",
+    "no condition": "the task does not say its condition (give it by --condition)",
+    "unknown condition": f"the condition is none of {', '.join(CONDITIONS)}",
+    "no rater": "the annotation does not say who made it (name the rater by --rater)",
+    "unlisted rater": "the rater is not on the list given by --raters",
+    "wrong control": "the answer was given to another control than the rating (name it by --control)",
+    "two choices": "more than one value was chosen",
+    "unknown label": "the value is none of the scale's (map words by --label WORD=VALUE)",
+    "not an annotation": "the export holds something else where an annotation belongs",
+    "unfinished change": "a draft of a change to a submitted answer; the answer stands",
+    "same annotation": "an older state of an annotation that was read again",
+    "repeated": "an earlier rating of the clip by the same rater; the latest stands",
+    "skipped too": "the rater skipped or left the clip, and also rated it; the rating stands",
+    "superseded": "an earlier skip, empty answer or draft by the same rater",
+}
+# Control characters, which terminals obey, and halves of surrogate pairs, which are no text.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
+_UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]*)?", re.ASCII)
+_UNIX_MS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
+_SHOWN_CHARS = 80
+
+
+class Record(NamedTuple):
+    """One rating, skip, empty answer or draft, in the order of ratings.parquet's columns."""
+
+    utterance_id: str
+    video_id: str
+    clip_id: str
+    condition: str
+    annotator: str
+    value: int | None
+    scale: str
+    status: str
+    lead_time_s: float | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    annotation_id: str | None
+    edited_by: str | None
+
+
+class Drop(NamedTuple):
+    """Something that is no rating, and why: one line of the report's file of dropped annotations."""
+
+    where: str
+    reason: str
+    utterance_id: str | None = None
+    condition: str | None = None
+    annotator: str | None = None
+    annotation_id: str | None = None
+    label: str | None = None
+
+
+class Rated(NamedTuple):
+    """The clip, condition and scale that an annotation is about."""
+
+    utterance_id: str
+    video_id: str
+    clip_id: str
+    condition: str
+    scale: Scale
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How exports are read.
+
+    Attributes
+    ----------
+    condition
+        Of tasks that do not say theirs.
+    scales, default_scale
+        By condition, and for the others.
+    id_field
+        The task's field that names the clip; None reads utterance_id, or video_id and clip_id.
+    control
+        The name of the labelling control that holds the rating.
+    rater
+        The rater of annotations that name none.
+    label_values
+        Words in place of numbers: {"Negative": -1}.
+    names
+        Raters' names and pseudonyms.
+    encoding
+        Of CSV and TSV files.
+    """
+
+    condition: str | None = None
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    default_scale: Scale = CH_SIMS_SCALE
+    id_field: str | None = None
+    control: str = CONTROL
+    rater: str | None = None
+    label_values: Mapping[str, int] = field(default_factory=dict)
+    names: RaterNames = field(default_factory=RaterNames)
+    encoding: str = "utf-8-sig"
+
+
+def canonical_condition(text: str) -> str | None:
+    """Return the condition that `text` means, or None; the order of two letters does not matter.
+
+    >>> canonical_condition("ta"), canonical_condition("VT"), canonical_condition("X")
+    ('AT', 'VT', None)
+    """
+    letters = "".join(sorted(text.strip().upper()))
+    return next((name for name in CONDITIONS if "".join(sorted(name)) == letters), None)
+
+
+def condition_of_title(title: str) -> str | None:
+    """Return the condition that a project's title ends in, such as "films AT", or None.
+
+    Only the last word counts, in capitals: "look at" names no condition.
+
+    >>> condition_of_title("films AT"), condition_of_title("look at")
+    ('AT', None)
+    """
+    last = re.split(r"[\s_\-/]+", title.strip())[-1]
+    return last if last in CONDITIONS else None
+
+
+def text_id(value: object) -> str | None:
+    """Return an id as text: whole numbers in digits, text in Unicode's composed form, anything else None."""
+    if isinstance(value, str):
+        return composed(value) if value.strip() else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def shown(value: object) -> str | None:
+    """Return what may be shown of a value from an export: short, without control characters."""
+    if value is None:
+        return None
+    text = _CONTROL_CHARACTERS.sub("?", str(value))
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def parse_time(value: object) -> datetime | None:
+    """Return a point in time from ISO 8601 text or unix seconds (or milliseconds); None if it is neither.
+
+    >>> parse_time("2026-11-22T19:17:51.930600Z") == parse_time(1795375071.9306)
+    True
+    """
+    try:
+        if isinstance(value, str) and not _UNIX_TIME.fullmatch(value):
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            seconds = float(value)
+            return datetime.fromtimestamp(seconds / 1000 if seconds >= _UNIX_MS_FROM else seconds, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def parse_seconds(value: object) -> float | None:
+    """Return a duration in seconds; None if it is not a finite number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) -> int | None:
+    """Return the rating that a label stands for; None if it is none of the scale's.
+
+    >>> parse_value("+1", Scale(-1, 1), {}), parse_value("1.0", Scale(-1, 1), {}), parse_value("2", Scale(-1, 1), {})
+    (1, 1, None)
+    """
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        return None
+    text = str(label).strip()
+    if text in label_values:
+        number = label_values[text]
+    else:
+        text = text.replace("\N{MINUS SIGN}", "-")
+        if not _WHOLE_NUMBER.fullmatch(text):
+            return None
+        number = int(float(text))
+    return number if scale.low <= number <= scale.high else None
+
+
+def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rated | Drop:
+    """Return what a task is about, from its data.
+
+    Raises AnnotationError if the task's condition or scale contradicts the options.
+    """
+    ids = _ids_of(data, options)
+    if isinstance(ids, str):
+        return Drop(where, ids, utterance_id=shown(data.get("utterance_id")))
+    given = data.get("condition")
+    if given in (None, ""):
+        if options.condition is None:
+            return Drop(where, "no condition", utterance_id=ids[0])
+        condition = options.condition
+    else:
+        found = canonical_condition(str(given))
+        if found is None:
+            return Drop(where, "unknown condition", utterance_id=ids[0], condition=shown(given))
+        if options.condition is not None and found != options.condition:
+            raise AnnotationError(f"{where} says condition {found}, --condition says {options.condition}: drop one")
+        condition = found
+    return Rated(*ids, condition, _scale_of(data, condition, options, where))
+
+
+def _ids_of(data: Mapping[str, Any], options: ImportOptions) -> tuple[str, str, str] | str:
+    if options.id_field is not None:
+        whole = text_id(data.get(options.id_field))
+        whole = whole and _stem(whole)
+        video_id = clip_id = None
+    else:
+        whole, video_id, clip_id = (text_id(data.get(key)) for key in ("utterance_id", "video_id", "clip_id"))
+    if video_id and clip_id:
+        joined = utterance_id(video_id, clip_id)
+        if whole and whole != joined:
+            return "ids disagree"
+    elif whole and ID_SEPARATOR in whole:
+        video_id, clip_id = split_utterance_id(whole)
+    elif whole or video_id:
+        video_id, clip_id = whole or video_id, WHOLE_VIDEO
+    else:
+        return "no clip"
+    if not video_id or not clip_id or _CONTROL_CHARACTERS.search(video_id + clip_id):
+        return "unusable id"
+    return utterance_id(video_id, clip_id), video_id, clip_id
+
+
+def _stem(text: str) -> str:
+    """Return a path's or address's last part without its ending: what names the clip in ".../?d=a/clip_1.mp4".
+
+    An ending has a letter: "film.12" is a name as it stands.
+    """
+    name = re.split(r"[/\\=]", text)[-1]
+    return re.sub(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,5}$", "", name)
+
+
+def _scale_of(data: Mapping[str, Any], condition: str, options: ImportOptions, where: str) -> Scale:
+    asked = options.scales.get(condition)
+    given = data.get("scale")
+    if not isinstance(given, str) or not given:
+        return asked or options.default_scale
+    try:
+        scale = Scale.parse(given)
+    except ConfigError as error:
+        raise AnnotationError(f"{where}: {error}") from error
+    if asked is not None and asked != scale:
+        raise AnnotationError(f"{where} was rated on {scale}, --scale says {condition}={asked}: drop the option")
+    return scale
+
+
+def rater_of(identity: str | None, options: ImportOptions) -> str | None:
+    """Return the rater's name; None if there is none, or the list of raters lacks it."""
+    if identity is None:
+        identity = options.rater
+    if identity is None or _CONTROL_CHARACTERS.search(identity):
+        return None
+    return options.names.name(identity)
+
+
+def refused_rater(identity: str | None, options: ImportOptions) -> tuple[str, str | None]:
+    """Return why `rater_of` gave no name, and what may be shown of the rater."""
+    if identity is None and options.rater is None:
+        return "no rater", None
+    identity = identity or options.rater or ""
+    if _CONTROL_CHARACTERS.search(identity):
+        return "unusable id", None
+    return "unlisted rater", options.names.safe_name(identity)

@@ -1,0 +1,256 @@
+"""Tables as people write them: kinds of file, encodings, and values that stay as written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.encodings import decode_text, read_text
+from fmltk.toolkit.io.tables import guarded, read_rows
+from fmltk.toolkit.run.folder import write_problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHINESE = "我觉得这个电影很好看，真的。"
+# What a transcript may hold beside letters: emoji outside the basic plane, right-to-left marks, combining accents.
+ODD = "👩‍🎓 שלום \u200fעולם مرحبا e\u0301 \u2028 “quoted”, 'single'"
+# No lone halves of characters, which no encoding holds, and no zero characters, which are no text.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def rows(path: Path, **options: str) -> list[dict[str, str]]:
+    return [row for _, row in read_rows(path, **options)]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# ---- kinds of table
+
+
+def test_csv_values_stay_as_written(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", 'video_id, clip_id ,text\n0001,NA,"a, ""b""\nc"\n1e5,nan,  spaces  \n')
+    assert rows(table) == [
+        {"video_id": "0001", "clip_id": "NA", "text": 'a, "b"\nc'},
+        {"video_id": "1e5", "clip_id": "nan", "text": "  spaces  "},
+    ]
+    assert [where for where, _ in read_rows(table)] == ["t.csv line 3", "t.csv line 4"]
+
+
+@given(st.lists(st.tuples(TEXT, TEXT), max_size=5), st.sampled_from([".csv", ".tsv"]))
+def test_what_the_csv_module_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, values: list, kind: str
+) -> None:
+    # A row of nothing but white space is taken for an empty line.
+    values = [pair for pair in values if pair[0].strip() or pair[1].strip()]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter="\t" if kind == ".tsv" else ",").writerows([("a", "b"), *values])
+    table = tmp_path_factory.mktemp("table") / f"t{kind}"
+    table.write_bytes(text.getvalue().encode("utf-8"))
+    assert [tuple(row.values()) for row in rows(table)] == values
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["id", "text", "x"]), TEXT), max_size=5), st.booleans())
+def test_what_json_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: list, is_ascii: bool) -> None:
+    table = tmp_path_factory.mktemp("table") / "t.jsonl"
+    table.write_text("".join(json.dumps(one, ensure_ascii=is_ascii) + "\n" for one in values), encoding="utf-8")
+    assert rows(table) == values
+
+
+def test_parquet_from_pandas_is_read_as_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "video_id": ["0001", "NA"],
+            "clip_id": [1, 2],
+            "text": ["x", None],
+            "start_s": [0.5, math.nan],
+            "ok": [True, False],
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert rows(tmp_path / "t.parquet") == [
+        {"video_id": "0001", "clip_id": "1", "text": "x", "start_s": "0.5", "ok": "true"},
+        {"video_id": "NA", "clip_id": "2", "ok": "false"},
+    ]
+
+
+def test_numbers_and_null_of_jsonl(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.jsonl", '\n{"clip_id": 7, "start_s": 1.50, "text": null, "tags": ["a"]}\r\n\n')
+    assert list(read_rows(table)) == [("t.jsonl line 2", {"clip_id": "7", "start_s": "1.5", "tags": '["a"]'})]
+
+
+def test_half_a_character_in_jsonl_becomes_the_replacement_character(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.jsonl", '{"text": "a\\ud83dz", "whole": "\\ud83d\\ude00"}')
+    (row,) = rows(table)
+    assert row["whole"] == "😀"
+    assert row["text"].strip("az") == "\ufffd" * 3
+    row["text"].encode("utf-8")  # any file can hold it
+
+
+def test_a_text_may_be_longer_than_csvs_default_limit(tmp_path: Path) -> None:
+    long = "word " * 100_000
+    assert rows(write(tmp_path / "t.csv", f'id,text\n1,"{long}"\n')) == [{"id": "1", "text": long}]
+
+
+def test_right_to_left_and_emoji_survive(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    pd.DataFrame({"id": ["a"], "text": [ODD]}).to_csv(table, index=False)
+    assert rows(table) == [{"id": "a", "text": ODD}]
+
+
+def test_empty_lines_and_rows_of_empty_cells_are_no_rows(tmp_path: Path) -> None:
+    assert rows(write(tmp_path / "t.csv", "a,b\r\n\r\n1,2\r\n,\r\n , \r\n")) == [{"a": "1", "b": "2"}]
+
+
+def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
+    for name in ("t.csv", "t.tsv", "t.jsonl"):
+        assert rows(write(tmp_path / name, "")) == []
+    assert rows(write(tmp_path / "h.csv", "a,b\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", "id,text\n1,a, b\n", r"t\.csv line 2 has 3 columns, its header has 2; .* must be in double quotes"),
+        ("t.csv", "id,id\n1,2\n", r"has two columns named 'id'; rename one"),
+        ("t.csv", "id;text\n1;a\n", r"t\.csv is separated by ';', not by ',' as its name says; save it with commas"),
+        ("t.csv", "id\ttext\n1\ta\n", r"is separated by '\\t', not by ','"),
+        ("t.tsv", "id,text\n1,a\n", r"is separated by ',', not by '\\t'"),
+        # a quote that is never closed would swallow the rows that follow, without a word
+        (
+            "t.csv",
+            'id,text\n1,"so what\n2,b\n3,c\n',
+            r"line 4: unexpected end of data; a text that holds a double quote",
+        ),
+        ("t.csv", 'id,text\n1,"so" what\n', r"t\.csv line 2: .* the quote in it written twice"),
+        ("t.jsonl", '{"id": 1}\n{"id": \n', r"t\.jsonl line 2 is not JSON"),
+        ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object such as"),
+        ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 is not JSON"),
+        ("t.parquet", "id,text\n", r"cannot read .*t\.parquet as Parquet"),
+        ("t.xlsx", "PK", r"t\.xlsx is not a table; expected one of \.csv, \.tsv, \.jsonl, \.parquet"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        rows(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_table_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"cannot read .*{name}.*No such file"):
+        rows(tmp_path / name)
+
+
+def test_half_a_parquet_file_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"id": [str(n) for n in range(1000)]}), table)
+    table.write_bytes(table.read_bytes()[:-50])
+    with pytest.raises(ConfigError, match=r"cannot read .*t\.parquet as Parquet"):
+        rows(table)
+
+
+# ---- encodings
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-16-be-bom", "gb18030", "gbk", "gb2312"],
+)
+@pytest.mark.parametrize(
+    "content", [f"video_id,clip_id,text\n0001,0001,{CHINESE}\n", "嗯，对。\n", f"{CHINESE}\n" * 40]
+)
+def test_chinese_in_every_usual_encoding_is_recognised(encoding: str, content: str) -> None:
+    data = content.encode(encoding) if encoding != "utf-16-be-bom" else b"\xfe\xff" + content.encode("utf-16-be")
+    assert decode_text(data, name="a.csv") == content
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("content", ["video_id,text\na,b\n", "一个人", f"{ODD}\n", "Привет, мир\n", "你好\n"])
+def test_utf_16_without_a_mark_is_recognised_in_both_orders(encoding: str, content: str) -> None:
+    assert decode_text(content.encode(encoding), name="a.txt") == content
+
+
+@given(TEXT)
+def test_any_text_in_utf_8_is_read_back(content: str) -> None:
+    if not content.startswith("\ufeff"):
+        assert decode_text(content.encode(), name="a.txt") == content
+    assert decode_text(content.encode("utf-8-sig"), name="a.txt") == content
+
+
+@given(TEXT)
+def test_any_text_in_utf_16_with_a_mark_is_read_back(content: str) -> None:
+    assert decode_text(content.encode("utf-16"), name="a.txt") == content
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("cp1252", "café, déjà vu"),
+        ("cp1252", "“so”, she said – naïve"),
+        ("latin-1", "Boa informação"),  # its two accented letters side by side are two bytes that GB18030 can hold
+        ("cp1252", "A situação é boa"),
+        ("cp1251", "привет"),
+        ("koi8-r", "хорошо очень хорошо"),
+        ("shift_jis", "とても良い映画でした"),
+        ("euc-kr", "이 영화는 정말 재미있었습니다. 다시 보고 싶어요. " * 3),
+        ("utf-32", "hello"),
+        ("utf-32-le", "hello"),
+    ],
+)
+def test_another_encoding_is_refused_with_a_way_out(encoding: str, content: str) -> None:
+    data = content.encode(encoding)
+    with pytest.raises(ConfigError) as refused:
+        decode_text(data, name="talks/a.txt")
+    assert "the encoding of talks/a.txt is none of UTF-8, UTF-16 and GB18030" in str(refused.value)
+    assert "--encoding cp1252" in str(refused.value)
+    assert decode_text(data, name="talks/a.txt", encoding=encoding) == content
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    archive = b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" * 20
+    for data in (archive, b"video_id,text\n" + b"a,b\n" * 50 + b"\0", bytes(range(256))):
+        with pytest.raises(ConfigError, match="--encoding"):
+            decode_text(data, name="t.csv")
+
+
+def test_a_given_encoding_counts_and_its_mark_is_no_letter() -> None:
+    assert decode_text("\ufeffid,text\n".encode(), name="t.csv", encoding="utf-8") == "id,text\n"
+    assert decode_text("\ufeffid".encode("utf-16-be"), name="t.csv", encoding="utf-16-be") == "id"
+    with pytest.raises(ConfigError, match=r"t\.csv is not ascii text .* give its encoding with --encoding"):
+        decode_text("é".encode(), name="t.csv", encoding="ascii")
+    with pytest.raises(ConfigError, match=r"t\.csv is not klingon text \(unknown encoding: klingon\)"):
+        decode_text(b"id", name="t.csv", encoding="klingon")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*: Is a directory"):
+        read_text(tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_is_guarded_and_a_number_or_word_is_not(cell: str) -> None:
+    assert guarded(cell) == f"'{cell}"
+    assert [guarded(word) for word in ("-0.5", "+1", "", "a=b", "0001", "'=1")] == [
+        "-0.5", "+1", "", "a=b", "0001", "'=1",
+    ]  # fmt: skip
+
+
+def test_no_csv_for_people_holds_a_formula(tmp_path: Path) -> None:
+    write_problems(tmp_path, [Problem("ignored-file", '=HYPERLINK("http://a.example")', "-1+2: not read")])
+    rows = list(csv.reader((tmp_path / "problems.csv").open(newline="")))
+    assert rows[1] == ["ignored-file", '\'=HYPERLINK("http://a.example")', "'-1+2: not read"]

@@ -1,0 +1,345 @@
+"""Worker processes: what one does never reaches another, and none outlives its run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fmltk.toolkit.errors import ClipTimeoutError, DamagedFileError, MediaLimitError, RunError, WorkerDiedError
+from fmltk.toolkit.run import local_engine as engine_module
+from fmltk.toolkit.run.engine import Task
+from fmltk.toolkit.run.local_engine import THREAD_VARIABLES, LocalEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module engine_worker, importable here and in worker processes."""
+    monkeypatch.syspath_prepend(HERE)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    return importlib.import_module("engine_worker")
+
+
+def is_alive(process_id: int) -> bool:
+    """Whether a thread of the process runs; one that has ended and waits to be collected does not."""
+    for stat in Path(f"/proc/{process_id}/task").glob("*/stat"):
+        try:
+            state = stat.read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX":
+            return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def child_ids() -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.add(int(stat.parent.name))
+    return found
+
+
+def test_every_task_has_its_own_value_in_whatever_order_they_end(workers: ModuleType) -> None:
+    tasks = [Task(f"key{n}", "double", n) for n in range(25)]
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        outcomes = list(engine.run(tasks))
+    assert {one.task.key: one.value for one in outcomes} == {f"key{n}": 2 * n for n in range(25)}
+    assert all(one.error is None for one in outcomes)
+
+
+def test_a_slow_task_does_not_hold_up_the_others(workers: ModuleType) -> None:
+    tasks = [Task("slow", "sleep", 1.0), *(Task(n, "double", n) for n in range(5))]
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        keys = [one.task.key for one in engine.run(tasks)]
+    assert keys[-1] == "slow"
+    assert sorted(map(str, keys[:-1])) == ["0", "1", "2", "3", "4"]
+
+
+def test_tasks_are_taken_as_they_are_needed(workers: ModuleType) -> None:
+    taken = []
+
+    def tasks() -> Any:
+        for n in range(20):
+            taken.append(n)
+            yield Task(n, "double", n)
+
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        next(iter(engine.run(tasks())))
+        assert len(taken) <= 5  # two in hand, two ahead, one for the answer
+
+
+def test_no_more_workers_start_than_there_are_tasks_and_they_live_on_between_runs(workers: ModuleType) -> None:
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        first = engine.call("process_id", None)
+        assert engine.call("double", 4) == 8
+        assert engine.call("process_id", None) == first
+        assert engine.call("count", None) == 1
+
+
+def test_an_error_of_fmltk_travels_as_its_class_with_its_message(workers: ModuleType) -> None:
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        with pytest.raises(MediaLimitError, match=r"^a\.mp4 lasts too long$"):
+            engine.call("fail", ("MediaLimitError", "a.mp4 lasts too long"))
+        with pytest.raises(DamagedFileError, match="half a file"):
+            engine.call("fail", ("DamagedFileError", "half a file"))
+        assert engine.call("double", 1) == 2  # the worker lives on
+
+
+def test_every_error_class_can_travel() -> None:
+    from fmltk.toolkit import errors
+
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Exception)]
+    assert len(classes) > 10
+    for one in classes:
+        copy = pickle.loads(pickle.dumps(one("what, where")))
+        assert (type(copy), str(copy)) == (one, "what, where")
+
+
+def test_an_unforeseen_error_costs_its_task_alone_and_says_where_it_happened(workers: ModuleType) -> None:
+    tasks = [Task(0, "double", 0), Task(1, "crash", "one by zero"), Task(2, "double", 2)]
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        outcomes = {one.task.key: one for one in engine.run(tasks)}
+    assert (outcomes[0].value, outcomes[2].value) == (0, 4)
+    assert type(outcomes[1].error) is RunError
+    for part in ("please report it", "engine_worker.py", "ZeroDivisionError: one by zero"):
+        assert part in str(outcomes[1].error)
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "said"),
+    [
+        ("kill_itself", signal.SIGKILL, r"was killed by SIGKILL \(often: out of memory"),
+        ("kill_itself", signal.SIGSEGV, r"was killed by SIGSEGV; --retry-failed"),
+        ("leave", 9, "ended with status 9"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_task_alone_and_is_replaced(
+    workers: ModuleType, method: str, argument: int, said: str
+) -> None:
+    tasks = [Task("deadly", method, argument), *(Task(n, "process_id", None) for n in range(6))]
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        first = engine.call("process_id", None)
+        outcomes = {one.task.key: one for one in engine.run(tasks)}
+    error = outcomes.pop("deadly").error
+    assert isinstance(error, WorkerDiedError)
+    with pytest.raises(WorkerDiedError, match=said):
+        raise error
+    assert [one.error for one in outcomes.values()] == [None] * 6
+    assert {one.value for one in outcomes.values()} & {first} == set()
+    assert not is_alive(first)
+
+
+def test_a_worker_killed_while_idle_costs_no_task(workers: ModuleType) -> None:
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        first = engine.call("process_id", None)
+        os.kill(first, signal.SIGKILL)
+        assert wait_until(lambda: not is_alive(first))
+        assert engine.call("process_id", None) != first
+
+
+def test_a_task_that_hangs_is_stopped_when_its_time_is_over(workers: ModuleType) -> None:
+    tasks = [Task("hangs", "sleep", 600.0, timeout_s=0.3), *(Task(n, "double", n, timeout_s=60.0) for n in range(4))]
+    started = time.monotonic()
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        outcomes = {one.task.key: one for one in engine.run(tasks)}
+    assert time.monotonic() - started < 20
+    error = outcomes.pop("hangs").error
+    assert isinstance(error, ClipTimeoutError)
+    assert str(error) == "took longer than 0.3 s and was stopped; allow more with --clip-timeout and --retry-failed"
+    assert {key: one.value for key, one in outcomes.items()} == {0: 0, 1: 2, 2: 4, 3: 6}
+
+
+def test_a_late_task_is_found_while_others_keep_answering(workers: ModuleType) -> None:
+    def quick() -> Any:
+        yield Task("hangs", "sleep", 600.0, timeout_s=0.5)
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not over:
+            yield Task("quick", "double", 1)
+
+    over: list[bool] = []
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        for outcome in engine.run(quick()):
+            if outcome.task.key == "hangs":
+                assert isinstance(outcome.error, ClipTimeoutError)
+                over.append(True)
+    assert over
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        ("dies_at_start", "a worker process ended with status 7 before it was ready"),
+        ("fails_at_start", "a worker process ended with status 1 before it was ready; its messages are above"),
+    ],
+)
+def test_a_worker_that_dies_at_the_start_ends_the_run(
+    workers: ModuleType, capfd: pytest.CaptureFixture[str], make: str, said: str
+) -> None:
+    before = child_ids()
+    with LocalEngine(getattr(workers, make), n_workers=2) as engine, pytest.raises(RunError, match=said):
+        engine.call("double", 1)
+    assert child_ids() <= before
+    if make == "fails_at_start":
+        assert "RuntimeError: no model here" in capfd.readouterr().err
+
+
+def test_a_worker_that_never_starts_ends_the_run(workers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "START_TIMEOUT_S", 0.5)
+    with (
+        LocalEngine(workers.hangs_at_start, n_workers=1) as engine,
+        pytest.raises(RunError, match=r"did not start within 0\.5 s"),
+    ):
+        engine.call("double", 1)
+
+
+def test_a_machine_that_starts_no_process_says_so(workers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with (
+        LocalEngine(workers.Worker, n_workers=1) as engine,
+        pytest.raises(RunError, match="cannot be started: No such file"),
+    ):
+        engine.call("double", 1)
+
+
+def test_no_process_is_left_when_the_engine_is_left(workers: ModuleType) -> None:
+    before = child_ids()
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        outcomes = engine.run([Task(n, "sleep", 600.0 if n else 0.0) for n in range(3)])
+        next(outcomes)
+        started = child_ids() - before
+        assert len(started) == 2
+    assert child_ids() & started == set()
+
+
+def test_leaving_a_run_early_leaves_no_answer_for_the_next(workers: ModuleType) -> None:
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        for outcome in engine.run([Task(n, "sleep", 0.2 * n) for n in range(4)]):
+            assert outcome.value == 0.0
+            break
+        assert engine.call("double", 21) == 42
+
+
+def test_workers_end_at_once_when_their_run_is_killed(tmp_path: Path) -> None:
+    """A script of a user: no guard for child processes, a killed run in the middle of two long tasks."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import engine_worker\n"
+        "from fmltk.toolkit.run.local_engine import LocalEngine, Task\n"
+        "engine = LocalEngine(engine_worker.Worker, n_workers=2)\n"
+        f"tasks = [Task(n, 'announce_and_sleep', {str(tmp_path)!r} + f'/pid{{n}}') for n in range(2)]\n"
+        "list(engine.run(tasks))\n"
+    )
+    run = subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": str(HERE)})
+    try:
+        announced = [tmp_path / "pid0", tmp_path / "pid1"]
+        assert wait_until(lambda: all(path.exists() and path.read_text() for path in announced), seconds=60)
+        worker_ids = [int(path.read_text()) for path in announced]
+        assert all(map(is_alive, worker_ids))
+    finally:
+        run.kill()
+        run.wait()
+    assert wait_until(lambda: not any(map(is_alive, worker_ids)), seconds=5)
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import engine_worker\n"
+        "from fmltk.toolkit.run.local_engine import LocalEngine\n"
+        "print('started')\n"
+        "with LocalEngine(engine_worker.Worker, n_workers=1) as engine:\n"
+        "    print(engine.call('double', 21))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["started", "42"]
+
+
+def test_what_a_library_prints_stays_out_of_the_result(workers: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        assert engine.call("chatter", "loading weights") == "loading weights"
+        assert engine.call("double", 1) == 2
+    written = capfd.readouterr()
+    assert written.out == ""
+    assert "loading weights" in written.err
+
+
+def test_each_worker_computes_in_one_thread(workers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in THREAD_VARIABLES:
+        monkeypatch.setenv(name, "7")
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        assert [engine.call("variable", name) for name in THREAD_VARIABLES] == ["1"] * len(THREAD_VARIABLES)
+        assert engine.call("variable", "PYTHONPATH") == str(HERE)
+
+
+def test_ctrl_c_reaches_the_run_which_ends_its_workers(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import engine_worker\n"
+        "from fmltk.toolkit.run.local_engine import LocalEngine, Task\n"
+        f"tasks = [Task(n, 'announce_and_sleep', {str(tmp_path)!r} + f'/pid{{n}}') for n in range(2)]\n"
+        "try:\n"
+        "    with LocalEngine(engine_worker.Worker, n_workers=2) as engine:\n"
+        "        list(engine.run(tasks))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    announced = [tmp_path / "pid0", tmp_path / "pid1"]
+    try:
+        assert wait_until(lambda: all(path.exists() and path.read_text() for path in announced), seconds=60)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the whole group
+        out, err = run.communicate(timeout=30)
+    finally:
+        run.kill()
+    assert (run.returncode, out, err) == (0, "stopped\n", ""), "no worker may say anything of it"
+    assert not any(is_alive(int(path.read_text())) for path in announced)
+
+
+def test_nothing_runs_where_there_is_nothing_to_do(workers: ModuleType) -> None:
+    before = child_ids()
+    with LocalEngine(workers.Worker, n_workers=2) as engine:
+        assert list(engine.run([])) == []
+        assert child_ids() <= before

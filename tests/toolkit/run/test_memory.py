@@ -1,0 +1,58 @@
+"""Memory is bounded by one clip's pieces, not by its length: 20 minutes need what 10 seconds need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.media.process import find_ffmpeg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TWENTY_MINUTES_S = 1200
+ALLOWED_GROWTH_MB = 150
+
+PEAK = """
+import resource, sys
+from fmltk.toolkit.run.extract import extract
+extract(sys.argv[1], sys.argv[2], text_model="minilm", openface="none", n_workers=1)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
+def peak_mb(video: Path, out: Path) -> float:
+    """Return the largest resident size of any process of an extraction, in MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(video), str(out)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def repeat(source: Path, target: Path, seconds: float) -> None:
+    subprocess.run(
+        [find_ffmpeg().path, "-v", "error", "-y", "-stream_loop", "-1", "-i", str(source), "-t", str(seconds),
+         "-c", "copy", str(target)], check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_clip_of_twenty_minutes_needs_the_memory_of_a_short_one(
+    sized: Callable[[int], int], cut: Callable[..., None], tmp_path: Path
+) -> None:
+    cut(tmp_path / "source.mp4", 0.0, 3.0)
+    seconds = max(sized(TWENTY_MINUTES_S), 20)
+    repeat(tmp_path / "source.mp4", tmp_path / "short.mp4", 10)
+    repeat(tmp_path / "source.mp4", tmp_path / "long.mp4", seconds)
+    short = peak_mb(tmp_path / "short.mp4", tmp_path / "a")
+    long = peak_mb(tmp_path / "long.mp4", tmp_path / "b")
+    row = read_features(tmp_path / "b").manifest().iloc[0]
+    assert row["status"] == "ok"
+    assert row["n_frames"] == pytest.approx(30 * seconds, abs=5)
+    assert long - short < ALLOWED_GROWTH_MB, f"{short:.0f} MB for 10 s, {long:.0f} MB for {seconds} s"

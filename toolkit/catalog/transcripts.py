@@ -1,0 +1,176 @@
+"""Transcripts: a table for all clips, or a .txt, .srt or .vtt file beside each."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.clip import WHOLE, composed, split_utterance_id
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.encodings import read_text
+from fmltk.toolkit.io.tables import read_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fmltk.toolkit.io.paths import AnyPath
+
+SUBTITLE_SUFFIXES = (".srt", ".vtt")
+SIDECAR_SUFFIXES = (".txt", *SUBTITLE_SUFFIXES)  # the first that exists counts
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One row of a transcript table. `text` is None where the table has none; `where` is for messages.
+
+    `unknown_split` is what the table calls the split, where that is no name of one.
+    """
+
+    where: str
+    video_id: str
+    clip_id: str
+    text: str | None
+    start_s: float | None = None
+    end_s: float | None = None
+    language: str | None = None
+    split: str | None = None
+    unknown_split: str | None = None
+    fault: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle: when it is shown, in seconds, and what it says."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def read_transcripts(path: AnyPath, *, encoding: str | None = None) -> Iterator[Transcript]:
+    """Yield the rows of a transcript table; MMSA's label.csv works as it is.
+
+    Columns: video_id and clip_id (or utterance_id), text; optionally start_s and end_s in seconds on the video's
+    clock, language, and mode or split.
+
+    Raises ConfigError if the table cannot be read, holds no row, or lacks the ids.
+    """
+    empty = True
+    for where, row in read_rows(path, encoding=encoding):
+        empty = False
+        yield transcript_of_row(where, row)
+    if empty:
+        raise ConfigError(f"{path} holds no row; expected the columns video_id, clip_id and text, and a row per clip")
+
+
+def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the (video_id, clip_id) that a row names, by these columns or by utterance_id; None if it names none.
+
+    >>> ids_of_row({"utterance_id": "video_0001$_$0001"}), ids_of_row({"video_id": "talk", "clip_id": ""})
+    (('video_0001', '0001'), ('talk', '0'))
+    """
+    if row.get("video_id"):
+        return composed(row["video_id"]), composed(row.get("clip_id") or WHOLE)
+    if row.get("utterance_id"):
+        video_id, clip_id = split_utterance_id(composed(row["utterance_id"]))
+        return (video_id, clip_id or WHOLE) if video_id else (clip_id, WHOLE)
+    return None
+
+
+def transcript_of_row(where: str, row: Mapping[str, str]) -> Transcript:
+    """Return one table row as a transcript; times that make no sense become the clip's fault, not the run's."""
+    ids = ids_of_row(row)
+    if ids is None:
+        raise ConfigError(
+            f"{where} names no clip; expected the columns video_id, clip_id and text, as in MMSA's label.csv"
+        )
+    fault = None
+    start_s = end_s = None
+    try:
+        start_s, end_s = _seconds(row.get("start_s")), _seconds(row.get("end_s"))
+        if end_s is not None and end_s <= (start_s or 0.0):
+            raise ValueError(f"end_s {end_s:g} is not after start_s {start_s or 0:g}")
+    except ValueError as error:
+        start_s = start_s or 0.0  # still a part of a longer video, and matched to it
+        fault = (ConfigError.__name__, f"{where}: {error}; expected seconds on the video's clock, end after start")
+    split = (row.get("split") or row.get("mode") or "").strip().lower()
+    return Transcript(
+        where=where,
+        video_id=ids[0],
+        clip_id=ids[1],
+        text=row.get("text") if (row.get("text") or "").strip() else None,
+        start_s=start_s,
+        end_s=end_s,
+        language=row.get("language") or None,
+        split=SPLITS.get(split),
+        unknown_split=split if split and split not in SPLITS else None,
+        fault=fault,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{text!r} is not a time")
+    return value
+
+
+def find_sidecar(video: AnyPath, *, suffixes: tuple[str, ...] = SIDECAR_SUFFIXES) -> AnyPath | None:
+    """Return the first of the .txt, .srt and .vtt files beside a video, of the same stem."""
+    for suffix in suffixes:
+        with contextlib.suppress(OSError, ValueError):  # a name too long, a folder that is closed: no sidecar there
+            path = video.with_name(video.stem + suffix)
+            if path.is_file():
+                return path
+    return None
+
+
+def read_sidecar_text(path: AnyPath, *, encoding: str | None = None) -> str | None:
+    """Return a sidecar file's text, subtitle cues joined by a space; None if there is none."""
+    if path.suffix.lower() == ".txt":
+        text = read_text(path, encoding=encoding).strip()
+    else:
+        text = " ".join(cue.text for cue in read_cues(path, encoding=encoding))
+    return text or None
+
+
+def read_cues(path: AnyPath, *, encoding: str | None = None) -> list[Cue]:
+    """Return the cues of a .srt or .vtt file in order of time, mark-up removed, empty ones left out.
+
+    A cue may end before it begins; its words count all the same. Raises ConfigError if the file holds text but no cue.
+    """
+    import pysubs2
+
+    content = read_text(path, encoding=encoding)
+    is_vtt = path.suffix.lower() == ".vtt"
+    try:
+        subtitles = pysubs2.SSAFile.from_string(
+            _only_cues(content) if is_vtt else content, format_="vtt" if is_vtt else "srt"
+        )
+    except (pysubs2.Pysubs2Error, ValueError, ArithmeticError) as error:
+        raise ConfigError(f"{path.name} is not a subtitle file: {error}") from error
+    cues = []
+    for event in sorted(subtitles, key=lambda event: (event.start, event.end)):
+        text = " ".join((html.unescape(event.plaintext) if is_vtt else event.plaintext).split())
+        if text:
+            cues.append(Cue(event.start / 1000, event.end / 1000, text))
+    if not len(subtitles) and content.strip() and ("-->" in content or not content.lstrip().startswith("WEBVTT")):
+        raise ConfigError(f"{path.name} holds no subtitle cue; expected times such as 00:00:01,000 --> 00:00:02,500")
+    return cues
+
+
+def _only_cues(content: str) -> str:
+    """Return a WebVTT file without what pysubs2 takes for spoken text: notes, styles, and times within a cue."""
+    blocks = re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", content))
+    kept = [block for block in blocks if not re.match(r"(NOTE|STYLE|REGION)(\s|$)", block.lstrip("\n"))]
+    return re.sub(r"<[\d:.]+>", "", "\n\n".join(kept))

@@ -1,0 +1,1 @@
+"""The command `fmltk` and the commands of the toolkit."""

@@ -1,0 +1,137 @@
+"""`fmltk dataset`: the field's own files in and out, and a look for what spoils training."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
+
+if TYPE_CHECKING:
+    from fmltk.toolkit.console import Reporter
+
+
+@click.group(cls=CommandList)
+def dataset() -> None:
+    """Import and export the field's data files, and check a data set before training.
+
+    \b
+    fmltk dataset import unaligned_39.pkl -o features/
+    fmltk dataset check features/
+    fmltk dataset export features/ --labels labels.parquet -o out.pkl
+    """  # noqa: D301 - click reads the backspace
+
+
+@dataset.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("features"),
+    show_default=True,
+    help="The feature folder to write; labels.parquet goes into it.",
+)
+@click.option(
+    "--non-finite",
+    type=click.Choice(["refuse", "zero"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of NaN and infinities: an error that names them, or 0 (as MMSA does with -inf in audio).",
+)
+@click.option("--scale", help="The labels' scale, such as -1..1 or -3..3; by default what the labels fit.")
+@output_options
+def import_command(source: Path, out: Path, non_finite: str, scale: str | None, *, reporter: Reporter) -> None:
+    """Turn SOURCE into a feature folder: an MMSA pickle (.pkl), or a Parquet table of utterance-level features.
+
+    Pickles are read without running code in them. Example: fmltk dataset import unaligned_39.pkl -o features/
+    """
+    from fmltk.toolkit.conditions import Scale
+
+    if source.suffix == ".parquet":
+        from fmltk.toolkit.interchange.utterances import import_utterances as run
+    else:
+        from fmltk.toolkit.interchange.mmsa import import_mmsa as run
+    summary = run(source, out, non_finite=non_finite, scale=None if scale is None else Scale.parse(scale))
+    for remark in summary.remarks:
+        reporter.warn(remark)
+    if reporter.json_output:
+        reporter.json(dataclasses.asdict(summary))
+        return
+    clips = ", ".join(f"{split} {n}" for split, n in summary.splits.items())
+    reporter.table(
+        ["modality", "L", "d"],
+        [[name, *shape] for name, shape in summary.shapes.items()],
+        title=f"{out}: {clips}; scale {summary.scale}",
+    )
+    reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items() if n])
+
+
+@dataset.command("export")
+@click.argument("features", type=click.Path(path_type=Path))
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="labels.parquet; by default the one in FEATURES or beside it."
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="The pickle to write.")
+@click.option(
+    "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
+)
+@spreadsheet_option
+@output_options
+def export_command(
+    features: Path,
+    labels: Path | None,
+    out: Path,
+    label_csv: Path | None,
+    spreadsheet_safe: bool,
+    *,
+    reporter: Reporter,
+) -> None:
+    """Write FEATURES and their labels as an MMSA pickle and label.csv.
+
+    Example: fmltk dataset export features/ --labels labels.parquet -o out.pkl
+    """
+    from fmltk.toolkit.features.label_file import find_labels
+    from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+
+    if out.suffix.lower() in (".csv", ".parquet"):
+        raise click.BadParameter(f"{out} is written as a pickle: let its name end in .pkl", param_hint="--out")
+    label_csv = label_csv or out.with_name("label.csv")
+    summary = export_mmsa(
+        features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
+    )
+    for remark in summary.remarks:
+        reporter.warn(remark)
+    if reporter.json_output:
+        reporter.json(dataclasses.asdict(summary))
+        return
+    clips = ", ".join(f"{split} {n}" for split, n in summary.splits.items())
+    reporter.say(f"{out}: {clips}, {'with' if summary.has_text_bert else 'without'} text_bert; {label_csv}")
+
+
+@dataset.command("check")
+@click.argument("features", type=click.Path(path_type=Path))
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="labels.parquet; by default the one in FEATURES or beside it."
+)
+@click.option("--official-split", is_flag=True, help="The splits are a benchmark's own: shared videos only warn.")
+@output_options
+def check_command(features: Path, labels: Path | None, official_split: bool, *, reporter: Reporter) -> None:
+    """Look for leaks between splits, broken features, labels off their scale, and ids that do not join.
+
+    Exit code 1 if there is an error. Example: fmltk dataset check features/ --labels labels.parquet
+    """
+    from fmltk.toolkit.features.label_file import find_labels
+    from fmltk.toolkit.interchange.check import check_dataset
+
+    findings = check_dataset(features, labels or find_labels(features), official_split=official_split)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if reporter.json_output:
+        reporter.json({"errors": len(errors), "findings": [dataclasses.asdict(finding) for finding in findings]})
+    else:
+        reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
+    if errors:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,1 @@
+"""The feature folder: its tables, shards, padding rule and labels."""

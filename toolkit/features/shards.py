@@ -1,0 +1,269 @@
+"""One clip's unpadded result: what a run writes as it goes, what resume reads, what padding is recomputed from.
+
+A shard is a Parquet file of one row. Its name says whose it is, from which input it was made, and what its content
+hashes to, so that resume needs to list a folder only and a damaged shard is seen when it is read:
+
+    shards/3f/3f0c9d2ab4e1f607.8d1e0b77a2c4d953-5b1a9fe2c0d47e38.<first 32 digits of the content's sha256>.parquet
+
+The folder may lie in a store (``s3://``): there every object is written whole by the store itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.errors import DamagedFileError
+from fmltk.toolkit.features.manifest import MANIFEST_COLUMNS, encodable
+from fmltk.toolkit.io.files import store_errors, write_bytes
+from fmltk.toolkit.io.paths import RemotePath, list_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Future
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.io.paths import AnyPath
+
+ROW_COLUMN = "row"  # the clip's row of the manifest, as JSON
+_KEY_DIGITS = 16
+_CONTENT_DIGITS = 32
+_NAME = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}\.[^.]+\.[0-9a-f]{{{_CONTENT_DIGITS}}}\.parquet")
+_READ_AHEAD = 16  # shards fetched from a store at a time
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSequence:
+    """One modality of one clip: features float32 (n_steps, d); valid bool (n_steps,), None where every step is."""
+
+    features: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRows:
+    """Every face of one clip at 30 Hz, one row per face and frame.
+
+    frame int32 (m,), track int32 (m,), speaker bool (m,), boxes float32 (m, 4) as x1 y1 x2 y2 in pixels,
+    probabilities float32 (m,), landmarks float32 (m, 10) as x, y of eyes (picture's left, right), nose, mouth corners.
+    """
+
+    frame: NDArray[np.int32]
+    track: NDArray[np.int32]
+    speaker: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """What extraction made of one clip: its manifest row, its sequences, its words and its faces."""
+
+    row: Mapping[str, object]
+    sequences: Mapping[str, ClipSequence] = field(default_factory=dict)
+    token_ids: NDArray[np.int32] | None = None
+    tokens: tuple[str, ...] = ()
+    faces: FaceRows | None = None
+
+
+def shard_key(utterance_id: str) -> str:
+    """Return the first part of a shard's name: it stands for the clip."""
+    return hashlib.sha256(utterance_id.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def fingerprint(inputs: Mapping[str, object]) -> str:
+    """Return the second part of a shard's name: it stands for the input that the clip was extracted from."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
+
+
+def encode_shard(result: ClipResult, input_hash: str) -> tuple[str, bytes]:
+    """Return the name and the content of one clip's shard; input_hash: what stands for the clip's input."""
+    data = _encode(result)
+    key = shard_key(str(result.row["utterance_id"]))
+    return f"{key}.{input_hash}.{hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS]}.parquet", data
+
+
+class ShardFolder:
+    """The shards of one feature folder."""
+
+    def __init__(self, folder: AnyPath) -> None:
+        self.folder = folder
+
+    def names(self) -> dict[str, str]:
+        """Return shard names by key, without opening any.
+
+        Of two shards of one clip, which a kill can leave, the one last written counts and the other is removed.
+        """
+        found: dict[str, tuple[int, str]] = {}
+        for path, state in list_files(self.folder):
+            if not _NAME.fullmatch(path.name):
+                continue
+            key = path.name.partition(".")[0]
+            this, held = (state.st_mtime_ns, path.name), found.get(key)
+            if held is not None:
+                self.remove(min(this, held)[1])
+            found[key] = this if held is None else max(this, held)
+        return {key: name for key, (_, name) in found.items()}
+
+    def path(self, name: str) -> AnyPath:
+        """Return where a shard of that name lies."""
+        return self.folder / name[:2] / name
+
+    def write(self, result: ClipResult, input_hash: str, *, older: str | None = None) -> str:
+        """Write one clip's shard whole or not at all, drop the older one, and return the new one's name.
+
+        input_hash : what stands for the clip's input; older : the name of the shard that this one takes the place of
+        """
+        name, data = encode_shard(result, input_hash)
+        self.put(name, data, older=older)
+        return name
+
+    def put(self, name: str, data: bytes, *, older: str | None = None) -> None:
+        """Write a shard that is encoded already, and drop the older one."""
+        write_bytes(self.path(name), data)
+        if older is not None and older != name:
+            self.remove(older)
+
+    def read(self, name: str, *, sequences: bool = True) -> ClipResult:
+        """Return one clip's result; without its sequences where only the manifest row is wanted.
+
+        Raises DamagedFileError if the content is not what the name says.
+        """
+        return self._decode(name, self._content(name), sequences=sequences)
+
+    def read_each(self, names: Iterable[str | None], *, sequences: bool = True) -> Iterator[ClipResult | None]:
+        """Yield the result of each shard in order; None where its content is not what the name says, or there is none.
+
+        Out of a store, `_READ_AHEAD` shards are fetched at a time: one by one, most of the time would be waiting.
+        """
+        for name, content in self._contents(names):
+            try:
+                yield None if name is None else self._decode(name, content, sequences=sequences)
+            except DamagedFileError:
+                yield None
+
+    def _contents(self, names: Iterable[str | None]) -> Iterator[tuple[str | None, bytes]]:
+        if not isinstance(self.folder, RemotePath):
+            for name in names:
+                yield name, b"" if name is None else self._content(name)
+            return
+        ahead: deque[tuple[str | None, Future[bytes]]] = deque()
+        with ThreadPoolExecutor(_READ_AHEAD) as threads:
+            try:
+                for name in names:
+                    ahead.append((name, threads.submit(self._content, name) if name else threads.submit(bytes)))
+                    if len(ahead) == 2 * _READ_AHEAD:
+                        first, content = ahead.popleft()
+                        yield first, content.result()
+                while ahead:
+                    first, content = ahead.popleft()
+                    yield first, content.result()
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _content(self, name: str) -> bytes:
+        path = self.path(name)
+        with store_errors(f"reading {path}"):
+            return path.read_bytes()
+
+    def _decode(self, name: str, data: bytes, *, sequences: bool) -> ClipResult:
+        if hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS] != name.split(".")[2]:
+            raise DamagedFileError(
+                f"{self.path(name)} does not match its checksum; run `fmltk extract` again to redo its clip"
+            )
+        return _decode(data, sequences=sequences)
+
+    def remove(self, name: str) -> None:
+        """Remove a shard that is damaged or that another takes the place of."""
+        with contextlib.suppress(OSError):
+            self.path(name).unlink()
+
+
+def _encode(result: ClipResult) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # One column of JSON: as forty columns, the row would cost more time and space than a short clip's features.
+    row = {name: encodable(result.row[name]) for name in MANIFEST_COLUMNS if name in result.row}
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=_plain_number)
+    columns: dict[str, pa.Array] = {ROW_COLUMN: pa.array([text], pa.string())}
+    for modality, sequence in result.sequences.items():
+        columns[f"{modality}_features"] = _one_list(sequence.features)
+        if sequence.valid is not None:
+            columns[f"{modality}_valid"] = _one_list(sequence.valid)
+    if result.token_ids is not None:
+        columns["text_token_ids"] = _one_list(result.token_ids)
+        columns["text_tokens"] = pa.array([list(result.tokens)], pa.list_(pa.string()))
+    if result.faces is not None:
+        for name in FaceRows.__slots__:
+            columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False, write_statistics=False)
+    return bytes(sink.getvalue())
+
+
+def _plain_number(value: Any) -> Any:
+    """Return a NumPy number as JSON holds it."""
+    return value.item()
+
+
+def _one_list(values: NDArray[Any]) -> pa.Array:
+    """Return an array of shape (n, ...) as a column of one row: a list of n (lists of numbers)."""
+    import pyarrow as pa
+
+    items = pa.array(np.ascontiguousarray(values).reshape(-1))
+    if values.ndim == 2:
+        items = pa.FixedSizeListArray.from_arrays(items, values.shape[1])
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), items)
+
+
+def _decode(data: bytes, *, sequences: bool) -> ClipResult:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with store_errors("reading a shard"):
+        file = pq.ParquetFile(pa.BufferReader(data))
+        held = set(file.schema_arrow.names)
+        table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
+    written = json.loads(table[ROW_COLUMN][0].as_py())
+    row = {name: written.get(name) for name in MANIFEST_COLUMNS}
+    if not sequences:
+        return ClipResult(row)
+
+    def values(name: str) -> NDArray[Any] | None:
+        return _array_of(table[name]) if name in held else None
+
+    found: dict[str, ClipSequence] = {}
+    for modality in MODALITIES:
+        features = values(f"{modality}_features")
+        if features is not None:
+            found[modality] = ClipSequence(features, values(f"{modality}_valid"))
+    faces = None
+    if "face_frame" in held:
+        faces = FaceRows(**{name: _array_of(table[f"face_{name}"]) for name in FaceRows.__slots__})
+    tokens = tuple(table["text_tokens"].to_pylist()[0]) if "text_tokens" in held else ()
+    return ClipResult(row, found, values("text_token_ids"), tokens, faces)
+
+
+def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:
+    import pyarrow as pa
+
+    items = column.combine_chunks().flatten()
+    shape: tuple[int, ...] = (len(items),)
+    if pa.types.is_fixed_size_list(items.type):
+        shape = (len(items), items.type.list_size)
+        items = items.flatten()
+    array: NDArray[Any] = items.to_numpy(zero_copy_only=False).reshape(shape)
+    return array

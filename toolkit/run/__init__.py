@@ -1,0 +1,1 @@
+"""A run: from clips to a feature folder, in worker processes or on a cluster."""

@@ -1,0 +1,380 @@
+"""From shards to the feature folder's tables: the padded length, and every row written in a fixed order.
+
+Two passes over the shards: the first takes lengths, the second writes. Memory holds the ids and lengths of all clips,
+and the features of one row group per modality.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.errors import ConfigError, DamagedFileError
+from fmltk.toolkit.features.layout import SCHEMA_VERSION
+from fmltk.toolkit.features.manifest import ManifestWriter
+from fmltk.toolkit.features.padding import padded_length, pool_sequence
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
+from fmltk.toolkit.io.parquet import TableWriter, encode_metadata
+from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.features.shards import ClipResult, FaceRows, ShardFolder
+    from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.settings import PaddingSettings
+
+FACE_ROWS_PER_GROUP = 1 << 16
+LONG_TAIL = 2  # a warning where L exceeds this many times the 99th percentile of the lengths
+SIZE_WARNING_BYTES = 50 << 30
+AUDIO_RATE_HZ = 22050 / 512  # paper, section 4.1.2: 22,050 Hz; hop 512
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left in the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One clip of the folder: the name of its shard, or its row where it has none.
+
+    from_transcript : split, language and text as the transcript table gives them now, whatever the shard was made with
+    """
+
+    shard: str | None
+    row: Mapping[str, object] | None = None
+    from_transcript: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def split(self) -> object:
+        """The clip's split: "train", "valid", "test" or None."""
+        return self.from_transcript.get("split")
+
+
+@dataclass(slots=True)
+class ModalitySummary:
+    """What became of one modality: how many clips have which status, and their lengths in steps."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ok", "missing", "failed", "skipped"), 0))
+    length: int | None = None
+    lengths: dict[str, float] = field(default_factory=dict)
+    clips_truncated: int = 0
+    steps_truncated: int = 0
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a feature folder holds, for people and for machines.
+
+    Attributes
+    ----------
+    folder
+        The feature folder.
+    counts
+        How many clips have each status: ok, missing, failed, skipped.
+    modalities
+        The same per modality, with the lengths, L, and what was cut off.
+    failures
+        utterance_id, error_class and error_message of each clip that failed.
+    warnings
+        What the run warned about.
+    """
+
+    folder: AnyPath
+    counts: dict[str, int]
+    modalities: dict[str, ModalitySummary]
+    failures: list[dict[str, str]]
+    warnings: list[str]
+
+    @property
+    def n_clips(self) -> int:
+        """How many clips the manifest lists."""
+        return sum(self.counts.values())
+
+    def document(self) -> dict[str, Any]:
+        """Return the summary as JSON holds it."""
+        return {
+            "folder": str(self.folder),
+            "clips": self.counts,
+            "modalities": {
+                name: {
+                    "clips": one.counts,
+                    "L": one.length,
+                    "lengths": one.lengths,
+                    "clips_truncated": one.clips_truncated,
+                    "steps_truncated": one.steps_truncated,
+                }
+                for name, one in self.modalities.items()
+            },
+            "failures": self.failures,
+            "warnings": self.warnings,
+        }
+
+
+class DamagedShardsError(DamagedFileError):
+    """Some shards do not match their checksums; `utterances` are the clips to do again."""
+
+    def __init__(self, utterances: list[str]) -> None:
+        names = ", ".join(utterances[:5])
+        super().__init__(
+            f"damaged shards ({len(utterances)}): {names}; run the same `fmltk extract` again to redo them"
+        )
+        self.utterances = utterances
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the first pass finds per modality: true lengths by clip, the dimension, and whether there is a mask."""
+
+    lengths: dict[str, int] = field(default_factory=dict)
+    training: list[int] = field(default_factory=list)
+    dimension: int = 0
+    has_mask: bool = False
+
+
+def assemble(
+    folder: AnyPath,
+    shards: ShardFolder,
+    entries: Mapping[str, Entry],
+    *,
+    padding: PaddingSettings,
+    run: Mapping[str, Any],
+    on_row: Callable[[Mapping[str, object]], object] = lambda row: None,
+    on_step: Callable[[], object] = lambda: None,
+) -> Summary:
+    """Write manifest, text, audio, vision and faces tables from the shards, in the order of `entries`.
+
+    run
+        The document of run.json: settings, versions and the text model; it goes into the tables' metadata.
+    on_row
+        Called with each row of the manifest.
+    on_step
+        Called twice for each entry: when its length is known, and when it is written.
+
+    Raises DamagedShardsError if shards are not what their names say, ConfigError if lengths are to come from a training
+    split that no clip has, StoreError if the tables cannot be written.
+    """
+    surveys = _survey(shards, entries, padding, on_step)
+    summary = Summary(folder, {}, {name: ModalitySummary() for name in MODALITIES}, [], [])
+    specs = {}
+    for modality, survey in surveys.items():
+        if survey.lengths:
+            length = _choose_length(modality, survey, padding)
+            summary.modalities[modality].length = length
+            specs[modality] = ModalitySpec(
+                modality, survey.dimension, length, survey.has_mask, _document(modality, survey, padding, run)
+            )
+            _warn_of_length(summary, modality, length, survey, padding)
+    _remove_stale(folder, specs)
+    document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
+    with contextlib.ExitStack() as stack:
+        manifest = stack.enter_context(ManifestWriter(folder / "manifest.parquet", document))  # the last to appear
+        faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", _face_schema(run)))
+        writers = {
+            modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
+            for modality, spec in specs.items()
+        }
+        results = shards.read_each(entry.shard for entry in entries.values())
+        for (utterance, entry), found in zip(entries.items(), results, strict=True):
+            result = _checked(found, entry, utterance)
+            row = _final_row(result, entry, padding)
+            manifest.append(row)
+            on_row(row)
+            on_step()
+            _count(summary, row, specs)
+            for modality, sequence in result.sequences.items():
+                values, valid = sequence.features, sequence.valid
+                if modality == "vision":
+                    values, valid = pool_sequence(values, window=padding.vision_pooling, valid=valid)
+                writers[modality].append(utterance, values, valid)
+            if result.faces is not None:
+                faces.append(_face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
+    return summary
+
+
+def _checked(result: ClipResult | None, entry: Entry, utterance: str) -> ClipResult:
+    from fmltk.toolkit.features.shards import ClipResult
+
+    if entry.shard is None:
+        return ClipResult(entry.row or {})
+    if result is None:
+        raise DamagedShardsError([utterance])  # since the first pass
+    return result
+
+
+def _survey(
+    shards: ShardFolder, entries: Mapping[str, Entry], padding: PaddingSettings, on_step: Callable[[], object]
+) -> dict[str, _Survey]:
+    surveys = {modality: _Survey() for modality in MODALITIES}
+    damaged = []
+    results = shards.read_each((entry.shard for entry in entries.values()), sequences=False)
+    for (utterance, entry), result in zip(entries.items(), results, strict=True):
+        on_step()
+        if entry.shard is None:
+            continue
+        if result is None:
+            damaged.append(utterance)
+            continue
+        present = [modality for modality in MODALITIES if result.row[f"{modality}_status"] == "ok"]
+        if any(not surveys[modality].dimension for modality in present):
+            sequences = shards.read(entry.shard).sequences
+            for modality in present:
+                surveys[modality].dimension = sequences[modality].features.shape[1]
+                surveys[modality].has_mask = sequences[modality].valid is not None
+        for modality in present:
+            length = _steps(modality, result.row[f"{modality}_length"], padding)
+            surveys[modality].lengths[utterance] = length
+            if entry.split == "train":
+                surveys[modality].training.append(length)
+    if damaged:
+        raise DamagedShardsError(damaged)
+    return surveys
+
+
+def _steps(modality: str, length: object, padding: PaddingSettings) -> int:
+    """Return how many steps a sequence has after pooling."""
+    assert isinstance(length, int)  # noqa: S101 - the manifest's schema says so
+    return -(-length // padding.vision_pooling) if modality == "vision" else length
+
+
+def _choose_length(modality: str, survey: _Survey, padding: PaddingSettings) -> int:
+    if modality in padding.fixed:
+        return padding.fixed[modality]
+    lengths = list(survey.lengths.values())
+    if padding.lengths_from == "train":
+        lengths = survey.training
+        if not lengths:
+            raise ConfigError(
+                f"--lengths-from train: no clip with {modality} is in the training split; "
+                "give --transcripts with a column mode or split, or use --lengths-from all"
+            )
+    length = padded_length(lengths, n_sigmas=padding.n_sigmas)
+    return min(length, padding.max_length.get(modality, length))
+
+
+def _warn_of_length(summary: Summary, modality: str, length: int, survey: _Survey, padding: PaddingSettings) -> None:
+    lengths = np.array(list(survey.lengths.values()))
+    summary.modalities[modality].lengths = {
+        "min": int(lengths.min()),
+        "median": float(np.median(lengths)),
+        "p99": float(np.percentile(lengths, 99)),
+        "max": int(lengths.max()),
+    }
+    if modality in padding.fixed:
+        return
+    longest = ", ".join(sorted(survey.lengths, key=lambda one: (-survey.lengths[one], one))[:3])
+    if length > LONG_TAIL * np.percentile(lengths, 99):
+        usual = np.percentile(lengths, 99)
+        summary.warnings.append(
+            f"{modality}: L is {length} steps, more than {LONG_TAIL} times what 99 % of the clips have ({usual:.0f}), "
+            f"because of a few long ones ({longest}); --max-length {modality}=N caps it"
+        )
+    size = len(lengths) * length * survey.dimension * 4
+    if size > SIZE_WARNING_BYTES:
+        summary.warnings.append(
+            f"{modality}: the padded table holds {size / (1 << 30):.0f} GB before compression; the longest clips are "
+            f"{longest}; --max-length {modality}=N makes it smaller"
+        )
+
+
+def _remove_stale(folder: AnyPath, specs: Mapping[str, ModalitySpec]) -> None:
+    """Remove the table of a modality that no clip has any more, so that no old numbers stay beside new ones."""
+    for modality in MODALITIES:
+        if modality not in specs:
+            (folder / f"{modality}.parquet").unlink(missing_ok=True)
+
+
+def _document(modality: str, survey: _Survey, padding: PaddingSettings, run: Mapping[str, Any]) -> dict[str, Any]:
+    settings = run["settings"]
+    document: dict[str, Any] = {
+        "n_sigmas": padding.n_sigmas,
+        "lengths_from": "fixed" if modality in padding.fixed else padding.lengths_from,
+        "n_lengths": len(survey.training if padding.lengths_from == "train" else survey.lengths),
+        "settings": settings,
+        "versions": run["versions"],
+        "feature_names": [],
+        "feature_units": [],
+        "rate_hz": None,
+    }
+    if modality == "text":
+        document["model"] = run["text_model"]
+    elif modality == "audio":
+        from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES
+
+        document |= {"rate_hz": AUDIO_RATE_HZ, **_names(ACOUSTIC_FEATURES)}
+    else:
+        document |= {
+            "layout": settings["vision_layout"],
+            "pooling": padding.vision_pooling,
+            "rate_hz": FRAME_RATE_HZ / padding.vision_pooling,
+            **_names(_vision_features(settings)),
+        }
+    return document
+
+
+def _vision_features(settings: Mapping[str, Any]) -> Any:
+    if settings["vision_layout"] == OPENFACE_LAYOUT:
+        from fmltk.toolkit.vision.openface.layout import openface_features
+
+        return openface_features(settings["openface_groups"] or None)
+    from fmltk.toolkit.vision.geometry import GEOMETRY_FEATURES
+
+    return GEOMETRY_FEATURES
+
+
+def _names(features: Any) -> dict[str, list[str]]:
+    return {"feature_names": [one[0] for one in features], "feature_units": [one[1] for one in features]}
+
+
+def _final_row(result: ClipResult, entry: Entry, padding: PaddingSettings) -> dict[str, object]:
+    row = dict(result.row) | dict(entry.from_transcript)
+    if row.get("vision_length") is not None and entry.shard is not None:
+        row["vision_length"] = _steps("vision", row["vision_length"], padding)
+    return row
+
+
+def _count(summary: Summary, row: Mapping[str, object], specs: Mapping[str, ModalitySpec]) -> None:
+    status = str(row["status"])
+    summary.counts[status] = summary.counts.get(status, 0) + 1
+    if status == "failed":
+        summary.failures.append({name: str(row[name]) for name in ("utterance_id", "error_class", "error_message")})
+    for modality in MODALITIES:
+        one = summary.modalities[modality]
+        one.counts[str(row[f"{modality}_status"])] += 1
+        length = row.get(f"{modality}_length")
+        if modality in specs and isinstance(length, int) and length > specs[modality].length:
+            one.clips_truncated += 1
+            one.steps_truncated += length - specs[modality].length
+
+
+def _face_schema(run: Mapping[str, Any]) -> pa.Schema:
+    import pyarrow as pa
+
+    points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
+    fields = [
+        pa.field("utterance_id", pa.string(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("track", pa.int32(), nullable=False),
+        pa.field("speaker", pa.bool_(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("x1", "y1", "x2", "y2", "probability", *points)),
+    ]
+    document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": "pixels"}
+    return pa.schema(fields, metadata=encode_metadata({**document, "settings": run["settings"]}))
+
+
+def _face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    numbers: list[NDArray[np.float32]] = [*faces.boxes.T, faces.probabilities, *faces.landmarks.T]
+    columns = [
+        pa.array([utterance] * len(faces.frame), pa.string()),
+        pa.array(faces.frame),
+        pa.array(faces.track),
+        pa.array(faces.speaker),
+        *(pa.array(np.ascontiguousarray(column)) for column in numbers),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

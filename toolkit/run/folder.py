@@ -1,0 +1,160 @@
+"""The feature folder of a run: held by one run at a time, bound to one set of settings, its problems on record."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.features.layout import RUN_FILE, SCHEMA_VERSION
+from fmltk.toolkit.io.files import store_errors, write_bytes
+from fmltk.toolkit.io.paths import RemotePath
+from fmltk.toolkit.io.tables import guarded
+from fmltk.toolkit.run.versions import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.settings import ExtractSettings
+
+PROBLEMS_FILE = "problems.csv"
+LOCK_FILE = ".lock"
+LISTED = 5  # how many cases of one kind of problem are written out on the terminal
+
+PROBLEM_TITLES = {
+    "no-transcript": "clips without a transcript, so without text",
+    "no-video": "transcripts without a video",
+    "duplicate-id": "ids given twice",
+    "same-content": "files with the content of another",
+    "unreadable": "clips that cannot be read",
+    "duration": "clips of an unusual duration",
+    "unknown-split": "clips of an unknown split",
+    "ignored-file": "files and folders left out",
+    "excluded-unknown": "excluded clips that do not exist",
+}
+NAMED_BY_ID = frozenset({"no-transcript", "no-video", "excluded-unknown"})  # what is wrong with them is the title
+
+
+def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return run.json's document, written by the first run and compared by every later one.
+
+    prepared: what identifies the text model, as its encoder says, and the versions in use, as the workers say.
+
+    Raises ConfigError if the folder was made with other settings or versions, or holds tables that no run made.
+    """
+    path = folder / RUN_FILE
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings.document(),
+        "versions": dict(prepared["versions"]),
+        "text_model": dict(prepared["text_model"]),
+    }
+    if path.is_file():
+        recorded = read_run(folder)
+        first_texts = bool(prepared["text_model"]) and not recorded.get(
+            "text_model"
+        )  # no clip had a transcript until now
+        if first_texts:
+            recorded["text_model"] = document["text_model"]
+            recorded["settings"]["text_model"] = settings.text_model
+        changed = differences(_comparable(recorded), _comparable(document))
+        if changed:
+            raise ConfigError(
+                f"{folder} was made with other settings: {'; '.join(changed)}. Use the same ones to go on, "
+                "or another folder with -o"
+            )
+        if first_texts:
+            _write_run(path, document)
+        return document
+    foreign = [f"{name}.parquet" for name in ("manifest", *MODALITIES) if (folder / f"{name}.parquet").exists()]
+    if foreign:
+        raise ConfigError(f"{folder} holds {foreign[0]} that no run of extract made; choose another folder with -o")
+    _write_run(path, document)
+    return document
+
+
+def _write_run(path: AnyPath, document: Mapping[str, Any]) -> None:
+    write_bytes(path, json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False).encode())
+
+
+def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with the text model as one line, for a message that names it once."""
+    model = document.get("text_model") or {}
+    settings = {name: value for name, value in document.get("settings", {}).items() if name != "text_model"}
+    short = f"{model.get('name')} {str(model.get('revision') or model.get('sha256'))[:12]}" if model else "none"
+    return {**document, "settings": settings, "text_model": short}
+
+
+def read_run(folder: AnyPath) -> dict[str, Any]:
+    """Return run.json's document. Raises StoreError if it cannot be read."""
+    try:
+        document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder / RUN_FILE} cannot be read ({error}); choose another folder with -o") from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{folder / RUN_FILE} does not hold a run's settings; choose another folder with -o")
+    return document
+
+
+@contextmanager
+def locked(folder: AnyPath) -> Iterator[None]:
+    """Hold the folder for this run alone; the lock goes with the process, however that ends.
+
+    A folder in a store cannot be held: two runs of the same command do each other's work twice and end with the same
+    bytes (docs/scaling.md).
+
+    Raises StoreError if another run holds it, or the folder cannot be written.
+    """
+    if isinstance(folder, RemotePath):
+        yield
+        return
+    with store_errors(f"opening {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"another run is writing {folder}; wait for it, or choose another folder with -o"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
+    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Problem.__slots__)
+    writer.writerows([guarded(str(value)) for value in asdict(problem).values()] for problem in problems)
+    write_bytes(folder / PROBLEMS_FILE, text.getvalue().encode())
+
+
+def tell_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporter) -> None:
+    """Say what is odd about the input: a line per kind that names the first few cases."""
+    for kind, title in PROBLEM_TITLES.items():
+        cases = [problem for problem in problems if problem.kind == kind]
+        if not cases:
+            continue
+        by_id_alone = kind in NAMED_BY_ID
+        named = "; ".join(
+            _one_line(case.where if by_id_alone else f"{case.where}: {case.message}") for case in cases[:LISTED]
+        )
+        more = f"; and {len(cases) - LISTED} more in {folder / PROBLEMS_FILE}" if len(cases) > LISTED else ""
+        reporter.warn(f"{title} ({len(cases)}): {named}{more}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,121 @@
+"""What a run is to do on this machine: which text model, which visual layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.run.tasks import RunPaths
+from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fmltk.toolkit.catalog.catalog import Catalog
+    from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.text.folder import TextModel
+
+
+def resolve(
+    settings: ExtractSettings,
+    catalog: Catalog,
+    folder: AnyPath,
+    *,
+    text_model: str | None,
+    openface: str | Path,
+    elsewhere: bool,
+    reporter: Reporter,
+) -> tuple[ExtractSettings, RunPaths]:
+    """Turn "auto" and "by the language" into what they mean for these clips on this machine.
+
+    elsewhere: whether workers may run on other machines than this.
+    """
+    paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere)
+    if not elsewhere:  # a machine without a GPU may hand out clips to others that have one
+        _check_device(settings.device)
+    if elsewhere and settings.face_crops and isinstance(folder, Path):
+        raise ConfigError(
+            "--face-crops with --engine ray needs a feature folder that every machine reaches; give -o a URL"
+        )
+    if "text" in settings.modalities:
+        source = _choose_text_model(catalog, text_model, reporter)
+        settings = replace(settings, text_model=source.name if source else "")
+        paths = replace(paths, text_model=source)
+    if "vision" in settings.modalities:
+        settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
+    if not settings.modalities:
+        raise ConfigError("nothing is left to extract; choose --modalities from text, audio, vision")
+    return settings, paths
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); use cpu"
+        ) from error
+
+
+def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Reporter) -> TextModel | None:
+    from fmltk.toolkit.text.folder import find_text_model
+    from fmltk.toolkit.text.language import default_text_model, majority_language
+
+    texts = [clip.text for clip in catalog.clips]
+    count = majority_language(texts)
+    if count.mixed and text_model is None:
+        kinds = ", ".join(f"{language or 'unknown'} {n}" for language, n in count.counts.items())
+        reporter.warn(f"the transcripts are in several languages ({kinds}); one text model serves all")
+    if text_model is None and not any(texts):
+        return None
+    return find_text_model(text_model or default_text_model(count.language))
+
+
+def _choose_layout(
+    settings: ExtractSettings, paths: RunPaths, catalog: Catalog, openface: str | Path, reporter: Reporter
+) -> tuple[ExtractSettings, RunPaths]:
+    from fmltk.toolkit.vision.openface.layout import openface_features
+    from fmltk.toolkit.vision.openface.program import find_openface, openface_version
+
+    openface_features(settings.openface_groups or None)  # refuses an unknown group
+
+    if openface == "none":
+        return replace(settings, vision_layout=GEOMETRY_LAYOUT, openface_groups=()), paths
+    if openface != "auto":
+        csvs = Path(openface)
+        if not csvs.is_dir():
+            raise ConfigError(f"--openface {openface}: expected a folder of OpenFace CSVs, 'auto' or 'none'")
+        settings = replace(settings, vision_layout=OPENFACE_LAYOUT, openface_source="folder")
+        return settings, replace(paths, openface_folder=csvs.absolute(), shared_stems=_shared_stems(catalog))
+    program = find_openface()
+    if program is not None:
+        settings = replace(settings, vision_layout=OPENFACE_LAYOUT, openface_source=openface_version(program))
+        return settings, replace(paths, openface_program=program)
+    reporter.warn(
+        "OpenFace was not found, so the visual features are the built-in face geometry (mtcnn-geometry), not the "
+        "paper's 709; install OpenFace and set FMLTK_OPENFACE, or give its CSVs with --openface DIR (docs/openface.md)"
+    )
+    return replace(settings, vision_layout=GEOMETRY_LAYOUT, openface_groups=()), paths
+
+
+def _shared_stems(catalog: Catalog) -> frozenset[str]:
+    stems = Counter(path.stem for path in {clip.path for clip in catalog.clips if clip.path is not None})
+    return frozenset(stem for stem, n in stems.items() if n > 1)
+
+
+def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
+    """Return the modalities in the order every table has them. Raises ConfigError if one is unknown."""
+    names = modalities.split(",") if isinstance(modalities, str) else modalities
+    unknown = sorted(set(names) - set(MODALITIES))
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no modality; expected some of {', '.join(MODALITIES)}")
+    return tuple(one for one in MODALITIES if one in names)

@@ -1,0 +1,97 @@
+"""What a run gives its workers and gets back, and the hash that identifies a clip's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.errors import OpenFaceError
+from fmltk.toolkit.features.shards import fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.settings import ExtractSettings
+    from fmltk.toolkit.text.folder import TextModel
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """Where a run reads and writes beside the videos; no number depends on it.
+
+    features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
+    files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
+    run. shared_stems: file stems that several videos have, for which `<stem>.csv` would be a guess. clip_timeout_s:
+    what --clip-timeout says.
+    """
+
+    features: AnyPath
+    elsewhere: bool = False
+    text_model: TextModel | None = None
+    openface_folder: Path | None = None
+    openface_program: Path | None = None
+    clip_timeout_s: float | None = None
+    shared_stems: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTask:
+    """A clip to extract, what stands for its input, and the shard that the new one takes the place of."""
+
+    clip: Clip
+    input_hash: str
+    older: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOutput:
+    """A clip that is done: its shard's name and its status; the shard itself where the run is to write it."""
+
+    name: str
+    status: str
+    data: bytes | None = None
+
+
+def hash_input(clip: Clip, settings: ExtractSettings, paths: RunPaths) -> str:
+    """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone."""
+    return f"{media_fingerprint(clip, paths)}-{text_fingerprint(clip.text if 'text' in settings.modalities else None)}"
+
+
+def text_fingerprint(text: str | None) -> str:
+    """Return what stands for a transcript."""
+    return fingerprint({"text": text})
+
+
+def media_fingerprint(clip: Clip, paths: RunPaths) -> str:
+    """Return what stands for a clip's files: size and time of change of video and CSV, and the part of the video."""
+    inputs: dict[str, object] = {
+        "source": clip.source,
+        "file": file_state(clip.path),
+        "start_s": clip.start_s,
+        "end_s": clip.end_s,
+    }
+    if paths.openface_folder is not None:
+        inputs["csv"] = file_state(find_csv(clip, paths))
+    return fingerprint(inputs)
+
+
+def find_csv(clip: Clip, paths: RunPaths) -> Path | None:
+    """Return the CSV that --openface DIR has for a clip, None if it has none."""
+    from fmltk.toolkit.vision.openface.files import find_openface_csv
+
+    assert paths.openface_folder is not None  # noqa: S101 - asked only with a folder
+    try:
+        return find_openface_csv(paths.openface_folder, clip, shared_stems=paths.shared_stems).path
+    except OpenFaceError:
+        return None
+
+
+def file_state(path: AnyPath | None) -> list[int] | None:
+    """Return a file's size in bytes and its time of change in ns; None where there is no file."""
+    try:
+        state = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if state is None else [state.st_size, state.st_mtime_ns]

@@ -1,0 +1,1 @@
+"""MTCNN: the cascade of three networks that finds faces."""

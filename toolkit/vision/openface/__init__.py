@@ -1,0 +1,1 @@
+"""OpenFace 2: its features, its CSVs, its program."""

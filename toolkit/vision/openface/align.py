@@ -1,0 +1,318 @@
+"""From the rows of an OpenFace CSV to one row per frame of the clip's 30 Hz grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fmltk.toolkit.errors import MissingModalityError, OpenFaceError
+from fmltk.toolkit.vision.openface.layout import N_FACE_LANDMARKS, openface_features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.vision.openface.table import OpenFaceTable
+
+CLOCK_TOLERANCE_S = 0.002  # OpenFace rounds its timestamps to a thousandth
+TIE_S = 1e-6  # two rows as near as this to a grid frame are equally near
+DURATION_TOLERANCE_S = 0.5  # decoders disagree on the last frames, and VFR timestamps drift (0.36 s seen)
+
+
+class FollowedFace(Protocol):
+    """What is needed of tracking.FaceTrack: the speaker's box on each grid frame."""
+
+    @property
+    def present(self) -> NDArray[np.bool_]: ...  # noqa: D102
+
+    @property
+    def boxes(self) -> NDArray[np.floating]: ...  # noqa: D102
+
+
+def openface_sequence(
+    table: OpenFaceTable,
+    *,
+    n_frames: int,
+    start_s: float = 0.0,
+    source_fps: float | None = None,
+    rate_hz: float = 30.0,
+    track: FollowedFace | None = None,
+    groups: Iterable[str] | None = None,
+    video_start_s: float = 0.0,
+    frame_times_s: NDArray[np.float64] | None = None,
+    file_duration_s: float | None = None,
+    duration_tolerance_s: float = DURATION_TOLERANCE_S,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return OpenFace's values on the clip's grid, and where they can be trusted.
+
+    Grid frame k is at start_s + k / rate_hz. It takes the row nearest in time, the earlier of two equally near. A row's
+    time is its timestamp, or frame / source_fps where the file has no timestamps. A grid frame is invalid where no row
+    is within half a source frame (after the last row: a whole one, as that picture stays on screen), where OpenFace
+    failed (success 0), or where one of the wanted values is not finite; all its values are then 0.
+
+    Of several faces in a frame, the successful one whose 2D landmarks' bounding box overlaps `track` most (intersection
+    over union; equal: the lower face_id) is taken; without overlap the frame is invalid. Where the track is absent, or
+    the file has no 2D landmarks, or there is no track, it is the face_id that overlapped the track most in sum, else
+    the one with the most successful rows of the clip (equal: the lower id).
+
+    Parameters
+    ----------
+    n_frames, start_s, rate_hz
+        The clip's grid, on the clock of the file that the CSV describes.
+    source_fps : frames per second of that file
+        Needed where the CSV has no timestamps.
+    track
+        The speaker's boxes on the grid, in pixels of the picture that OpenFace saw.
+    groups
+        From OPENFACE_GROUPS; None is all seven: the 709 features of the paper.
+    video_start_s
+        When the file's first picture is shown; OpenFace counts from that picture.
+    frame_times_s : float64, shape (n_source_frames,)
+        When each picture of the file is shown (media.picture_times). Give it for a video of variable frame rate, where
+        OpenFace's timestamps (frame / mean fps) drift from the file's clock; they are then not used, nor is
+        video_start_s.
+    file_duration_s
+        For a clip cut from a longer file: when that file's picture ends. None: the clip is the whole file.
+    duration_tolerance_s
+        How much the CSV may be shorter than the clip, or longer than the file.
+
+    Returns
+    -------
+    values : float32, shape (n_frames, d)
+        Columns as in openface_features(groups), with their units.
+    valid : bool, shape (n_frames,)
+
+    Raises
+    ------
+    OpenFaceError
+        If a wanted group is missing, the CSV's duration is not that of the clip (another clip's, or cut off), the file
+        is of one picture, has no usable clock, or shows no face where the track is.
+    MissingModalityError
+        If OpenFace found no face in any frame of the clip.
+    ConfigError
+        If a group is unknown.
+    """
+    names = _wanted_names(table, groups)
+    if n_frames < 1:
+        raise MissingModalityError(f"{table.path}: the clip has no frames to match OpenFace's rows with")
+    if table.image_mode:
+        raise OpenFaceError(
+            f"{table.path}: is of one picture (made by FaceLandmarkImg), not of a video; run FeatureExtraction -f VIDEO"
+        )
+    times, interval_s = _row_times(table, source_fps, video_start_s, frame_times_s)
+    end_s = start_s + n_frames / rate_hz
+    csv_end_s = float(times.max()) + interval_s
+    _check_duration(table, csv_end_s, end_s, file_duration_s, duration_tolerance_s)
+
+    order, first, count, frame_times = _by_frame(table, times)
+    nearest, covered = _nearest(start_s + np.arange(n_frames) / rate_hz, frame_times, interval_s, frame_times_s)
+    slots = np.arange(int(count[nearest[covered]].max(initial=1)))
+    places = (first[nearest][:, None] + slots).clip(max=len(order) - 1)
+    candidates = order[places]  # (n_frames, n_faces), ordered by face_id
+    real = covered[:, None] & (slots < count[nearest][:, None])
+    usable = real & table.success[candidates]
+    followed, overlap = _follow(table, candidates, usable, track)
+    rows = _pick_faces(table, candidates, usable, overlap, followed)
+
+    values = np.zeros((n_frames, len(names)), np.float32)
+    chosen = rows >= 0
+    values[chosen] = table.columns(names, rows[chosen])
+    valid = chosen & np.isfinite(values).all(axis=1)
+    values[~valid] = 0.0
+    if not valid.any():
+        _explain_nothing(table, np.unique(candidates[real]), int(chosen.sum()))
+    return values, valid
+
+
+def _wanted_names(table: OpenFaceTable, groups: Iterable[str] | None) -> list[str]:
+    features = openface_features(groups)
+    missing = set(table.missing_names({feature.group for feature in features}))
+    if missing:
+        incomplete = []
+        for group in dict.fromkeys(feature.group for feature in features if feature.name in missing):
+            members = [feature.name for feature in openface_features([group])]
+            n_present = sum(name not in missing for name in members)
+            incomplete.append(f"{group} ({n_present} of {len(members)} columns)" if n_present else group)
+        has = f"it has {', '.join(table.groups)}" if table.groups else "it has none of them whole"
+        raise OpenFaceError(
+            f"{table.path}: lacks the feature groups {', '.join(incomplete)}; {has}. Run OpenFace with -gaze -pose"
+            " -2Dfp -3Dfp -pdmparams -aus, or ask for the present groups alone with --openface-features"
+        )
+    return [feature.name for feature in features]
+
+
+def _row_times(
+    table: OpenFaceTable,
+    source_fps: float | None,
+    video_start_s: float,
+    frame_times_s: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], float]:
+    """Return each row's time in seconds on the file's clock, and the time from one source frame to the next."""
+    fps = source_fps if source_fps is not None and np.isfinite(source_fps) and source_fps > 0 else None
+    has_timestamps = bool(np.isfinite(table.timestamp_s).all())
+    number = table.frame - _first_number(table, fps if has_timestamps else None)
+    if frame_times_s is not None and len(frame_times_s) > 0:
+        if number.max() >= len(frame_times_s):
+            raise OpenFaceError(
+                f"{table.path}: has a frame {table.frame.max()}, but the video has {len(frame_times_s)} frames: is it"
+                " another clip's CSV?"
+            )
+        steps = np.diff(frame_times_s)
+        return frame_times_s[number], float(np.median(steps)) if len(steps) else 0.0
+    if has_timestamps:
+        frames, first_rows = np.unique(table.frame, return_index=True)
+        steps = np.diff(table.timestamp_s[first_rows]) / np.diff(frames)
+        interval_s = float(np.median(steps)) if len(steps) else 1.0 / (fps or 30.0)
+        if interval_s <= 0:
+            raise OpenFaceError(f"{table.path}: its timestamps do not grow with the frames; run OpenFace again")
+        return video_start_s + table.timestamp_s, interval_s
+    if fps is None:
+        raise OpenFaceError(f"{table.path}: has no timestamps, and the video's frame rate is not known either")
+    return video_start_s + number / fps, 1.0 / fps
+
+
+def _first_number(table: OpenFaceTable, fps: float | None) -> int:
+    """Return what the file calls its video's first frame: 1 as OpenFace does, or 0 as some filtered files do.
+
+    A filtered file may lack frame 0 itself: then its timestamps tell, where there are some (`fps` given).
+    """
+    if np.any(table.frame == 0):
+        return 0
+    if fps is None:
+        return 1
+    return int(np.clip(np.round(np.median(table.frame - table.timestamp_s * fps)), 0, 1))
+
+
+def _check_duration(
+    table: OpenFaceTable, csv_end_s: float, clip_end_s: float, file_duration_s: float | None, tolerance_s: float
+) -> None:
+    if csv_end_s < clip_end_s - tolerance_s:
+        raise OpenFaceError(
+            f"{table.path}: ends at {csv_end_s:.2f} s, but the clip ends at {clip_end_s:.2f} s: the CSV was cut off or"
+            " belongs to another clip; run OpenFace again"
+        )
+    longest_s = clip_end_s if file_duration_s is None else max(file_duration_s, clip_end_s)
+    if csv_end_s > longest_s + tolerance_s:
+        raise OpenFaceError(
+            f"{table.path}: lasts {csv_end_s:.2f} s, but the video lasts {longest_s:.2f} s: the CSV belongs to another"
+            " clip; check its name"
+        )
+
+
+def _by_frame(
+    table: OpenFaceTable, times: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Sort the rows by time, frame and face; return that order and, per frame, its first place, rows and time."""
+    order = np.lexsort((table.face_id, table.frame, times))
+    frame = table.frame[order]
+    first = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
+    count = np.diff(np.r_[first, len(frame)])
+    return order, first, count, times[order][first]
+
+
+def _nearest(
+    grid: NDArray[np.float64],
+    times: NDArray[np.float64],
+    interval_s: float,
+    frame_times_s: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return for each grid time the index of the nearest of `times`, and whether that is near enough."""
+    nearest, distance = _nearest_of(grid, times)
+    limit = np.where(grid > times[-1], interval_s, interval_s / 2) + CLOCK_TOLERANCE_S
+    if frame_times_s is not None:  # frames last unequally: near enough is the row of the very picture shown
+        _, to_any_frame = _nearest_of(grid, frame_times_s)
+        limit = np.where(grid < frame_times_s[0], limit, to_any_frame + TIE_S)
+    return nearest, distance <= limit
+
+
+def _nearest_of(grid: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    right = np.searchsorted(times, grid).clip(0, len(times) - 1)
+    left = (right - 1).clip(0)
+    nearest = np.where(np.abs(times[right] - grid) < np.abs(grid - times[left]) - TIE_S, right, left)
+    return nearest, np.abs(times[nearest] - grid)
+
+
+def _pick_faces(
+    table: OpenFaceTable,
+    candidates: NDArray[np.intp],
+    usable: NDArray[np.bool_],
+    overlap: NDArray[np.float64],
+    followed: NDArray[np.bool_],
+) -> NDArray[np.intp]:
+    """Return for each grid frame the row of the speaker's face, -1 where there is none.
+
+    candidates, usable, overlap : shape (n_frames, n_faces), ordered by face_id; followed : shape (n_frames,)
+    """
+    face = table.face_id[candidates]
+    if candidates.shape[1] == 1 and len(np.unique(face[usable])) <= 1:  # a single face: nothing to choose
+        return np.where(usable[:, 0], candidates[:, 0], -1)
+    favourite = _favourite(table, candidates[usable], face, overlap)
+    score = np.where(followed[:, None], overlap, face == favourite)
+    score = np.where(usable, score, 0.0)
+    best = np.argmax(score, axis=1)  # the first of equals: the lower face_id
+    rows = np.arange(len(best))
+    return np.where(score[rows, best] > 0, candidates[rows, best], -1)
+
+
+def _follow(
+    table: OpenFaceTable,
+    candidates: NDArray[np.intp],
+    usable: NDArray[np.bool_],
+    track: FollowedFace | None,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return where the track tells the speaker, shape (n_frames,), and each candidate's overlap with it."""
+    n_frames = len(candidates)
+    nowhere = np.zeros(n_frames, bool), np.zeros(candidates.shape)
+    if track is None or table.missing_names(["landmarks_2d"]):
+        return nowhere
+    if len(track.present) != n_frames:
+        raise OpenFaceError(f"{table.path}: the face track has {len(track.present)} frames, the clip {n_frames}")
+    overlap = np.where(usable, _overlaps(table, candidates, track.boxes), 0.0)
+    return track.present.astype(bool), np.where(track.present[:, None], overlap, 0.0)
+
+
+def _favourite(
+    table: OpenFaceTable, usable_rows: NDArray[np.intp], face: NDArray[np.int64], overlap: NDArray[np.float64]
+) -> int:
+    """Return the face_id that overlaps the track most in sum, else the one with the most successful rows."""
+    ids = np.unique(table.face_id[usable_rows])
+    if not len(ids):
+        return -1
+    sums = [float(overlap[face == i].sum()) for i in ids]
+    if max(sums) > 0:
+        return int(ids[int(np.argmax(sums))])
+    successes = table.face_id[np.unique(usable_rows)]
+    return int(ids[int(np.argmax([np.count_nonzero(successes == i) for i in ids]))])
+
+
+def _overlaps(table: OpenFaceTable, candidates: NDArray[np.intp], boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return intersection over union of each candidate's 2D landmarks with the track, shape of `candidates`.
+
+    boxes : shape (n_frames, 4), x1 y1 x2 y2 in pixels
+    """
+    used, place = np.unique(candidates, return_inverse=True)
+    x, y = (table.columns([f"{axis}_{i}" for i in range(N_FACE_LANDMARKS)], used).astype(np.float64) for axis in "xy")
+    low = np.stack([x.min(axis=1), y.min(axis=1)], axis=1)[place.reshape(candidates.shape)]  # (n_frames, n_faces, 2)
+    high = np.stack([x.max(axis=1), y.max(axis=1)], axis=1)[place.reshape(candidates.shape)]
+    box_low, box_high = boxes[:, None, :2].astype(np.float64), boxes[:, None, 2:].astype(np.float64)
+    shared = (np.minimum(high, box_high) - np.maximum(low, box_low)).clip(0).prod(axis=-1)
+    union = (high - low).prod(axis=-1) + (box_high - box_low).prod(axis=-1) - shared
+    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.where(np.isfinite(overlap), overlap, 0.0)
+
+
+def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int) -> None:
+    """Say why no grid frame is valid: `rows` are those near the grid, of which n_chosen were taken."""
+    if not len(rows):
+        raise OpenFaceError(f"{table.path}: has no row within the clip's time; is it another clip's CSV?")
+    if not table.success[rows].any():
+        n_frames = len(np.unique(table.frame[rows]))
+        raise MissingModalityError(f"{table.path}: OpenFace found no face in any of {n_frames} frames")
+    if n_chosen:
+        raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is no finite number")
+    raise OpenFaceError(
+        f"{table.path}: none of its faces is where MTCNN follows the speaker; was OpenFace given another clip, or a"
+        " picture of another size or rotation?"
+    )
