@@ -17,21 +17,22 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmltk.toolkit.catalog.catalog import build_catalog
+from fmltk.toolkit.features.clip_row import ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, shard_key
 from fmltk.toolkit.run.assemble import assemble
-from fmltk.toolkit.run.clip_worker import base_row
-from fmltk.toolkit.run.extract import RunOptions, _entries, _pending, _plan, pad
 from fmltk.toolkit.run.folder import bind
+from fmltk.toolkit.run.pad import pad
 from fmltk.toolkit.run.tasks import RunPaths
 from fmltk.toolkit.run.versions import numeric_versions
+from fmltk.toolkit.run.work import Work
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
@@ -77,13 +78,12 @@ def make_videos(folder: Path, n_clips: int) -> None:
 
 def fake_result(clip: Any, rng: np.random.Generator) -> ClipResult:
     """Return a result of 4 to 11 steps of 4 features per modality."""
-    row = base_row(clip) | {"status": "ok", "sha256": "0" * 64, "duration_s": 1.0, "fps": 30.0, "n_frames": 8}
+    row = replace(ClipRow.of(clip), status="ok", sha256="0" * 64, duration_s=1.0, fps=30.0, n_frames=8)
     sequences = {}
     for modality, dimension in (("audio", 33), ("vision", 4)):
         n_steps = int(rng.integers(4, 12))
         sequences[modality] = ClipSequence(rng.random((n_steps, dimension), np.float32))
-        row |= {f"{modality}_status": "ok", f"{modality}_length": n_steps}
-    row["text_status"] = "skipped"
+        row = row.with_modality(modality, ModalityStatus("ok", n_steps))
     return ClipResult(row, sequences)
 
 
@@ -94,7 +94,6 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
         make_videos(folder, n_clips)
     out = folder / "features"
     settings, padding = ExtractSettings(modalities=("audio", "vision")), PaddingSettings()
-    options = RunOptions(n_workers=1)
     paths = RunPaths(out)
 
     def catalogue() -> Any:
@@ -103,24 +102,24 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     with measured("catalogue", steps):
         catalog = catalogue()
     with measured("plan: what is to be done", steps):
-        work, rows = _plan(catalog, out, settings, paths)
-        pending = _pending(work, options)
+        work = Work.plan(catalog, settings, paths)
+        pending = work.pending(retry_failed=False)
     assert len(pending) == n_clips
     run = bind(out, settings, {"text_model": {}, "versions": numeric_versions()})
     rng = np.random.default_rng(0)
     with measured("encode and write shards", steps):
         for key in pending:
-            work.names[shard_key(key)] = work.shards.write(fake_result(work.clips[key], rng), work.marks[key])
+            work.names[shard_key(key)] = work.shards.write(fake_result(work.clips[key], rng), work.input_hashes[key])
     with measured("survey, pad, write the tables", steps):
-        summary = assemble(out, work.shards, _entries(catalog, work, rows), padding=padding, run=run)
+        summary = assemble(out, work.shards, work.entries(catalog), padding=padding, run=run)
     assert summary.counts == {"ok": n_clips}
     first = (out / "audio.parquet").stat().st_size
-    del catalog, work, rows, pending, summary
+    del catalog, work, pending, summary
     with measured("resume: catalogue, listing, nothing left to do", steps):
         catalog = catalogue()
-        work, rows = _plan(catalog, out, settings, paths)
-        assert _pending(work, options) == {}
-    del catalog, work, rows
+        work = Work.plan(catalog, settings, paths)
+        assert work.pending(retry_failed=False) == {}
+    del catalog, work
     with measured("pad anew", steps):
         pad(out, PaddingSettings(n_sigmas=2.0))
     assert (out / "audio.parquet").stat().st_size != first

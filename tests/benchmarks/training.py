@@ -79,6 +79,7 @@ def write_folder(folder: Path, clips: tuple[int, ...]) -> None:
     """A feature folder of that size, as `fmltk extract` writes it."""
     import pyarrow as pa
 
+    from fmltk.toolkit.features.clip_row import ClipRow, ModalityStatus
     from fmltk.toolkit.features.manifest import ManifestWriter
     from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
     from fmltk.toolkit.io.parquet import write_table
@@ -98,13 +99,10 @@ def write_folder(folder: Path, clips: tuple[int, ...]) -> None:
                 writer.append(ids[k], frames.astype(np.float32))
     with ManifestWriter(folder / "manifest.parquet", {}) as manifest:
         for k in range(n):
-            row: dict[str, object] = {
-                "utterance_id": ids[k],
-                "video_id": ids[k][:5],
-                "clip_id": ids[k][-5:],
-                "status": "ok",
-            }
-            manifest.append(row | {f"{name}_status": "ok" for name in LENGTHS})
+            status = dict.fromkeys(LENGTHS, ModalityStatus("ok"))
+            manifest.append(
+                ClipRow(utterance_id=ids[k], video_id=ids[k][:5], clip_id=ids[k][-5:], status="ok", modalities=status)
+            )
     splits = np.repeat(["train", "valid", "test"], clips).tolist()
     columns: dict[str, Any] = {"utterance_id": ids, "video_id": [u[:5] for u in ids], "split": splits}
     columns |= {f"label_{task}": labels for task in TASKS}

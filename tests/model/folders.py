@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.toolkit.clip import split_utterance_id, utterance_id
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.io.parquet import write_table
@@ -93,7 +94,7 @@ def write_clips(clips: Clips, folder: Path, *, manifest_splits: Sequence[str | N
         rows.append(row)
     with ManifestWriter(folder / "manifest.parquet", {}) as manifest:
         for row in rows:
-            manifest.append(row)
+            manifest.append(ClipRow.from_columns(row))
     for m, name in NAMES.items():
         first = next(s for s in clips.sequences[m] if s is not None)
         document = {"feature_names": [f"{name}_{j}" for j in range(first.shape[1])] if m != "T" else []}

@@ -309,11 +309,12 @@ def _manifest(path: Path, folder: Path) -> None:
 
 
 def _manifest_file() -> list[bytes]:
+    from fmltk.toolkit.features.clip_row import ClipRow
     from fmltk.toolkit.features.manifest import ManifestWriter
 
     def make(folder: Path) -> Path:
         with ManifestWriter(folder / "manifest.parquet", {"settings": {"a": 1}}) as manifest:
-            manifest.append({"utterance_id": "v$_$1", "video_id": "v", "clip_id": "1", "status": "ok"})
+            manifest.append(ClipRow(utterance_id="v$_$1", video_id="v", clip_id="1", status="ok"))
         return folder / "manifest.parquet"
 
     return [_made(make)]

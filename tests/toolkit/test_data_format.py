@@ -15,10 +15,11 @@ import pytest
 
 from fmltk.toolkit.catalog.catalog import Problem
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder
 from fmltk.toolkit.io.parquet import decode_metadata
 from fmltk.toolkit.run.assemble import Entry, assemble
-from fmltk.toolkit.run.folder import PROBLEM_TITLES
+from fmltk.toolkit.run.problems import PROBLEM_TITLES
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
@@ -75,13 +76,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         ok = number < 2
         result = ClipResult(
-            row,
+            ClipRow.from_columns(row),
             sequences,
             np.arange(3, dtype=np.int32) if ok else None,
             ("[CLS]", "hi", "[SEP]") if ok else (),
             faces if ok else None,
         )
-        entries[utterance] = Entry(shards.write(result, "0" * 16))
+        entries[utterance] = Entry(result.row, shards.write(result, "0" * 16))
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {"name": "minilm"}}
     assemble(parent / "features", shards, entries, padding=PaddingSettings(), run=run)
     return parent

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.io.parquet import METADATA_KEY
@@ -40,11 +41,11 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("fmltk.toolkit.features.sequences.MAX_ROWS_PER_GROUP", 2)
         for number, utterance in enumerate(IDS):
             manifest.append(
-                {
+                ClipRow.from_columns({
                     "utterance_id": utterance, "video_id": "video_0001", "clip_id": f"{number:04d}", "status": "ok",
                     "text": "你好 👋 שלום", "n_frames": 30 + number, "duration_s": 1.5, "warnings": ["two faces"],
                     "audio_status": "ok" if number < N_CLIPS - 1 else "missing",
-                }
+                })
             )  # fmt: skip
         for name, (length, dimension) in SHAPES.items():
             spec = ModalitySpec(name, dimension, length, name == "vision", {"feature_names": ["x"]})

@@ -14,6 +14,7 @@ import click
 
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import FmltkError
+from fmltk.toolkit.machine import n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,10 +204,10 @@ def _disk(folder: Path) -> Check:
 
 
 def _cores_and_memory() -> Check:
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_workers = n_cores()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = f"{n_cores} cores, {memory / (1 << 30):.1f} GB of memory"
-    if memory < n_cores * WORKER_BYTES:
+    found = f"{n_workers} cores, {memory / (1 << 30):.1f} GB of memory"
+    if memory < n_workers * WORKER_BYTES:
         return Check("cores", NOTE, found, f"use fewer workers: --workers {max(1, memory // WORKER_BYTES)}")
     return Check("cores", OK, found)
 

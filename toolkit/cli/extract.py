@@ -364,8 +364,8 @@ def pad(reporter: Reporter, *, features: AnyPath, padding: dict[str, Any]) -> No
     """
     from dataclasses import replace
 
-    from fmltk.toolkit.run.extract import pad as run
-    from fmltk.toolkit.run.extract import recorded_padding
+    from fmltk.toolkit.run.pad import pad as run
+    from fmltk.toolkit.run.pad import recorded_padding
 
     _show(run(features, replace(recorded_padding(features), **padding), reporter=reporter), reporter)
 

@@ -1,76 +1,217 @@
-"""A clip's row of the manifest: what is known without its file, what its file says, and why it failed."""
+"""A clip's row of the manifest: one frozen record with one schema, and how it comes about.
+
+`ClipRow.of` says what is known without the file, `with_media` adds what the file says, `with_modality` what became of
+each modality, and `settled` the status of the whole clip.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import FmltkError, MediaError, MissingModalityError, UnreadableMediaError
-from fmltk.toolkit.features.shards import ClipResult
 from fmltk.toolkit.text.language import detect_language
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
 
-
-def base_row(clip: Clip) -> dict[str, object]:
-    """Return the part of a manifest row that is known without looking at the file."""
-    return {
-        "utterance_id": clip.utterance_id,
-        "video_id": clip.video_id,
-        "clip_id": clip.clip_id,
-        "source": clip.source or None,
-        "start_s": clip.start_s,
-        "end_s": clip.end_s,
-        "split": clip.split,
-        "language": clip.language or detect_language(clip.text),
-        "text": clip.text,
-        "text_tokens_cut": 0,
-        "warnings": [],
-    }
+OK, MISSING, FAILED, SKIPPED = STATUSES = ("ok", "missing", "failed", "skipped")
 
 
-def failed_result(
-    clip: Clip, error: FmltkError, modalities: Sequence[str], *, status: str = "failed", error_class: str | None = None
-) -> ClipResult:
-    """Return the result of a clip that could not be extracted at all: a row that says why."""
-    reason = {"error_class": error_class or type(error).__name__, "error_message": str(error)}
-    row = base_row(clip) | {"status": status} | reason
-    for modality in MODALITIES:
-        row[f"{modality}_status"] = "skipped"
-        if modality in modalities:
-            row |= {f"{modality}_status": status} | {f"{modality}_{name}": value for name, value in reason.items()}
-    return ClipResult(row)
+@dataclass(frozen=True, slots=True)
+class ModalityStatus:
+    """What became of one modality of a clip: its length in steps where it is ok, else the reason."""
+
+    status: str | None = SKIPPED
+    length: int | None = None
+    error_class: str | None = None
+    error_message: str | None = None
 
 
-def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return the manifest rows of clips that need no work: excluded, at fault before it began, or without a video."""
-    rows: dict[str, dict[str, object]] = {}
+_KINDS = {"str": "string", "int": "int32", "float": "float64", "tuple[str, ...]": "list<string>"}
+_SKIPPED = ModalityStatus()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRow:
+    """One clip of the manifest. The columns are these fields in this order, `modalities` as four columns each.
+
+    Attributes
+    ----------
+    source
+        The file as the user named it; sha256: of its bytes.
+    start_s, end_s, duration_s
+        The part of the file, in seconds on its clock, and how long it is.
+    fps, width, height
+        Of the video; None where there is none.
+    n_frames, n_faces, face_coverage
+        30 Hz frames, faces that count, and the share of frames with the speaker's face (0 to 1).
+    text_tokens_cut
+        Tokens beyond the text model's longest input.
+    status
+        ok, missing, failed or skipped, with error_class and error_message where it is not ok.
+    modalities
+        What became of text, audio and vision.
+    warnings
+        What is odd about the clip.
+    """
+
+    utterance_id: str
+    video_id: str | None = None
+    clip_id: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    duration_s: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    n_frames: int | None = None
+    n_faces: int | None = None
+    face_coverage: float | None = None
+    split: str | None = None
+    language: str | None = None
+    text: str | None = None
+    text_tokens_cut: int | None = None
+    status: str | None = None
+    error_class: str | None = None
+    error_message: str | None = None
+    modalities: Mapping[str, ModalityStatus] = field(default_factory=lambda: dict.fromkeys(MODALITIES, _SKIPPED))
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """Return the part of a row that is known without looking at the file."""
+        return cls(
+            utterance_id=clip.utterance_id,
+            video_id=clip.video_id,
+            clip_id=clip.clip_id,
+            source=clip.source or None,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
+            split=clip.split,
+            language=clip.language or detect_language(clip.text),
+            text=clip.text,
+            text_tokens_cut=0,
+        )
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> Self:
+        """Return the row that `columns` produced; columns that are not there are None."""
+        plain: dict[str, Any] = {name: columns.get(name) for name in _PLAIN}
+        modalities = {
+            modality: ModalityStatus(*(columns.get(f"{modality}_{name}") for name in _STATUS_FIELDS))
+            for modality in MODALITIES
+        }
+        return cls(**plain, modalities=modalities, warnings=tuple(columns.get("warnings") or ()))
+
+    def columns(self) -> dict[str, Any]:
+        r"""Return the row by the manifest's columns; raw bytes of a file name are shown as ``\udcNN``.
+
+        >>> row = ClipRow(utterance_id="talk$_$0", status="ok").columns()
+        >>> row["status"], row["text_status"], row["warnings"]
+        ('ok', 'skipped', [])
+        """
+        values = {name: encodable(getattr(self, name)) for name in _PLAIN}
+        for modality, outcome in self.modalities.items():
+            values |= {f"{modality}_{name}": encodable(getattr(outcome, name)) for name in _STATUS_FIELDS}
+        return values | {"warnings": [encodable(warning) for warning in self.warnings]}
+
+    def with_media(self, clip: Clip, info: MediaInfo, *, sha256: str) -> Self:
+        """Return the row with what the file says."""
+        video: dict[str, Any] = {}
+        if info.has_video:
+            video = {"fps": info.fps, "width": info.width, "height": info.height}
+        return replace(self, sha256=sha256, duration_s=part_duration_s(clip, info), **video)
+
+    def with_modality(self, modality: str, outcome: ModalityStatus) -> Self:
+        """Return the row with what became of one modality."""
+        return replace(self, modalities={**self.modalities, modality: outcome})
+
+    def with_warnings(self, *warnings: str) -> Self:
+        """Return the row with more warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
+
+    def settled(self) -> Self:
+        """Return the row with the clip's status: failed if a modality failed, ok if one is there, else missing."""
+        found = {status: [name for name in MODALITIES if self.modalities[name].status == status] for status in STATUSES}
+        reasons = found[FAILED] or ([] if found[OK] else found[MISSING])
+        first = self.modalities[reasons[0]] if reasons else None
+        return replace(
+            self,
+            status=FAILED if found[FAILED] else OK if found[OK] else MISSING,
+            error_class=first.error_class if first else None,
+            error_message=f"{reasons[0]}: {first.error_message}" if first else None,
+        )
+
+
+_STATUS_FIELDS = tuple(one.name for one in fields(ModalityStatus))
+_PLAIN = tuple(one.name for one in fields(ClipRow) if one.name not in ("modalities", "warnings"))
+
+
+def _columns() -> dict[str, str]:
+    """Return the manifest's columns and their kinds, from the fields of ClipRow."""
+
+    def kinds(cls: type[Any]) -> dict[str, str]:
+        return {one.name: str(one.type).removesuffix(" | None") for one in fields(cls)}
+
+    columns: dict[str, str] = {}
+    for name, kind in kinds(ClipRow).items():
+        if name == "modalities":
+            status = kinds(ModalityStatus)
+            columns |= {f"{modality}_{one}": _KINDS[status[one]] for modality in MODALITIES for one in status}
+        else:
+            columns[name] = _KINDS[kind]
+    return columns
+
+
+MANIFEST_COLUMNS = _columns()  # name -> kind, in the order of the file
+
+
+def manifest_fields() -> list[pa.Field]:
+    """Return the columns as Parquet holds them."""
+    import pyarrow as pa
+
+    kinds = {"string": pa.string(), "int32": pa.int32(), "float64": pa.float64(), "list<string>": pa.list_(pa.string())}
+    return [pa.field(name, kinds[kind]) for name, kind in MANIFEST_COLUMNS.items()]
+
+
+def encodable(value: Any) -> Any:
+    """Return a value as a table can hold it: text without half characters."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def failed_row(
+    clip: Clip, error: FmltkError, modalities: Sequence[str], *, status: str = FAILED, error_class: str | None = None
+) -> ClipRow:
+    """Return the row of a clip that could not be extracted at all: it says why, for the clip and each modality."""
+    reason: dict[str, Any] = {"error_class": error_class or type(error).__name__, "error_message": str(error)}
+    outcome = ModalityStatus(status, **reason)
+    outcomes = {modality: outcome if modality in modalities else _SKIPPED for modality in MODALITIES}
+    return replace(ClipRow.of(clip), status=status, modalities=outcomes, **reason)
+
+
+def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[str, ClipRow]:
+    """Return the rows of clips that need no work: excluded, at fault before it began, or without a video."""
+    rows: dict[str, ClipRow] = {}
     for clip in clips:
         if clip.exclude_reason is not None:
-            row = base_row(clip) | {"status": "skipped", "error_message": f"excluded: {clip.exclude_reason}"}
-            rows[clip.utterance_id] = row | {f"{modality}_status": "skipped" for modality in MODALITIES}
+            message = f"excluded: {clip.exclude_reason}"
+            rows[clip.utterance_id] = replace(ClipRow.of(clip), status=SKIPPED, error_message=message)
         elif clip.fault is not None:
             error_class, message = clip.fault
-            result = failed_result(clip, FmltkError(message), modalities, error_class=error_class)
-            rows[clip.utterance_id] = dict(result.row)
+            rows[clip.utterance_id] = failed_row(clip, FmltkError(message), modalities, error_class=error_class)
         elif clip.path is None:
             error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
-            rows[clip.utterance_id] = dict(failed_result(clip, error, modalities, status="missing").row)
+            rows[clip.utterance_id] = failed_row(clip, error, modalities, status=MISSING)
     return rows
-
-
-def describe_media(clip: Clip, info: MediaInfo) -> dict[str, object]:
-    """Return the part of a manifest row that the file tells."""
-    return {
-        "duration_s": part_duration_s(clip, info),
-        "fps": info.fps if info.has_video else None,
-        "width": info.width if info.has_video else None,
-        "height": info.height if info.has_video else None,
-    }
 
 
 def part_duration_s(clip: Clip, info: MediaInfo) -> float:
@@ -83,49 +224,22 @@ def part_duration_s(clip: Clip, info: MediaInfo) -> float:
     return end_s - clip.start_s
 
 
-def failure_of(modality: str, error: Exception) -> dict[str, object]:
-    """Return a modality's status and reason; what fmltk did not foresee is named with the place where it happened."""
-    message = str(error) if isinstance(error, FmltkError) else unforeseen_message(error)
-    return {
-        f"{modality}_status": "missing" if isinstance(error, MissingModalityError) else "failed",
-        f"{modality}_error_class": type(error).__name__,
-        f"{modality}_error_message": message,
-    }
+def failure_of(error: Exception) -> ModalityStatus:
+    """Return a modality's status and reason; what fmltk did not foresee is named with the module where it happened."""
+    return ModalityStatus(
+        MISSING if isinstance(error, MissingModalityError) else FAILED,
+        error_class=type(error).__name__,
+        error_message=str(error) if isinstance(error, FmltkError) else unforeseen_message(error),
+    )
 
 
 def unforeseen_message(error: Exception) -> str:
     """Return what to say of an error that fmltk does not know: what it is, and where in fmltk it happened."""
-    trace, place = error.__traceback__, ""
+    trace, module_line = error.__traceback__, ""
     while trace is not None:
         module = trace.tb_frame.f_globals.get("__name__", "")
         if module.startswith("fmltk."):
-            place = f" in {module}, line {trace.tb_lineno}"
+            module_line = f" in {module}, line {trace.tb_lineno}"
         trace = trace.tb_next
     said = error.strerror if isinstance(error, OSError) else error  # an OSError's text holds the path
-    return f"unexpected {type(error).__name__}{place}: {said}; please report it"
-
-
-def overall_status(row: dict[str, object]) -> dict[str, object]:
-    """Return the clip's status: failed if a modality failed, ok if one is there, missing if none is."""
-    failed = [modality for modality in MODALITIES if row[f"{modality}_status"] == "failed"]
-    missing = [modality for modality in MODALITIES if row[f"{modality}_status"] == "missing"]
-    usable = any(row[f"{modality}_status"] == "ok" for modality in MODALITIES)
-    reasons = failed or ([] if usable else missing)
-    first = reasons[0] if reasons else None
-    return {
-        "status": "failed" if failed else "ok" if usable else "missing",
-        "error_class": row.get(f"{first}_error_class"),
-        "error_message": f"{first}: {row[f'{first}_error_message']}" if first else None,
-    }
-
-
-def add_warning(row: dict[str, object], message: str) -> None:
-    """Add what is odd about a clip to its row."""
-    warnings_of(row).append(message)
-
-
-def warnings_of(row: dict[str, object]) -> list[str]:
-    """Return the row's list of warnings."""
-    warnings = row["warnings"]
-    assert isinstance(warnings, list)  # noqa: S101 - base_row made it
-    return warnings
+    return f"unexpected {type(error).__name__}{module_line}: {said}; please report it"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.features.sequences import ModalityTable, read_modality
 from fmltk.toolkit.io.parquet import (
     decode_metadata,
@@ -42,14 +43,14 @@ class FeatureSet:
 
     def manifest(self) -> pd.DataFrame:
         """Return one row per clip, also for those that failed."""
-        path = self.path / "manifest.parquet"
+        path = self.path / MANIFEST_FILE
         with open_parquet(path) as file, reading(path):
             frame: pd.DataFrame = file.read().to_pandas()
             return frame
 
     def settings(self) -> dict[str, Any]:
         """Return the settings and versions that made the folder."""
-        path = self.path / "manifest.parquet"
+        path = self.path / MANIFEST_FILE
         with open_parquet(path) as file:
             return decode_metadata(file.schema_arrow, name=str(path))
 
@@ -71,7 +72,7 @@ def read_features(path: str | AnyPath) -> FeatureSet:
     Example: ``read_features("features")["audio"].features()`` is a float32 array of shape (n_clips, L, 33).
     """
     folder = locate(path)
-    if not (folder / "manifest.parquet").is_file():
+    if not (folder / MANIFEST_FILE).is_file():
         raise StoreError(f"{folder} is no features folder: it has no manifest.parquet; make one with `fmltk extract`")
     names: Sequence[str] = [name for name in MODALITIES if (folder / f"{name}.parquet").is_file()]
     return FeatureSet(folder, {name: read_modality(folder / f"{name}.parquet") for name in names})

@@ -23,7 +23,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError
-from fmltk.toolkit.features.manifest import MANIFEST_COLUMNS, encodable
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.paths import RemotePath, list_files
 
@@ -40,6 +40,12 @@ ROW_COLUMN = "row"  # the clip's row of the manifest, as JSON
 _KEY_DIGITS = 16
 _CONTENT_DIGITS = 32
 _NAME = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}\.[^.]+\.[0-9a-f]{{{_CONTENT_DIGITS}}}\.parquet")
+# Columns that a shard's row holds also where they are null; leaving out the others keeps shards small.
+_ALWAYS_WRITTEN = frozenset(
+    "utterance_id video_id clip_id source start_s end_s split language text text_tokens_cut status error_class "  # noqa: SIM905
+    "error_message warnings".split()
+)
+_OF_THE_FILE = frozenset(("fps", "width", "height"))  # null where there is no video
 _READ_AHEAD = 16  # shards fetched from a store at a time
 
 
@@ -71,7 +77,7 @@ class FaceRows:
 class ClipResult:
     """What extraction made of one clip: its manifest row, its sequences, its words and its faces."""
 
-    row: Mapping[str, object]
+    row: ClipRow
     sequences: Mapping[str, ClipSequence] = field(default_factory=dict)
     token_ids: NDArray[np.int32] | None = None
     tokens: tuple[str, ...] = ()
@@ -91,7 +97,7 @@ def fingerprint(inputs: Mapping[str, object]) -> str:
 def encode_shard(result: ClipResult, input_hash: str) -> tuple[str, bytes]:
     """Return the name and the content of one clip's shard; input_hash: what stands for the clip's input."""
     data = _encode(result)
-    key = shard_key(str(result.row["utterance_id"]))
+    key = shard_key(result.row.utterance_id)
     return f"{key}.{input_hash}.{hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS]}.parquet", data
 
 
@@ -196,7 +202,8 @@ def _encode(result: ClipResult) -> bytes:
     import pyarrow.parquet as pq
 
     # One column of JSON: as forty columns, the row would cost more time and space than a short clip's features.
-    row = {name: encodable(result.row[name]) for name in MANIFEST_COLUMNS if name in result.row}
+    written = _ALWAYS_WRITTEN if result.row.duration_s is None else _ALWAYS_WRITTEN | _OF_THE_FILE
+    row = {name: value for name, value in result.row.columns().items() if value is not None or name in written}
     text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=_plain_number)
     columns: dict[str, pa.Array] = {ROW_COLUMN: pa.array([text], pa.string())}
     for modality, sequence in result.sequences.items():
@@ -238,7 +245,7 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
         held = set(file.schema_arrow.names)
         table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
     written = json.loads(table[ROW_COLUMN][0].as_py())
-    row = {name: written.get(name) for name in MANIFEST_COLUMNS}
+    row = ClipRow.from_columns(written)
     if not sequences:
         return ClipResult(row)
 

@@ -19,6 +19,7 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES, split_utterance_id
 from fmltk.toolkit.conditions import UNIMODAL
 from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.features.clip_row import MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import (
     check_target,
@@ -434,21 +435,23 @@ def _write_manifest(path: Path, clips: Sequence[_Clip], data: Mapping[str, dict[
             part = data[clip.split]
             video, name = split_utterance_id(clip.utterance)
             text = part["raw_text"][clip.row] if _per_clip(part.get("raw_text")) else None
-            row: dict[str, object] = {
-                "utterance_id": clip.utterance,
-                "video_id": video,
-                "clip_id": name,
-                "source": source.name,
-                "split": clip.split,
-                "text": None if text is None else str(text),
-                "status": "ok",
-            }
-            for modality in MODALITIES:
-                n = clip.lengths[modality]
-                row[f"{modality}_status"] = "ok" if n else "missing"
-                row[f"{modality}_length"] = n or None
-                row[f"{modality}_error_message"] = None if n else "the pickle gives a length of 0"
+            row = ClipRow(
+                utterance_id=clip.utterance,
+                video_id=video,
+                clip_id=name,
+                source=source.name,
+                split=clip.split,
+                text=None if text is None else str(text),
+                status=OK,
+                modalities={modality: _status(clip.lengths[modality]) for modality in MODALITIES},
+            )
             manifest.append(row)
+
+
+def _status(n_steps: int) -> ModalityStatus:
+    if n_steps:
+        return ModalityStatus(OK, n_steps)
+    return ModalityStatus(MISSING, error_message="the pickle gives a length of 0")
 
 
 def write_pickle(path: Path, data: Mapping[str, Mapping[str, Any]]) -> None:

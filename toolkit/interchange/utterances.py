@@ -14,6 +14,7 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES, utterance_id
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.features.clip_row import OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.label_file import check_target, guess_scale, write_labels
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
@@ -121,8 +122,14 @@ def _write_manifest(
 ) -> None:
     with ManifestWriter(path, {"source": source.name, "format": "utterances"}) as manifest:
         for k in sorted(range(len(ids)), key=lambda k: ids[k]):
-            row: dict[str, object] = {"utterance_id": ids[k], "video_id": videos[k], "clip_id": clips[k]}
-            row |= {"text": texts[k], "split": splits[k], "source": source.name, "status": "ok"}
-            for modality in MODALITIES:
-                row |= {f"{modality}_status": "ok", f"{modality}_length": 1}
+            row = ClipRow(
+                utterance_id=ids[k],
+                video_id=videos[k],
+                clip_id=clips[k],
+                source=source.name,
+                split=splits[k],
+                text=texts[k],
+                status=OK,
+                modalities=dict.fromkeys(MODALITIES, ModalityStatus(OK, 1)),
+            )
             manifest.append(row)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 
@@ -33,7 +34,7 @@ def feature_sections(request: ReportRequest) -> Contribution:
 
     contribution = Contribution()
     for path in request.paths:
-        if not (path / "manifest.parquet").is_file():
+        if not (path / MANIFEST_FILE).is_file():
             continue
         features = read_features(path)
         manifest = features.manifest()

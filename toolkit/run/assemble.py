@@ -7,14 +7,15 @@ and the features of one row group per modality.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.features.layout import SCHEMA_VERSION
+from fmltk.toolkit.features.clip_row import FAILED, OK, STATUSES, ClipRow
+from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.padding import padded_length, pool_sequence
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
@@ -40,26 +41,22 @@ LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right") 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One clip of the folder: the name of its shard, or its row where it has none.
+    """One clip of the folder.
 
-    from_transcript : split, language and text as the transcript table gives them now, whatever the shard was made with
+    row : its row where it has no shard; else its split, language and text as the transcripts give them now, whatever
+    the shard was made with
+    shard : the name of its shard; None where it has none
     """
 
-    shard: str | None
-    row: Mapping[str, object] | None = None
-    from_transcript: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def split(self) -> object:
-        """The clip's split: "train", "valid", "test" or None."""
-        return self.from_transcript.get("split")
+    row: ClipRow
+    shard: str | None = None
 
 
 @dataclass(slots=True)
 class ModalitySummary:
     """What became of one modality: how many clips have which status, and their lengths in steps."""
 
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ok", "missing", "failed", "skipped"), 0))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     length: int | None = None
     lengths: dict[str, float] = field(default_factory=dict)
     clips_truncated: int = 0
@@ -143,7 +140,7 @@ def assemble(
     *,
     padding: PaddingSettings,
     run: Mapping[str, Any],
-    on_row: Callable[[Mapping[str, object]], object] = lambda row: None,
+    on_row: Callable[[ClipRow], object] = lambda row: None,
     on_step: Callable[[], object] = lambda: None,
 ) -> Summary:
     """Write manifest, text, audio, vision and faces tables from the shards, in the order of `entries`.
@@ -172,7 +169,7 @@ def assemble(
     _remove_stale(folder, specs)
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
     with contextlib.ExitStack() as stack:
-        manifest = stack.enter_context(ManifestWriter(folder / "manifest.parquet", document))  # the last to appear
+        manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
         faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", _face_schema(run)))
         writers = {
             modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
@@ -181,7 +178,7 @@ def assemble(
         results = shards.read_each(entry.shard for entry in entries.values())
         for (utterance, entry), found in zip(entries.items(), results, strict=True):
             result = _checked(found, entry, utterance)
-            row = _final_row(result, entry, padding)
+            row = _final_row(result.row, entry, padding)
             manifest.append(row)
             on_row(row)
             on_step()
@@ -200,7 +197,7 @@ def _checked(result: ClipResult | None, entry: Entry, utterance: str) -> ClipRes
     from fmltk.toolkit.features.shards import ClipResult
 
     if entry.shard is None:
-        return ClipResult(entry.row or {})
+        return ClipResult(entry.row)
     if result is None:
         raise DamagedShardsError([utterance])  # since the first pass
     return result
@@ -219,25 +216,24 @@ def _survey(
         if result is None:
             damaged.append(utterance)
             continue
-        present = [modality for modality in MODALITIES if result.row[f"{modality}_status"] == "ok"]
+        present = [modality for modality in MODALITIES if result.row.modalities[modality].status == OK]
         if any(not surveys[modality].dimension for modality in present):
             sequences = shards.read(entry.shard).sequences
             for modality in present:
                 surveys[modality].dimension = sequences[modality].features.shape[1]
                 surveys[modality].has_mask = sequences[modality].valid is not None
         for modality in present:
-            length = _steps(modality, result.row[f"{modality}_length"], padding)
+            length = _steps(modality, result.row.modalities[modality].length or 0, padding)
             surveys[modality].lengths[utterance] = length
-            if entry.split == "train":
+            if entry.row.split == "train":
                 surveys[modality].training.append(length)
     if damaged:
         raise DamagedShardsError(damaged)
     return surveys
 
 
-def _steps(modality: str, length: object, padding: PaddingSettings) -> int:
+def _steps(modality: str, length: int, padding: PaddingSettings) -> int:
     """Return how many steps a sequence has after pooling."""
-    assert isinstance(length, int)  # noqa: S101 - the manifest's schema says so
     return -(-length // padding.vision_pooling) if modality == "vision" else length
 
 
@@ -330,25 +326,27 @@ def _names(features: Any) -> dict[str, list[str]]:
     return {"feature_names": [one[0] for one in features], "feature_units": [one[1] for one in features]}
 
 
-def _final_row(result: ClipResult, entry: Entry, padding: PaddingSettings) -> dict[str, object]:
-    row = dict(result.row) | dict(entry.from_transcript)
-    if row.get("vision_length") is not None and entry.shard is not None:
-        row["vision_length"] = _steps("vision", row["vision_length"], padding)
-    return row
+def _final_row(row: ClipRow, entry: Entry, padding: PaddingSettings) -> ClipRow:
+    """Return a clip's row with what the transcripts say now, its visual length in steps after pooling."""
+    row = replace(row, split=entry.row.split, language=entry.row.language, text=entry.row.text)
+    vision = row.modalities["vision"]
+    if entry.shard is None or vision.length is None:
+        return row
+    return row.with_modality("vision", replace(vision, length=_steps("vision", vision.length, padding)))
 
 
-def _count(summary: Summary, row: Mapping[str, object], specs: Mapping[str, ModalitySpec]) -> None:
-    status = str(row["status"])
+def _count(summary: Summary, row: ClipRow, specs: Mapping[str, ModalitySpec]) -> None:
+    status = str(row.status)
     summary.counts[status] = summary.counts.get(status, 0) + 1
-    if status == "failed":
-        summary.failures.append({name: str(row[name]) for name in ("utterance_id", "error_class", "error_message")})
-    for modality in MODALITIES:
+    if status == FAILED:
+        failure = {"utterance_id": row.utterance_id, "error_class": row.error_class, "error_message": row.error_message}
+        summary.failures.append({name: str(value) for name, value in failure.items()})
+    for modality, outcome in row.modalities.items():
         one = summary.modalities[modality]
-        one.counts[str(row[f"{modality}_status"])] += 1
-        length = row.get(f"{modality}_length")
-        if modality in specs and isinstance(length, int) and length > specs[modality].length:
+        one.counts[str(outcome.status)] += 1
+        if modality in specs and outcome.length is not None and outcome.length > specs[modality].length:
             one.clips_truncated += 1
-            one.steps_truncated += length - specs[modality].length
+            one.steps_truncated += outcome.length - specs[modality].length
 
 
 def _face_schema(run: Mapping[str, Any]) -> pa.Schema:

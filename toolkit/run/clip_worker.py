@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fmltk.toolkit.errors import (
     FmltkError,
     MediaError,
@@ -21,36 +19,30 @@ from fmltk.toolkit.errors import (
     UnreadableMediaError,
 )
 from fmltk.toolkit.features.clip_row import (
-    add_warning,
-    base_row,
-    describe_media,
-    failed_result,
-    failure_of,
-    overall_status,
+    ClipRow,
+    failed_row,
     part_duration_s,
     unforeseen_message,
-    warnings_of,
 )
 from fmltk.toolkit.features.layout import SHARD_FOLDER
-from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, encode_shard
+from fmltk.toolkit.features.shards import ClipResult, ShardFolder, encode_shard
 from fmltk.toolkit.io.paths import Fetcher, RemotePath
+from fmltk.toolkit.run.modalities import TEXT_WARNING, ClipSource, ModalityResult, audio_result, text_result
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, RunPaths, file_state, media_fingerprint
 from fmltk.toolkit.run.versions import numeric_versions
-from fmltk.toolkit.settings import FRAME_RATE_HZ
+from fmltk.toolkit.run.vision import vision_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
-    from fmltk.toolkit.run.vision import ClipFaces
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.text.bert import TextEncoder
     from fmltk.toolkit.text.folder import TextModel
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
-TEXT_WARNING = "text:"  # how warnings about the text begin
 END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
 
 
@@ -81,26 +73,30 @@ class ClipWorker:
         result = self._result(task.clip)
         if media_fingerprint(task.clip, self._paths) != task.input_hash.partition("-")[0]:
             error = MediaError(f"{task.clip.source!r} changed while it was read; run the same command again")
-            result = failed_result(task.clip, error, self._settings.modalities)
+            result = ClipResult(failed_row(task.clip, error, self._settings.modalities))
         return self._write(result, task)
 
     def encode_again(self, task: ClipTask) -> ClipOutput:
-        """Replace the text of a clip that is extracted already; sound and picture stay as they are."""
+        """Replace the text of a clip that is extracted already; audio and vision stay as they are."""
         try:
             result = self._shards.read(task.older or "")
         except StoreError:
             return self.extract(task)
-        row = dict(result.row) | {name: base_row(task.clip)[name] for name in ("text", "language", "text_tokens_cut")}
-        row |= {f"text_{name}": None for name in ("length", "error_class", "error_message")}
-        row["warnings"] = [warning for warning in warnings_of(row) if not warning.startswith(TEXT_WARNING)]
+        new = ClipRow.of(task.clip)
+        row = replace(
+            result.row,
+            text=new.text,
+            language=new.language,
+            text_tokens_cut=new.text_tokens_cut,
+            warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
+        )
         sequences = {name: one for name, one in result.sequences.items() if name != "text"}
-        extras: dict[str, Any] = {"faces": result.faces}
-        self._take("text", lambda: self._text(task.clip, row, extras), row, sequences)
-        return self._write(ClipResult(row | overall_status(row), sequences, **extras), task)
+        without_text = ClipResult(row, sequences, faces=result.faces)
+        return self._write(_settled(_with_step(without_text, "text", lambda: self._text(task.clip))), task)
 
     def _write(self, result: ClipResult, task: ClipTask) -> ClipOutput:
         name, data = encode_shard(result, task.input_hash)
-        status = str(result.row["status"])
+        status = str(result.row.status)
         if self._paths.elsewhere and isinstance(self._paths.features, Path):
             return ClipOutput(name, status, data)
         self._shards.put(name, data, older=task.older)
@@ -140,48 +136,36 @@ class ClipWorker:
         return FaceDetector(device=self._settings.device, min_face_px=self._settings.min_face_px)
 
     def _result(self, clip: Clip) -> ClipResult:
-        row = base_row(clip)
         try:
             clip = self._on_this_machine(clip)
             info = self._probe(clip)
-            row |= {"sha256": _sha256(clip.file, *(file_state(clip.path) or ()))}
+            digest = _sha256(clip.file, *(file_state(clip.path) or ()))
         except StoreError:
             raise
         except FmltkError as error:
-            return failed_result(clip, error, self._settings.modalities)
+            return ClipResult(failed_row(clip, error, self._settings.modalities))
         except Exception as error:  # one clip's failure is a row of the manifest
-            return failed_result(clip, RunError(unforeseen_message(error)), self._settings.modalities)
-        row |= describe_media(clip, info)
+            return ClipResult(failed_row(clip, RunError(unforeseen_message(error)), self._settings.modalities))
+        row = ClipRow.of(clip).with_media(clip, info, sha256=digest)
         if clip.end_s is not None and clip.end_s > info.duration_s + END_TOLERANCE_S:
-            add_warning(row, f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s")
-        sequences: dict[str, ClipSequence] = {}
-        extras: dict[str, Any] = {}
-        steps: dict[str, Callable[[], ClipSequence]] = {
-            "text": lambda: self._text(clip, row, extras),
-            "audio": lambda: self._audio(clip, info),
-            "vision": lambda: self._vision(clip, info, row, extras),
+            row = row.with_warnings(
+                f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s"
+            )
+        source = ClipSource(clip, info, self._settings, self._paths)
+        steps: dict[str, Callable[[], ModalityResult]] = {
+            "text": lambda: self._text(clip),
+            "audio": lambda: audio_result(source),
+            "vision": lambda: vision_result(source, self._detector),
         }
-        for modality, step in steps.items():
-            if modality in self._settings.modalities:
-                self._take(modality, step, row, sequences)
-            else:
-                row[f"{modality}_status"] = "skipped"
-        return ClipResult(row | overall_status(row), sequences, **extras)
+        result = ClipResult(row)
+        for modality in self._settings.modalities:
+            result = _with_step(result, modality, steps[modality])
+        return _settled(result)
 
-    @staticmethod
-    def _take(
-        modality: str, step: Callable[[], ClipSequence], row: dict[str, object], sequences: dict[str, ClipSequence]
-    ) -> None:
-        """Take one modality's step; its failure is a part of the clip's row."""
-        try:
-            sequences[modality] = step()
-        except StoreError:
-            raise
-        except Exception as error:
-            row |= failure_of(modality, error)
-        else:
-            row[f"{modality}_status"] = "ok"
-            row[f"{modality}_length"] = len(sequences[modality].features)
+    def _text(self, clip: Clip) -> ModalityResult:
+        if clip.text is None:
+            raise MissingModalityError("the clip has no transcript")
+        return text_result(clip, self._encoder)
 
     def _probe(self, clip: Clip) -> MediaInfo:
         if clip.path is None:
@@ -195,47 +179,24 @@ class ClipWorker:
             )
         return info
 
-    def _text(self, clip: Clip, row: dict[str, object], extras: dict[str, Any]) -> ClipSequence:
-        if clip.text is None:
-            raise MissingModalityError("the clip has no transcript")
-        encoded = self._encoder.encode(clip.text)
-        row["text_tokens_cut"] = encoded.n_truncated
-        if encoded.n_truncated:
-            add_warning(
-                row, f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off"
-            )
-        extras |= {"token_ids": encoded.ids, "tokens": encoded.tokens}
-        return ClipSequence(encoded.features)
 
-    def _audio(self, clip: Clip, info: MediaInfo) -> ClipSequence:
-        from fmltk.toolkit.audio.acoustic import acoustic_sequence
-        from fmltk.toolkit.audio.reference import librosa_sequence
-        from fmltk.toolkit.media.audio import read_audio
+def _with_step(result: ClipResult, modality: str, step: Callable[[], ModalityResult]) -> ClipResult:
+    """Return the result with what one modality's step gives; its failure is a part of the clip's row."""
+    try:
+        found = step()
+    except StoreError:
+        raise
+    except Exception as error:
+        found = ModalityResult(error=error)
+    row = replace(result.row, **found.columns).with_modality(modality, found.status).with_warnings(*found.warnings)
+    sequences = dict(result.sequences)
+    if found.sequence is not None:
+        sequences[modality] = found.sequence
+    return replace(result, row=row, sequences=sequences, **found.parts)
 
-        samples = read_audio(clip.file, info=info, start_s=clip.start_s, end_s=clip.end_s)
-        compute = librosa_sequence if self._settings.acoustics == "librosa" else acoustic_sequence
-        return ClipSequence(compute(samples, mfcc_scale=self._settings.mfcc_scale))
 
-    def _vision(self, clip: Clip, info: MediaInfo, row: dict[str, object], extras: dict[str, Any]) -> ClipSequence:
-        from fmltk.toolkit.media.frames import count_frames
-        from fmltk.toolkit.run import vision as pipeline
-
-        faces = pipeline.find_faces(clip, info, self._detector, self._settings)
-        expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
-        if faces.n_frames < expected:
-            add_warning(
-                row, f"vision: {faces.n_frames} of {expected} frames could be decoded; the file is damaged at its end"
-            )
-        row |= {"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage}
-        extras["faces"] = _face_rows(faces)
-        if faces.n_faces > 1:
-            add_warning(
-                row, f"vision: {faces.n_faces} faces; the speaker is taken to be the {self._settings.face_select} one"
-            )
-        if self._settings.face_crops:
-            pipeline.write_crops(clip, info, faces, self._settings, self._paths)
-        values, valid = pipeline.vision_features(clip, info, faces, self._settings, self._paths)
-        return ClipSequence(values, valid)
+def _settled(result: ClipResult) -> ClipResult:
+    return replace(result, row=result.row.settled())
 
 
 def _model_on_this_machine(model: TextModel) -> TextModel:
@@ -254,18 +215,6 @@ def _model_on_this_machine(model: TextModel) -> TextModel:
             "version on both"
         )
     return found
-
-
-def _face_rows(faces: ClipFaces) -> FaceRows:
-    tracks = faces.tracks
-    return FaceRows(
-        frame=tracks.frame.astype(np.int32),
-        track=tracks.track.astype(np.int32),
-        speaker=tracks.track == (-1 if faces.speaker_id is None else faces.speaker_id),
-        boxes=tracks.boxes.astype(np.float32).reshape(-1, 4),
-        probabilities=tracks.probabilities.astype(np.float32),
-        landmarks=tracks.landmarks.astype(np.float32).reshape(-1, 10),
-    )
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,48 +1,27 @@
-"""The feature folder of a run: held by one run at a time, bound to one set of settings, its problems on record."""
+"""The feature folder of a run: held by one run at a time, bound to one set of settings."""
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.catalog.catalog import Problem
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.layout import RUN_FILE, SCHEMA_VERSION
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.paths import RemotePath
-from fmltk.toolkit.io.tables import guarded
 from fmltk.toolkit.run.versions import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
 
-PROBLEMS_FILE = "problems.csv"
 LOCK_FILE = ".lock"
-LISTED = 5  # how many cases of one kind of problem are written out on the terminal
-
-PROBLEM_TITLES = {
-    "no-transcript": "clips without a transcript, so without text",
-    "no-video": "transcripts without a video",
-    "duplicate-id": "ids given twice",
-    "same-content": "files with the content of another",
-    "unreadable": "clips that cannot be read",
-    "duration": "clips of an unusual duration",
-    "unknown-split": "clips of an unknown split",
-    "ignored-file": "files and folders left out",
-    "excluded-unknown": "excluded clips that do not exist",
-}
-NAMED_BY_ID = frozenset({"no-transcript", "no-video", "excluded-unknown"})  # what is wrong with them is the title
 
 
 def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,30 +110,3 @@ def locked(folder: AnyPath) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
-    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Problem.__slots__)
-    writer.writerows([guarded(str(value)) for value in asdict(problem).values()] for problem in problems)
-    write_bytes(folder / PROBLEMS_FILE, text.getvalue().encode())
-
-
-def tell_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporter) -> None:
-    """Say what is odd about the input: a line per kind that names the first few cases."""
-    for kind, title in PROBLEM_TITLES.items():
-        cases = [problem for problem in problems if problem.kind == kind]
-        if not cases:
-            continue
-        by_id_alone = kind in NAMED_BY_ID
-        named = "; ".join(
-            _one_line(case.where if by_id_alone else f"{case.where}: {case.message}") for case in cases[:LISTED]
-        )
-        more = f"; and {len(cases) - LISTED} more in {folder / PROBLEMS_FILE}" if len(cases) > LISTED else ""
-        reporter.warn(f"{title} ({len(cases)}): {named}{more}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -24,6 +24,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fmltk.toolkit.errors import ClipTimeoutError, FmltkError, RunError, WorkerDiedError
+from fmltk.toolkit.machine import ONE_THREAD
 from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-# One thread per worker: faster in sum, and numbers do not depend on the number of cores.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 START_TIMEOUT_S = 300.0  # a worker that has not answered by then will not
 
 
@@ -47,7 +46,7 @@ class _Worker:
             # librosa's functions, --acoustics librosa) among them, since two processes that fill one may crash.
             self._scratch = tempfile.mkdtemp(prefix="fmltk-worker-")
             own = dict.fromkeys(("TMPDIR", "NUMBA_CACHE_DIR"), self._scratch)
-            environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), **own}
+            environment = {**os.environ, **ONE_THREAD, **own}
             try:
                 self.process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "fmltk.toolkit.run.local_engine", str(theirs.fileno()), self._scratch],

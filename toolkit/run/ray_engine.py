@@ -21,8 +21,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from fmltk.toolkit.errors import ConfigError, RunError, WorkerDiedError
+from fmltk.toolkit.machine import ONE_THREAD
 from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey
-from fmltk.toolkit.run.local_engine import THREAD_VARIABLES, LocalEngine
+from fmltk.toolkit.run.local_engine import LocalEngine
 from fmltk.toolkit.run.versions import differences
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class RayEngine(Engine):
                 num_cpus=1,
                 num_gpus=self._n_gpus,
                 max_restarts=0,  # one that is lost is replaced here, where it is known which clip it had
-                runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
+                runtime_env={"env_vars": ONE_THREAD},
             )
             .remote(self._make_worker)
         )

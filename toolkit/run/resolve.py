@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.machine import check_device
 from fmltk.toolkit.run.tasks import RunPaths
 from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
 
@@ -37,7 +38,7 @@ def resolve(
     """
     paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere)
     if not elsewhere:  # a machine without a GPU may hand out clips to others that have one
-        _check_device(settings.device)
+        check_device(settings.device)
     if elsewhere and settings.face_crops and isinstance(folder, Path):
         raise ConfigError(
             "--face-crops with --engine ray needs a feature folder that every machine reaches; give -o a URL"
@@ -51,19 +52,6 @@ def resolve(
     if not settings.modalities:
         raise ConfigError("nothing is left to extract; choose --modalities from text, audio, vision")
     return settings, paths
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); use cpu"
-        ) from error
 
 
 def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Reporter) -> TextModel | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fmltk.toolkit.errors import FmltkError, MissingModalityError
+from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
+from fmltk.toolkit.features.shards import ClipSequence, FaceRows
 from fmltk.toolkit.io.files import atomic_path
 from fmltk.toolkit.io.paths import RemotePath
-from fmltk.toolkit.media.frames import read_frames, write_video
+from fmltk.toolkit.media.frames import count_frames, read_frames, write_video
+from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
 from fmltk.toolkit.run.tasks import find_csv
 from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.media.probe import MediaInfo
-    from fmltk.toolkit.run.tasks import RunPaths
-    from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.openface.table import OpenFaceTable
     from fmltk.toolkit.vision.tracking import FaceTrack, FaceTracks
@@ -57,42 +56,85 @@ class ClipFaces:
         return 0.0 if self.speaker is None else float(self.speaker.present.mean())
 
 
-def clip_frames(clip: Clip, info: MediaInfo) -> Iterator[NDArray[np.uint8]]:
+def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
+    """Return the clip's visual features float32 (n_frames, d), its faces, and what is said of them.
+
+    Raises MissingModalityError if the clip has no video. Where only the features fail, the result has the error.
+    """
+    clip, info, settings = source.clip, source.info, source.settings
+    faces = find_faces(source, detector)
+    warnings = []
+    expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
+    if faces.n_frames < expected:
+        warnings.append(
+            f"vision: {faces.n_frames} of {expected} frames could be decoded; the file is damaged at its end"
+        )
+    if faces.n_faces > 1:
+        warnings.append(f"vision: {faces.n_faces} faces; the speaker is taken to be the {settings.face_select} one")
+    found = ModalityResult(
+        columns={"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage},
+        warnings=tuple(warnings),
+        parts={"faces": _face_rows(faces)},
+    )
+    try:
+        if settings.face_crops:
+            write_crops(source, faces)
+        return replace(found, sequence=ClipSequence(*vision_features(source, faces)))
+    except StoreError:
+        raise
+    except Exception as error:  # a part of the clip's row, beside what is known of its faces
+        return replace(found, error=error)
+
+
+def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
     """Yield the clip's frames at 30 Hz, uint8 (height, width, 3) RGB."""
-    return read_frames(clip.file, info=info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
+    clip = source.clip
+    return read_frames(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
 
 
-def find_faces(clip: Clip, info: MediaInfo, detector: FaceDetector, settings: ExtractSettings) -> ClipFaces:
+def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
     """Follow every face through the clip and choose the speaker's.
 
     Raises MissingModalityError if the clip has no picture.
     """
     from fmltk.toolkit.vision.tracking import count_faces, find_speaker, speaker_track, track_faces
 
-    tracks = track_faces(clip_frames(clip, info), detector, tracking=settings.face_tracking)
-    speaker_id = find_speaker(tracks, settings.face_select)
+    tracks = track_faces(clip_frames(source), detector, tracking=source.settings.face_tracking)
+    speaker_id = find_speaker(tracks, source.settings.face_select)
     speaker = None if speaker_id is None else speaker_track(tracks, speaker_id)
     return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks))
 
 
-def vision_features(
-    clip: Clip, info: MediaInfo, faces: ClipFaces, settings: ExtractSettings, paths: RunPaths
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def vision_features(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the layout's features float32 (n_frames, d) and where they are valid, bool (n_frames,).
 
     Raises MissingModalityError if no frame has a face, OpenFaceError or ProcessError if OpenFace gave nothing usable.
     """
-    if settings.vision_layout != OPENFACE_LAYOUT:
+    if source.settings.vision_layout != OPENFACE_LAYOUT:
         from fmltk.toolkit.vision.geometry import geometry_sequence
 
         values, valid = geometry_sequence(_speaker(faces))
-    elif paths.openface_folder is not None:
-        values, valid = _openface_from_folder(clip, info, faces, settings, paths)
+    elif source.paths.openface_folder is not None:
+        values, valid = _openface_from_folder(source, faces)
     else:
-        values, valid = _openface_by_running(clip, info, faces, settings, paths)
+        values, valid = _openface_by_running(source, faces)
     if not valid.any():
         raise MissingModalityError(f"the face is usable in none of the {faces.n_frames} frames")
     return values, valid
+
+
+def _face_rows(faces: ClipFaces) -> FaceRows:
+    import numpy as np
+
+    tracks = faces.tracks
+    return FaceRows(
+        frame=tracks.frame.astype(np.int32),
+        track=tracks.track.astype(np.int32),
+        speaker=tracks.track == (-1 if faces.speaker_id is None else faces.speaker_id),
+        boxes=tracks.boxes.astype(np.float32).reshape(-1, 4),
+        probabilities=tracks.probabilities.astype(np.float32),
+        landmarks=tracks.landmarks.astype(np.float32).reshape(-1, 10),
+    )
 
 
 def _speaker(faces: ClipFaces) -> FaceTrack:
@@ -105,13 +147,12 @@ def _no_face(faces: ClipFaces) -> str:
     return f"no face was found in any of the {faces.n_frames} frames"
 
 
-def _openface_from_folder(
-    clip: Clip, info: MediaInfo, faces: ClipFaces, settings: ExtractSettings, paths: RunPaths
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     from fmltk.toolkit.media.picture_times import read_picture_times
     from fmltk.toolkit.vision.openface.align import openface_sequence
     from fmltk.toolkit.vision.openface.files import find_openface_csv
 
+    clip, info, paths = source.clip, source.info, source.paths
     assert paths.openface_folder is not None  # noqa: S101 - the caller has seen to it
     with _without_folder(paths.openface_folder):
         if faces.speaker is None and find_csv(clip, paths) is None:
@@ -126,7 +167,7 @@ def _openface_from_folder(
             start_s=clip.start_s if whole else 0.0,
             source_fps=info.fps,
             track=faces.speaker,
-            groups=settings.openface_groups or None,
+            groups=source.settings.openface_groups or None,
             video_start_s=info.video_start_s if whole else 0.0,
             frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
             file_duration_s=info.video_end_s if whole and cut else None,
@@ -141,33 +182,29 @@ def _read_csv(path: Path, _changed_ns: int) -> OpenFaceTable:
     return read_openface(path)
 
 
-def _openface_by_running(
-    clip: Clip, info: MediaInfo, faces: ClipFaces, settings: ExtractSettings, paths: RunPaths
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_by_running(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Run OpenFace on a 30 Hz video of the speaker (or of the whole picture): its rows are the grid's frames."""
     from fmltk.toolkit.vision.openface.align import openface_sequence
 
     speaker = _speaker(faces)
     with tempfile.TemporaryDirectory(prefix="fmltk-openface-") as name, _without_folder(Path(name)):
-        table = _run_on_video(Path(name), clip, info, speaker, settings, paths)
+        table = _run_on_video(Path(name), source, speaker)
         return openface_sequence(
             table,
             n_frames=faces.n_frames,
             source_fps=FRAME_RATE_HZ,
-            track=speaker if settings.openface_input == "clip" else None,
-            groups=settings.openface_groups or None,
+            track=speaker if source.settings.openface_input == "clip" else None,
+            groups=source.settings.openface_groups or None,
         )
 
 
-def _run_on_video(
-    folder: Path, clip: Clip, info: MediaInfo, speaker: FaceTrack, settings: ExtractSettings, paths: RunPaths
-) -> OpenFaceTable:
+def _run_on_video(folder: Path, source: ClipSource, speaker: FaceTrack) -> OpenFaceTable:
     from fmltk.toolkit.vision.align import crop_frame, upright_windows
     from fmltk.toolkit.vision.openface.program import run_openface
     from fmltk.toolkit.vision.openface.table import read_openface
 
-    frames = clip_frames(clip, info)
-    if settings.openface_input == "face":
+    frames, paths = clip_frames(source), source.paths
+    if source.settings.openface_input == "face":
         windows = upright_windows(speaker)
         frames = (crop_frame(frame, window) for frame, window in zip(frames, windows, strict=True))
     video = folder / "clip.mp4"
@@ -189,19 +226,19 @@ def _without_folder(folder: Path) -> Iterator[None]:
         raise type(error)(message) from error
 
 
-def write_crops(clip: Clip, info: MediaInfo, faces: ClipFaces, settings: ExtractSettings, paths: RunPaths) -> None:
+def write_crops(source: ClipSource, faces: ClipFaces) -> None:
     """Write the speaker's aligned face as a 30 Hz video below faces/crops/; black where it is absent."""
     import numpy as np
 
     from fmltk.toolkit.vision.align import align_face
 
-    speaker, size = _speaker(faces), settings.face_crops
+    speaker, size = _speaker(faces), source.settings.face_crops
     black = np.zeros((size, size, 3), np.uint8)
     crops = (
         align_face(frame, landmarks, size) if present else black
-        for frame, landmarks, present in zip(clip_frames(clip, info), speaker.landmarks, speaker.present, strict=True)
+        for frame, landmarks, present in zip(clip_frames(source), speaker.landmarks, speaker.present, strict=True)
     )
-    path = crop_path(paths.features, clip)
+    path = crop_path(source.paths.features, source.clip)
     if isinstance(path, RemotePath):
         with atomic_path(path) as local:
             write_video(crops, local)

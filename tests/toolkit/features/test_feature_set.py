@@ -20,8 +20,9 @@ from hypothesis.extra import numpy as arrays
 from fmltk.toolkit.errors import DamagedFileError, StoreError
 from fmltk.toolkit.features import manifest as manifest_module
 from fmltk.toolkit.features import sequences as sequences_module
+from fmltk.toolkit.features.clip_row import MANIFEST_COLUMNS, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.manifest import MANIFEST_COLUMNS, ManifestWriter
+from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityTable, ModalityWriter, read_modality
 from fmltk.toolkit.io.files import TEMPORARY_PREFIX, atomic_path, remove_temporary_files, write_bytes
 from fmltk.toolkit.io.parquet import METADATA_KEY, TableWriter, decode_metadata, write_table
@@ -185,10 +186,12 @@ def test_manifest_rows_are_read_back(tmp_path_factory: pytest.TempPathFactory, r
     path = tmp_path_factory.mktemp("manifest") / "manifest.parquet"
     with ManifestWriter(path, {"settings": {"device": "cpu"}}) as writer:
         for row in rows:
-            writer.append(row)
+            writer.append(ClipRow.from_columns(row))
     table = pq.read_table(path)
     assert table.column_names == list(MANIFEST_COLUMNS)
-    assert table.to_pylist() == [{name: row.get(name) for name in MANIFEST_COLUMNS} for row in rows]
+    assert table.to_pylist() == [
+        {name: row.get(name) for name in MANIFEST_COLUMNS} | {"warnings": row.get("warnings") or []} for row in rows
+    ]
     assert decode_metadata(table.schema, name="it") == {"settings": {"device": "cpu"}}
 
 
@@ -196,14 +199,14 @@ def test_a_manifest_longer_than_a_row_group_is_whole(tmp_path: Path, monkeypatch
     monkeypatch.setattr(manifest_module, "ROWS_PER_GROUP", 4)
     with ManifestWriter(tmp_path / "m.parquet", {}) as writer:
         for number in range(10):
-            writer.append({"utterance_id": str(number)})
+            writer.append(ClipRow(utterance_id=str(number)))
     assert pq.read_table(tmp_path / "m.parquet")["utterance_id"].to_pylist() == [str(n) for n in range(10)]
 
 
 def test_a_message_with_a_file_names_raw_bytes_is_written_legibly(tmp_path: Path) -> None:
     message = os.fsdecode(b"caf\xe9.csv cannot be read")
     with ManifestWriter(tmp_path / "m.parquet", {}) as writer:
-        writer.append({"utterance_id": "a", "error_message": message, "warnings": [message]})
+        writer.append(ClipRow(utterance_id="a", error_message=message, warnings=(message,)))
     (row,) = pq.read_table(tmp_path / "m.parquet").to_pylist()
     assert row["error_message"] == "caf\\udce9.csv cannot be read"
     assert row["warnings"] == ["caf\\udce9.csv cannot be read"]
@@ -213,7 +216,7 @@ def test_a_folder_is_read_as_a_whole(tmp_path: Path) -> None:
     write(tmp_path / "audio.parquet", [ramp(2, 2), ramp(4, 2)])
     with ManifestWriter(tmp_path / "manifest.parquet", {"settings": {"mfcc_scale": "htk"}}) as writer:
         for number, status in enumerate(("ok", "ok", "failed")):
-            writer.append({"utterance_id": f"v$_${number:04d}", "audio_status": status})
+            writer.append(ClipRow(utterance_id=f"v$_${number:04d}").with_modality("audio", ModalityStatus(status)))
     features = read_features(tmp_path)
     assert list(features.modalities) == ["audio"]
     assert features.settings() == {"settings": {"mfcc_scale": "htk"}}
@@ -282,6 +285,7 @@ import numpy as np
 import pyarrow as pa
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.features.feature_set import *
+from fmltk.toolkit.features.clip_row import *
 from fmltk.toolkit.features.manifest import *
 from fmltk.toolkit.features.sequences import *
 from fmltk.toolkit.io.files import *
@@ -304,7 +308,7 @@ def modality():
 def manifest():
     with ManifestWriter(Path("manifest.parquet"), {}) as writer:
         for number in range(5000):
-            writer.append({"utterance_id": os.urandom(64).hex()})
+            writer.append(ClipRow(utterance_id=os.urandom(64).hex()))
 
 for action in (
     modality,
@@ -440,7 +444,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.parquet"
     with ManifestWriter(path, {}) as writer:
         for number in range(2000):
-            writer.append({"utterance_id": str(number), "text": os.urandom(20).hex()})
+            writer.append(ClipRow(utterance_id=str(number), text=os.urandom(20).hex()))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fmltk.toolkit.errors import DamagedFileError, StoreError
-from fmltk.toolkit.features.manifest import MANIFEST_COLUMNS
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, fingerprint, shard_key
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 FLOATS = st.floats(width=32)  # also NaN and infinities: they travel
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-
-
-def full_row(**values: Any) -> dict[str, Any]:
-    return {name: values.get(name) for name in MANIFEST_COLUMNS}
 
 
 def faces(n: int) -> FaceRows:
@@ -41,7 +37,7 @@ def faces(n: int) -> FaceRows:
 
 
 def assert_equal(found: ClipResult, expected: ClipResult) -> None:
-    assert found.row == full_row(**expected.row)
+    assert found.row == expected.row
     assert set(found.sequences) == set(expected.sequences)
     for name, sequence in expected.sequences.items():
         np.testing.assert_array_equal(found.sequences[name].features, sequence.features, strict=True)
@@ -75,7 +71,14 @@ def test_a_result_is_read_back_as_it_was(
 ) -> None:
     masks = {name: np.arange(len(one)) % 2 == 0 if has_mask else None for name, one in values.items()}
     result = ClipResult(
-        {"utterance_id": utterance, "status": "ok", "text": "👋 שלום", "n_frames": 3, "fps": 29.97, "warnings": words},
+        ClipRow(
+            utterance_id=utterance,
+            status="ok",
+            text="👋 שלום",
+            n_frames=3,
+            fps=29.97,
+            warnings=tuple(words),
+        ),
         {name: ClipSequence(one, masks[name]) for name, one in values.items()},
         np.arange(len(words), dtype=np.int32) if words else None,
         tuple(words),
@@ -84,12 +87,12 @@ def test_a_result_is_read_back_as_it_was(
     shards = ShardFolder(tmp_path_factory.mktemp("shards"))
     name = shards.write(result, "f" * 16)
     assert_equal(shards.read(name), result)
-    assert shards.read(name, sequences=False) == ClipResult(full_row(**result.row))
+    assert shards.read(name, sequences=False) == ClipResult(result.row)
 
 
 def result(utterance: str = "a$_$0", value: float = 1.0) -> ClipResult:
     sequence = ClipSequence(np.full((50, 33), value, np.float32))
-    return ClipResult({"utterance_id": utterance, "status": "ok"}, {"audio": sequence})
+    return ClipResult(ClipRow(utterance_id=utterance, status="ok"), {"audio": sequence})
 
 
 def test_a_name_says_whose_shard_it_is_from_what_and_what_it_hashes_to(tmp_path: Path) -> None:
@@ -186,5 +189,5 @@ def test_a_cut_shard_is_noticed(tmp_path: Path, kept: int) -> None:
 def test_a_message_with_a_file_names_raw_bytes_does_not_stop_a_shard(tmp_path: Path) -> None:
     shards = ShardFolder(tmp_path)
     message = os.fsdecode(b"caf\xe9.mp4 is empty")
-    name = shards.write(ClipResult({"utterance_id": "a", "error_message": message}), "0" * 16)
-    assert shards.read(name).row["error_message"] == "caf\\udce9.mp4 is empty"
+    name = shards.write(ClipResult(ClipRow(utterance_id="a", error_message=message)), "0" * 16)
+    assert shards.read(name).row.error_message == "caf\\udce9.mp4 is empty"

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from fmltk.toolkit.cli.dataset import dataset
 from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import read_label_columns
 from fmltk.toolkit.interchange.mmsa import import_mmsa
@@ -277,7 +278,10 @@ def test_token_numbers_of_the_shards_become_text_bert(tmp_path: Path) -> None:
         assert text is not None
         row = {"utterance_id": utterance, "text_status": "ok", "text_length": len(text)}
         shards.write(
-            ClipResult(row, {"text": ClipSequence(text)}, np.arange(len(text), dtype=np.int32) + 100 + k), "f" * 16
+            ClipResult(
+                ClipRow.from_columns(row), {"text": ClipSequence(text)}, np.arange(len(text), dtype=np.int32) + 100 + k
+            ),
+            "f" * 16,
         )
     summary = export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl")
     assert summary.has_text_bert

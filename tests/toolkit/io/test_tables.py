@@ -19,7 +19,7 @@ from fmltk.toolkit.catalog.catalog import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import decode_text, read_text
 from fmltk.toolkit.io.tables import guarded, read_rows
-from fmltk.toolkit.run.folder import write_problems
+from fmltk.toolkit.run.problems import write_problems
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fmltk.toolkit as toolkit
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 
@@ -45,7 +46,7 @@ def features(tmp_path: Path) -> Path:
     ]
     with ManifestWriter(folder / "manifest.parquet", {"settings": {"device": HOSTILE}}) as manifest:
         for one in rows:
-            manifest.append(one)
+            manifest.append(ClipRow.from_columns(one))
     rng = np.random.default_rng(0)
     for name, dimension, lengths in (("text", 6, (4, 5, 4)), ("audio", 3, (9, 30, 8)), ("vision", 2, (7, 7))):
         named = {} if name == "text" else {"feature_names": [f"{name}_{k}" for k in range(dimension)]}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fmltk.toolkit.errors import FmltkError
+from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
 from fmltk.toolkit.run import assemble as module
@@ -27,13 +28,13 @@ def result(name: str, n_audio: int | None) -> ClipResult:
         "text_status": "missing", "vision_status": "missing", "audio_status": "ok", "audio_length": n_audio,
     }  # fmt: skip
     features = np.random.default_rng(len(name)).normal(size=(n_audio or 0, 33)).astype(np.float32)
-    return ClipResult(row, {"audio": ClipSequence(features)})
+    return ClipResult(ClipRow.from_columns(row), {"audio": ClipSequence(features)})
 
 
 def made(folder: Path, lengths: dict[str, int], *, order: list[str] | None = None, **padding: object) -> Summary:
     shards = ShardFolder(folder / "shards")
     names = {name: shards.write(result(name, lengths[name]), "0" * 16) for name in order or list(lengths)}
-    entries = {name: Entry(names[name]) for name in sorted(lengths)}
+    entries = {name: Entry(ClipRow(utterance_id=name), names[name]) for name in sorted(lengths)}
     return assemble(folder, shards, entries, padding=PaddingSettings(**padding), run=RUN)  # type: ignore[arg-type]
 
 
@@ -86,10 +87,9 @@ def test_a_modality_that_no_clip_has_any_more_leaves_no_old_table(tmp_path: Path
 
 def test_rows_without_a_shard_are_in_the_manifest_in_order(tmp_path: Path) -> None:
     shards = ShardFolder(tmp_path / "shards")
-    statuses = {f"{one}_status": "skipped" for one in ("text", "audio", "vision")}
-    row = {"utterance_id": "b", "status": "skipped", "error_message": "excluded: noise", **statuses}
+    row = ClipRow(utterance_id="b", status="skipped", error_message="excluded: noise")
     shard = shards.write(result("a", 4), "0" * 16)
-    entries = {"a": Entry(shard, from_transcript={"split": "train"}), "b": Entry(None, row)}
+    entries = {"a": Entry(ClipRow(utterance_id="a", split="train"), shard), "b": Entry(row)}
     summary = assemble(tmp_path, shards, entries, padding=PaddingSettings(), run=RUN)
     manifest = read_features(tmp_path).manifest()
     assert list(manifest["utterance_id"]) == ["a", "b"]

@@ -1,0 +1,86 @@
+"""One clip's text and audio features, and the form in which every modality's step gives what it found.
+
+The visual step is in vision.py. A step may fail and still tell things of the clip, such as how many frames it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fmltk.toolkit.errors import MissingModalityError
+from fmltk.toolkit.features.clip_row import OK, ModalityStatus, failure_of
+from fmltk.toolkit.features.shards import ClipSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.media.probe import MediaInfo
+    from fmltk.toolkit.run.tasks import RunPaths
+    from fmltk.toolkit.settings import ExtractSettings
+    from fmltk.toolkit.text.bert import TextEncoder
+
+TEXT_WARNING = "text:"  # how warnings about the text begin
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSource:
+    """A clip whose file is on this machine, what the file holds, and how the clip is to be extracted."""
+
+    clip: Clip
+    info: MediaInfo
+    settings: ExtractSettings
+    paths: RunPaths
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityResult:
+    """What one modality's step found.
+
+    Attributes
+    ----------
+    sequence, error
+        The features, or why there are none.
+    columns, warnings
+        What the step tells of the clip: values of ClipRow's fields, and what is odd.
+    parts
+        Fields of ClipResult beside the sequences, such as the tokens or the faces.
+    """
+
+    sequence: ClipSequence | None = None
+    error: Exception | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> ModalityStatus:
+        """The modality's part of the clip's row."""
+        if self.sequence is not None:
+            return ModalityStatus(OK, len(self.sequence.features))
+        return failure_of(self.error or MissingModalityError("the clip has no such modality"))
+
+
+def text_result(clip: Clip, encoder: TextEncoder) -> ModalityResult:
+    """Return the clip's token embeddings float32 (n_tokens, d), its token ids and its tokens."""
+    encoded = encoder.encode(clip.text or "")
+    cut = f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off"
+    return ModalityResult(
+        ClipSequence(encoded.features),
+        columns={"text_tokens_cut": encoded.n_truncated},
+        warnings=(cut,) if encoded.n_truncated else (),
+        parts={"token_ids": encoded.ids, "tokens": encoded.tokens},
+    )
+
+
+def audio_result(source: ClipSource) -> ModalityResult:
+    """Return the clip's acoustic features, float32 (n_frames, 33)."""
+    from fmltk.toolkit.audio.acoustic import acoustic_sequence
+    from fmltk.toolkit.audio.reference import librosa_sequence
+    from fmltk.toolkit.media.audio import read_audio
+
+    clip, settings = source.clip, source.settings
+    samples = read_audio(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s)
+    compute = librosa_sequence if settings.acoustics == "librosa" else acoustic_sequence
+    return ModalityResult(ClipSequence(compute(samples, mfcc_scale=settings.mfcc_scale)))

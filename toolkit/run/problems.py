@@ -1,0 +1,82 @@
+"""What is odd about a run's input: problems.csv, and a line per kind for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.clip_row import FAILED
+from fmltk.toolkit.io.files import write_bytes
+from fmltk.toolkit.io.tables import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.features.clip_row import ClipRow
+    from fmltk.toolkit.io.paths import AnyPath
+
+PROBLEMS_FILE = "problems.csv"
+LISTED = 5  # how many cases of one kind of problem are written out on the terminal
+PROBLEM_TITLES = {
+    "no-transcript": "clips without a transcript, so without text",
+    "no-video": "transcripts without a video",
+    "duplicate-id": "ids given twice",
+    "same-content": "files with the content of another",
+    "unreadable": "clips that cannot be read",
+    "duration": "clips of an unusual duration",
+    "unknown-split": "clips of an unknown split",
+    "ignored-file": "files and folders left out",
+    "excluded-unknown": "excluded clips that do not exist",
+}
+NAMED_BY_ID = frozenset({"no-transcript", "no-video", "excluded-unknown"})  # what is wrong with them is the title
+OF_FILES = frozenset({"unreadable", "duration"})  # known once files are opened; the others, before work begins
+
+
+def unusual_duration(utterance_id: str, duration_s: float, usual_s: tuple[float, float]) -> list[Problem]:
+    """Return the problem of a clip that is shorter or longer than is usual; none where it is not."""
+    low, high = usual_s
+    if low <= duration_s <= high:
+        return []
+    message = f"lasts {duration_s:.2f} s, outside the usual {low:g} to {high:g} s"
+    return [Problem("duration", utterance_id, message)]
+
+
+def problems_of_row(row: ClipRow, usual_s: tuple[float, float]) -> list[Problem]:
+    """Return what problems.csv says of a clip's file, from its row: the same however often the run was interrupted."""
+    if row.duration_s is not None:
+        return unusual_duration(row.utterance_id, row.duration_s, usual_s)
+    if row.status == FAILED and row.error_class != ConfigError.__name__:
+        return [Problem("unreadable", row.utterance_id, str(row.error_message))]
+    return []
+
+
+def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
+    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Problem.__slots__)
+    writer.writerows([guarded(str(value)) for value in asdict(problem).values()] for problem in problems)
+    write_bytes(folder / PROBLEMS_FILE, text.getvalue().encode())
+
+
+def say_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporter) -> None:
+    """Say what is odd about the input: a line per kind that names the first few cases."""
+    for kind, title in PROBLEM_TITLES.items():
+        cases = [problem for problem in problems if problem.kind == kind]
+        if not cases:
+            continue
+        by_id_alone = kind in NAMED_BY_ID
+        named = "; ".join(
+            _one_line(case.where if by_id_alone else f"{case.where}: {case.message}") for case in cases[:LISTED]
+        )
+        more = f"; and {len(cases) - LISTED} more in {folder / PROBLEMS_FILE}" if len(cases) > LISTED else ""
+        reporter.warn(f"{title} ({len(cases)}): {named}{more}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
