@@ -11,7 +11,7 @@ import click
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 Value = TypeVar("Value")
 _KEY = "command_option"  # in the metadata of a field
@@ -29,10 +29,16 @@ class Words(click.Choice[Value]):
         return self._words.get(choice, str(choice))
 
 
-def option(*names: str, help: str, **attributes: Any) -> dict[str, Any]:  # noqa: A002 - click's own word
+def option(
+    *names: str,
+    help: str,  # noqa: A002 - click's own word
+    parse: Callable[[Any], Any] | None = None,
+    **attributes: Any,
+) -> dict[str, Any]:
     """Return the metadata of a dataclass field that is an option of a command.
 
     names : the option's names, such as "--output", "-o"; by default the field's, with hyphens
+    parse : makes the field's value of what is given (or of `default` in the attributes), such as a tuple of "AT,VT"
     attributes : what else `click.option` takes, such as type, multiple, metavar, show_default, callback
 
     The default is the field's, and click draws the type from it where `type` is not given. A field without a default
@@ -50,13 +56,19 @@ def option(*names: str, help: str, **attributes: Any) -> dict[str, Any]:  # noqa
     >>> show(["--panel-size", "3"], standalone_mode=False)
     Panel(size=3)
     """
+    if parse is not None:
+        attributes["callback"] = lambda ctx, parameter, value: None if value is None else parse(value)
     return {_KEY: (names, {"help": help, **attributes})}
 
 
-def settings_options(settings: type[Any], argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def settings_options(
+    settings: type[Any], argument: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options of the dataclass `settings` to a command, which gets an instance of it as `argument`.
 
     An option that is not given leaves the field's default; what `settings` refuses (ConfigError) ends the command.
+
+    without : fields that this command does not ask for
     """
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +77,7 @@ def settings_options(settings: type[Any], argument: str) -> Callable[[Callable[.
             given = {name: value for name in names if (value := values.pop(name)) is not None}
             return command(*args, **{argument: settings(**given)}, **values)
 
-        names = _add_options(settings, wrapped)
+        names = _add_options(settings, wrapped, without)
         return wrapped
 
     return add
@@ -122,9 +134,9 @@ def _option_fields(settings: type[Any]) -> Iterator[tuple[dataclasses.Field[Any]
             yield one, names or (f"--{one.name.replace('_', '-')}",), attributes
 
 
-def _add_options(settings: type[Any], command: Callable[..., Any]) -> list[str]:
+def _add_options(settings: type[Any], command: Callable[..., Any], without: Collection[str] = ()) -> list[str]:
     """Add one option per field that is one, listed in the fields' order; return the fields' names."""
-    found = list(_option_fields(settings))
+    found = [entry for entry in _option_fields(settings) if entry[0].name not in without]
     for one, names, attributes in reversed(found):
         click.option(*names, one.name, **(_defaults(one, attributes.get("type")) | attributes))(command)
     return [one.name for one, _, _ in found]

@@ -145,6 +145,39 @@ def test_help_lists_the_options_in_the_fields_order_with_their_defaults() -> Non
     ]
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """Fields whose values are made of texts."""
+
+    conditions: tuple[str, ...] = field(
+        default=("AT", "VT"),
+        metadata=option(parse=lambda text: tuple(text.split(",")), default="AT,VT", show_default=True, help="A list."),
+    )
+    groups: tuple[str, ...] = field(default=(), metadata=option(parse=lambda text: tuple(text.split()), help="A list."))
+
+
+def test_a_value_is_made_of_the_text_that_is_given() -> None:
+    @click.command()
+    @settings_options(Parsed, "parsed")
+    def command(parsed: Parsed) -> Parsed:
+        return parsed
+
+    assert command([], standalone_mode=False) == Parsed()
+    given = command(["--conditions", "AV,M", "--groups", "pose gaze"], standalone_mode=False)
+    assert given == Parsed(conditions=("AV", "M"), groups=("pose", "gaze"))
+
+
+def test_a_command_asks_only_for_some_fields() -> None:
+    @click.command()
+    @settings_options(Parsed, "parsed", without=("groups",))
+    def command(parsed: Parsed) -> Parsed:
+        return parsed
+
+    assert command([], standalone_mode=False) == Parsed()
+    with pytest.raises(click.NoSuchOption):
+        command(["--groups", "pose"], standalone_mode=False)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
