@@ -1,11 +1,10 @@
 """Five ratings, one label: mean, class, spread, and the reason where there is none.
 
-Source: paper, section 3. The policies for panels that are not whole are written in `Policy`.
+Source: paper, section 3. The policies for panels that are not whole are those of `fmltk.annotation.settings.Policy`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,64 +14,14 @@ import pyarrow as pa
 
 from fmltk.annotation.classes import class_of_mean, is_paper_value
 from fmltk.annotation.ratings import ranks
+from fmltk.annotation.settings import Policy
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
-from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PANEL_SIZE = 5  # paper, section 3: each group has five students
 _UNKNOWN_TIME = int(np.iinfo(np.int64).max)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Which panels give a label.
-
-    Attributes
-    ----------
-    panel
-        How many ratings a panel has: 5 in the paper.
-    at_least
-        The fewest ratings that give a label; None is strict: exactly `panel`.
-    more
-        What more than `panel` ratings give: "null" no label, "first" the label of the first `panel` by time of
-        creation, "all" the mean of all.
-    nearest
-        Whether a mean between the paper's values has the class of its interval; otherwise it has none.
-    """
-
-    panel: int = PANEL_SIZE
-    at_least: int | None = None
-    more: str = "null"
-    nearest: bool = True
-
-    def __post_init__(self) -> None:
-        if self.panel < 1 or not 1 <= self.fewest <= self.panel:
-            raise ConfigError(f"at least {self.fewest} ratings of a panel of {self.panel} cannot be; see --panel-size")
-        if self.more not in ("null", "first", "all"):
-            raise ConfigError(f"more than a panel gives null, first or all, not {self.more!r}")
-
-    @property
-    def fewest(self) -> int:
-        """The fewest ratings that give a label."""
-        return self.panel if self.at_least is None else self.at_least
-
-
-def parse_panel(text: str) -> int | None:
-    """Return N of "at-least N" (or at-least-N, at-least=N), None for "strict".
-
-    Raises ConfigError if it is neither.
-
-    >>> parse_panel("strict"), parse_panel("at-least 3")
-    (None, 3)
-    """
-    if text == "strict":
-        return None
-    found = re.fullmatch(r"at-least[ =:-]?([0-9]{1,4})", text.strip())
-    if not found:
-        raise ConfigError(f"--panel {text!r} is neither strict nor at-least-N, such as at-least-3")
-    return int(found.group(1))
 
 
 @dataclass

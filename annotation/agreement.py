@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.annotation.ratings import ranks
+from fmltk.annotation.settings import N_BOOTSTRAP
 from fmltk.toolkit.conditions import CONDITIONS
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from fmltk.toolkit.conditions import Scale
 
 LEVELS = ("nominal", "ordinal", "interval")
-N_BOOTSTRAP = 1000
 INTERVAL_PERCENT = (2.5, 97.5)
 
 

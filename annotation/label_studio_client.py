@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fmltk.annotation.importing.json_stream import iterate_json_array
-from fmltk.annotation.importing.label_studio import read_identity
+from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.annotation.project import ProjectPlan, instructions, labelling_config
+from fmltk.annotation.raters import read_identity
 from fmltk.annotation.ratings import replacing
+from fmltk.annotation.settings import TIMEOUT_S
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 BATCH_TASKS = 250  # 2281 tasks in batches of this size took 22 s
 PAGE_TASKS = 500
-TIMEOUT_S = 600.0
 N_ATTEMPTS = 3
 POLL_S = 1.0
 

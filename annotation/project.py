@@ -1,6 +1,6 @@
 """What raters are shown: one labelling page per condition, with exactly that condition's modalities.
 
-Pure text and dictionaries; `server` sends them to Label Studio.
+Pure text and dictionaries; `label_studio_client` sends them to Label Studio.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fmltk.annotation.importing.records import CONTROL
-from fmltk.annotation.stimuli import PARTS, TEXT, Stimulus
-from fmltk.annotation.stimulus_files import FULL, RATE_HZ, SILENT, SOUND
+from fmltk.annotation.settings import CONTROL
+from fmltk.annotation.stimuli import MEDIA_FOLDER, PARTS, TEXT, Stimulus
+from fmltk.annotation.stimulus_files import FULL, SILENT, SOUND
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE, Scale
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from fmltk.annotation.settings import ProjectOptions
 
 VIDEO_HEIGHT_PX = 320  # with the choices below it, a page fits a laptop's screen
 SOUND_HEIGHT_PX = 100  # a waveform with its controls takes this much from the video above it
@@ -100,7 +104,7 @@ def labelling_config(plan: ProjectPlan) -> str:
         attributes = {"name": name, "value": f"${name}"}
         if tag == "Video":
             height = VIDEO_HEIGHT_PX - (SOUND_HEIGHT_PX if synchronised else 0)
-            attributes |= {"framerate": str(RATE_HZ), "height": str(height)}
+            attributes |= {"framerate": str(FRAME_RATE_HZ), "height": str(height)}
         if synchronised and part != TEXT:
             attributes["sync"] = "clip"
         ET.SubElement(view, tag, attributes)
@@ -172,13 +176,32 @@ def ordered_tasks(stimuli: Iterable[Stimulus], plan: ProjectPlan, media_url: str
     return [task_data(stimulus, plan, media_url) for stimulus in shown]
 
 
+@dataclass(frozen=True, slots=True)
+class MediaSource:
+    """Where browsers get stimuli: what goes before a file's path, and the folder where Label Studio serves it."""
+
+    url: str
+    local_path: str | None = None
+
+
+def media_source(stimuli: Path, options: ProjectOptions) -> MediaSource:
+    """Return where browsers get the files of a stimuli folder.
+
+    Raises ConfigError unless the options name either the server's folder above it or an address.
+    """
+    media = stimuli / MEDIA_FOLDER
+    if options.document_root is not None and options.media_url is None:
+        return MediaSource(local_media_url(media, options.document_root), str(media.resolve()))
+    if options.media_url is not None and options.document_root is None:
+        return MediaSource(f"{options.media_url.rstrip('/')}/")
+    raise ConfigError("say where browsers get the files: --document-root (local files) or --media-url (HTTP, S3), one")
+
+
 def local_media_url(media: Path, document_root: Path) -> str:
     """Return what goes before a file's path where Label Studio serves `document_root`.
 
     Raises ConfigError if the media are not below it.
     """
-    from fmltk.toolkit.errors import ConfigError
-
     try:
         below = media.resolve().relative_to(document_root.resolve())
     except ValueError as error:
@@ -187,5 +210,5 @@ def local_media_url(media: Path, document_root: Path) -> str:
             "(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT); prepare the stimuli there, or give --media-url"
         ) from error
     if not below.parts:
-        raise ConfigError(f"{media} is the folder that the server serves itself; it must be a folder below it")
+        raise ConfigError(f"{media} is the folder that the server serves itself; expected a folder below it")
     return f"/data/local-files/?d={quote(below.as_posix())}/"

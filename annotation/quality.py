@@ -59,14 +59,14 @@ def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
         times = times[~np.isnan(times)]
         entry["seconds"] = float(np.median(times)) if times.size else float("nan")
         entries.append(entry)
-    _mark_patterns(entries)
+    _add_patterns(entries)
     return sorted(entries, key=lambda entry: reading_order(entry["rater"]))
 
 
-def marked_raters(raters: Mapping[str, Sequence[Mapping[str, Any]]], pattern: str) -> list[str]:
-    """Return who shows a pattern in any condition; `raters` holds the entries of `rater_quality` by condition."""
-    marked = {entry["rater"] for entries in raters.values() for entry in entries if pattern in entry["patterns"]}
-    return sorted(marked, key=reading_order)
+def raters_with(pattern: str, raters: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return who shows a pattern in any condition; `raters` are the entries of `rater_quality` by condition."""
+    names = {entry["rater"] for entries in raters.values() for entry in entries if pattern in entry["patterns"]}
+    return sorted(names, key=reading_order)
 
 
 def reading_order(name: str) -> str:
@@ -115,7 +115,7 @@ def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _mark_patterns(entries: list[dict[str, Any]]) -> None:
+def _add_patterns(entries: list[dict[str, Any]]) -> None:
     seconds = np.array([entry["seconds"] for entry in entries])
     usual = float(np.median(seconds[~np.isnan(seconds)])) if (~np.isnan(seconds)).any() else float("nan")
     for entry in entries:
@@ -131,7 +131,7 @@ def _mark_patterns(entries: list[dict[str, Any]]) -> None:
         del entry["top_share"], entry["others_share"]
 
 
-def most_disputed(ratings: pa.Table, condition: str, *, n_items: int = 20) -> list[dict[str, Any]]:
+def most_disputed(ratings: pa.Table, condition: str, *, n_items: int) -> list[dict[str, Any]]:
     """Return the clips whose ratings spread most, widest first, then by utterance_id; unanimous ones are left out."""
     panel = panel_of(ratings, condition)
     if panel is None:

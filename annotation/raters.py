@@ -6,15 +6,39 @@ import csv
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+
+from fmltk.toolkit.clip import composed
+from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 SALT_BYTES = 32
 PSEUDONYM_DIGITS = 10  # of 16 each: two of 10,000 raters share a pseudonym with probability 5e-5
 DEFAULT_SOURCE = "label-studio"
+
+
+def text_id(value: object) -> str | None:
+    """Return an id as text: whole numbers in digits, text in Unicode's composed form, anything else None."""
+    if isinstance(value, str):
+        return composed(value) if value.strip() else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def read_identity(value: object) -> str | None:
+    """Return who an annotation or a draft belongs to: the id of {"id": 3, "email": ...}, else the address."""
+    if isinstance(value, dict):
+        if "created_username" in value:  # a draft: "ann@example.com, 5"
+            numbered = re.search(r", ([0-9]+)$", str(value["created_username"] or ""))
+            return numbered.group(1) if numbered else read_identity(value.get("user"))
+        return text_id(value.get("id")) or text_id(value.get("email"))
+    return text_id(value)
 
 
 def default_salt_path() -> Path:
@@ -66,49 +90,6 @@ def _folded(identity: str) -> str:
     return identity.strip().lower() if "@" in identity else identity
 
 
-@dataclass(slots=True)
-class RaterNames:
-    """Turns the ids and addresses of exports into the names of ratings.parquet.
-
-    Attributes
-    ----------
-    source
-        The server or table that the ids belong to; ids of any but the default one are written ``source:id``, so that
-        rater 3 of two servers stays two raters.
-    listed
-        (source or "", id, an address in lower case) -> name, from --raters; where it is given, whoever is not on it is
-        refused.
-    keep_identities
-        Leave e-mail addresses as they are.
-    salt_path
-        Where the salt is; read when the first e-mail address occurs.
-    """
-
-    source: str = DEFAULT_SOURCE
-    listed: dict[tuple[str, str], str] | None = None
-    keep_identities: bool = False
-    salt_path: Path = field(default_factory=default_salt_path)
-    _salt: bytes | None = None
-
-    def name(self, identity: str) -> str | None:
-        """Return the rater's name; None if there is a list and `identity` is not on it."""
-        if self.listed is not None:
-            known = (self.listed.get((source, _folded(identity))) for source in (self.source, ""))
-            name = next((name for name in known if name is not None), None)
-            return self.safe_name(name) if name and "@" in name else name  # a list may map ids to addresses
-        return self.safe_name(identity)
-
-    def safe_name(self, identity: str) -> str:
-        """Return a name that may be shown, for those who are on the list and those who are not."""
-        if "@" in identity:
-            if self.keep_identities:
-                return identity
-            if self._salt is None:
-                self._salt = read_salt(self.salt_path)
-            return pseudonym(identity, self._salt)
-        return identity if self.source == DEFAULT_SOURCE else f"{self.source}:{identity}"
-
-
 def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
     """Read map.csv: columns id (or e-mail address) and rater, and source where several servers are mapped.
 
@@ -132,3 +113,57 @@ def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
             f"cannot read {path}: {error}; expected a CSV with the columns source, id, rater"
         ) from error
     return listed
+
+
+@dataclass(slots=True)
+class RaterNames:
+    """Turns the ids and addresses of exports into the names of ratings.parquet.
+
+    Ids of any source but the default one are written ``source:id``, so that rater 3 of two servers stays two raters.
+    The keys of `listed` are (source or "", id, an address in lower case). The salt is read when the first e-mail
+    address occurs.
+    """
+
+    source: str = field(
+        default=DEFAULT_SOURCE,
+        metadata=option(help="Name of the server or table that ids belong to; give one per server."),
+    )
+    listed: dict[tuple[str, str], str] | None = field(
+        default=None,
+        metadata=option(
+            "--raters",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            parse=read_rater_list,
+            help="CSV with the columns id, rater (and source): one name per rater; others are refused.",
+        ),
+    )
+    keep_identities: bool = field(
+        default=False, metadata=option(help="Keep e-mail addresses; without it they become pseudonyms.")
+    )
+    salt_path: Path = field(
+        default_factory=default_salt_path,
+        metadata=option(
+            "--salt-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The secret that pseudonyms are made with; default: in your configuration folder, drawn once.",
+        ),
+    )
+    _salt: bytes | None = None
+
+    def name(self, identity: str) -> str | None:
+        """Return the rater's name; None if there is a list and `identity` is not on it."""
+        if self.listed is not None:
+            known = (self.listed.get((source, _folded(identity))) for source in (self.source, ""))
+            name = next((name for name in known if name is not None), None)
+            return self.safe_name(name) if name and "@" in name else name  # a list may map ids to addresses
+        return self.safe_name(identity)
+
+    def safe_name(self, identity: str) -> str:
+        """Return a name that may be shown, for those who are on the list and those who are not."""
+        if "@" in identity:
+            if self.keep_identities:
+                return identity
+            if self._salt is None:
+                self._salt = read_salt(self.salt_path)
+            return pseudonym(identity, self._salt)
+        return identity if self.source == DEFAULT_SOURCE else f"{self.source}:{identity}"

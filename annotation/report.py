@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.annotation import agreement_tables as tables
 from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.report import charts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 RATINGS_ORDER, LABELS_ORDER = 20, 30
 N_DISPUTED = 5  # per condition
 N_EXAMPLES = 10
+MANY_RATERS = 40  # more have no chart, and a table that the reader opens
 POOR_ALPHA = 0.667  # Krippendorff: below it no conclusions should be drawn
 
 
@@ -63,7 +65,7 @@ def _has_columns(path: Path, names: set[str]) -> bool:
 
 def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     from fmltk.annotation.agreement import agreement
-    from fmltk.annotation.quality import PATTERNS, marked_raters, most_disputed, rater_quality
+    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality, raters_with
 
     measures = agreement(ratings)
     raters = {name: rater_quality(ratings, name) for name in measures}
@@ -73,43 +75,45 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
         Tile("raters", f"{len(names)}"),
         Tile("conditions", f"{len(measures)}"),
     ]
+    blocks += _alpha_blocks(measures)
+    blocks += _rater_charts(raters)
+    blocks.append(
+        Table(
+            "Agreement",
+            tables.AGREEMENT_COLUMNS,
+            tables.agreement_rows(measures),
+            note="Krippendorff's alpha with 95 % bootstrap intervals over clips; Fleiss' kappa of the clips with the "
+            "same number of ratings; weighted kappa is the mean over pairs of raters; agreement is the share of pairs "
+            "of ratings that are equal.",
+        )
+    )
+    blocks.append(_rater_table(raters))
+    for pattern, meaning in PATTERNS.items():
+        suspicious = raters_with(pattern, raters)
+        if suspicious:
+            blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(suspicious)}", "bad"))
+    disputed = {name: most_disputed(ratings, name, n_items=N_DISPUTED) for name in measures}
+    rows = tables.disputed_rows(disputed)
+    blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
+    return Section(f"Ratings: {path.name}", RATINGS_ORDER, blocks)
+
+
+def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:
+    """Return the chart of alpha per condition, and a remark on those that are too low."""
     alphas = [
         (name, *(entry["alpha_ordinal"][key] for key in ("alpha", "low", "high"))) for name, entry in measures.items()
     ]
     known = [row for row in alphas if np.isfinite(row[1:]).all()]
-    if known:
-        low = min(0.0, *(row[2] for row in known))
-        blocks.append(
-            charts.intervals("Agreement per condition", known, unit="Krippendorff's alpha, ordinal", limits=(low, 1))
-        )
-    blocks += _rater_charts(raters)
-    poor = [f"{name} ({alpha:.2f})" for name, alpha, *_ in known if alpha < POOR_ALPHA]
+    if not known:
+        return []
+    low = min(0.0, *(row[2] for row in known))
+    unit = "Krippendorff's alpha, ordinal"
+    blocks: list[Block] = [charts.intervals("Agreement per condition", known, unit=unit, limits=(low, 1))]
+    poor = ", ".join(f"{name} ({alpha:.2f})" for name, alpha, *_ in known if alpha < POOR_ALPHA)
     if poor:
-        blocks.append(
-            Remark(
-                f"Below {POOR_ALPHA}, the least that Krippendorff advises to draw conclusions from: {', '.join(poor)}."
-            )
-        )
-    blocks.append(_agreement_table(measures))
-    blocks.append(_rater_table(raters))
-    for pattern, meaning in PATTERNS.items():
-        marked = marked_raters(raters, pattern)
-        if marked:
-            blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(marked)}", "bad"))
-    disputed = [
-        (
-            name,
-            item["utterance_id"],
-            ", ".join(f"{count} × {value}" for value, count in item["ratings"].items()),
-            item["mean"],
-            item["spread"],
-        )
-        for name in measures
-        for item in most_disputed(ratings, name, n_items=N_DISPUTED)
-    ]
-    columns = ("condition", "clip", "ratings", "mean", "deviation")
-    blocks.append(Table("Most disputed clips", columns, disputed, folded=True))
-    return Section(f"Ratings: {path.name}", RATINGS_ORDER, blocks)
+        text = f"Below {POOR_ALPHA}, the least that Krippendorff advises to draw conclusions from: {poor}."
+        blocks.append(Remark(text))
+    return blocks
 
 
 def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
@@ -119,7 +123,7 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
         for entry in entries:
             if np.isfinite(entry["bias"]):
                 biases.setdefault(entry["rater"], []).append(entry["bias"])
-    if not 0 < len(biases) <= 40:
+    if not 0 < len(biases) <= MANY_RATERS:
         return []
     from fmltk.annotation.quality import reading_order
 
@@ -129,50 +133,15 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
     return [charts.intervals("Bias of each rater", rows, unit=unit, describe="mean and range over the conditions")]
 
 
-def _agreement_table(measures: dict[str, dict[str, Any]]) -> Table:
-    rows = [
-        (
-            name,
-            entry["clips"],
-            entry["raters"],
-            entry["ratings"],
-            *(_interval(entry[f"alpha_{level}"]) for level in ("nominal", "ordinal", "interval")),
-            entry["fleiss_kappa"]["kappa"],
-            entry["weighted_kappa"]["mean"],
-            entry["percent_agreement"],
-        )
-        for name, entry in measures.items()
-    ]
-    columns = ("condition", "clips", "raters", "ratings", "alpha nominal", "alpha ordinal", "alpha interval")
-    return Table(
-        "Agreement",
-        (*columns, "Fleiss' kappa", "weighted kappa", "agreement"),
-        rows,
-        note="Krippendorff's alpha with 95 % bootstrap intervals over clips; weighted kappa is the mean over pairs of "
-        "raters; agreement is the share of pairs of ratings that are equal.",
-    )
-
-
-def _interval(entry: dict[str, float]) -> str:
-    if not np.isfinite(entry["alpha"]):
-        return "–"
-    return f"{entry['alpha']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
-
-
 def _rater_table(raters: dict[str, list[dict[str, Any]]]) -> Table:
-    figures = ("rated", "skipped", "empty", "draft", "bias", "spread", "correlation", "kappa", "seconds")
-    rows = [
-        (name, entry["rater"], *(entry[figure] for figure in figures), ", ".join(entry["patterns"]))
-        for name, entries in raters.items()
-        for entry in entries
-    ]
+    rows = tables.rater_rows(raters)
     return Table(
         "Raters",
-        ("condition", "rater", *figures, "suspicious"),
+        tables.RATER_COLUMNS,
         rows,
         note="Bias: own rating minus the mean of the others' on the same clips. Correlation and kappa: with the "
         "others. Seconds: median time per clip.",
-        folded=len(rows) > 40,
+        folded=len(rows) > MANY_RATERS,
     )
 
 

@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.ratings import replacing
-from fmltk.annotation.stimulus_files import (
-    FULL,
-    RATE_HZ,
-    SILENT,
-    SOUND,
-    check_stimulus,
-    local_path,
-    write_full,
-    write_silent,
-    write_sound,
-)
-from fmltk.toolkit.errors import AnnotationError, FmltkError, MediaError, MissingModalityError
+from fmltk.annotation.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
+from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from fmltk.annotation.settings import StimuliOptions
     from fmltk.toolkit.clip import Clip
 
 TEXT = "text"
@@ -48,7 +39,6 @@ PARTS = {
 SUFFIXES = {SILENT: ".mp4", SOUND: ".wav", FULL: ".mp4"}
 MEDIA_FOLDER = "media"  # all that a browser needs to reach
 MANIFEST = "stimuli.jsonl"  # outside of it: names and clips side by side
-MAX_HEIGHT = 720
 
 
 @dataclass
@@ -83,19 +73,13 @@ class Stimulus:
         return all(self.status.get(part) == "ok" for part in PARTS[condition])
 
 
-@dataclass(frozen=True)
-class StimuliOptions:
-    """How stimuli are made; `seed` draws their names."""
+def parts_of(conditions: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts that conditions show, each once.
 
-    conditions: tuple[str, ...] = ("AT", "VT", "AV")
-    seed: int = 0
-    max_height: int = MAX_HEIGHT
-    n_workers: int = 1
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that the conditions show, each once."""
-        return tuple(dict.fromkeys(part for name in self.conditions for part in PARTS[name]))
+    >>> parts_of(("AT", "VT"))
+    ('audio', 'text', 'silent')
+    """
+    return tuple(dict.fromkeys(part for name in conditions for part in PARTS[name]))
 
 
 def stimulus_name(utterance: str, part: str, *, seed: int) -> str:
@@ -138,7 +122,7 @@ def prepare_stimuli(
             on_done(stimulus)
         return stimulus
 
-    with log, ThreadPoolExecutor(max_workers=options.n_workers) as pool:
+    with log, ThreadPoolExecutor(max_workers=options.n_workers or os.cpu_count() or 1) as pool:
         done = {stimulus.utterance_id: stimulus for stimulus in pool.map(prepare, clips)}
     everything = known | done
     stimuli = [everything[name] for name in sorted(everything)]
@@ -188,20 +172,20 @@ def _line(stimulus: Stimulus) -> str:
 
 def _prepare_clip(clip: Clip, media: Path, options: StimuliOptions, known: Stimulus | None) -> Stimulus:
     stimulus = Stimulus(clip.utterance_id, clip.video_id, clip.clip_id, clip.text, clip.language)
+    parts = parts_of(options.conditions)
     reason = clip.exclude_reason or (clip.fault and clip.fault[1])
+    if not reason:
+        try:
+            stimulus.fingerprint = _fingerprint(clip, options)
+        except OSError as error:
+            reason = f"{clip.source}: {error.strerror or error}"
     if reason:
-        stimulus.status = dict.fromkeys(options.parts, "failed")
-        stimulus.errors = dict.fromkeys(options.parts, reason)
-        return stimulus
-    try:
-        stimulus.fingerprint = _fingerprint(clip, options)
-    except OSError as error:
-        stimulus.status = dict.fromkeys(options.parts, "failed")
-        stimulus.errors = dict.fromkeys(options.parts, f"{clip.source}: {error.strerror or error}")
+        stimulus.status = dict.fromkeys(parts, "failed")
+        stimulus.errors = dict.fromkeys(parts, reason)
         return stimulus
     if known is not None and known.fingerprint == stimulus.fingerprint:
         stimulus = _still_there(known, media, clip)
-    for part in options.parts:
+    for part in parts:
         if stimulus.status.get(part) != "ok":
             _make_part(stimulus, part, clip, media, options)
     return stimulus
@@ -242,23 +226,12 @@ def _make_part(stimulus: Stimulus, part: str, clip: Clip, media: Path, options: 
 
 
 def _make_file(stimulus: Stimulus, part: str, clip: Clip, media: Path, options: StimuliOptions) -> None:
-    from fmltk.toolkit.media.probe import probe_media
-
-    info = probe_media(local_path(clip))
-    end_s = info.duration_s if clip.end_s is None else min(clip.end_s, info.duration_s)
-    if end_s - clip.start_s <= 0:
-        raise MediaError(f"{clip.source}: there is nothing from {clip.start_s} s to {clip.end_s} s")
-    n_frames = max(math.ceil((end_s - clip.start_s) * RATE_HZ - 1e-6), 1)
-    stimulus.duration_s = n_frames / RATE_HZ
+    cut = cut_of(clip, max_height=options.max_height)
+    stimulus.duration_s = cut.duration_s
     name = f"{part}/{stimulus_name(clip.utterance_id, part, seed=options.seed)}"
     with replacing(media / name) as temporary:
-        if part == SILENT:
-            write_silent(clip, info, temporary, n_frames, options.max_height)
-        elif part == SOUND:
-            write_sound(clip, info, temporary, n_frames, end_s)
-        else:
-            write_full(clip, info, temporary, n_frames, end_s, options.max_height)
-        check_stimulus(temporary, part, duration_s=stimulus.duration_s)
+        WRITERS[part](cut, temporary)
+        check_stimulus(temporary, part, duration_s=cut.duration_s)
     stimulus.files[part] = name
 
 
@@ -272,6 +245,6 @@ def count_statuses(stimuli: Iterable[Stimulus]) -> Iterator[tuple[str, str, int]
         yield part, word, count
 
 
-def conditions_shown(stimuli: Sequence[Stimulus], conditions: Sequence[str]) -> dict[str, int]:
+def count_showable(stimuli: Sequence[Stimulus], conditions: Sequence[str]) -> dict[str, int]:
     """Return how many clips can be shown in each condition."""
     return {name: sum(stimulus.shows(name) for stimulus in stimuli) for name in conditions}

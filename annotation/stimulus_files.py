@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError
+from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
 
 SILENT, SOUND, FULL = "silent", "audio", "full"
-RATE_HZ = 30
 SOUND_RATE_HZ = 44_100
 MAX_DIFFERENCE_S = 0.1  # by which a stimulus may differ from its clip in length
 MIN_TIMEOUT_S = 120.0
@@ -30,6 +31,42 @@ _HARMLESS_TAGS = {
     "language",
     "vendor_id",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The part of a file that a clip is: from the clip's start to `end_s`, in `n_frames` pictures at 30 Hz."""
+
+    clip: Clip
+    path: Path
+    info: MediaInfo
+    end_s: float
+    n_frames: int
+    max_height: int
+
+    @property
+    def duration_s(self) -> float:
+        """How long a stimulus of it lasts."""
+        return self.n_frames / FRAME_RATE_HZ
+
+
+def cut_of(clip: Clip, *, max_height: int) -> Cut:
+    """Return what a clip's stimuli are made of.
+
+    Raises MissingModalityError if the clip has no file, MediaError if it is in a bucket, cannot be read or is empty.
+    """
+    from fmltk.toolkit.media.probe import probe_media
+
+    if clip.path is None:
+        raise MissingModalityError("the clip has no video file")
+    if not isinstance(clip.path, Path):
+        raise MediaError(f"{clip.source}: stimuli are made of files on this machine; copy the videos here first")
+    info = probe_media(clip.path)
+    end_s = info.duration_s if clip.end_s is None else min(clip.end_s, info.duration_s)
+    if end_s - clip.start_s <= 0:
+        raise MediaError(f"{clip.source}: there is nothing from {clip.start_s} s to {clip.end_s} s")
+    n_frames = max(math.ceil((end_s - clip.start_s) * FRAME_RATE_HZ - 1e-6), 1)
+    return Cut(clip, clip.path, info, end_s, n_frames, max_height)
 
 
 def check_stimulus(path: Path, part: str, *, duration_s: float) -> None:
@@ -59,28 +96,27 @@ def check_stimulus(path: Path, part: str, *, duration_s: float) -> None:
         raise MediaError(f"the {part} stimulus lasts {length_s:.2f} s, its clip {duration_s:.2f} s")
 
 
-def write_silent(clip: Clip, info: MediaInfo, target: Path, n_frames: int, max_height: int) -> None:
+def write_silent(cut: Cut, target: Path) -> None:
     """Encode the pictures of a clip as H.264, which every browser plays, at 30 Hz from the clip's start."""
     import ffmpeg
 
     from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards, run_program
 
-    path = local_path(clip)
-    if not info.has_video:
-        raise MissingModalityError(f"{clip.source}: the file has no picture")
-    if clip.start_s >= info.video_end_s:
-        raise MissingModalityError(f"{clip.source}: the picture ends at {info.video_end_s:.2f} s")
-    options: dict[str, object] = {**QUIET_OPTIONS, **input_guards(max_pixels=info.max_pixels)}
-    seek_s = max(math.floor(clip.start_s - _SEEK_MARGIN_S), 0) if info.seekable else 0
+    if not cut.info.has_video:
+        raise MissingModalityError(f"{cut.clip.source}: the file has no picture")
+    if cut.clip.start_s >= cut.info.video_end_s:
+        raise MissingModalityError(f"{cut.clip.source}: the picture ends at {cut.info.video_end_s:.2f} s")
+    options: dict[str, object] = {**QUIET_OPTIONS, **input_guards(max_pixels=cut.info.max_pixels)}
+    seek_s = max(math.floor(cut.clip.start_s - _SEEK_MARGIN_S), 0) if cut.info.seekable else 0
     if seek_s:
         options |= {"ss": seek_s, "noaccurate_seek": None}
-    shift_s = seek_s - clip.start_s + (info.video_start_s if info.resets_clock else 0.0)
-    stream = ffmpeg.input(file_url(path), **options)[str(info.video_index)]
+    shift_s = seek_s - cut.clip.start_s + (cut.info.video_start_s if cut.info.resets_clock else 0.0)
+    stream = ffmpeg.input(file_url(cut.path), **options)[str(cut.info.video_index)]
     stream = stream.filter("setpts", f"PTS+({shift_s:.9f})/TB")
-    stream = stream.filter("fps", fps=RATE_HZ, start_time=0)
-    stream = stream.filter("tpad", stop_mode="clone", stop=n_frames).filter("trim", end_frame=n_frames)
-    height = max(min(info.height, max_height) // 2 * 2, 2)
-    width = max(round(info.width * height / info.height / 2) * 2, 2)
+    stream = stream.filter("fps", fps=FRAME_RATE_HZ, start_time=0)
+    stream = stream.filter("tpad", stop_mode="clone", stop=cut.n_frames).filter("trim", end_frame=cut.n_frames)
+    height = max(min(cut.info.height, cut.max_height) // 2 * 2, 2)
+    width = max(round(cut.info.width * height / cut.info.height / 2) * 2, 2)
     stream = stream.filter("scale", width, height, flags="bicubic+bitexact").filter("format", "yuv420p")
     output = stream.filter("setsar", 1).output(
         file_url(target),
@@ -98,18 +134,18 @@ def write_silent(clip: Clip, info: MediaInfo, target: Path, n_frames: int, max_h
         **{"flags:v": "+bitexact", "a53cc": 0},
     )
     argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
-    timeout_s = MIN_TIMEOUT_S + TIMEOUT_PER_SECOND * (n_frames / RATE_HZ)
-    run_program(argv, timeout_s=timeout_s, what=f"ffmpeg on the picture of {clip.source!r}", hide=[path.parent])
+    timeout_s = MIN_TIMEOUT_S + TIMEOUT_PER_SECOND * cut.duration_s
+    run_program(argv, timeout_s=timeout_s, what=f"ffmpeg on the picture of {cut.clip.source!r}", hide=[cut.path.parent])
 
 
-def write_sound(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: float) -> None:
+def write_sound(cut: Cut, target: Path) -> None:
     """Write the sound of a clip as WAV, mono, padded with silence to the clip's length: exact, and heard everywhere."""
     import numpy as np
 
     from fmltk.toolkit.media.audio import read_audio
 
-    samples = read_audio(local_path(clip), info=info, start_s=clip.start_s, end_s=end_s, rate_hz=SOUND_RATE_HZ)
-    n_samples = round(n_frames / RATE_HZ * SOUND_RATE_HZ)
+    samples = read_audio(cut.path, info=cut.info, start_s=cut.clip.start_s, end_s=cut.end_s, rate_hz=SOUND_RATE_HZ)
+    n_samples = round(cut.duration_s * SOUND_RATE_HZ)
     whole = np.zeros(n_samples, dtype="<i2")
     kept = min(len(samples), n_samples)
     whole[:kept] = np.rint(np.clip(samples[:kept], -1, 1) * 32_767)
@@ -120,7 +156,7 @@ def write_sound(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s:
         sound.writeframes(whole.tobytes())
 
 
-def write_full(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: float, max_height: int) -> None:
+def write_full(cut: Cut, target: Path) -> None:
     """Join the silent video and the sound of a clip into one file."""
     import tempfile
 
@@ -130,8 +166,8 @@ def write_full(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: 
 
     with tempfile.TemporaryDirectory(prefix="fmltk-") as name:
         silent, sound = Path(name) / "silent.mp4", Path(name) / "sound.wav"
-        write_silent(clip, info, silent, n_frames, max_height)
-        write_sound(clip, info, sound, n_frames, end_s)
+        write_silent(cut, silent)
+        write_sound(cut, sound)
         inputs = [ffmpeg.input(file_url(path), **QUIET_OPTIONS) for path in (silent, sound)]
         output = ffmpeg.output(
             inputs[0].video,
@@ -147,13 +183,7 @@ def write_full(clip: Clip, info: MediaInfo, target: Path, n_frames: int, end_s: 
             **{"flags:a": "+bitexact"},
         )
         argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
-        run_program(argv, timeout_s=MIN_TIMEOUT_S, what=f"ffmpeg joining {clip.source!r}", hide=[Path(name)])
+        run_program(argv, timeout_s=MIN_TIMEOUT_S, what=f"ffmpeg joining {cut.clip.source!r}", hide=[Path(name)])
 
 
-def local_path(clip: Clip) -> Path:
-    """Return the clip's video. Raises MissingModalityError if it has none, MediaError if it is in a bucket."""
-    if clip.path is None:
-        raise MissingModalityError("the clip has no video file")
-    if not isinstance(clip.path, Path):
-        raise MediaError(f"{clip.source}: stimuli are made of files on this machine; copy the videos here first")
-    return clip.path
+WRITERS = {SILENT: write_silent, SOUND: write_sound, FULL: write_full}

@@ -14,6 +14,16 @@ MAX_SPAN = 100  # of a scale: everything is counted by value, and a scale comes 
 MODALITY_OF = {"T": "text", "A": "audio", "V": "vision"}
 
 
+def canonical_condition(text: str) -> str | None:
+    """Return the condition that `text` means, or None; the order of two letters does not matter.
+
+    >>> canonical_condition("ta"), canonical_condition("VT"), canonical_condition("X")
+    ('AT', 'VT', None)
+    """
+    letters = "".join(sorted(text.strip().upper()))
+    return next((name for name in CONDITIONS if "".join(sorted(name)) == letters), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """The values that a rater may choose, from `low` to `high` in whole steps."""

@@ -1,4 +1,4 @@
-"""`fmltk annotation aggregate`, `agreement` and `summary`: from ratings to labels, and what both look like."""
+"""`fmltk annotation aggregate` and `summary`: from ratings to labels, and what labels look like."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.annotation.commands.options import FILE, PARQUET, parse_scales, refuse_overwriting, scale_options
+from fmltk.annotation.commands.paths import PARQUET, refuse_overwriting
+from fmltk.annotation.settings import FILE, Policy, ScaleOptions, ShippedOptions, SplitOptions
+from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
@@ -17,59 +19,27 @@ if TYPE_CHECKING:
     from fmltk.annotation.aggregate import Aggregated
     from fmltk.annotation.label_table import LabelTable
     from fmltk.annotation.shipped import ShippedLabels
-    from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.console import Reporter
 
 
 @click.command()
 @click.argument("ratings", required=False, type=FILE)
 @click.option("--output", "-o", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
-@click.option("--labels", "label_file", type=FILE, help="Labels that a data set ships: a label.csv in MMSA's layout.")
-@click.option("--encoding", help="Encoding of label.csv; recognised where it is not given.")
-@click.option("--panel", default="strict", show_default=True, help="strict: exactly the panel; at-least-N: N or more.")
-@click.option("--panel-size", default=5, show_default=True, type=click.IntRange(1), help="Ratings of a whole panel.")
-@click.option(
-    "--more",
-    type=click.Choice(["null", "first", "all"]),
-    default="null",
-    show_default=True,
-    help="What more ratings than a panel give: no label, the mean of the first, or the mean of all.",
-)
-@click.option(
-    "--between",
-    type=click.Choice(["nearest", "null"]),
-    default="nearest",
-    show_default=True,
-    help="Class of a mean between the paper's eleven values: that of its interval, or none.",
-)
+@settings_options(ShippedOptions, "shipped")
+@settings_options(Policy, "policy")
 @click.option("--dawid-skene", is_flag=True, help="Add labels weighted by reliability (needs fmltk[reliability]).")
-@click.option(
-    "--prefer", type=click.Choice(["ratings", "shipped"]), help="Which counts where a clip has both for one condition."
-)
-@click.option(
-    "--split",
-    type=click.Choice(["given", "video", "stratified", "none"]),
-    help="given: label.csv's mode (default where it has one); video: 6:2:2, whole videos together (default otherwise); "
-    "stratified: 6:2:2 by class of the first labelled condition, M before the others.",
-)
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the split.")
-@scale_options
+@settings_options(SplitOptions, "split")
+@settings_options(ScaleOptions, "scales")
 @output_options
 def aggregate(
     ratings: Path | None,
+    *,
     output: Path,
-    label_file: Path | None,
-    encoding: str | None,
-    panel: str,
-    panel_size: int,
-    more: str,
-    between: str,
+    shipped: ShippedOptions,
+    policy: Policy,
     dawid_skene: bool,
-    prefer: str | None,
-    split: str | None,
-    seed: int,
-    preset: str,
-    scales: tuple[str, ...],
+    split: SplitOptions,
+    scales: ScaleOptions,
     reporter: Reporter,
 ) -> None:
     r"""Make one label per clip and condition from RATINGS: the mean of five, its class, its spread.
@@ -82,34 +52,31 @@ def aggregate(
     """
     from dataclasses import asdict
 
-    from fmltk.annotation.aggregate import Policy, aggregate_ratings, parse_panel
-    from fmltk.annotation.importing.records import PRESETS
+    from fmltk.annotation.aggregate import aggregate_ratings
     from fmltk.annotation.label_table import join_labels, write_labels
     from fmltk.annotation.ratings import read_ratings
     from fmltk.annotation.shipped import read_shipped
 
-    if ratings is None and label_file is None:
+    if ratings is None and shipped.path is None:
         raise ConfigError("give RATINGS, --labels label.csv, or both")
-    refuse_overwriting(output, (ratings, label_file))
-    policy = Policy(panel=panel_size, at_least=parse_panel(panel), more=more, nearest=between == "nearest")
+    refuse_overwriting(output, (ratings, shipped.path))
     aggregated = None
     if ratings is not None:
         aggregated = aggregate_ratings(read_ratings(ratings), policy, dawid_skene=dawid_skene)
-    shipped_scales: dict[str, Scale] = {**dict.fromkeys(CONDITIONS, PRESETS[preset]), **parse_scales(scales)}
-    shipped = None if label_file is None else read_shipped(label_file, scales=shipped_scales, encoding=encoding)
-    labels = join_labels(aggregated, shipped, shipped_scales=shipped_scales, prefer=prefer)
+    by_condition = {condition: scales.scale(condition) for condition in CONDITIONS}
+    given = None if shipped.path is None else read_shipped(shipped.path, scales=by_condition, encoding=shipped.encoding)
+    labels = join_labels(aggregated, given, shipped_scales=by_condition, prefer=shipped.prefer)
     labels.metadata["policy"] = asdict(policy)
-    labels = _split(labels, shipped, split, seed, reporter)
+    labels = _split(labels, given, split, reporter)
     write_labels(labels, output)
     _show_aggregate(labels, aggregated, output, reporter)
 
 
-def _split(
-    labels: LabelTable, shipped: ShippedLabels | None, how: str | None, seed: int, reporter: Reporter
-) -> LabelTable:
+def _split(labels: LabelTable, shipped: ShippedLabels | None, split: SplitOptions, reporter: Reporter) -> LabelTable:
     from fmltk.annotation.label_table import with_split
     from fmltk.annotation.splits import split_by_video, split_stratified
 
+    how, seed = split.how, split.seed
     utterances = labels.column("utterance_id")
     given = shipped.splits if shipped else {}
     if how == "none":
@@ -133,36 +100,21 @@ def _split(
 
 
 def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: Path, reporter: Reporter) -> None:
-    import numpy as np
+    from fmltk.annotation.splits import SPLITS
 
-    from fmltk.annotation.aggregate import compare_methods
-
-    rated = aggregated.conditions if aggregated else {}
-    conditions: dict[str, dict[str, Any]] = {}
-    for name, scale in labels.scales.items():
-        values = labels.values(name)
-        entry: dict[str, Any] = {"scale": str(scale), "labelled": int((~np.isnan(values)).sum())}
-        entry["null"] = len(values) - entry["labelled"]
-        if name in rated:
-            entry |= {"reasons": dict(sorted(rated[name].kinds.items())), "between": rated[name].n_between}
-            entry["beside_the_mean"] = compare_methods(rated[name])
-        conditions[name] = entry
+    conditions = {name: _condition_figures(labels, name, aggregated) for name in labels.scales}
     parts = labels.column("split")
-    splits = {part: parts.count(part) for part in ("train", "valid", "test") if part in parts}
+    splits = {part: parts.count(part) for part in SPLITS if part in parts}
     if reporter.json_output:
-        reporter.json(
-            {"output": output, "clips": labels.table.num_rows, "conditions": conditions, "splits": splits}
-            | labels.metadata
-        )
+        document = {"output": output, "clips": labels.table.num_rows, "conditions": conditions, "splits": splits}
+        reporter.json(document | labels.metadata)
         return
     reporter.table(
         ("condition", "scale", "labelled", "null", "why", "between the paper's values"),
         [
             (
                 name,
-                entry["scale"],
-                entry["labelled"],
-                entry["null"],
+                *(entry[key] for key in ("scale", "labelled", "null")),
                 ", ".join(f"{count} {kind}" for kind, count in entry.get("reasons", {}).items()),
                 entry.get("between"),
             )
@@ -180,90 +132,28 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
     reporter.say(f"{labels.table.num_rows} clips in {output}; split: {text}")
 
 
-@click.command()
-@click.argument("ratings", type=FILE)
-@click.option(
-    "--items", "n_items", default=20, show_default=True, type=click.IntRange(0), help="Disputed clips per condition."
-)
-@click.option("--bootstrap", "n_bootstrap", default=1000, show_default=True, type=click.IntRange(1), help="Resamples.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the resamples.")
-@output_options
-def agreement(ratings: Path, n_items: int, n_bootstrap: int, seed: int, reporter: Reporter) -> None:
-    r"""Show how far the raters of RATINGS agree, each rater beside the others, and the most disputed clips.
+def _condition_figures(labels: LabelTable, condition: str, aggregated: Aggregated | None) -> dict[str, Any]:
+    """Return how many clips of a condition have a label, why others have none, and how other methods differ."""
+    import numpy as np
 
-    \b
-    fmltk annotation agreement ratings.parquet
-    """
-    from fmltk.annotation.agreement import agreement as measure
-    from fmltk.annotation.quality import PATTERNS, marked_raters, most_disputed, rater_quality
-    from fmltk.annotation.ratings import read_ratings
+    from fmltk.annotation.aggregate import compare_methods
 
-    table = read_ratings(ratings)
-    measures = measure(table, n_bootstrap=n_bootstrap, seed=seed)
-    raters = {name: rater_quality(table, name) for name in measures}
-    disputed = {name: most_disputed(table, name, n_items=n_items) for name in measures}
-    if reporter.json_output:
-        reporter.json({"agreement": measures, "raters": raters, "disputed": disputed, "patterns": PATTERNS})
-        return
-    columns = ("condition", "clips", "raters", "ratings", "alpha nominal", "alpha ordinal", "alpha interval")
-    reporter.table(
-        (*columns, "Fleiss' kappa", "on clips", "weighted kappa", "agreement"),
-        [
-            (
-                name,
-                entry["clips"],
-                entry["raters"],
-                entry["ratings"],
-                *(_with_interval(entry[f"alpha_{level}"]) for level in ("nominal", "ordinal", "interval")),
-                entry["fleiss_kappa"]["kappa"],
-                f"{entry['fleiss_kappa']['clips']} x {entry['fleiss_kappa']['ratings_per_clip']}",
-                entry["weighted_kappa"]["mean"],
-                entry["percent_agreement"],
-            )
-            for name, entry in measures.items()
-        ],
-    )
-    figures = ("rated", "skipped", "empty", "draft", "skip_share", "bias", "spread", "correlation", "kappa", "seconds")
-    reporter.table(
-        ("condition", "rater", *figures, "suspicious"),
-        [
-            (name, entry["rater"], *(entry[figure] for figure in figures), ", ".join(entry["patterns"]))
-            for name, entries in raters.items()
-            for entry in entries
-        ],
-    )
-    reporter.table(
-        ("condition", "most disputed", "ratings", "mean", "spread"),
-        [
-            (
-                name,
-                item["utterance_id"],
-                ", ".join(f"{count} x {value}" for value, count in item["ratings"].items()),
-                item["mean"],
-                item["spread"],
-            )
-            for name, items in disputed.items()
-            for item in items
-        ],
-    )
-    for pattern, meaning in PATTERNS.items():
-        marked = marked_raters(raters, pattern)
-        if marked:
-            reporter.warn(f"{pattern}, {meaning}: {', '.join(marked)}")
-
-
-def _with_interval(entry: dict[str, float]) -> str:
-    if entry["alpha"] != entry["alpha"]:
-        return "-"
-    return f"{entry['alpha']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+    values = labels.values(condition)
+    n_labelled = int((~np.isnan(values)).sum())
+    figures = {"scale": str(labels.scales[condition]), "labelled": n_labelled, "null": len(values) - n_labelled}
+    rated = aggregated.conditions.get(condition) if aggregated else None
+    if rated is None:
+        return figures
+    reasons = dict(sorted(rated.kinds.items()))
+    return {**figures, "reasons": reasons, "between": rated.n_between, "beside_the_mean": compare_methods(rated)}
 
 
 @click.command()
 @click.argument("labels", type=FILE)
 @click.option("--encoding", help="Encoding of a label.csv; recognised where it is not given.")
-@scale_options
+@settings_options(ScaleOptions, "scales")
 @output_options
-def summary(labels: Path, encoding: str | None, preset: str, scales: tuple[str, ...], reporter: Reporter) -> None:
+def summary(labels: Path, *, encoding: str | None, scales: ScaleOptions, reporter: Reporter) -> None:
     r"""Show clips per split, per class and condition, and how often conditions differ in sign.
 
     LABELS is a labels.parquet, or a label.csv in MMSA's layout.
@@ -275,7 +165,7 @@ def summary(labels: Path, encoding: str | None, preset: str, scales: tuple[str, 
     from fmltk.annotation.label_table import read_labels
     from fmltk.annotation.summary import summarise_labels
 
-    table = read_labels(labels) if labels.suffix == ".parquet" else _read_csv(labels, preset, scales, encoding)
+    table = read_labels(labels) if labels.suffix == ".parquet" else _read_csv(labels, scales, encoding)
     document = summarise_labels(table)
     if reporter.json_output:
         reporter.json(document)
@@ -309,11 +199,10 @@ def _show_classes(
         reporter.table((title, *names, *(() if null is None else ("no label",))), rows)
 
 
-def _read_csv(path: Path, preset: str, scales: tuple[str, ...], encoding: str | None) -> LabelTable:
-    from fmltk.annotation.importing.records import PRESETS
+def _read_csv(path: Path, scales: ScaleOptions, encoding: str | None) -> LabelTable:
     from fmltk.annotation.label_table import join_labels, with_split
     from fmltk.annotation.shipped import read_shipped
 
-    by_condition = {**dict.fromkeys(CONDITIONS, PRESETS[preset]), **parse_scales(scales)}
+    by_condition = {condition: scales.scale(condition) for condition in CONDITIONS}
     shipped = read_shipped(path, scales=by_condition, encoding=encoding)
     return with_split(join_labels(None, shipped, shipped_scales=by_condition), shipped.splits, how="given", seed=None)

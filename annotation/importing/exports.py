@@ -9,16 +9,18 @@ import csv
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from fmltk.annotation.importing.json_stream import iterate_json_array
 from fmltk.annotation.importing.label_studio import FileReport, read_row, read_task
 from fmltk.annotation.importing.rating_tables import is_long, is_wide, long_records, wide_records
-from fmltk.annotation.importing.records import Drop, ImportOptions, Record, shown
+from fmltk.annotation.importing.records import Drop, Record, shown
+from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.annotation.shipped import COLUMNS
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from fmltk.annotation.settings import ImportOptions
 
 LABEL_COLUMNS = frozenset(COLUMNS.values())
 

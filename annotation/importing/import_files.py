@@ -13,8 +13,9 @@ import pyarrow as pa
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
-from fmltk.annotation.importing.records import REASONS, Drop, ImportOptions, Record
+from fmltk.annotation.importing.records import REASONS, Drop, Record
 from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, memory_schema, read_ratings, replacing, write_ratings
+from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:

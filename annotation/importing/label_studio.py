@@ -7,27 +7,17 @@ and no HTML is interpreted.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fmltk.annotation.importing.records import (
-    Drop,
-    ImportOptions,
-    Rated,
-    Record,
-    parse_seconds,
-    parse_time,
-    parse_value,
-    rated_of,
-    rater_of,
-    refused_rater,
-    shown,
-    text_id,
-)
+from fmltk.annotation.importing.answers import Answer, rater_of
+from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of, shown
+from fmltk.annotation.raters import read_identity, text_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fmltk.annotation.settings import ImportOptions
 
 SERVER_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 RATING_KEYS = ("choices", "rating", "number")  # where the value of Choices, Rating and Number holds the answer
@@ -96,42 +86,29 @@ def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def read_identity(value: object) -> str | None:
-    """Return who an annotation or a draft belongs to: the id of {"id": 3, "email": ...}, else the address."""
-    if isinstance(value, dict):
-        if "created_username" in value:  # a draft: "ann@example.com, 5"
-            numbered = re.search(r", ([0-9]+)$", str(value["created_username"] or ""))
-            return numbered.group(1) if numbered else read_identity(value.get("user"))
-        return text_id(value.get("id")) or text_id(value.get("email"))
-    return text_id(value)
-
-
 def _read_annotation(annotation: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
     if not isinstance(annotation, dict):
         return Drop(where, "not an annotation", label=shown(annotation))
     annotation_id = shown(annotation.get("id"))
-    identity = read_identity(annotation.get("completed_by"))
     if isinstance(about, Drop):
         return about._replace(annotation_id=annotation_id)
+    identity = read_identity(annotation.get("completed_by"))
     last = read_identity(annotation.get("updated_by"))
     edited_by = None
     if last is not None and identity is not None and last != identity:
         edited_by = rater_of(last, options) or options.names.safe_name(str(shown(last)))
-    created = parse_time(annotation.get("created_at"))
-    entry = _Entry(
-        identity=identity,
-        annotation_id=annotation_id,
-        lead_time_s=parse_seconds(annotation.get("lead_time")),
-        created=created,
-        updated=parse_time(annotation.get("updated_at")) or created,
-        edited_by=edited_by,
-    )
+    known = {"identity": identity, "annotation_id": annotation_id, "edited_by": edited_by}
+    answer = Answer.of(annotation, about, where, options, lead_time=annotation.get("lead_time"), **known)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
-        return entry.record(about, where, options, status="skipped")
-    chosen = _chosen(annotation.get("result"), options.control)
+        return answer.record("skipped")
+    return _rating(answer, _chosen(annotation.get("result"), options.control))
+
+
+def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
+    """Return the rating of a chosen label, an empty answer where nothing was chosen, or why there is no single one."""
     if isinstance(chosen, Drop):
-        return entry.drop(about, where, options, chosen.reason, chosen.label)
-    return entry.rating(about, where, options, chosen)
+        return answer.drop(chosen.reason, chosen.label)
+    return answer.record("empty") if chosen is None or chosen == "" else answer.rating(chosen)
 
 
 def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
@@ -140,18 +117,11 @@ def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportO
     draft_id = f"draft-{shown(draft.get('id'))}"
     if isinstance(about, Drop):
         return about._replace(annotation_id=draft_id)
-    identity = read_identity({"created_username": None, **draft})
-    created = parse_time(draft.get("created_at"))
-    entry = _Entry(
-        identity=identity,
-        annotation_id=draft_id,
-        lead_time_s=parse_seconds(draft.get("lead_time")),
-        created=created,
-        updated=parse_time(draft.get("updated_at")) or created,
-    )
+    known = {"identity": read_identity({"created_username": None, **draft}), "annotation_id": draft_id}
+    answer = Answer.of(draft, about, where, options, lead_time=draft.get("lead_time"), **known)
     if draft.get("annotation") is not None:
-        return entry.drop(about, where, options, "unfinished change", None)
-    return entry.record(about, where, options, status="draft")
+        return answer.drop("unfinished change")
+    return answer.record("draft")
 
 
 def _chosen(result: object, control: str) -> object | Drop:
@@ -184,53 +154,6 @@ def _only(labels: list[object]) -> object | Drop:
     return labels[0] if len(labels) == 1 else Drop("", "two choices", label=shown(labels))
 
 
-@dataclass(slots=True)
-class _Entry:
-    """Who answered and when, before the answer is looked at."""
-
-    identity: str | None
-    annotation_id: str | None
-    lead_time_s: float | None = None
-    created: Any = None
-    updated: Any = None
-    edited_by: str | None = None
-
-    def record(
-        self, about: Rated, where: str, options: ImportOptions, *, status: str, value: int | None = None
-    ) -> Record | Drop:
-        rater = rater_of(self.identity, options)
-        if rater is None:
-            reason, name = refused_rater(self.identity, options)
-            return Drop(where, reason, about.utterance_id, about.condition, name, self.annotation_id)
-        return Record(
-            about.utterance_id,
-            about.video_id,
-            about.clip_id,
-            about.condition,
-            rater,
-            value,
-            str(about.scale),
-            status,
-            self.lead_time_s,
-            self.created,
-            self.updated,
-            self.annotation_id,
-            self.edited_by,
-        )
-
-    def rating(self, about: Rated, where: str, options: ImportOptions, label: object) -> Record | Drop:
-        if label is None or label == "":
-            return self.record(about, where, options, status="empty")
-        value = parse_value(label, about.scale, options.label_values)
-        if value is None:
-            return self.drop(about, where, options, "unknown label", shown(label))
-        return self.record(about, where, options, status="rated", value=value)
-
-    def drop(self, about: Rated, where: str, options: ImportOptions, reason: str, label: str | None) -> Drop:
-        name = rater_of(self.identity, options) or refused_rater(self.identity, options)[1]
-        return Drop(where, reason, about.utterance_id, about.condition, name, self.annotation_id, label)
-
-
 def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Read one row of JSON_MIN, CSV or TSV: one annotation, its task's data in the same row."""
     report.tasks += 1
@@ -244,19 +167,9 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
     if isinstance(about, Drop):
         yield about._replace(annotation_id=annotation_id)
         return
-    created = parse_time(row.get("created_at"))
-    entry = _Entry(
-        identity=identity,
-        annotation_id=annotation_id,
-        lead_time_s=parse_seconds(row.get("lead_time")),
-        created=created,
-        updated=parse_time(row.get("updated_at")) or created,
-    )
-    chosen = _row_choice(row.get(options.control))
-    if isinstance(chosen, Drop):
-        yield entry.drop(about, where, options, chosen.reason, chosen.label)
-    else:
-        yield entry.rating(about, where, options, chosen)
+    known = {"identity": identity, "annotation_id": annotation_id}
+    answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time"), **known)
+    yield _rating(answer, _row_choice(row.get(options.control)))
 
 
 def _row_choice(cell: object) -> object | Drop:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fmltk.annotation.importing.records import (
-    Drop,
-    ImportOptions,
-    Record,
-    parse_seconds,
-    parse_time,
-    parse_value,
-    rated_of,
-    rater_of,
-    refused_rater,
-    shown,
-)
+from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
+from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of, shown
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from fmltk.annotation.settings import ImportOptions
 
 # Other names under which people write the columns of the long table.
 _LONG_NAMES = {"utterance": "utterance_id", "rater": "annotator", "rating": "value", "label": "value"}
@@ -93,33 +85,10 @@ def long_records(
         status = row.get("status", "").strip() or ("rated" if cell else "empty")
         if status not in STATUSES:
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
-        identity = row["annotator"].strip() or None
-        rater = rater_of(identity, options)
-        annotation_id = shown(row.get("annotation_id") or None)
-        if rater is None:
-            reason, name = refused_rater(identity, options)
-            yield Drop(where, reason, about.utterance_id, about.condition, name, annotation_id, shown(cell))
-            continue
-        value = parse_value(cell, about.scale, options.label_values) if status == "rated" else None
-        if status == "rated" and value is None:
-            yield Drop(where, "unknown label", about.utterance_id, about.condition, rater, annotation_id, shown(cell))
-            continue
-        created = parse_time(row.get("created_at"))
-        yield Record(
-            about.utterance_id,
-            about.video_id,
-            about.clip_id,
-            about.condition,
-            rater,
-            value,
-            str(about.scale),
-            status,
-            parse_seconds(row.get("lead_time_s") or None),
-            created,
-            parse_time(row.get("updated_at")) or created,
-            annotation_id,
-            None,
-        )
+        identity, annotation_id = row["annotator"].strip() or None, shown(row.get("annotation_id") or None)
+        known = {"identity": identity, "annotation_id": annotation_id}
+        answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time_s"), **known)
+        yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
 
 
 def wide_records(
@@ -144,28 +113,9 @@ def wide_records(
         report.tasks_without_annotation += not cells
         for name, cell in cells.items():
             report.annotations += 1
-            rater = raters[name]
-            value = parse_value(cell, about.scale, options.label_values)
-            unrated[name] = value is None and unrated.get(name, True)
-            if rater is None or value is None:
-                reason, safe = refused_rater(name, options) if rater is None else ("unknown label", rater)
-                yield Drop(where, reason, about.utterance_id, about.condition, safe, None, shown(cell))
-                continue
-            yield Record(
-                about.utterance_id,
-                about.video_id,
-                about.clip_id,
-                about.condition,
-                rater,
-                value,
-                str(about.scale),
-                "rated",
-                None,
-                None,
-                None,
-                None,
-                None,
-            )
+            is_rating = parse_value(cell, about.scale, options.label_values) is not None
+            unrated[name] = not is_rating and unrated.get(name, True)
+            yield Answer(about, where, options, name).rating(cell)
     for name in (name for name, is_none in unrated.items() if is_none):
         shown_name = shown(raters[name] or refused_rater(name, options)[1])
         report.remark(f"the column of {shown_name} holds no rating, but was taken for a rater's: leave it out")

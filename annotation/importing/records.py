@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fmltk.annotation.raters import RaterNames
-from fmltk.toolkit.clip import ID_SEPARATOR, composed, split_utterance_id, utterance_id
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.annotation.raters import text_id
+from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id
+from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONTROL = "sentiment"  # the name of the choices in the projects that `push` makes
-PRESETS = {"ch-sims": CH_SIMS_SCALE, "mosi": MOSI_SCALE}
+    from fmltk.annotation.settings import ImportOptions
+
 WHOLE_VIDEO = "0"  # clip_id of a video that is one clip
 
 # Why something in an export is no rating; every count in a report is one of these.
@@ -39,7 +38,7 @@ REASONS = {
     "superseded": "an earlier skip, empty answer or draft by the same rater",
 }
 # Control characters, which terminals obey, and halves of surrogate pairs, which are no text.
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
 _UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]*)?", re.ASCII)
 _UNIX_MS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
@@ -86,51 +85,6 @@ class Rated(NamedTuple):
     scale: Scale
 
 
-@dataclass(frozen=True)
-class ImportOptions:
-    """How exports are read.
-
-    Attributes
-    ----------
-    condition
-        Of tasks that do not say theirs.
-    scales, default_scale
-        By condition, and for the others.
-    id_field
-        The task's field that names the clip; None reads utterance_id, or video_id and clip_id.
-    control
-        The name of the labelling control that holds the rating.
-    rater
-        The rater of annotations that name none.
-    label_values
-        Words in place of numbers: {"Negative": -1}.
-    names
-        Raters' names and pseudonyms.
-    encoding
-        Of CSV and TSV files.
-    """
-
-    condition: str | None = None
-    scales: Mapping[str, Scale] = field(default_factory=dict)
-    default_scale: Scale = CH_SIMS_SCALE
-    id_field: str | None = None
-    control: str = CONTROL
-    rater: str | None = None
-    label_values: Mapping[str, int] = field(default_factory=dict)
-    names: RaterNames = field(default_factory=RaterNames)
-    encoding: str = "utf-8-sig"
-
-
-def canonical_condition(text: str) -> str | None:
-    """Return the condition that `text` means, or None; the order of two letters does not matter.
-
-    >>> canonical_condition("ta"), canonical_condition("VT"), canonical_condition("X")
-    ('AT', 'VT', None)
-    """
-    letters = "".join(sorted(text.strip().upper()))
-    return next((name for name in CONDITIONS if "".join(sorted(name)) == letters), None)
-
-
 def condition_of_title(title: str) -> str | None:
     """Return the condition that a project's title ends in, such as "films AT", or None.
 
@@ -143,20 +97,11 @@ def condition_of_title(title: str) -> str | None:
     return last if last in CONDITIONS else None
 
 
-def text_id(value: object) -> str | None:
-    """Return an id as text: whole numbers in digits, text in Unicode's composed form, anything else None."""
-    if isinstance(value, str):
-        return composed(value) if value.strip() else None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return None
-
-
 def shown(value: object) -> str | None:
     """Return what may be shown of a value from an export: short, without control characters."""
     if value is None:
         return None
-    text = _CONTROL_CHARACTERS.sub("?", str(value))
+    text = CONTROL_CHARACTERS.sub("?", str(value))
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
@@ -248,7 +193,7 @@ def _ids_of(data: Mapping[str, Any], options: ImportOptions) -> tuple[str, str, 
         video_id, clip_id = whole or video_id, WHOLE_VIDEO
     else:
         return "no clip"
-    if not video_id or not clip_id or _CONTROL_CHARACTERS.search(video_id + clip_id):
+    if not video_id or not clip_id or CONTROL_CHARACTERS.search(video_id + clip_id):
         return "unusable id"
     return utterance_id(video_id, clip_id), video_id, clip_id
 
@@ -263,33 +208,14 @@ def _stem(text: str) -> str:
 
 
 def _scale_of(data: Mapping[str, Any], condition: str, options: ImportOptions, where: str) -> Scale:
-    asked = options.scales.get(condition)
     given = data.get("scale")
     if not isinstance(given, str) or not given:
-        return asked or options.default_scale
+        return options.scale(condition)
     try:
         scale = Scale.parse(given)
     except ConfigError as error:
         raise AnnotationError(f"{where}: {error}") from error
-    if asked is not None and asked != scale:
+    asked = options.scales.get(condition, scale)
+    if asked != scale:
         raise AnnotationError(f"{where} was rated on {scale}, --scale says {condition}={asked}: drop the option")
     return scale
-
-
-def rater_of(identity: str | None, options: ImportOptions) -> str | None:
-    """Return the rater's name; None if there is none, or the list of raters lacks it."""
-    if identity is None:
-        identity = options.rater
-    if identity is None or _CONTROL_CHARACTERS.search(identity):
-        return None
-    return options.names.name(identity)
-
-
-def refused_rater(identity: str | None, options: ImportOptions) -> tuple[str, str | None]:
-    """Return why `rater_of` gave no name, and what may be shown of the rater."""
-    if identity is None and options.rater is None:
-        return "no rater", None
-    identity = identity or options.rater or ""
-    if _CONTROL_CHARACTERS.search(identity):
-        return "unusable id", None
-    return "unlisted rater", options.names.safe_name(identity)

@@ -24,7 +24,7 @@ from fmltk.annotation.ratings import read_ratings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fmltk.annotation.importing.records import ImportOptions
+    from fmltk.annotation.settings import ImportOptions
 
 TIME = "2026-11-22T19:17:{:02d}.000001Z"
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmltk.annotation.aggregate import Policy, aggregate_ratings, compare_methods, parse_panel
+from fmltk.annotation.aggregate import aggregate_ratings, compare_methods
 from fmltk.annotation.classes import SEVEN, class_of_mean, class_of_value
 from fmltk.annotation.label_table import join_labels, read_labels, write_labels
+from fmltk.annotation.option_texts import parse_panel
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema, read_ratings, write_ratings
+from fmltk.annotation.settings import Policy
 from fmltk.annotation.shipped import read_shipped
 from fmltk.toolkit.conditions import BINS, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale, five_bin
 from fmltk.toolkit.errors import AnnotationError, ConfigError
@@ -150,10 +152,12 @@ def test_other_panels_are_refused(text):
 
 
 def test_policies_that_cannot_be_are_refused():
-    for wrong in ({"at_least": 6}, {"panel": 0}, {"at_least": 0}):
+    for wrong in ({"at_least": 6}, {"at_least": 0}):
         with pytest.raises(ConfigError, match="cannot be"):
             Policy(**wrong)
-    with pytest.raises(ConfigError, match="null, first or all"):
+    with pytest.raises(ConfigError, match="panel is 0; expected 1 or more"):
+        Policy(panel=0)
+    with pytest.raises(ConfigError, match="'null', 'first', 'all'"):
         Policy(more="some")
 
 

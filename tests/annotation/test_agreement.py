@@ -25,7 +25,7 @@ from fmltk.annotation.agreement import (
     panel_of,
     percent_agreement,
 )
-from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
+from fmltk.annotation.quality import most_disputed, rater_quality, raters_with
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema
 
 # Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, section C: four observers, twelve units, 7 missing.
@@ -228,9 +228,9 @@ def test_raters_are_listed_by_their_numbers():
     rows = ratings_of(np.zeros((12, 3)), low=-1, high=1)
     names = [f"r{k}" for k in range(12)]
     assert [entry["rater"] for entry in rater_quality(rows, "AT")] == names
-    marked = {"AT": [{"rater": name, "patterns": ["fast"]} for name in reversed(names)]}
-    assert marked_raters(marked, "fast") == names
-    assert marked_raters(marked, "constant") == []
+    entries = {"AT": [{"rater": name, "patterns": ["fast"]} for name in reversed(names)]}
+    assert raters_with("fast", entries) == names
+    assert raters_with("constant", entries) == []
 
 
 def test_suspicious_raters_are_marked_and_others_are_not():
@@ -249,7 +249,7 @@ def test_the_most_disputed_clips_come_first():
     assert [item["utterance_id"] for item in items] == ["v$_$002", "v$_$001"]
     assert items[0]["ratings"] == {"-1": 2, "1": 1}
     assert items[0]["spread"] == pytest.approx(np.std([-1, 1, -1]))
-    assert most_disputed(ratings_of(matrix, low=-1, high=1), "AV") == []
+    assert most_disputed(ratings_of(matrix, low=-1, high=1), "AV", n_items=5) == []
 
 
 def test_real_raters_agree_more_on_faces_than_on_voices_and_most_on_both(test_data):

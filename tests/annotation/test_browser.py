@@ -17,7 +17,8 @@ from fmltk.annotation.importing.import_files import import_ratings
 from fmltk.annotation.label_studio_client import Server
 from fmltk.annotation.project import ProjectPlan, local_media_url, ordered_tasks
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.stimuli import StimuliOptions, prepare_stimuli
+from fmltk.annotation.settings import StimuliOptions
+from fmltk.annotation.stimuli import prepare_stimuli
 from fmltk.toolkit.clip import Clip
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmltk.annotation.importing.import_files import dropped_path, import_ratings, iterate_dropped, report_path
-from fmltk.annotation.importing.records import ImportOptions
 from fmltk.annotation.raters import RaterNames, pseudonym, read_rater_list
 from fmltk.annotation.ratings import read_ratings
+from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fmltk.annotation.importing.json_stream as json_stream
-from fmltk.annotation.importing.json_stream import iterate_json_array
+import fmltk.annotation.json_stream as json_stream
+from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.toolkit.errors import AnnotationError
 
 JSON = st.recursive(

@@ -199,7 +199,8 @@ def test_import_shows_what_was_read_and_dropped(test_data, run, tmp_path):
     assert ["read", "again", "21", "the", "same"] in [line[:5] for line in lines]
     assert ["repeated", "1", "an", "earlier"] in [line[:4] for line in lines]
     assert (
-        "VT_sync_CSV_all.csv: CSV does not hold skipped annotations, drafts, changes by another than the rater" in err
+        "VT_sync_CSV_all.csv: CSV does not contain skipped annotations, drafts, changes by another than the rater"
+        in err
     )
 
 
@@ -214,7 +215,7 @@ def test_import_takes_words_lists_and_conditions(run_json, run, tmp_path):
     code, _, err = run("annotation", *arguments, "--label", "Good")
     assert (code, "is not WORD=VALUE" in err) == (1, True)
     code, _, err = run("annotation", *arguments[:-1], "nose")
-    assert (code, "'nose' is no condition" in err) == (1, True)
+    assert (code, "'nose' is not a condition" in err) == (1, True)
 
 
 def test_addresses_clip_names_and_a_new_start_by_options(run_json, tmp_path):
@@ -270,7 +271,7 @@ def test_a_scale_without_classes_has_no_tables_of_them(run, tmp_path):
 def test_a_table_without_ratings_is_said(run, tmp_path):
     (tmp_path / "a.csv").write_text("utterance_id,condition,annotator,value\n")
     code, _, err = run("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet")
-    assert (code, "r.parquet holds no rating" in err) == (0, True)
+    assert (code, "r.parquet contains no rating" in err) == (0, True)
 
 
 def test_labels_that_a_data_set_ships_are_summarised_as_they_were_imported(run, run_json, tmp_path):

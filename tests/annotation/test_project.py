@@ -186,7 +186,7 @@ def test_a_token_that_can_be_none_is_refused_without_being_shown(capsys, monkeyp
     with pytest.raises(SystemExit) as caught:
         main(["annotation", "status", "--url", "http://127.0.0.1:9"])
     err = capsys.readouterr().err
-    assert (caught.value.code, "holds characters that no token has" in err, token in err) == (1, True, False)
+    assert (caught.value.code, "contains characters that no token has" in err, token in err) == (1, True, False)
 
 
 class _Client:

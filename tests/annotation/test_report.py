@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fmltk.annotation.aggregate import Policy, aggregate_ratings
+from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.importing.import_files import import_ratings
-from fmltk.annotation.importing.records import ImportOptions
 from fmltk.annotation.label_table import join_labels, with_split, write_labels
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.report import label_sections, rating_sections
+from fmltk.annotation.settings import ImportOptions, Policy
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.document import ReportRequest
 
@@ -76,7 +76,7 @@ def test_agreement_has_a_row_and_an_interval_per_condition(ratings):
 def test_a_rater_s_bias_is_their_own_mean_minus_the_others(ratings):
     (section,) = rating_sections(request(ratings)).sections
     rows = {row[:2]: row for row in tables(section)["Raters"].rows}
-    assert rows["T", "e"][6] == pytest.approx((-2 - 2 + 2) / 3)
+    assert rows["T", "e"][7] == pytest.approx((-2 - 2 + 2) / 3)
     assert "Bias of each rater" in charts(section)
 
 

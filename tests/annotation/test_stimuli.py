@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmltk.annotation.settings import StimuliOptions
 from fmltk.annotation.stimuli import (
     PARTS,
-    StimuliOptions,
-    conditions_shown,
+    count_showable,
     prepare_stimuli,
     read_stimuli,
     stimulus_name,
@@ -150,7 +150,7 @@ def test_a_clip_that_fails_is_recorded_and_the_others_go_on(flash, tmp_path):
     assert [stimulus.status["silent"] for stimulus in stimuli] == ["failed", "ok", "failed", "failed"]
     assert "broken.mp4" in stimuli[0].errors["silent"]
     assert stimuli[3].errors["silent"] == "claimed twice"
-    assert conditions_shown(stimuli, ("AV", "V")) == {"AV": 1, "V": 1}
+    assert count_showable(stimuli, ("AV", "V")) == {"AV": 1, "V": 1}
     assert read_stimuli(tmp_path / "s") == stimuli
     assert not list((tmp_path / "s").rglob("*.tmp"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fmltk.annotation.importing.records import ImportOptions
+from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError
 
 LONG = """utterance_id,condition,annotator,value

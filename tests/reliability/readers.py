@@ -14,10 +14,10 @@ import numpy as np
 
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.importing.import_files import import_ratings
-from fmltk.annotation.importing.records import ImportOptions
 from fmltk.annotation.label_table import join_labels, read_labels, write_labels
 from fmltk.annotation.raters import RaterNames, read_rater_list
 from fmltk.annotation.ratings import read_ratings
+from fmltk.annotation.settings import ImportOptions
 from fmltk.annotation.shipped import read_shipped
 from fmltk.annotation.stimuli import read_stimuli
 from fmltk.model.checkpoint import load_history, load_stage

@@ -1,0 +1,47 @@
+"""`fmltk annotation agreement`: how far raters agree, each rater, and the most disputed clips."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from fmltk.annotation.settings import FILE, AgreementOptions
+from fmltk.toolkit.command_options import settings_options
+from fmltk.toolkit.console import output_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmltk.toolkit.console import Reporter
+
+
+@click.command()
+@click.argument("ratings", type=FILE)
+@settings_options(AgreementOptions, "options")
+@output_options
+def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -> None:
+    r"""Show how far the raters of RATINGS agree, each rater beside the others, and the most disputed clips.
+
+    \b
+    fmltk annotation agreement ratings.parquet
+    """
+    from fmltk.annotation import agreement_tables as tables
+    from fmltk.annotation.agreement import agreement as measure
+    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality, raters_with
+    from fmltk.annotation.ratings import read_ratings
+
+    table = read_ratings(ratings)
+    measures = measure(table, n_bootstrap=options.n_bootstrap, seed=options.seed)
+    raters = {name: rater_quality(table, name) for name in measures}
+    disputed = {name: most_disputed(table, name, n_items=options.n_items) for name in measures}
+    if reporter.json_output:
+        reporter.json({"agreement": measures, "raters": raters, "disputed": disputed, "patterns": PATTERNS})
+        return
+    reporter.table(tables.AGREEMENT_COLUMNS, tables.agreement_rows(measures))
+    reporter.table(tables.RATER_COLUMNS, tables.rater_rows(raters))
+    reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(disputed), title="Most disputed clips")
+    for pattern, meaning in PATTERNS.items():
+        suspicious = raters_with(pattern, raters)
+        if suspicious:
+            reporter.warn(f"{pattern}, {meaning}: {', '.join(suspicious)}")

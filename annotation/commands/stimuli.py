@@ -1,0 +1,77 @@
+"""`fmltk annotation prepare`: from clips to what raters see and hear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fmltk.annotation.settings import FILE, StimuliOptions
+from fmltk.toolkit.command_options import settings_options
+from fmltk.toolkit.console import output_options
+from fmltk.toolkit.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from fmltk.annotation.stimuli import Stimulus
+    from fmltk.toolkit.console import Reporter
+
+
+@click.command()
+@click.argument("clips", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="The stimuli/ folder."
+)
+@click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
+@click.option("--encoding", help="Encoding of the transcripts; recognised where it is not given.")
+@settings_options(StimuliOptions, "options")
+@output_options
+def prepare(
+    clips: Path,
+    *,
+    output: Path,
+    transcripts: Path | None,
+    encoding: str | None,
+    options: StimuliOptions,
+    reporter: Reporter,
+) -> None:
+    r"""Make what raters see and hear of CLIPS: silent video, sound, text, under names that reveal nothing.
+
+    Every file is checked (a silent video holds no sound, lengths agree, no metadata). Run
+    again, it continues where it was.
+
+    \b
+    fmltk annotation prepare videos/ -o stimuli/ --transcripts label.csv
+    """
+    from fmltk.annotation.stimuli import count_showable, prepare_stimuli
+    from fmltk.toolkit.catalog.catalog import build_catalog
+
+    catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding)
+    for problem in catalog.problems:
+        reporter.warn(f"{problem.where}: {problem.message}")
+    with reporter.progress("stimuli", len(catalog.clips)) as progress:
+        stimuli = prepare_stimuli(catalog.clips, output, options, on_done=lambda stimulus: progress.advance())
+    showable = count_showable(stimuli, options.conditions)
+    _show(stimuli, showable, output, reporter)
+    if not any(showable.values()):
+        conditions = ", ".join(options.conditions)
+        raise AnnotationError(f"no clip can be shown in {conditions}; the reasons are above and in {output}")
+
+
+def _show(stimuli: list[Stimulus], showable: dict[str, int], output: Path, reporter: Reporter) -> None:
+    from fmltk.annotation.stimuli import count_statuses
+
+    counts = [{"part": part, "status": word, "clips": count} for part, word, count in count_statuses(stimuli)]
+    errors = [
+        {"utterance_id": stimulus.utterance_id, "part": part, "status": stimulus.status[part], "error": message}
+        for stimulus in stimuli
+        for part, message in stimulus.errors.items()
+    ]
+    if reporter.json_output:
+        document = {"output": output, "clips": len(stimuli), "conditions": showable, "parts": counts, "errors": errors}
+        reporter.json(document)
+        return
+    reporter.table(("part", "status", "clips"), [tuple(entry.values()) for entry in counts])
+    reporter.table(("condition", "clips that can be shown"), list(showable.items()))
+    for entry in errors:
+        reporter.warn(f"{entry['utterance_id']}: {entry['part']} {entry['status']}: {entry['error']}")

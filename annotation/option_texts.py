@@ -1,0 +1,105 @@
+"""What texts on the command line mean: scales, conditions, panels, words for ratings."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
+from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def parse_scales(pairs: Iterable[str]) -> dict[str, Scale]:
+    """Return the scales of --scale AT=-1..1 options; "-3..3" without a condition is for all.
+
+    Raises ConfigError if an option names no condition or no scale.
+
+    >>> parse_scales(("AT=-3..3",))
+    {'AT': Scale(low=-3, high=3)}
+    """
+    scales: dict[str, Scale] = {}
+    for pair in pairs:
+        name, separator, text = pair.rpartition("=")
+        if not separator:
+            scales.update(dict.fromkeys(CONDITIONS, Scale.parse(text)))
+        elif name in CONDITIONS:
+            scales[name] = Scale.parse(text)
+        else:
+            raise ConfigError(
+                f"--scale {pair!r} names no condition; expected one of {', '.join(CONDITIONS)}, as AT=-1..1"
+            )
+    return scales
+
+
+def parse_conditions(text: str) -> tuple[str, ...]:
+    """Return the conditions of "AT,VT,AV", each once, in that order.
+
+    Raises ConfigError if one is unknown.
+
+    >>> parse_conditions("AT, VT")
+    ('AT', 'VT')
+    """
+    found = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        name = canonical_condition(word)
+        if name is None:
+            raise ConfigError(f"{word!r} is not a condition; expected some of {','.join(CONDITIONS)}")
+        found.append(name)
+    if not found:
+        raise ConfigError(f"no condition is given; expected some of {','.join(CONDITIONS)}")
+    return tuple(dict.fromkeys(found))
+
+
+def parse_condition(text: str) -> str:
+    """Return the one condition that --condition names.
+
+    Raises ConfigError if it is unknown, or there are several.
+    """
+    found = parse_conditions(text)
+    if len(found) > 1:
+        raise ConfigError(f"--condition {text!r} names several; import the files of each condition on their own")
+    return found[0]
+
+
+def parse_label_values(pairs: Iterable[str]) -> dict[str, int]:
+    """Return the ratings that --label WORD=VALUE options give to words.
+
+    Raises ConfigError if an option is something else.
+
+    >>> parse_label_values(("Negative=-1",))
+    {'Negative': -1}
+    """
+    values = {}
+    for pair in pairs:
+        word, _, number = pair.rpartition("=")
+        try:
+            values[word] = int(number)
+        except ValueError:
+            word = ""
+        if not word:
+            raise ConfigError(f"--label {pair!r} is not WORD=VALUE with a whole number, such as Negative=-1")
+    return values
+
+
+def parse_encoding(text: str) -> str:
+    """Return the encoding that Python reads a table by: UTF-8 may begin with a byte order mark."""
+    return "utf-8-sig" if text.lower() in ("utf-8", "utf8") else text
+
+
+def parse_panel(text: str) -> int | None:
+    """Return N of "at-least N" (or at-least-N, at-least=N), None for "strict".
+
+    Raises ConfigError if it is neither.
+
+    >>> parse_panel("strict"), parse_panel("at-least 3")
+    (None, 3)
+    """
+    if text == "strict":
+        return None
+    found = re.fullmatch(r"at-least[ =:-]?([0-9]{1,4})", text.strip())
+    if not found:
+        raise ConfigError(f"--panel {text!r} is neither strict nor at-least-N, such as at-least-3")
+    return int(found.group(1))

@@ -1,0 +1,248 @@
+"""What the commands of `fmltk annotation` may choose: scales, panels, splits, stimuli, projects, ways to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fmltk.annotation.option_texts import (
+    parse_condition,
+    parse_conditions,
+    parse_encoding,
+    parse_label_values,
+    parse_panel,
+    parse_scales,
+)
+from fmltk.annotation.raters import RaterNames
+from fmltk.toolkit.command_options import Words, check_choices, option
+from fmltk.toolkit.conditions import BIMODAL, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+N_BOOTSTRAP = 1000  # resamples for an interval of agreement
+PANEL_SIZE = 5  # paper, section 3: each group has five students
+CONTROL = "sentiment"  # the name of the choices in the projects that `push` makes
+TIMEOUT_S = 600.0  # to wait for an answer of the server
+LANGUAGES = ("en", "zh", "both")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleOptions:
+    """The scale of each condition: `scales` by condition, `default_scale` for the others."""
+
+    default_scale: Scale = field(
+        default=CH_SIMS_SCALE,
+        metadata=option(
+            "--preset",
+            type=Words({"ch-sims": CH_SIMS_SCALE, "mosi": MOSI_SCALE}),
+            help="Scale of every condition: ch-sims -1..1 (three choices), mosi -3..3 (seven).",
+        ),
+    )
+    scales: Mapping[str, Scale] = field(
+        default_factory=dict,
+        metadata=option(
+            "--scale",
+            multiple=True,
+            metavar="[CONDITION=]LOW..HIGH",
+            parse=parse_scales,
+            help="The values that raters choose from, such as AT=-1..1; overrides the preset. Repeatable.",
+        ),
+    )
+
+    def scale(self, condition: str) -> Scale:
+        """Return the scale of a condition."""
+        return self.scales.get(condition, self.default_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(ScaleOptions):
+    """How exports are read: what they do not say, and the names of raters."""
+
+    condition: str | None = field(
+        default=None,
+        metadata=option(
+            parse=parse_condition, help="Condition of tasks that do not say theirs: M, T, A, V, AT, VT or AV."
+        ),
+    )
+    id_field: str | None = field(
+        default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
+    )
+    encoding: str = field(
+        default="utf-8-sig",
+        metadata=option(default="utf-8", parse=parse_encoding, help="Encoding of CSV and TSV files."),
+    )
+    rater: str | None = field(
+        default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")
+    )
+    control: str = field(default=CONTROL, metadata=option(help="Name of the control that holds the rating."))
+    label_values: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata=option(
+            "--label",
+            multiple=True,
+            metavar="WORD=VALUE",
+            parse=parse_label_values,
+            help="A label that is a word. Repeatable.",
+        ),
+    )
+    names: RaterNames = field(default_factory=RaterNames)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Which panels give a label: how many ratings a panel has, and what fewer or more of them give."""
+
+    at_least: int | None = field(  # None is strict: exactly `panel`
+        default=None,
+        metadata=option(
+            "--panel",
+            default="strict",
+            show_default=True,
+            parse=parse_panel,
+            help="strict: exactly the panel; at-least-N: N or more.",
+        ),
+    )
+    panel: int = field(
+        default=PANEL_SIZE,
+        metadata=option("--panel-size", type=click.IntRange(1), help="Ratings of a whole panel."),
+    )
+    more: str = field(  # first: by time of creation
+        default="null",
+        metadata=option(
+            type=click.Choice(["null", "first", "all"]),
+            help="What more ratings than a panel give: no label, the mean of the first, or the mean of all.",
+        ),
+    )
+    nearest: bool = field(
+        default=True,
+        metadata=option(
+            "--between",
+            type=Words({"nearest": True, "null": False}),
+            help="Class of a mean between the paper's eleven values: that of its interval, or none.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not 1 <= self.fewest <= self.panel:
+            raise ConfigError(f"at least {self.fewest} ratings of a panel of {self.panel} cannot be; see --panel-size")
+
+    @property
+    def fewest(self) -> int:
+        """The fewest ratings that give a label."""
+        return self.panel if self.at_least is None else self.at_least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippedOptions:
+    """The labels that a data set ships, and whether they count where raters gave labels too."""
+
+    path: Path | None = field(
+        default=None,
+        metadata=option("--labels", type=FILE, help="Labels that a data set ships: a label.csv in MMSA's layout."),
+    )
+    encoding: str | None = field(
+        default=None, metadata=option(help="Encoding of label.csv; recognised where it is not given.")
+    )
+    prefer: str | None = field(
+        default=None,
+        metadata=option(
+            type=click.Choice(["ratings", "shipped"]),
+            help="Which counts where a clip has both for one condition.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitOptions:
+    """How clips are divided into training, validation and test."""
+
+    how: str | None = field(
+        default=None,
+        metadata=option(
+            "--split",
+            type=click.Choice(["given", "video", "stratified", "none"]),
+            help="given: label.csv's mode (default where it has one); video: 6:2:2, whole videos together (default "
+            "otherwise); stratified: 6:2:2 by class of the first labelled condition, M before the others.",
+        ),
+    )
+    seed: int = field(default=0, metadata=option(type=click.IntRange(0), help="Draws the split."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementOptions:
+    """How agreement is measured: resamples for its intervals, and how many disputed clips are listed."""
+
+    n_items: int = field(
+        default=20, metadata=option("--items", type=click.IntRange(0), help="Disputed clips per condition.")
+    )
+    n_bootstrap: int = field(
+        default=N_BOOTSTRAP, metadata=option("--bootstrap", type=click.IntRange(1), help="Resamples.")
+    )
+    seed: int = field(default=0, metadata=option(type=click.IntRange(0), help="Draws the resamples."))
+
+
+_CONDITION_LIST = option(default=",".join(BIMODAL), parse=parse_conditions, help=f"Some of {','.join(CONDITIONS)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StimuliOptions:
+    """How stimuli are made; `seed` draws their names."""
+
+    conditions: tuple[str, ...] = field(default=BIMODAL, metadata=_CONDITION_LIST)
+    seed: int = field(default=0, metadata=option(type=click.IntRange(0), help="Draws the files' names."))
+    max_height: int = field(default=720, metadata=option(type=click.IntRange(2), help="Higher pictures are scaled."))
+    n_workers: int | None = field(
+        default=None,
+        metadata=option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Clips made at the same time; default: the number of cores.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """A Label Studio server, and which of its projects are meant: one per condition, called PREFIX CONDITION."""
+
+    url: str = field(metadata=option(help="Address of the server, such as http://localhost:8080."))
+    prefix: str = field(
+        default="fmltk", metadata=option("--project-prefix", help="Projects are called PREFIX CONDITION.")
+    )
+    conditions: tuple[str, ...] = field(default=BIMODAL, metadata=_CONDITION_LIST)
+    timeout_s: float = field(
+        default=TIMEOUT_S,
+        metadata=option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds to wait for an answer."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectOptions:
+    """How projects are made: raters per clip, where browsers get the files, language, order of the clips."""
+
+    n_annotators: int = field(
+        default=PANEL_SIZE, metadata=option("--annotators", type=click.IntRange(1), help="Raters per clip.")
+    )
+    document_root: Path | None = field(
+        default=None,
+        metadata=option(
+            type=click.Path(path_type=Path),
+            envvar="LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT",
+            help="The folder above STIMULI that the server serves (LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT).",
+        ),
+    )
+    media_url: str | None = field(
+        default=None,
+        metadata=option(help="Where browsers get the files of STIMULI/media instead, such as https://host/media/."),
+    )
+    language: str = field(default="both", metadata=option(type=click.Choice(LANGUAGES), help="Of captions."))
+    seed: int = field(
+        default=0, metadata=option(type=click.IntRange(0), help="Draws the order of the clips in each project.")
+    )
