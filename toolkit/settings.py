@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FRAME_RATE_HZ = 30  # paper, section 4.1.2
+AUDIO_RATE_HZ = 22_050  # paper, section 4.1.2
+HOP_SAMPLES = 512  # from one acoustic frame to the next: librosa's default
+ACOUSTIC_RATE_HZ = AUDIO_RATE_HZ / HOP_SAMPLES  # acoustic frames per second: 43.07
+MEL_SCALES = ("htk", "slaney")
 DEFAULT_MAX_DURATION_S = 3600.0
-DEFAULT_MAX_PIXELS = 8192 * 4320
+DEFAULT_MAX_PIXELS = 8192 * 4320  # the largest common picture size, "8K"
+DEFAULT_MIN_FACE_PX = 20
 OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
 FACE_SELECTIONS = ("largest", "longest", "center", "first")
