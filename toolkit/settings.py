@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.command_options import Words, check_choices, option
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.option_types import FixedLengths, MaxLengths, ModalityList, merged_lengths, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +23,7 @@ AUDIO_RATE_HZ = 22_050  # paper, section 4.1.2
 HOP_SAMPLES = 512  # from one acoustic frame to the next: librosa's default
 ACOUSTIC_RATE_HZ = AUDIO_RATE_HZ / HOP_SAMPLES  # acoustic frames per second: 43.07
 MEL_SCALES = ("htk", "slaney")
+ACOUSTICS = ("built-in", "librosa")
 DEFAULT_MAX_DURATION_S = 3600.0
 DEFAULT_MAX_PIXELS = 8192 * 4320  # the largest common picture size, "8K"
 DEFAULT_MIN_FACE_PX = 20
@@ -26,6 +31,9 @@ OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
 FACE_SELECTIONS = ("largest", "longest", "center", "first")
 CROP_SIZES = (112, 224)
+OPENFACE_INPUTS = ("face", "clip")
+LENGTH_SOURCES = ("all", "train")
+ENGINES = ("local", "ray")
 MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
 
 
@@ -63,37 +71,85 @@ class ExtractSettings:
         "cpu" or "cuda".
     """
 
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: tuple[str, ...] = field(
+        default=MODALITIES,
+        metadata=option(
+            type=ModalityList(), metavar="LIST", show_default="text,audio,vision", help="Which features to extract."
+        ),
+    )
     vision_layout: str = GEOMETRY_LAYOUT
     openface_source: str = ""
-    openface_groups: tuple[str, ...] = ()
-    openface_input: str = "face"
-    face_tracking: bool = True
-    face_select: str = "largest"
-    min_face_px: int = 20
-    face_crops: int = 0
-    mfcc_scale: str = "htk"
-    acoustics: str = "built-in"
+    openface_groups: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--openface-features",
+            metavar="GROUPS",
+            parse=words,
+            help="Only these groups, such as action_units or pose,gaze.",
+        ),
+    )
+    openface_input: str = field(
+        default="face",
+        metadata=option(
+            type=click.Choice(OPENFACE_INPUTS),
+            help="What OpenFace sees: an upright crop that follows the speaker, or the whole picture.",
+        ),
+    )
+    face_tracking: bool = field(
+        default=True,
+        metadata=option(
+            type=Words({"on": True, "off": False}),
+            help="Follow faces between full detections, or detect in every frame.",
+        ),
+    )
+    face_select: str = field(
+        default="largest",
+        metadata=option(type=click.Choice(FACE_SELECTIONS), help="Which of several faces is the speaker's."),
+    )
+    min_face_px: int = field(
+        default=DEFAULT_MIN_FACE_PX,
+        metadata=option(
+            "--min-face", type=click.IntRange(min=MIN_FACE_PX), help="The smallest face searched for, in pixels."
+        ),
+    )
+    face_crops: int = field(
+        default=0,
+        metadata=option(
+            type=click.Choice(CROP_SIZES), help="Write the speaker's aligned face as a video of this size."
+        ),
+    )
+    mfcc_scale: str = field(
+        default="htk",
+        metadata=option(
+            type=click.Choice(MEL_SCALES),
+            help="Mel scale of the MFCC: HTK as in the published CH-SIMS features, or librosa's default.",
+        ),
+    )
+    acoustics: str = field(
+        default="built-in",
+        metadata=option(
+            type=click.Choice(ACOUSTICS),
+            help="Who computes the acoustic features: fmltk, or librosa itself (same numbers, slower).",
+        ),
+    )
     text_model: str = ""
-    max_duration_s: float = DEFAULT_MAX_DURATION_S
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    device: str = "cpu"
+    max_duration_s: float = field(
+        default=DEFAULT_MAX_DURATION_S,
+        metadata=option(
+            "--max-duration",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Longer clips are refused by name.",
+        ),
+    )
+    max_pixels: int = field(
+        default=DEFAULT_MAX_PIXELS,
+        metadata=option(type=click.IntRange(min=1), help="Larger pictures are refused by name."),
+    )
+    device: str = field(default="cpu", metadata=option(help="Where the networks run: cpu or cuda."))
 
     def __post_init__(self) -> None:
-        choices = {
-            "openface_input": ("face", "clip"),
-            "face_select": FACE_SELECTIONS,
-            "face_crops": (0, *CROP_SIZES),
-            "mfcc_scale": ("htk", "slaney"),
-            "acoustics": ("built-in", "librosa"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                expected = ", ".join(map(repr, allowed))
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {expected}")
-        for name, least in (("min_face_px", MIN_FACE_PX), ("max_duration_s", 0), ("max_pixels", 1)):
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        check_choices(self)
 
     def document(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON holds it: the settings without the limits."""
@@ -121,14 +177,51 @@ class PaddingSettings:
         How many frames are averaged into one step before L is computed; 5 in the published CH-SIMS features.
     """
 
-    n_sigmas: float = 3.0
-    lengths_from: str = "all"
-    fixed: Mapping[str, int] = field(default_factory=dict)
-    max_length: Mapping[str, int] = field(default_factory=dict)
-    vision_pooling: int = 1
+    n_sigmas: float = field(
+        default=3.0,
+        metadata=option(
+            "--lambda",
+            type=click.FloatRange(min=0),
+            show_default=False,
+            help="L = mean + LAMBDA standard deviations of the lengths (paper, eq. 2; 3 unless given).",
+        ),
+    )
+    lengths_from: str = field(
+        default="all",
+        metadata=option(
+            type=click.Choice(LENGTH_SOURCES),
+            show_default=False,
+            help="Whose lengths count: of all clips (unless given), or of the training split (column mode or split).",
+        ),
+    )
+    fixed: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata=option(
+            "--lengths",
+            type=FixedLengths(),
+            help="Fixed L per modality in place of the rule: 39/400/55; 'rule' goes back to it.",
+        ),
+    )
+    max_length: Mapping[str, int] = field(
+        default_factory=dict,
+        metadata=option(
+            type=MaxLengths(),
+            multiple=True,
+            callback=merged_lengths,
+            help="The most that L may be, for all or for one modality. Repeatable; 'none' takes it away.",
+        ),
+    )
+    vision_pooling: int = field(
+        default=1,
+        metadata=option(
+            type=click.IntRange(min=1),
+            show_default=False,
+            help="Average every N frames into one step (1 unless given); 5 in the published CH-SIMS features.",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        if self.lengths_from not in ("all", "train"):
+        if self.lengths_from not in LENGTH_SOURCES:
             raise ConfigError(f"lengths come from 'all' or 'train', not {self.lengths_from!r}")
         if not (math.isfinite(self.n_sigmas) and self.n_sigmas >= 0):
             raise ConfigError(f"lambda is {self.n_sigmas}; it must be a number of 0 or more (the paper's value is 3)")
@@ -149,6 +242,77 @@ class PaddingSettings:
     def from_document(cls, document: Mapping[str, Any]) -> PaddingSettings:
         """Return the settings that `document` wrote down."""
         return cls(**{one.name: document[one.name] for one in fields(cls) if one.name in document})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes about its work; no number depends on it.
+
+    Attributes
+    ----------
+    n_workers
+        Worker processes; None: one per core.
+    engine, ray_address
+        Where workers run: "local" or "ray", and the address of the Ray cluster.
+    clip_timeout_s
+        The longest that one clip may take; None: by its duration.
+    usual_duration_s
+        Clips outside this range are named in a warning.
+    retry_failed
+        Whether clips that failed in an earlier run are tried again.
+    """
+
+    n_workers: int | None = field(
+        default=None,
+        metadata=option("--workers", type=click.IntRange(min=1), show_default="one per core", help="Worker processes."),
+    )
+    engine: str = field(
+        default="local",
+        metadata=option(
+            type=click.Choice(ENGINES),
+            help="Where workers run: on this machine, or on a Ray cluster (docs/scaling.md).",
+        ),
+    )
+    ray_address: str | None = field(
+        default=None,
+        metadata=option(
+            metavar="ADDRESS",
+            show_default="RAY_ADDRESS, else this machine",
+            help="The Ray cluster, such as auto or 10.0.0.1:6379.",
+        ),
+    )
+    clip_timeout_s: float | None = field(
+        default=None,
+        metadata=option(
+            "--clip-timeout",
+            type=click.FloatRange(min=1),
+            metavar="SECONDS",
+            show_default="180 s + 60 s per second of video",
+            help="The longest that one clip may take.",
+        ),
+    )
+    usual_duration_s: tuple[float, float] = field(
+        default=(1.0, 10.0),
+        metadata=option(
+            "--usual-duration",
+            nargs=2,
+            type=float,
+            metavar="MIN MAX",
+            help="Clips outside this range, in seconds, are named in a warning.",
+        ),
+    )
+    retry_failed: bool = field(
+        default=False, metadata=option(help="Try the clips again that failed in an earlier run.")
+    )
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ConfigError(f"there is no engine {self.engine!r}; expected 'local' or 'ray'")
+        shortest_s, longest_s = self.usual_duration_s
+        if not 0 <= shortest_s < longest_s:
+            raise ConfigError(
+                f"usual durations of {shortest_s:g} to {longest_s:g} s: the first must be the smaller one"
+            )
 
 
 def preset_names() -> list[str]:

@@ -28,7 +28,7 @@ from fmltk.toolkit.run.problems import OF_FILES, problems_of_row, say_problems, 
 from fmltk.toolkit.run.resolve import ordered_modalities, resolve
 from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.run.work import ENCODE, EXTRACT, Work
-from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,27 +43,6 @@ if TYPE_CHECKING:
 
 PREPARE_TIMEOUT_S = 600.0  # on a fresh machine the text model may have to be fetched
 INSPECT_TIMEOUT_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a run goes about its work; no number depends on it."""
-
-    n_workers: int | None = None
-    engine: str = "local"
-    ray_address: str | None = None
-    clip_timeout_s: float | None = None
-    retry_failed: bool = False
-    usual_duration_s: tuple[float, float] = (1.0, 10.0)
-
-    def __post_init__(self) -> None:
-        if self.engine not in ("local", "ray"):
-            raise ConfigError(f"there is no engine {self.engine!r}; expected 'local' or 'ray'")
-        shortest_s, longest_s = self.usual_duration_s
-        if not 0 <= shortest_s < longest_s:
-            raise ConfigError(
-                f"usual durations of {shortest_s:g} to {longest_s:g} s: the first must be the smaller one"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +117,14 @@ def extract(
 
     Example: ``summary = extract("videos", out="features", text_model="minilm")``
     """
-    options = RunOptions(n_workers, engine, ray_address, clip_timeout_s, retry_failed, usual_duration_s)
+    options = RunOptions(
+        n_workers=n_workers,
+        engine=engine,
+        ray_address=ray_address,
+        clip_timeout_s=clip_timeout_s,
+        usual_duration_s=usual_duration_s,
+        retry_failed=retry_failed,
+    )
     reporter = reporter or Reporter(quiet=True)
     n_earlier = len(reporter.warnings)
     folder = locate(out)

@@ -1,0 +1,91 @@
+"""What the options of extraction take beside numbers and words: places, lists of modalities, lengths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fmltk.toolkit.clip import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class ModalityList(click.ParamType[tuple[str, ...]]):
+    """text,audio,vision or some of them."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the modalities named, or fail with the ones there are."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        for name in names:
+            if name not in MODALITIES:
+                self.fail(f"{name!r} is none of {', '.join(MODALITIES)}", param, ctx)
+        return names
+
+
+class Place(click.ParamType[Any]):
+    """A path of this machine, or a URL such as s3://bucket/videos."""
+
+    name = "path or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that is meant, or fail."""
+        from fmltk.toolkit.io.paths import locate
+
+        return locate(value)
+
+
+class FixedLengths(click.ParamType[dict[str, int]]):
+    """TEXT/AUDIO/VISION, such as 39/400/55, or "rule" for none fixed."""
+
+    name = "T/A/V"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Return one length per modality, or fail."""
+        if isinstance(value, dict):
+            return value
+        if value == "rule":
+            return {}
+        parts = str(value).split("/")
+        if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not text/audio/vision in steps, such as 39/400/55", param, ctx)
+        return dict(zip(MODALITIES, map(int, parts), strict=True))
+
+
+class MaxLengths(click.ParamType[dict[str, int]]):
+    """N for every modality, MODALITY=N for one, or "none"."""
+
+    name = "[modality=]N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Return the cap per modality, or fail."""
+        if isinstance(value, dict):
+            return value
+        if value == "none":
+            return {}
+        modality, separator, number = str(value).rpartition("=")
+        if not number.isdecimal() or int(number) < 1 or (separator and modality not in MODALITIES):
+            self.fail(f"{value!r} is not a number of steps, such as 600 or vision=600", param, ctx)
+        return dict.fromkeys([modality] if separator else MODALITIES, int(number))
+
+
+def merged_lengths(
+    ctx: click.Context, parameter: click.Parameter, values: Iterable[Mapping[str, int]]
+) -> dict[str, int] | None:
+    """Return the caps of a repeated --max-length as one mapping; None where it was not given."""
+    values = list(values)
+    return {name: length for lengths in values for name, length in lengths.items()} if values else None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a list that is separated by commas.
+
+    >>> words("pose, gaze,")
+    ('pose', 'gaze')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
