@@ -16,7 +16,8 @@ import pytest
 from fmltk.toolkit.catalog.catalog import Problem
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.features.clip_row import ClipRow
-from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder
+from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
 from fmltk.toolkit.io.parquet import decode_metadata
 from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.run.problems import PROBLEM_TITLES

@@ -21,7 +21,7 @@ from fmltk.toolkit.settings import (
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.run.assemble import Summary
+    from fmltk.toolkit.run.summary import Summary
 
 EXIT_NOTHING_USABLE = 1
 EXIT_SOME_FAILED = 3

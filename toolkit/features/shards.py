@@ -24,6 +24,7 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError
 from fmltk.toolkit.features.clip_row import ClipRow
+from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.paths import RemotePath, list_files
 
@@ -55,22 +56,6 @@ class ClipSequence:
 
     features: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FaceRows:
-    """Every face of one clip at 30 Hz, one row per face and frame.
-
-    frame int32 (m,), track int32 (m,), speaker bool (m,), boxes float32 (m, 4) as x1 y1 x2 y2 in pixels,
-    probabilities float32 (m,), landmarks float32 (m, 10) as x, y of eyes (picture's left, right), nose, mouth corners.
-    """
-
-    frame: NDArray[np.int32]
-    track: NDArray[np.int32]
-    speaker: NDArray[np.bool_]
-    boxes: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

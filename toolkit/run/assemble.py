@@ -14,29 +14,25 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.features.clip_row import FAILED, OK, STATUSES, ClipRow
+from fmltk.toolkit.features.clip_row import OK, ClipRow
+from fmltk.toolkit.features.faces import FACE_ROWS_PER_GROUP, face_schema, face_table
 from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.padding import padded_length, pool_sequence
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.io.parquet import TableWriter, encode_metadata
-from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
+from fmltk.toolkit.io.parquet import TableWriter
+from fmltk.toolkit.run.summary import Summary
+from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ, OPENFACE_LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from fmltk.toolkit.features.shards import ClipResult, FaceRows, ShardFolder
+    from fmltk.toolkit.features.shards import ClipResult, ShardFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import PaddingSettings
 
-FACE_ROWS_PER_GROUP = 1 << 16
 LONG_TAIL = 2  # a warning where L exceeds this many times the 99th percentile of the lengths
 SIZE_WARNING_BYTES = 50 << 30
-AUDIO_RATE_HZ = 22050 / 512  # paper, section 4.1.2: 22,050 Hz; hop 512
-LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left in the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,66 +46,6 @@ class Entry:
 
     row: ClipRow
     shard: str | None = None
-
-
-@dataclass(slots=True)
-class ModalitySummary:
-    """What became of one modality: how many clips have which status, and their lengths in steps."""
-
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
-    length: int | None = None
-    lengths: dict[str, float] = field(default_factory=dict)
-    clips_truncated: int = 0
-    steps_truncated: int = 0
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a feature folder holds, for people and for machines.
-
-    Attributes
-    ----------
-    folder
-        The feature folder.
-    counts
-        How many clips have each status: ok, missing, failed, skipped.
-    modalities
-        The same per modality, with the lengths, L, and what was cut off.
-    failures
-        utterance_id, error_class and error_message of each clip that failed.
-    warnings
-        What the run warned about.
-    """
-
-    folder: AnyPath
-    counts: dict[str, int]
-    modalities: dict[str, ModalitySummary]
-    failures: list[dict[str, str]]
-    warnings: list[str]
-
-    @property
-    def n_clips(self) -> int:
-        """How many clips the manifest lists."""
-        return sum(self.counts.values())
-
-    def document(self) -> dict[str, Any]:
-        """Return the summary as JSON holds it."""
-        return {
-            "folder": str(self.folder),
-            "clips": self.counts,
-            "modalities": {
-                name: {
-                    "clips": one.counts,
-                    "L": one.length,
-                    "lengths": one.lengths,
-                    "clips_truncated": one.clips_truncated,
-                    "steps_truncated": one.steps_truncated,
-                }
-                for name, one in self.modalities.items()
-            },
-            "failures": self.failures,
-            "warnings": self.warnings,
-        }
 
 
 class DamagedShardsError(DamagedFileError):
@@ -156,7 +92,7 @@ def assemble(
     split that no clip has, StoreError if the tables cannot be written.
     """
     surveys = _survey(shards, entries, padding, on_step)
-    summary = Summary(folder, {}, {name: ModalitySummary() for name in MODALITIES}, [], [])
+    summary = Summary(folder)
     specs = {}
     for modality, survey in surveys.items():
         if survey.lengths:
@@ -170,7 +106,7 @@ def assemble(
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
-        faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", _face_schema(run)))
+        faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", face_schema(run)))
         writers = {
             modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
             for modality, spec in specs.items()
@@ -182,14 +118,14 @@ def assemble(
             manifest.append(row)
             on_row(row)
             on_step()
-            _count(summary, row, specs)
+            summary.add(row, {modality: spec.length for modality, spec in specs.items()})
             for modality, sequence in result.sequences.items():
                 values, valid = sequence.features, sequence.valid
                 if modality == "vision":
                     values, valid = pool_sequence(values, window=padding.vision_pooling, valid=valid)
                 writers[modality].append(utterance, values, valid)
             if result.faces is not None:
-                faces.append(_face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
+                faces.append(face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
     return summary
 
 
@@ -301,7 +237,7 @@ def _document(modality: str, survey: _Survey, padding: PaddingSettings, run: Map
     elif modality == "audio":
         from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES
 
-        document |= {"rate_hz": AUDIO_RATE_HZ, **_names(ACOUSTIC_FEATURES)}
+        document |= {"rate_hz": ACOUSTIC_RATE_HZ, **_names(ACOUSTIC_FEATURES)}
     else:
         document |= {
             "layout": settings["vision_layout"],
@@ -333,46 +269,3 @@ def _final_row(row: ClipRow, entry: Entry, padding: PaddingSettings) -> ClipRow:
     if entry.shard is None or vision.length is None:
         return row
     return row.with_modality("vision", replace(vision, length=_steps("vision", vision.length, padding)))
-
-
-def _count(summary: Summary, row: ClipRow, specs: Mapping[str, ModalitySpec]) -> None:
-    status = str(row.status)
-    summary.counts[status] = summary.counts.get(status, 0) + 1
-    if status == FAILED:
-        failure = {"utterance_id": row.utterance_id, "error_class": row.error_class, "error_message": row.error_message}
-        summary.failures.append({name: str(value) for name, value in failure.items()})
-    for modality, outcome in row.modalities.items():
-        one = summary.modalities[modality]
-        one.counts[str(outcome.status)] += 1
-        if modality in specs and outcome.length is not None and outcome.length > specs[modality].length:
-            one.clips_truncated += 1
-            one.steps_truncated += outcome.length - specs[modality].length
-
-
-def _face_schema(run: Mapping[str, Any]) -> pa.Schema:
-    import pyarrow as pa
-
-    points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
-    fields = [
-        pa.field("utterance_id", pa.string(), nullable=False),
-        pa.field("frame", pa.int32(), nullable=False),
-        pa.field("track", pa.int32(), nullable=False),
-        pa.field("speaker", pa.bool_(), nullable=False),
-        *(pa.field(name, pa.float32(), nullable=False) for name in ("x1", "y1", "x2", "y2", "probability", *points)),
-    ]
-    document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": "pixels"}
-    return pa.schema(fields, metadata=encode_metadata({**document, "settings": run["settings"]}))
-
-
-def _face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    numbers: list[NDArray[np.float32]] = [*faces.boxes.T, faces.probabilities, *faces.landmarks.T]
-    columns = [
-        pa.array([utterance] * len(faces.frame), pa.string()),
-        pa.array(faces.frame),
-        pa.array(faces.track),
-        pa.array(faces.speaker),
-        *(pa.array(np.ascontiguousarray(column)) for column in numbers),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.catalog.catalog import Catalog
     from fmltk.toolkit.features.clip_row import ClipRow
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.run.assemble import Summary
     from fmltk.toolkit.run.engine import Engine
+    from fmltk.toolkit.run.summary import Summary
     from fmltk.toolkit.run.tasks import RunPaths
 
 PREPARE_TIMEOUT_S = 600.0  # on a fresh machine the text model may have to be fetched

@@ -18,7 +18,7 @@ from fmltk.toolkit.settings import PaddingSettings
 
 if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.run.assemble import Summary
+    from fmltk.toolkit.run.summary import Summary
 
 WITH_SHARD = ("utterance_id", "split", "language", "text")  # what the tables need of a clip beside its shard
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
-from fmltk.toolkit.features.shards import ClipSequence, FaceRows
+from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.features.shards import ClipSequence
 from fmltk.toolkit.io.files import atomic_path
 from fmltk.toolkit.io.paths import RemotePath
 from fmltk.toolkit.media.frames import count_frames, read_frames, write_video

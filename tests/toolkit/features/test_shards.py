@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as arrays
 
 from fmltk.toolkit.errors import DamagedFileError, StoreError
 from fmltk.toolkit.features.clip_row import ClipRow
-from fmltk.toolkit.features.shards import ClipResult, ClipSequence, FaceRows, ShardFolder, fingerprint, shard_key
+from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder, fingerprint, shard_key
 
 if TYPE_CHECKING:
     from pathlib import Path

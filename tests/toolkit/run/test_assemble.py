@@ -13,11 +13,13 @@ from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
 from fmltk.toolkit.run import assemble as module
-from fmltk.toolkit.run.assemble import Entry, Summary, assemble
+from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fmltk.toolkit.run.summary import Summary
 
 RUN = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {}}
 

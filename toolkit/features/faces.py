@@ -1,0 +1,69 @@
+"""faces/faces.parquet: every face of every clip at 30 Hz."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.features.layout import SCHEMA_VERSION
+from fmltk.toolkit.io.parquet import encode_metadata
+from fmltk.toolkit.settings import FRAME_RATE_HZ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+FACE_ROWS_PER_GROUP = 1 << 16
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left in the picture
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRows:
+    """Every face of one clip at 30 Hz, one row per face and frame.
+
+    frame int32 (m,), track int32 (m,), speaker bool (m,), boxes float32 (m, 4) as x1 y1 x2 y2 in pixels,
+    probabilities float32 (m,), landmarks float32 (m, 10) as x, y of eyes (picture's left, right), nose, mouth corners.
+    """
+
+    frame: NDArray[np.int32]
+    track: NDArray[np.int32]
+    speaker: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+
+def face_schema(run: Mapping[str, Any]) -> pa.Schema:
+    """Return the columns; the run's settings become the metadata."""
+    import pyarrow as pa
+
+    points = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]
+    fields = [
+        pa.field("utterance_id", pa.string(), nullable=False),
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("track", pa.int32(), nullable=False),
+        pa.field("speaker", pa.bool_(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("x1", "y1", "x2", "y2", "probability", *points)),
+    ]
+    document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": "pixels"}
+    return pa.schema(fields, metadata=encode_metadata({**document, "settings": run["settings"]}))
+
+
+def face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
+    """Return one clip's faces as rows of the table."""
+    import pyarrow as pa
+
+    numbers: list[NDArray[np.float32]] = [*faces.boxes.T, faces.probabilities, *faces.landmarks.T]
+    columns = [
+        pa.array([utterance] * len(faces.frame), pa.string()),
+        pa.array(faces.frame),
+        pa.array(faces.track),
+        pa.array(faces.speaker),
+        *(pa.array(np.ascontiguousarray(column)) for column in numbers),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
