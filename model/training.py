@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.layers import Packed, weighted_loss
+from fmltk.model.layers import weighted_loss
+from fmltk.model.lstm import Packed
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.layers import Packed, Predictor
+from fmltk.model.layers import Predictor
 from fmltk.model.registry import ModelSpec, StageSpec, register_model
 from fmltk.model.unimodal import predictor_units, unimodal_net
 from fmltk.toolkit.conditions import UNIMODAL
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fmltk.model.config import Config
+    from fmltk.model.lstm import Packed
 
 
 class LateFusionNet(nn.Module):

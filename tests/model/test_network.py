@@ -10,15 +10,8 @@ import torch
 from torch import nn
 
 from fmltk.model.config import Config, load_config
-from fmltk.model.layers import (
-    ONEDNN_FROM_MULTIPLICATIONS,
-    Dropout,
-    LastStateLSTM,
-    Packed,
-    Predictor,
-    masked_l1,
-    weighted_loss,
-)
+from fmltk.model.layers import Dropout, Predictor, masked_l1, weighted_loss
+from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
 from fmltk.model.pairwise import PairNet
 from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec, register_model
 from fmltk.model.training import StageInputs, TrainedStage, predict_stage, stage_seed, train_stage
@@ -68,7 +61,7 @@ def test_the_text_lstm_equals_torchs_on_each_sequence_alone(lengths: Sequence[in
 
 @pytest.mark.parametrize("onednn", [True, False])
 def test_large_products_equal_torchs_own(monkeypatch: pytest.MonkeyPatch, onednn: bool) -> None:
-    monkeypatch.setattr("fmltk.model.layers.ONEDNN_IS_FASTER", onednn)
+    monkeypatch.setattr("fmltk.model.lstm.ONEDNN_IS_FASTER", onednn)
     torch.manual_seed(0)
     net, reference = LastStateLSTM(300, 64), nn.LSTM(300, 64)
     reference.load_state_dict(net.lstm.state_dict())
@@ -93,7 +86,7 @@ def test_packing_follows_the_order_that_is_asked_for() -> None:
     packed = inputs.batch(["T"], rows)["T"]
     assert isinstance(packed, Packed)
     assert packed.sizes == (3, 3, 2, 1, 1, 1, 1)  # lengths 7, 3, 2
-    assert packed.order.tolist() == [1, 2, 0]
+    assert packed.batch_rows.tolist() == [1, 2, 0]
     assert inputs.steps is not None
     torch.testing.assert_close(packed.steps[0], inputs.steps[inputs.offsets[2]])
 
