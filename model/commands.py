@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options, spreadsheet_option
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
-@click.option("--model", help="fmlmsn, lf-dnn or mlf-dnn; by default fmlmsn.")
+@click.option("--model", type=click.Choice(model_names()), help="By default fmlmsn; installed packages may add others.")
 @_setting_options
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")

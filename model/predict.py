@@ -17,11 +17,11 @@ from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, s
 from fmltk.model.data import read_clip_features
 from fmltk.model.metrics import ACC5_CUTS, classes
 from fmltk.model.prepared import prepare_features
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.results import condition_predictions, task_key
 from fmltk.model.run import check_device, run_config, run_document, run_seeds, run_summary
 from fmltk.model.schedule import in_one_thread
-from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
+from fmltk.model.stages import seed_folder, stage_file
 from fmltk.model.training import StageInputs, predict_stage
 from fmltk.toolkit.conditions import BINS, CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError

@@ -11,8 +11,8 @@ import numpy as np
 from fmltk.model.checkpoint import load_history
 from fmltk.model.metrics import constant_score, metric_names, score
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import model_spec
-from fmltk.model.stages import HIDDEN_PREFIX, hidden_of, history_file
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.stages import hidden_of, history_file
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
 

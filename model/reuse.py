@@ -14,9 +14,9 @@ import torch
 
 from fmltk.model.checkpoint import load_stage
 from fmltk.model.metrics import accuracy_2
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.results import HIDDEN, PREDICTIONS
-from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
+from fmltk.model.stages import seed_folder, stage_file
 from fmltk.model.training import StageInputs, predict_stage
 from fmltk.toolkit.errors import ConfigError, StoreError
 

@@ -24,11 +24,11 @@ from fmltk.model.data import ClipFeatures, manifest_splits, read_clip_features, 
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.metrics import metric_family
 from fmltk.model.prepared import Prepared, fingerprint, prepare
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.results import METRICS, SUMMARY, ClipTable, SeedJob, read_json, write_summary
 from fmltk.model.reuse import copy_stages, decide, read_hidden, refuse_other_splits
 from fmltk.model.schedule import run_jobs
-from fmltk.model.stages import HIDDEN_PREFIX, StageJob, is_done, seed_folder
+from fmltk.model.stages import StageJob, is_done, seed_folder
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import find_labels

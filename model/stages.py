@@ -12,7 +12,7 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.training import Epoch, StageInputs, predict_stage, train_stage
 from fmltk.toolkit.errors import TrainingError
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec, StageSpec
-
-HIDDEN_PREFIX = "H_"
 
 
 @dataclass(frozen=True, slots=True)

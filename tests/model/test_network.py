@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from fmltk.model.config import Config, load_config
-from fmltk.model.layers import Dropout, Predictor, masked_l1, weighted_loss
+from fmltk.model.layers import Dropout, masked_l1, weighted_loss
 from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
 from fmltk.model.pairwise import PairNet
-from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec, register_model
+from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec
 from fmltk.model.training import StageInputs, TrainedStage, predict_stage, stage_seed, train_stage
 from fmltk.toolkit.errors import ConfigError, TrainingError
 
@@ -296,32 +296,30 @@ def test_weight_decay_shrinks_the_weights_and_not_the_biases() -> None:
     assert norms[1] < 0.9 * norms[0]
 
 
-def test_a_model_of_ones_own_is_trained_by_the_same_trainer() -> None:
-    class Mean(nn.Module):
-        def __init__(self, d: int) -> None:
-            super().__init__()
-            self.predictor = Predictor(d, 4)
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (
+            (StageSpec("fusion", ("H_AV",), ("M",), PairNet),),
+            "model mine: stage fusion reads H_AV; a stage reads T, A, V",
+        ),
+        (
+            (StageSpec("one", ("T",), ("sadness",), PairNet),),
+            "stage one predicts sadness; a stage predicts one or more",
+        ),
+        ((StageSpec("one", ("T",), (), PairNet),), "stage one predicts nothing"),
+        ((StageSpec("one", ("T",), ("T",), PairNet),) * 2, "two stages are named one"),
+        ((StageSpec("one", ("T",), ("M", "T"), PairNet),), "the last task of its last stage must be M"),
+        ((), "the last task of its last stage must be M"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(stages: tuple[StageSpec, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelSpec("mine", stages)
 
-        def forward(self, inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-            y, hidden = self.predictor(inputs["A"])
-            return {"M": y}, hidden
 
-    spec = ModelSpec("audio-only", "a test", (StageSpec("M", ("A",), ("M",), lambda dims, config: Mean(dims["A"])),))
-    register_model(spec)
-    assert "audio-only" in model_names()
-    inputs, labels = make_inputs(24)
-    stage = model_spec("audio-only").stage("M")
-    trained = train_stage(stage, SMALL.changed(max_epochs=30), inputs, labels, **ROWS, seed=0)
-    assert trained.history[-1].train_loss < trained.history[0].train_loss
-
-
-def test_registry_refuses_what_cannot_be_trained() -> None:
-    with pytest.raises(ConfigError, match="already a model named 'fmlmsn'"):
-        register_model(ModelSpec("fmlmsn", "another", ()))
-    stage = StageSpec("fusion", ("H_AV",), ("M",), lambda dims, config: nn.Identity())
-    with pytest.raises(ConfigError, match=r"stage fusion reads \['AV'\]"):
-        register_model(ModelSpec("broken", "no AV", (stage,)))
-    with pytest.raises(ConfigError, match="no model 'nothing'; models: "):
+def test_names_that_no_model_or_stage_has_are_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="no model 'nothing'; models: fmlmsn, lf-dnn, mlf-dnn"):
         model_spec("nothing")
-    with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'"):
+    with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'; its stages: AV, AT, VT, fusion"):
         model_spec("fmlmsn").stage("XY")
