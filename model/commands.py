@@ -33,14 +33,14 @@ SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model")
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     from fmltk.model.config import CHOICES
 
-    told = {
+    helps = {
         "bimodal": "Labels of AT, VT and AV; auto: the data's own, else the multimodal one.",
         "unimodal": "Labels of T, A and V; auto: the data's own, else the multimodal one.",
         "missing": "A clip that lacks a modality: leave it out where it is needed, or take the training mean.",
         "fusion_inputs": "H of the training clips: as trained on, or out of fold by video (beyond the paper).",
     }
-    for name in reversed(list(told)):
-        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=told[name])
+    for name in reversed(list(helps)):
+        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=helps[name])
         command = option(command)
     return command
 
@@ -117,7 +117,7 @@ def _config(options: dict[str, Any], default: str) -> Config:
 def _run_options(options: dict[str, Any]) -> Any:
     import os
 
-    from fmltk.model.run import RunOptions
+    from fmltk.model.options import RunOptions
     from fmltk.toolkit.errors import ConfigError
 
     first = options["first_seed"]
@@ -213,12 +213,13 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     """
     from fmltk.model.predict import TrainedModel
     from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.features.layout import is_feature_folder
 
     if out is not None and out.suffix not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
     is_saved = (run / "config.json").is_file()
     model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
-    if (source / "manifest.parquet").is_file():
+    if is_feature_folder(source):
         if options["transcripts"] is not None or options["features"] is not None:
             raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
         table = model.predict(source, device=options["device"])
@@ -287,15 +288,14 @@ def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, li
     Example: fmltk cases runs/first --sort disagreement --limit 9
     """
     from fmltk.model.cases import case_rows
-    from fmltk.model.evaluation import labels_told
-    from fmltk.model.predict import chosen_seed
-    from fmltk.model.run import run_document
+    from fmltk.model.evaluation import describe_sources
+    from fmltk.model.run_folder import chosen_seed, run_document
 
     columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
     if reporter.json_output:
         reporter.json(documents[:limit])
         return
-    told = labels_told(run_document(run)["label_sources"])
+    sources = describe_sources(run_document(run)["label_sources"])
     reporter.table(
-        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {told}"
+        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {sources}"
     )

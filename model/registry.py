@@ -93,6 +93,10 @@ class ModelSpec:
                 return stage
         raise ConfigError(f"{self.name} has no stage {name!r}; its stages: {', '.join(s.name for s in self.stages)}")
 
+    def feeds_another(self, stage: StageSpec) -> bool:
+        """Return whether another stage reads the hidden activations of this one."""
+        return any(stage.name in other.needs for other in self.stages)
+
     def modalities(self, stage: StageSpec) -> tuple[str, ...]:
         """Return the modalities that a stage needs, also through earlier stages, in the order T, A, V."""
         needed = {name for name in stage.inputs if not name.startswith(HIDDEN_PREFIX)}

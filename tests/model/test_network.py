@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from fmltk.model.config import Config, load_config
+from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.layers import Dropout, masked_l1, weighted_loss
 from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
 from fmltk.model.pairwise import PairNet
 from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec
-from fmltk.model.training import StageInputs, TrainedStage, predict_stage, stage_seed, train_stage
+from fmltk.model.training import StageData, TrainedStage, stage_seed, train_stage
 from fmltk.toolkit.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def test_one_batch_overfits(pair: str) -> None:
     stage = model_spec("fmlmsn").stage(pair)
     config = SMALL.changed(lr=0.005, max_epochs=400, patience=400, adim=32, vdim=32, tdim=32, fdim=32, ahid=32, vhid=32)
     rows = np.arange(8)
-    trained = train_stage(stage, config, inputs, labels, train=rows, valid=rows, seed=0)
+    trained = train_stage(stage, config, StageData(inputs, labels, train=rows, valid=rows), seed=0)
     assert trained.best.valid_loss < 0.1
     assert trained.history[0].valid_loss > 0.8
 
@@ -212,7 +213,7 @@ def fit(seed: int, **settings: object) -> TrainedStage:
     inputs, labels = make_inputs(24)
     config = SMALL.changed(max_epochs=5, tdrp=0.2, vdrp=0.2, fdrp=0.1, **settings)
     stage = model_spec("fmlmsn").stage("VT")
-    return train_stage(stage, config, inputs, labels, train=np.arange(16), valid=np.arange(16, 24), seed=seed)
+    return train_stage(stage, config, StageData(inputs, labels, **ROWS), seed=seed)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others() -> None:
@@ -237,7 +238,7 @@ def test_it_stops_when_nothing_improves_and_restores_the_best_weights() -> None:
     config = SMALL.changed(lr=0.05, patience=3, max_epochs=200)
     stage = model_spec("fmlmsn").stage("AV")
     valid = np.arange(16, 24)
-    trained = train_stage(stage, config, inputs, labels, train=np.arange(16), valid=valid, seed=0)
+    trained = train_stage(stage, config, StageData(inputs, labels, train=np.arange(16), valid=valid), seed=0)
     assert len(trained.history) == trained.best_epoch + 3
     assert trained.best.valid_loss == min(e.valid_loss for e in trained.history)
     predictions, _ = predict_stage(trained.net, stage, inputs, valid)
@@ -253,7 +254,7 @@ def test_only_the_given_rows_are_read() -> None:
     stage = model_spec("fmlmsn").stage("VT")
     config = SMALL.changed(max_epochs=3)
     rows = {"train": np.arange(12), "valid": np.arange(12, 18)}
-    clean = train_stage(stage, config, inputs, labels, **rows, seed=0)
+    clean = train_stage(stage, config, StageData(inputs, labels, **rows), seed=0)
     assert inputs.steps is not None
     spoiled = {m: v.clone() for m, v in inputs.vectors.items()}
     for values in spoiled.values():
@@ -263,8 +264,9 @@ def test_only_the_given_rows_are_read() -> None:
     wrong = {t: v.clone() for t, v in labels.items()}
     for values in wrong.values():
         values[18:] = 1e9
-    other = train_stage(stage, config, StageInputs(spoiled, steps, inputs.offsets), wrong, **rows, seed=0)
-    assert [e.valid_loss for e in clean.history] == [e.valid_loss for e in other.history]
+    other = StageData(StageInputs(spoiled, steps, inputs.offsets), wrong, **rows)
+    spoiled_history = train_stage(stage, config, other, seed=0).history
+    assert [e.valid_loss for e in clean.history] == [e.valid_loss for e in spoiled_history]
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
@@ -272,22 +274,14 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     vectors = {**inputs.vectors, "A": inputs.vectors["A"] * float("inf")}
     stage = model_spec("fmlmsn").stage("AV")
     with pytest.raises(TrainingError, match=r"stage AV: the loss of epoch 1 is nan.*lower lr"):
-        train_stage(
-            stage,
-            SMALL,
-            StageInputs(vectors, None, inputs.offsets),
-            labels,
-            train=np.arange(16),
-            valid=np.arange(16, 24),
-            seed=0,
-        )
+        train_stage(stage, SMALL, StageData(StageInputs(vectors, None, inputs.offsets), labels, **ROWS), seed=0)
 
 
 def test_a_stage_without_labels_is_an_error() -> None:
     inputs, labels = make_inputs(24)
     empty = {t: torch.full_like(v, float("nan")) for t, v in labels.items()}
     with pytest.raises(TrainingError, match="no training clip has all its inputs and a label"):
-        train_stage(model_spec("fmlmsn").stage("AV"), SMALL, inputs, empty, **ROWS, seed=0)
+        train_stage(model_spec("fmlmsn").stage("AV"), SMALL, StageData(inputs, empty, **ROWS), seed=0)
 
 
 def test_weight_decay_shrinks_the_weights_and_not_the_biases() -> None:

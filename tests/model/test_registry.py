@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.model.config import load_config
+from fmltk.model.options import RunOptions
 from fmltk.model.predict import TrainedModel
 from fmltk.model.registry import model_names, model_spec
-from fmltk.model.run import RunOptions, train
+from fmltk.model.run import train
 from fmltk.toolkit.errors import ConfigError
 from tests.model.folders import small_settings
 
