@@ -47,7 +47,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
-@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or beside it.")
+@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or next to it.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
@@ -70,7 +70,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
     """Train FmlMSN on FEATURES (by default features/): the three pairwise stages, then the fusion.
 
-    The same command goes on where it was stopped. Example:
+    The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
     from fmltk.model.data import read_labels
@@ -120,8 +120,7 @@ def _run_options(options: dict[str, Any]) -> Any:
     from fmltk.model.options import RunOptions
     from fmltk.toolkit.errors import ConfigError
 
-    first = options["first_seed"]
-    reuse = options["reuse"]
+    first, reuse = options["first_seed"], options["reuse"]
     names = () if options["stages"] is None else tuple(name.strip() for name in options["stages"].split(","))
     if reuse is not None and names not in ((), ("fusion",)):
         raise ConfigError(

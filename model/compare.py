@@ -85,7 +85,9 @@ def _read_file(path: Path) -> System:
         try:
             value = float(row["prediction"]) if row["prediction"] else float("nan")
         except ValueError as error:
-            raise ConfigError(f"{where}: the prediction {row['prediction']!r} of {utterance!r} is no number") from error
+            raise ConfigError(
+                f"{where}: the prediction {row['prediction']!r} of {utterance!r} is not a number"
+            ) from error
         seed = by_seed.setdefault(row.get("seed") or "0", {})
         if utterance in seed:
             raise ConfigError(f"{where}: clip {utterance!r} occurs twice for one seed")
@@ -104,7 +106,7 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     The first path is a run, whose labels are the truth. Only clips that every system predicts are scored; the others
     are counted.
 
-    Raises ConfigError if the first path is no run, fewer than two are given, or no clip is shared.
+    Raises ConfigError if the first path is not a run, fewer than two are given, or no clip is shared.
     """
     if len(paths) < 2:
         raise ConfigError("compare needs a run, and one or more runs or predictions files to compare it with")

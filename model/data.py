@@ -206,7 +206,7 @@ def _rows(table: ModalityTable, ids: Sequence[str], row_of: Mapping[str, int]) -
 
 
 def _refuse_non_finite(table: ModalityTable, ids: Sequence[str], values: NDArray[np.float32]) -> None:
-    """Refuse what no mean can mend; values has shape (n, ...), the steps in use."""
+    """Refuse NaN and infinities, which no mean leaves out; values has shape (n, ...), the steps in use."""
     finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if not finite.all():
         first = int(np.flatnonzero(~finite)[0])

@@ -66,7 +66,7 @@ class TrainedModel:
 
         seed : which; by default the one with the smallest validation error of the last stage (ties: the smallest seed)
 
-        Raises ConfigError if the folder is no run or has no such seed.
+        Raises ConfigError if the folder is not a run's or has no such seed.
         """
         run = Path(run)
         document = run_document(run)
@@ -203,7 +203,7 @@ class TrainedModel:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError as error:
-            raise ConfigError(f"{folder} is no saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
+            raise ConfigError(f"{folder} is not a saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
         except (OSError, ValueError, SafetensorError) as error:
             raise DamagedFileError(f"{folder}: {error}; save the model again") from error
         source = str(folder / CONFIG_FILE)

@@ -119,7 +119,7 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
 
 
 def _errors(summary: Mapping[str, Any], split: str) -> Chart:
-    """Return the mean absolute error of every task, with its range over the seeds, beside the constant predictor's."""
+    """Return the mean absolute error of every task, with its range over the seeds, next to the constant predictor's."""
     rows = []
     for key, task in summary["tasks"].items():
         values = [value for value in task["splits"][split]["metrics"]["MAE"]["values"] if value is not None]

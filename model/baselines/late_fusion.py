@@ -1,6 +1,6 @@
 """LF-DNN and MLF-DNN: one network per modality, their representations concatenated.
 
-LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels beside it.
+LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels as well.
 
 Source: paper, section 5.2.
 """
