@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from fmltk.annotation.ratings import replacing
 from fmltk.annotation.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
 from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError
+from fmltk.toolkit.machine import n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,7 +122,7 @@ def prepare_stimuli(
             on_done(stimulus)
         return stimulus
 
-    with log, ThreadPoolExecutor(max_workers=options.n_workers or os.cpu_count() or 1) as pool:
+    with log, ThreadPoolExecutor(max_workers=options.n_workers or n_cores()) as pool:
         done = {stimulus.utterance_id: stimulus for stimulus in pool.map(prepare, clips)}
     everything = known | done
     stimuli = [everything[name] for name in sorted(everything)]

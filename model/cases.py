@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.evaluation import evaluation_split, stage_name, task_name
+from fmltk.model.evaluation import evaluation_split
 from fmltk.model.metrics import sign_correct
 from fmltk.model.registry import model_spec
-from fmltk.model.results import PREDICTIONS, read_predictions, task_key
-from fmltk.model.run import run_config, run_summary
-from fmltk.model.stages import seed_folder
+from fmltk.model.run_folder import read_predictions, run_config, run_summary
+from fmltk.model.tasks import stage_title, task_key, task_title
 from fmltk.toolkit.conditions import UNIMODAL
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def case_rows(
     summary = run_summary(run)
     split = evaluation_split(summary, split)
     family: Family = summary["family"]
-    frame = read_predictions(seed_folder(run, seed) / PREDICTIONS)
+    frame = read_predictions(run, seed)
     frame = frame[frame["split"] == split].reset_index(drop=True)
     model = model_spec(run_config(run).model)
     tasks = [(stage.name, task) for stage in model.stages for task in stage.tasks]
@@ -65,7 +64,7 @@ def case_rows(
         [case["utterance_id"], case["text"] or "", _number(case["disagreement"]), *map(_cell, case["tasks"].values())]
         for case in documents
     ]
-    columns = [f"{stage_name(s)}: {task_name(t)}" if s != "fusion" else "M" for s, t in tasks]
+    columns = [f"{stage_title(s)}: {task_title(t)}" if s != "fusion" else "M" for s, t in tasks]
     return ["utterance_id", "text", "disagreement", *columns], rows, documents
 
 

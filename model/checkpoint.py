@@ -95,7 +95,7 @@ def restore_stage(
 
 
 def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
-    """Write a stage, whole or not at all."""
+    """Write a stage; a file of that name is either the old one or the new one."""
     from safetensors.torch import save
 
     from fmltk.toolkit.io.files import write_bytes

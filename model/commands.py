@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options, spreadsheet_option
 
 if TYPE_CHECKING:
@@ -32,26 +33,26 @@ SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model")
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     from fmltk.model.config import CHOICES
 
-    told = {
+    helps = {
         "bimodal": "Labels of AT, VT and AV; auto: the data's own, else the multimodal one.",
         "unimodal": "Labels of T, A and V; auto: the data's own, else the multimodal one.",
         "missing": "A clip that lacks a modality: leave it out where it is needed, or take the training mean.",
         "fusion_inputs": "H of the training clips: as trained on, or out of fold by video (beyond the paper).",
     }
-    for name in reversed(list(told)):
-        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=told[name])
+    for name in reversed(list(helps)):
+        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=helps[name])
         command = option(command)
     return command
 
 
 @click.command()
 @click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
-@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or beside it.")
+@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or next to it.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
-@click.option("--model", help="fmlmsn, lf-dnn or mlf-dnn; by default fmlmsn.")
+@click.option("--model", type=click.Choice(model_names()), help="By default fmlmsn; installed packages may add others.")
 @_setting_options
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
@@ -69,7 +70,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
     """Train FmlMSN on FEATURES (by default features/): the three pairwise stages, then the fusion.
 
-    The same command goes on where it was stopped. Example:
+    The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
     from fmltk.model.data import read_labels
@@ -114,13 +115,12 @@ def _config(options: dict[str, Any], default: str) -> Config:
 
 
 def _run_options(options: dict[str, Any]) -> Any:
-    import os
 
-    from fmltk.model.run import RunOptions
+    from fmltk.model.options import RunOptions
     from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.machine import n_cores
 
-    first = options["first_seed"]
-    reuse = options["reuse"]
+    first, reuse = options["first_seed"], options["reuse"]
     names = () if options["stages"] is None else tuple(name.strip() for name in options["stages"].split(","))
     if reuse is not None and names not in ((), ("fusion",)):
         raise ConfigError(
@@ -129,7 +129,7 @@ def _run_options(options: dict[str, Any]) -> Any:
     return RunOptions(
         seeds=tuple(range(first, first + options["seeds"])),
         stages=() if reuse is not None else names,
-        jobs=(os.cpu_count() or 1) if options["jobs"] is None else options["jobs"],
+        jobs=n_cores() if options["jobs"] is None else options["jobs"],
         reuse=reuse,
         device=options["device"],
     )
@@ -212,12 +212,13 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     """
     from fmltk.model.predict import TrainedModel
     from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.features.layout import is_feature_folder
 
     if out is not None and out.suffix not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
     is_saved = (run / "config.json").is_file()
     model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
-    if (source / "manifest.parquet").is_file():
+    if is_feature_folder(source):
         if options["transcripts"] is not None or options["features"] is not None:
             raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
         table = model.predict(source, device=options["device"])
@@ -286,15 +287,14 @@ def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, li
     Example: fmltk cases runs/first --sort disagreement --limit 9
     """
     from fmltk.model.cases import case_rows
-    from fmltk.model.evaluation import labels_told
-    from fmltk.model.predict import chosen_seed
-    from fmltk.model.run import run_document
+    from fmltk.model.evaluation import describe_sources
+    from fmltk.model.run_folder import chosen_seed, run_document
 
     columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
     if reporter.json_output:
         reporter.json(documents[:limit])
         return
-    told = labels_told(run_document(run)["label_sources"])
+    sources = describe_sources(run_document(run)["label_sources"])
     reporter.table(
-        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {told}"
+        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {sources}"
     )

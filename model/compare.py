@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.evaluation import evaluation_split, labels_told, shown
+from fmltk.model.evaluation import describe_sources, evaluation_split, format_score
 from fmltk.model.metrics import metric_names, score, sign_correct
-from fmltk.model.results import PREDICTIONS, read_predictions
-from fmltk.model.run import run_document, run_seeds, run_summary
+from fmltk.model.run_folder import read_predictions, run_document, run_seeds, run_summary
 from fmltk.model.significance import mean_interval, paired_test
-from fmltk.model.stages import seed_folder
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ def _read_run(run: Path, split: str) -> System:
     ids: tuple[str, ...] = ()
     seeds = run_seeds(run)
     for seed in seeds:
-        frame = read_predictions(seed_folder(run, seed) / PREDICTIONS)
+        frame = read_predictions(run, seed)
         frame = frame[frame["split"] == split]
         ids = tuple(frame["utterance_id"])
         columns.append(frame["pred_M"].to_numpy(dtype=np.float64, na_value=np.nan))
@@ -87,7 +85,9 @@ def _read_file(path: Path) -> System:
         try:
             value = float(row["prediction"]) if row["prediction"] else float("nan")
         except ValueError as error:
-            raise ConfigError(f"{where}: the prediction {row['prediction']!r} of {utterance!r} is no number") from error
+            raise ConfigError(
+                f"{where}: the prediction {row['prediction']!r} of {utterance!r} is not a number"
+            ) from error
         seed = by_seed.setdefault(row.get("seed") or "0", {})
         if utterance in seed:
             raise ConfigError(f"{where}: clip {utterance!r} occurs twice for one seed")
@@ -106,13 +106,13 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     The first path is a run, whose labels are the truth. Only clips that every system predicts are scored; the others
     are counted.
 
-    Raises ConfigError if the first path is no run, fewer than two are given, or no clip is shared.
+    Raises ConfigError if the first path is not a run, fewer than two are given, or no clip is shared.
     """
     if len(paths) < 2:
         raise ConfigError("compare needs a run, and one or more runs or predictions files to compare it with")
     first = paths[0]
     split = evaluation_split(run_summary(first), split)
-    frame = read_predictions(seed_folder(first, run_seeds(first)[0]) / PREDICTIONS)
+    frame = read_predictions(first, run_seeds(first)[0])
     frame = frame[(frame["split"] == split) & frame["truth_M"].notna()]
     family: Family = run_document(first)["family"]
     truths = dict(zip(frame["utterance_id"], frame["truth_M"].astype(float), strict=True))
@@ -124,30 +124,45 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
             f"no labelled {split} clip is predicted by all of {', '.join(system.name for system in systems)}"
         )
     truth = np.array([truths[utterance] for utterance in shared])
-    aligned = [_aligned(system, shared) for system in systems]
-    scores = [_seed_scores(values, truth, family) for values in aligned]
-    rows = []
-    for system, values, by_metric in zip(systems, aligned, scores, strict=True):
-        row: dict[str, Any] = {
-            "name": system.name,
-            "n_seeds": values.shape[1],
-            "seconds_per_epoch": system.seconds_per_epoch,
-            "labels": dict(system.labels),
-        }
-        row["metrics"] = {m: _interval(v) for m, v in by_metric.items()}
-        row["mae_over_clips"] = dict(zip(("mean", "low", "high"), mean_interval(_errors(values, truth)), strict=True))
-        rows.append(row)
-    tests = [
-        _tests(systems[0], systems[k], aligned[0], aligned[k], scores[0], scores[k], truth, family)
-        for k in range(1, len(systems))
-    ]
+    scored = [_score_system(system, shared, truth, family) for system in systems]
     return {
         "split": split,
         "family": family,
         "n_clips": len(shared),
         "n_left_out": len(truths) - len(shared),
-        "systems": rows,
-        "tests": tests,
+        "systems": [_system_row(system, truth) for system in scored],
+        "tests": [_tests(scored[0], other, truth, family) for other in scored[1:]],
+    }
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A system on the clips that all predict.
+
+    predictions : float64 (n_shared, n_seeds); scores : by metric, one per seed
+    """
+
+    system: System
+    predictions: NDArray[np.float64]
+    scores: Mapping[str, Sequence[float]]
+
+
+def _score_system(system: System, shared: Sequence[str], truth: NDArray[np.float64], family: Family) -> _Scored:
+    row_of = {utterance: row for row, utterance in enumerate(system.utterance_ids)}
+    predictions = system.predictions[[row_of[utterance] for utterance in shared]]
+    by_seed = [score(column, truth, family) for column in predictions.T]
+    return _Scored(system, predictions, {name: [one[name] for one in by_seed] for name in metric_names(family)})
+
+
+def _system_row(scored: _Scored, truth: NDArray[np.float64]) -> dict[str, Any]:
+    over_clips = mean_interval(_errors(scored.predictions, truth))
+    return {
+        "name": scored.system.name,
+        "n_seeds": scored.predictions.shape[1],
+        "seconds_per_epoch": scored.system.seconds_per_epoch,
+        "labels": dict(scored.system.labels),
+        "metrics": {name: _interval(values) for name, values in scored.scores.items()},
+        "mae_over_clips": dict(zip(("mean", "low", "high"), over_clips, strict=True)),
     }
 
 
@@ -155,17 +170,6 @@ def _predicted(system: System) -> set[str]:
     """Return the clips that every seed of a system predicts."""
     whole: NDArray[np.bool_] = np.asarray(np.isfinite(system.predictions).all(axis=1))
     return {utterance for utterance, ok in zip(system.utterance_ids, whole, strict=True) if ok}
-
-
-def _aligned(system: System, ids: Sequence[str]) -> NDArray[np.float64]:
-    at = {utterance: row for row, utterance in enumerate(system.utterance_ids)}
-    aligned: NDArray[np.float64] = system.predictions[[at[utterance] for utterance in ids]]
-    return aligned
-
-
-def _seed_scores(values: NDArray[np.float64], truth: NDArray[np.float64], family: Family) -> dict[str, list[float]]:
-    by_seed = [score(values[:, k], truth, family) for k in range(values.shape[1])]
-    return {metric: [scores[metric] for scores in by_seed] for metric in metric_names(family)}
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any]:
@@ -180,38 +184,27 @@ def _errors(values: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[
     return errors
 
 
-def _tests(
-    a: System,
-    b: System,
-    values_a: NDArray[np.float64],
-    values_b: NDArray[np.float64],
-    scores_a: Mapping[str, Sequence[float]],
-    scores_b: Mapping[str, Sequence[float]],
-    truth: NDArray[np.float64],
-    family: Family,
-) -> dict[str, Any]:
+def _tests(a: _Scored, b: _Scored, truth: NDArray[np.float64], family: Family) -> dict[str, Any]:
     """Return paired t-tests of a against b: over seeds for every metric, over clips for error and sign."""
-    over_seeds = {}
-    common = [seed for seed in a.seeds if seed in b.seeds]
-    if len(common) > 1:
-        rows_a, rows_b = [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]
-        for metric in scores_a:
-            over_seeds[metric] = paired_test(
-                [scores_a[metric][k] for k in rows_a], [scores_b[metric][k] for k in rows_b]
-            )
+    common = [seed for seed in a.system.seeds if seed in b.system.seeds]
+    columns = [(a.system.seeds.index(seed), b.system.seeds.index(seed)) for seed in common]
+    metrics = tuple(a.scores) if len(common) > 1 else ()
+    over_seeds = {
+        name: paired_test([a.scores[name][k] for k, _ in columns], [b.scores[name][k] for _, k in columns])
+        for name in metrics
+    }
     right_a, right_b = (
-        np.mean([sign_correct(values[:, k], truth, family) for k in range(values.shape[1])], axis=0)
-        for values in (values_a, values_b)
+        np.mean([sign_correct(column, truth, family) for column in system.predictions.T], axis=0) for system in (a, b)
     )
     over_clips = {
-        "MAE": paired_test(_errors(values_a, truth), _errors(values_b, truth)),
+        "MAE": paired_test(_errors(a.predictions, truth), _errors(b.predictions, truth)),
         "Acc-2": paired_test(right_a, right_b),
     }
     return {
-        "a": a.name,
-        "b": b.name,
-        "over_seeds": {m: _as_dict(test) for m, test in over_seeds.items()},
-        "over_clips": {m: _as_dict(test) for m, test in over_clips.items()},
+        "a": a.system.name,
+        "b": b.system.name,
+        "over_seeds": {name: _as_dict(test) for name, test in over_seeds.items()},
+        "over_clips": {name: _as_dict(test) for name, test in over_clips.items()},
     }
 
 
@@ -225,10 +218,10 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
     rows = []
     for system in result["systems"]:
         seconds = system["seconds_per_epoch"]
-        cells = [shown(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
+        cells = [format_score(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
         low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
         time = "" if seconds is None else f"{seconds:.4f}"
-        name, labels, n = system["name"], labels_told(system["labels"]), str(system["n_seeds"])
+        name, labels, n = system["name"], describe_sources(system["labels"]), str(system["n_seeds"])
         rows.append([name, labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
     tests = []
     for test in result["tests"]:

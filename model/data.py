@@ -160,10 +160,20 @@ def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None 
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
-    return ClipFeatures(ids, texts, text, means, reasons, schema, manifest_splits(manifest))
+    return ClipFeatures(ids, texts, text, means, reasons, schema, _manifest_splits(manifest))
 
 
-def manifest_splits(manifest: Any) -> tuple[str, ...]:
+def read_clip_names(folder: str | Path) -> ClipFeatures:
+    """Return the clips of a features folder without their sequences: all that a fusion of saved H needs."""
+    from fmltk.toolkit.features.feature_set import read_features
+
+    manifest = read_features(folder).manifest()
+    texts = tuple(text if isinstance(text, str) else None for text in manifest["text"])
+    ids = tuple(str(utterance) for utterance in manifest["utterance_id"])
+    return ClipFeatures(ids, texts, None, {}, {}, {}, _manifest_splits(manifest))
+
+
+def _manifest_splits(manifest: Any) -> tuple[str, ...]:
     """Return each clip's split as the manifest says it, "" where it says none."""
     return tuple(split if split in SPLITS else "" for split in manifest["split"])
 
@@ -181,11 +191,11 @@ def _usable_length(table: ModalityTable, wanted: int | None) -> int:
 
 def _reasons(manifest: Any, modality: str) -> list[str]:
     """Return, per clip, why it has no such features; the manifest's own words where it has them."""
-    told = []
+    reasons = []
     for status, message in zip(manifest[f"{modality}_status"], manifest[f"{modality}_error_message"], strict=True):
         detail = f": {message}" if isinstance(message, str) and message else ""
-        told.append(f"{modality} {status}{detail}" if status != "ok" else f"{modality}: no valid step")
-    return told
+        reasons.append(f"{modality} {status}{detail}" if status != "ok" else f"{modality}: no valid step")
+    return reasons
 
 
 def _rows(table: ModalityTable, ids: Sequence[str], row_of: Mapping[str, int]) -> list[int]:
@@ -196,7 +206,7 @@ def _rows(table: ModalityTable, ids: Sequence[str], row_of: Mapping[str, int]) -
 
 
 def _refuse_non_finite(table: ModalityTable, ids: Sequence[str], values: NDArray[np.float32]) -> None:
-    """Refuse what no mean can mend; values has shape (n, ...), the steps in use."""
+    """Refuse NaN and infinities, which no mean leaves out; values has shape (n, ...), the steps in use."""
     finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if not finite.all():
         first = int(np.flatnonzero(~finite)[0])

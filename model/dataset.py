@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.model.data import SPLITS, ClipFeatures, Labels
+from fmltk.model.metrics import metric_family
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.config import Config
+    from fmltk.model.metrics import Family
     from fmltk.toolkit.conditions import Scale
 
 CANDIDATE_DRAWS = 100  # of which the split is taken whose labels are spread most like all clips'
@@ -54,6 +56,11 @@ class Dataset:
     def utterance_ids(self) -> tuple[str, ...]:
         """The clips' ids."""
         return self.features.utterance_ids
+
+    @property
+    def family(self) -> Family:
+        """The family of metrics that the labels' scale calls for."""
+        return metric_family(self.scale)
 
     @property
     def truths(self) -> dict[str, NDArray[np.float64]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.metrics import metric_names
-from fmltk.model.run import run_summary
+from fmltk.model.run_folder import run_summary
+from fmltk.model.tasks import stage_title, task_title
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 PERCENT = ("Acc", "F1")
 
 
-def shown(metric: str, value: float | None, deviation: float | None = None) -> str:
+def format_score(metric: str, value: float | None, deviation: float | None = None) -> str:
     """Return a score as the paper prints it: shares in percent, others with three decimals, NaN named.
 
-    >>> shown("Acc-2", 0.8359, 0.0021), shown("MAE", 0.385), shown("Corr", float("nan"))
+    >>> format_score("Acc-2", 0.8359, 0.0021), format_score("MAE", 0.385), format_score("Corr", float("nan"))
     ('83.59 ± 0.21', '0.385', 'nan (constant)')
     """
     if value is None or value != value:  # noqa: PLR0124 - NaN is not itself
@@ -48,12 +49,12 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
     rows = []
     for task in summary["tasks"].values():
         scores = task["splits"][split]
-        cells = [shown(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"]) for m in metrics]
-        rows.append([stage_name(task["stage"]), task_name(task["task"]), task["labels"], str(scores["n"]), *cells])
+        cells = [format_score(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"]) for m in metrics]
+        rows.append([stage_title(task["stage"]), task_title(task["task"]), task["labels"], str(scores["n"]), *cells])
     for condition, splits in summary["constant"].items():
         if split in splits:
-            cells = [shown(m, splits[split][m]) for m in metrics]
-            rows.append(["constant", task_name(condition), "", "", *cells])
+            cells = [format_score(m, splits[split][m]) for m in metrics]
+            rows.append(["constant", task_title(condition), "", "", *cells])
     document = {
         "run": str(run),
         "split": split,
@@ -67,22 +68,12 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
     return ["stage", "task", "labels", "n", *metrics], rows, document
 
 
-def stage_name(stage: str) -> str:
-    """Return a stage as the paper's tables name it."""
-    return ", ".join(stage) if stage in ("AV", "AT", "VT") else stage
-
-
-def task_name(task: str) -> str:
-    """Return a task as the paper's tables name it."""
-    return "A+V+T" if task == "M" else "+".join(task)
-
-
-def labels_told(labels: Mapping[str, str]) -> str:
+def describe_sources(labels: Mapping[str, str]) -> str:
     """Return in words which labels a run learned.
 
-    >>> labels_told({"T": "labels", "AT": "multimodal", "VT": "multimodal", "M": "labels"})
+    >>> describe_sources({"T": "labels", "AT": "multimodal", "VT": "multimodal", "M": "labels"})
     'AT, VT: multimodal; else own'
     """
     sources = [source for source in dict.fromkeys(labels.values()) if source != "labels"]
-    told = [f"{', '.join(task for task in labels if labels[task] == source)}: {source}" for source in sources]
-    return "; ".join([*told, "else own"]) if told else "own" if labels else ""
+    parts = [f"{', '.join(task for task in labels if labels[task] == source)}: {source}" for source in sources]
+    return "; ".join([*parts, "else own"]) if parts else "own" if labels else ""

@@ -1,15 +1,16 @@
-"""FmlMSN: three pairwise stages, then the fusion of what they learned.
+"""FmlMSN: three pairwise stages with the labels of their conditions, then the fusion of what they learned.
 
 Source: paper, section 4, algorithm 1.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmltk.model.fusion import FusionNet
 from fmltk.model.pairwise import PairNet
-from fmltk.model.registry import ModelSpec, StageSpec, register_model
+from fmltk.model.registry import ModelSpec, StageSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,35 +19,19 @@ if TYPE_CHECKING:
 
     from fmltk.model.config import Config
 
-PAIRS = ("AV", "AT", "VT")  # algorithm 1, step 1
-FUSION_INPUTS = ("H_AV", "H_AT", "H_VT")  # algorithm 1, step 2
-
-
-def _build_av(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return PairNet("AV", dims, config)
-
-
-def _build_at(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return PairNet("AT", dims, config)
-
-
-def _build_vt(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return PairNet("VT", dims, config)
+FUSION_INPUTS = ("H_AV", "H_AT", "H_VT")
 
 
 def _build_fusion(dims: Mapping[str, int], config: Config) -> nn.Module:
     return FusionNet(FUSION_INPUTS, dims, config.fdim, config.fdrp)
 
 
-FMLMSN = register_model(
-    ModelSpec(
-        "fmlmsn",
-        "three pairwise stages with seven labels, then fusion",
-        (
-            StageSpec("AV", ("A", "V"), ("A", "V", "AV"), _build_av),
-            StageSpec("AT", ("A", "T"), ("A", "T", "AT"), _build_at),
-            StageSpec("VT", ("V", "T"), ("V", "T", "VT"), _build_vt),
-            StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion),
-        ),
-    )
+FMLMSN = ModelSpec(
+    "fmlmsn",
+    (
+        StageSpec("AV", ("A", "V"), ("A", "V", "AV"), partial(PairNet, "AV")),  # algorithm 1, step 1
+        StageSpec("AT", ("A", "T"), ("A", "T", "AT"), partial(PairNet, "AT")),
+        StageSpec("VT", ("V", "T"), ("V", "T", "VT"), partial(PairNet, "VT")),
+        StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion),  # step 2
+    ),
 )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.layers import Packed, Predictor
+from fmltk.model.layers import Predictor
+from fmltk.model.lstm import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmltk.model.results import HISTORY, read_predictions
-from fmltk.model.run import run_seeds
-from fmltk.model.stages import seed_folder
+from fmltk.model.run_folder import read_history, run_seeds
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ def write_tensorboard(run: Path) -> None:
     from torch.utils.tensorboard.writer import SummaryWriter
 
     for seed in run_seeds(run):
-        frame = read_predictions(seed_folder(run, seed) / HISTORY)
+        frame = read_history(run, seed)
         for stage, epochs in frame.groupby("stage"):
             with SummaryWriter(str(run / FOLDER / f"seed_{seed}" / str(stage))) as writer:
                 for row in epochs.itertuples():

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from fmltk.model.layers import Packed, Predictor
+from fmltk.model.layers import Predictor
 from fmltk.model.unimodal import predictor_units, unimodal_net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fmltk.model.config import Config
+    from fmltk.model.lstm import Packed
 
 
 class PairNet(nn.Module):

@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, schema_differences, stage_parts
+from fmltk.model.compute import one_thread
 from fmltk.model.data import read_clip_features
+from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.metrics import ACC5_CUTS, classes
 from fmltk.model.prepared import prepare_features
-from fmltk.model.registry import model_spec
-from fmltk.model.results import condition_predictions, task_key
-from fmltk.model.run import check_device, run_config, run_document, run_seeds, run_summary
-from fmltk.model.schedule import in_one_thread
-from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
-from fmltk.model.training import StageInputs, predict_stage
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
+from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.toolkit.conditions import BINS, CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
+from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class TrainedModel:
 
         seed : which; by default the one with the smallest validation error of the last stage (ties: the smallest seed)
 
-        Raises ConfigError if the folder is no run or has no such seed.
+        Raises ConfigError if the folder is not a run's or has no such seed.
         """
         run = Path(run)
         document = run_document(run)
@@ -112,9 +112,8 @@ class TrainedModel:
         differences = schema_differences(self.schema, features.schema)
         if differences:
             raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")
-        predictions: dict[str, NDArray[np.float64]] = in_one_thread(
-            lambda: self.predict_features(features, device=device)
-        )
+        with one_thread():
+            predictions = self.predict_features(features, device=device)
         return self._table(features, predictions)
 
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
@@ -160,7 +159,7 @@ class TrainedModel:
             if condition in merged:
                 columns[f"class_{condition}"] = class_names(merged[condition], self.scale)
         reasons = [
-            "; ".join(told[row] for told in features.reasons.values() if told[row])
+            "; ".join(why[row] for why in features.reasons.values() if why[row])
             for row in range(len(features.utterance_ids))
         ]
         columns["reason"] = [reason or None for reason in reasons]
@@ -205,7 +204,7 @@ class TrainedModel:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError as error:
-            raise ConfigError(f"{folder} is no saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
+            raise ConfigError(f"{folder} is not a saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
         except (OSError, ValueError, SafetensorError) as error:
             raise DamagedFileError(f"{folder}: {error}; save the model again") from error
         source = str(folder / CONFIG_FILE)
@@ -229,24 +228,6 @@ class FmlMSN(TrainedModel):
     """
 
     only: ClassVar[str] = "fmlmsn"
-
-
-def chosen_seed(run: Path, seed: int | None) -> int:
-    """Return `seed`, or the best on validation for None. Raises ConfigError if the run has no such seed."""
-    seeds = run_seeds(run)
-    if seed is None:
-        return best_seed(run)
-    if seed not in seeds:
-        raise ConfigError(f"{run} has no seed {seed}; its seeds: {', '.join(map(str, seeds))}")
-    return seed
-
-
-def best_seed(run: Path) -> int:
-    """Return the seed with the smallest validation error of the last stage; the test split is not looked at."""
-    summary = run_summary(run)
-    last = list(summary["stages"])[-1]
-    errors: Sequence[float] = summary["stages"][last]["valid_mae"]["values"]
-    return int(min(zip(errors, summary["seeds"], strict=True))[1])
 
 
 def class_names(scores: NDArray[np.float64], scale: Scale) -> list[str | None]:

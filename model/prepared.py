@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fmltk.model.inputs import StageInputs
 from fmltk.model.standardise import Scaler, fit_scaler
-from fmltk.model.training import StageInputs
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 

@@ -37,8 +37,8 @@ def predict_clips(
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported, so that no clip can be extracted the same way.
     """
-    from fmltk.model.run import check_device
     from fmltk.toolkit.catalog.catalog import build_catalog
+    from fmltk.toolkit.machine import check_device
     from fmltk.toolkit.run.extract import extract
 
     check_device(device)

@@ -1,23 +1,31 @@
-"""What one trainer needs to know of a model: its stages, and each stage's inputs, tasks and network.
+"""The models that can be trained: what a trainer needs to know of each, and how each is found by its name.
 
-A new model is a `ModelSpec` in a module of its own, registered with `register_model`; nothing in the trainer changes.
+A model is a `ModelSpec`, named by an entry point of the group ``fmltk.models``: fmltk's own in its pyproject.toml,
+others in their packages'. So the trainer imports no model, and a new one changes nothing here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
     from torch import nn
 
     from fmltk.model.config import Config
 
     BuildNet = Callable[[Mapping[str, int], Config], nn.Module]
+
+MODEL_GROUP = "fmltk.models"
+HIDDEN_PREFIX = "H_"  # an input of this name and a stage's: the hidden activations of that stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +49,42 @@ class StageSpec:
     @property
     def needs(self) -> tuple[str, ...]:
         """The stages whose hidden activations it reads."""
-        return tuple(name.removeprefix("H_") for name in self.inputs if name.startswith("H_"))
+        return tuple(name.removeprefix(HIDDEN_PREFIX) for name in self.inputs if name.startswith(HIDDEN_PREFIX))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model: its stages in an order in which each can be trained."""
+    """A model: its stages in an order in which each can be trained; the last one predicts M.
+
+    Raises ConfigError if the stages cannot be trained: one reads or predicts what there is not, two have one name.
+
+    >>> ModelSpec("mine", (StageSpec("M", ("X",), ("M",), build=None),))
+    Traceback (most recent call last):
+    fmltk.toolkit.errors.ConfigError: model mine: stage M reads X; a stage reads T, A, V or H_ and an earlier stage
+    """
 
     name: str
-    summary: str
     stages: tuple[StageSpec, ...]
+
+    def __post_init__(self) -> None:
+        earlier: set[str] = set()
+        for stage in self.stages:
+            unknown = set(stage.inputs) - set(MODALITY_OF) - {HIDDEN_PREFIX + name for name in earlier}
+            if unknown:
+                raise ConfigError(
+                    f"model {self.name}: stage {stage.name} reads {', '.join(sorted(unknown))}; "
+                    "a stage reads T, A, V or H_ and an earlier stage"
+                )
+            if stage.name in earlier:
+                raise ConfigError(f"model {self.name}: two stages are named {stage.name}")
+            if not stage.tasks or not set(stage.tasks) <= set(CONDITIONS):
+                raise ConfigError(
+                    f"model {self.name}: stage {stage.name} predicts {', '.join(stage.tasks) or 'nothing'}; "
+                    f"a stage predicts one or more of {', '.join(CONDITIONS)}"
+                )
+            earlier.add(stage.name)
+        if not self.stages or self.stages[-1].tasks[-1] != "M":
+            raise ConfigError(f"model {self.name}: the last task of its last stage must be M, the multimodal label")
 
     def stage(self, name: str) -> StageSpec:
         """Return the stage of that name. Raises ConfigError if there is none."""
@@ -59,40 +93,55 @@ class ModelSpec:
                 return stage
         raise ConfigError(f"{self.name} has no stage {name!r}; its stages: {', '.join(s.name for s in self.stages)}")
 
+    def feeds_another(self, stage: StageSpec) -> bool:
+        """Return whether another stage reads the hidden activations of this one."""
+        return any(stage.name in other.needs for other in self.stages)
+
     def modalities(self, stage: StageSpec) -> tuple[str, ...]:
         """Return the modalities that a stage needs, also through earlier stages, in the order T, A, V."""
-        needed = {name for name in stage.inputs if not name.startswith("H_")}
+        needed = {name for name in stage.inputs if not name.startswith(HIDDEN_PREFIX)}
         for name in stage.needs:
             needed.update(self.modalities(self.stage(name)))
-        return tuple(m for m in ("T", "A", "V") if m in needed)
-
-
-_MODELS: dict[str, ModelSpec] = {}
-
-
-def register_model(spec: ModelSpec) -> ModelSpec:
-    """Make a model known by its name. Raises ConfigError if the name is taken by another."""
-    if _MODELS.get(spec.name, spec) != spec:
-        raise ConfigError(f"there is already a model named {spec.name!r}")
-    for index, stage in enumerate(spec.stages):
-        missing = set(stage.needs) - {earlier.name for earlier in spec.stages[:index]}
-        if missing:
-            raise ConfigError(f"{spec.name}: stage {stage.name} reads {sorted(missing)}, which no earlier stage makes")
-    _MODELS[spec.name] = spec
-    return spec
-
-
-def model_spec(name: str) -> ModelSpec:
-    """Return a model by name. Raises ConfigError if it is not known."""
-    import fmltk.model.baselines
-    import fmltk.model.fmlmsn  # noqa: F401 - importing them registers them
-
-    if name not in _MODELS:
-        raise ConfigError(f"there is no model {name!r}; models: {', '.join(sorted(_MODELS))}")
-    return _MODELS[name]
+        return tuple(letter for letter in MODALITY_OF if letter in needed)
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models."""
-    model_spec("fmlmsn")
-    return tuple(sorted(_MODELS))
+    """Return the names of all models that are installed, sorted; none is loaded."""
+    return tuple(sorted({point.name for point in metadata.entry_points(group=MODEL_GROUP)}))
+
+
+@cache
+def model_spec(name: str) -> ModelSpec:
+    """Return a model by name.
+
+    Raises ConfigError if no installed package has a model of that name, several have, or it cannot be loaded.
+
+    >>> [stage.name for stage in model_spec("fmlmsn").stages]
+    ['AV', 'AT', 'VT', 'fusion']
+    """
+    points = {point.value: point for point in metadata.entry_points(group=MODEL_GROUP, name=name)}
+    if not points:
+        raise ConfigError(
+            f"there is no model {name!r}; models: {', '.join(model_names())}. Others come with a package: install it"
+        )
+    if len(points) > 1:
+        raise ConfigError(
+            f"several packages bring a model {name!r} ({', '.join(sorted(points))}); uninstall all but one"
+        )
+    return _load(*points.values())
+
+
+def _load(point: EntryPoint) -> ModelSpec:
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    source = f"the model {point.name!r} (entry point {point.value}{package})"
+    try:
+        found = point.load()
+        spec = found() if callable(found) else found
+    except Exception as error:  # the code of another package may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # one line
+        raise ConfigError(f"{source} does not load: {reason}; update or remove it") from error
+    if not isinstance(spec, ModelSpec):
+        raise ConfigError(f"{source} is {type(spec).__name__}; it must be a ModelSpec or a function that returns one")
+    if spec.name != point.name:
+        raise ConfigError(f"{source} names itself {spec.name!r}; the entry point and the ModelSpec need one name")
+    return spec

@@ -25,18 +25,15 @@ RUN_ORDER, COMPARE_ORDER = 40, 50
 
 def run_sections(request: ReportRequest) -> Contribution:
     """Return a section on every run among the paths, one that compares them, and the first run's clips as cases."""
-    from fmltk.model.predict import best_seed
-    from fmltk.model.results import PREDICTIONS, SUMMARY, read_predictions
-    from fmltk.model.run import RUN_FILE, run_summary
-    from fmltk.model.stages import seed_folder
+    from fmltk.model.run_folder import best_seed, read_predictions, run_summary, training_file
 
     contribution = Contribution()
     for path in request.paths:
-        if not ((path / SUMMARY).is_file() or (path / RUN_FILE).is_file()) or (path / "manifest.parquet").is_file():
+        if training_file(path) is None:
             continue
         summary = run_summary(path)
         seed = best_seed(path)
-        frame = read_predictions(seed_folder(path, seed) / PREDICTIONS)
+        frame = read_predictions(path, seed)
         if not contribution.used:
             contribution.cases += _cases(frame, summary["family"], _scale(path))
         contribution.used.append(path)
@@ -47,15 +44,15 @@ def run_sections(request: ReportRequest) -> Contribution:
 
 
 def _scale(run: Path) -> Scale:
-    from fmltk.model.run import run_document
+    from fmltk.model.run_folder import run_document
 
     return Scale.parse(run_document(run)["scale"])
 
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
-    from fmltk.model.evaluation import evaluation_rows, evaluation_split, shown
+    from fmltk.model.evaluation import evaluation_rows, evaluation_split, format_score
     from fmltk.model.metrics import metric_names
-    from fmltk.model.run import run_config
+    from fmltk.model.run_folder import run_config
 
     split = evaluation_split(summary, "test")
     columns, rows, _ = evaluation_rows(run, split)
@@ -65,7 +62,7 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
         Tile("seeds", str(len(summary["seeds"]))),
         Tile(f"{split} clips", f"{last['n']:,}"),
         *(
-            Tile(f"{name} of M", shown(name, last["metrics"][name]["mean"]))
+            Tile(f"{name} of M", format_score(name, last["metrics"][name]["mean"]))
             for name in (metrics[0], "MAE", "Corr")
             if name in last["metrics"]
         ),
@@ -95,12 +92,10 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
 
 def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
     """Return one chart per stage: training and validation loss of the first seed, the epoch kept, others faintly."""
-    from fmltk.model.evaluation import stage_name
-    from fmltk.model.results import HISTORY, read_predictions
-    from fmltk.model.run import run_seeds
-    from fmltk.model.stages import seed_folder
+    from fmltk.model.run_folder import read_history, run_seeds
+    from fmltk.model.tasks import stage_title
 
-    histories = [read_predictions(seed_folder(run, seed) / HISTORY) for seed in run_seeds(run)[: len(charts.SERIES)]]
+    histories = [read_history(run, seed) for seed in run_seeds(run)[: len(charts.SERIES)]]
     blocks: list[Block] = []
     for stage in summary["stages"]:
         series = []
@@ -111,20 +106,20 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
             epochs = own["epoch"].to_numpy()
             seed = f", seed {summary['seeds'][number]}" if len(histories) > 1 else ""
             best = own[own["best"]]
-            mark = None if not len(best) else (float(best["epoch"].iloc[0]), float(best["valid_loss"].iloc[0]))
+            kept = None if not len(best) else (float(best["epoch"].iloc[0]), float(best["valid_loss"].iloc[0]))
             if len(histories) == 1:
                 series.append(charts.Line("training", epochs, own["train_loss"].to_numpy(), dashed=True, colour=number))
             series.append(
-                charts.Line(f"validation{seed}", epochs, own["valid_loss"].to_numpy(), colour=number, mark=mark)
+                charts.Line(f"validation{seed}", epochs, own["valid_loss"].to_numpy(), colour=number, mark=kept)
             )
         if series:
-            title = f"Learning: stage {stage_name(stage)}; the point is the epoch kept"
+            title = f"Learning: stage {stage_title(stage)}; the point is the epoch kept"
             blocks.append(charts.lines(title, series, x_label="epoch", y_label="loss"))
     return blocks
 
 
 def _errors(summary: Mapping[str, Any], split: str) -> Chart:
-    """Return the mean absolute error of every task, with its range over the seeds, beside the constant predictor's."""
+    """Return the mean absolute error of every task, with its range over the seeds, next to the constant predictor's."""
     rows = []
     for key, task in summary["tasks"].items():
         values = [value for value in task["splits"][split]["metrics"]["MAE"]["values"] if value is not None]
@@ -197,10 +192,10 @@ def _confusion(condition: str, truth: NDArray[np.float64], predicted: NDArray[np
 
 
 def _seeds(summary: Mapping[str, Any], last: Mapping[str, Any], metrics: Sequence[str]) -> Table:
-    from fmltk.model.evaluation import shown
+    from fmltk.model.evaluation import format_score
 
     rows = [
-        (str(seed), *(shown(name, last["metrics"][name]["values"][k]) for name in metrics))
+        (str(seed), *(format_score(name, last["metrics"][name]["values"][k]) for name in metrics))
         for k, seed in enumerate(summary["seeds"])
     ]
     return Table("M by seed", ("seed", *metrics), rows)

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from fmltk.model.checkpoint import load_stage
+from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.metrics import accuracy_2
-from fmltk.model.registry import model_spec
-from fmltk.model.results import HIDDEN, PREDICTIONS
-from fmltk.model.stages import HIDDEN_PREFIX, seed_folder, stage_file
-from fmltk.model.training import StageInputs, predict_stage
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.run_folder import HIDDEN_FILE, seed_folder, stage_file
 from fmltk.toolkit.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
     from fmltk.model.config import Config
     from fmltk.model.dataset import Dataset
-    from fmltk.model.metrics import Family
+    from fmltk.model.options import RunOptions
+    from fmltk.model.registry import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str,
 def _saved_table(run: Path, seed: int) -> pa.Table:
     from fmltk.toolkit.io.parquet import open_parquet, reading
 
-    path = seed_folder(run, seed) / HIDDEN
+    path = seed_folder(run, seed) / HIDDEN_FILE
     try:
         with open_parquet(path, what="run") as file, reading(path):
             return file.read()
@@ -83,7 +83,21 @@ def refuse_other_splits(run: Path, seed: int, dataset: Dataset) -> None:
         )
 
 
-def decide(run: Path, seed: int, dataset: Dataset, config: Config, family: Family) -> Decision:
+def decide_seeds(options: RunOptions, dataset: Dataset, config: Config) -> dict[int, Decision]:
+    """Return eq. 8's decision of each seed; {} where no earlier run is given, or its H are taken without asking.
+
+    Raises ConfigError if the earlier run lacks a seed's H, or has other splits.
+    """
+    if options.reuse is None:
+        return {}
+    for seed in options.seeds:
+        refuse_other_splits(options.reuse, seed, dataset)
+    if config.retrain != "auto":
+        return {}
+    return {seed: decide(options.reuse, seed, dataset, config) for seed in options.seeds}
+
+
+def decide(run: Path, seed: int, dataset: Dataset, config: Config) -> Decision:
     """Apply eq. 8: the saved fusion network on saved H of validation clips drawn at random.
 
     Every draw takes `retrain_clips` clips without replacement (all, where there are fewer); p is the mean over
@@ -107,7 +121,7 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Config, family: Famil
     generator = np.random.default_rng(seed)
     n = min(config.retrain_clips, len(rows))
     draws = [generator.choice(len(rows), n, replace=False) for _ in range(config.retrain_draws)]
-    p = float(np.mean([accuracy_2(prediction[draw], truth[rows][draw], family) for draw in draws]))
+    p = float(np.mean([accuracy_2(prediction[draw], truth[rows][draw], dataset.family) for draw in draws]))
     retrain = p < config.retrain_threshold
     few = f" (all {n}, for there are no more)" if n < config.retrain_clips else ""
     why = (
@@ -118,17 +132,14 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Config, family: Famil
     return Decision(retrain, p, why)
 
 
-def copy_stages(run: Path, seed: int, folder: Path, config: Config) -> Path:
-    """Copy the stages whose H is reused, so that the new run can predict by itself; return the saved predictions."""
+def copy_stages(run: Path, seed: int, folder: Path, model: ModelSpec) -> None:
+    """Copy the stages whose H is reused, so that the new run can predict by itself."""
     source = seed_folder(run, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    model = model_spec(config.model)
     needed = {name for stage in model.stages for name in stage.needs}
     for name in sorted(needed):
         path = stage_file(source, name)
         if not path.is_file():
             raise ConfigError(
-                f"--reuse {run}: {path.name} of seed {seed} is missing; was that run of model {config.model}?"
+                f"--reuse {run}: {path.name} of seed {seed} is missing; was that run of model {model.name}?"
             )
         shutil.copyfile(path, stage_file(folder, name))
-    return source / PREDICTIONS

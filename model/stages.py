@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
+from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import model_spec
-from fmltk.model.training import Epoch, StageInputs, predict_stage, train_stage
+from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.run_folder import stage_file, stage_history_file
+from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec, StageSpec
-
-HIDDEN_PREFIX = "H_"
+    from fmltk.model.training import Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,63 +45,48 @@ class StageJob:
         return self.prepared / f"progress_{self.seed}_{self.stage}.json"
 
 
-def seed_folder(run: Path, seed: int) -> Path:
-    """Return the folder of one seed of a run."""
-    return run / f"seed_{seed}"
-
-
-def stage_file(folder: Path, stage: str) -> Path:
-    """Return a stage's checkpoint below a seed's folder."""
-    return folder / f"stage_{stage.lower()}.safetensors"
-
-
-def history_file(folder: Path, stage: str) -> Path:
-    """Return a stage's history below a seed's folder."""
-    return folder / f"stage_{stage.lower()}.json"
-
-
 def is_done(folder: Path, stage: str) -> bool:
     """Return whether a stage was trained; the checkpoint is written last."""
-    return stage_file(folder, stage).is_file() and history_file(folder, stage).is_file()
+    return stage_file(folder, stage).is_file() and stage_history_file(folder, stage).is_file()
 
 
 def run_stage(job: StageJob) -> None:
     """Train one stage and save it.
 
-    Raises TrainingError as `train_stage` does, or where the run is told to stop.
+    Raises TrainingError as `train_stage` does, or where the run asks its stages to stop.
     """
     prepared = Prepared.open(job.prepared)
     model = model_spec(job.config.model)
     spec = model.stage(job.stage)
-    inputs = stage_inputs(prepared, model, spec, job.folder, job.device)
     usable = prepared.usable(model.modalities(spec))
-    labels = prepared.labels(spec.tasks, job.device)
+    data = StageData(
+        stage_inputs(prepared, model, spec, job.folder, job.device),
+        prepared.labels(spec.tasks, job.device),
+        train=np.flatnonzero(usable & (prepared.splits == "train")),
+        valid=np.flatnonzero(usable & (prepared.splits == "valid")),
+    )
 
-    def tell(epoch: Epoch, best: int) -> None:
+    def report_progress(epoch: Epoch, best: int) -> None:
         if (job.prepared / "stop").exists():
             raise TrainingError(f"stage {job.stage} of seed {job.seed} was stopped")
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
 
-    def rows(split: str) -> NDArray[np.int64]:
-        return np.flatnonzero(usable & (prepared.splits == split))
-
-    train, valid = rows("train"), rows("valid")
-    trained = train_stage(spec, job.config, inputs, labels, train=train, valid=valid, seed=job.seed, on_epoch=tell)
+    trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress)
     folds = None
-    if job.config.fusion_inputs == "cross-fit" and _feeds_another(model, spec):
-        folds = _out_of_fold(spec, job, inputs, labels, train, valid, prepared.videos)
+    if job.config.fusion_inputs == "cross-fit" and model.feeds_another(spec):
+        folds = _out_of_fold(spec, job, data, prepared.videos)
     letters = [name for name in spec.inputs if name in prepared.scalers]
     checkpoint = StageCheckpoint(
         job.stage,
         trained.net,
         job.config,
-        {name: inputs.dimension(name) for name in spec.inputs},
+        {name: data.inputs.dimension(name) for name in spec.inputs},
         {letter: prepared.schema[letter] for letter in letters},
         {letter: prepared.scalers[letter] for letter in letters},
         trained.best_epoch,
         folds,
     )
-    save_history(history_file(job.folder, job.stage), trained)
+    save_history(stage_history_file(job.folder, job.stage), trained)
     save_stage(stage_file(job.folder, job.stage), checkpoint)
 
 
@@ -132,18 +118,8 @@ def hidden_of(
     return full, activations.to(device)
 
 
-def _feeds_another(model: ModelSpec, spec: StageSpec) -> bool:
-    return any(spec.name in other.needs for other in model.stages)
-
-
 def _out_of_fold(
-    spec: StageSpec,
-    job: StageJob,
-    inputs: StageInputs,
-    labels: dict[str, torch.Tensor],
-    train: NDArray[np.int64],
-    valid: NDArray[np.int64],
-    videos: NDArray[np.str_],
+    spec: StageSpec, job: StageJob, data: StageData, videos: NDArray[np.str_]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (rows, H) of the training clips, each from a network that never saw its video.
 
@@ -151,11 +127,11 @@ def _out_of_fold(
     and of the stage comparable.
     """
     rows, hidden = [], []
-    for held_out in video_folds(videos[train], job.config.folds):
-        rest = train[~held_out]
-        fold = train_stage(spec, job.config, inputs, labels, train=rest, valid=valid, seed=job.seed)
-        rows.append(torch.from_numpy(train[held_out]))
-        hidden.append(predict_stage(fold.net, spec, inputs, train[held_out])[1])
+    for held_out in video_folds(videos[data.train], job.config.folds):
+        rest = dataclasses.replace(data, train=data.train[~held_out])
+        fold = train_stage(spec, job.config, rest, seed=job.seed)
+        rows.append(torch.from_numpy(data.train[held_out]))
+        hidden.append(predict_stage(fold.net, spec, data.inputs, data.train[held_out])[1])
     return torch.cat(rows), torch.cat(hidden)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from fmltk.model.layers import Dropout, LastStateLSTM, Packed, relu_layers
+from fmltk.model.layers import Dropout, relu_layers
+from fmltk.model.lstm import LastStateLSTM
 
 if TYPE_CHECKING:
     from fmltk.model.config import Config
+    from fmltk.model.lstm import Packed
 
 
 class TextNet(nn.Module):

@@ -191,6 +191,14 @@ def test_the_installed_commands_are_those_of_pyproject_and_load() -> None:
 
 
 @pytest.mark.installed
+def test_the_installed_models_are_those_of_pyproject_and_load() -> None:
+    declared = CONFIG["project"]["entry-points"]["fmltk.models"]
+    installed = metadata.entry_points(group="fmltk.models")
+    assert {point.name: point.value for point in installed} == declared
+    assert [point.load().name for point in installed] == [point.name for point in installed]
+
+
+@pytest.mark.installed
 def test_help_imports_no_heavy_library(tmp_path: Path) -> None:
     """What keeps `fmltk --help` under half a second, stated in a way that a busy machine cannot blur."""
     program = (

@@ -1,19 +1,20 @@
 """LF-DNN and MLF-DNN: one network per modality, their representations concatenated.
 
-LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels beside it.
+LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels as well.
 
 Source: paper, section 5.2.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.layers import Packed, Predictor
-from fmltk.model.registry import ModelSpec, StageSpec, register_model
+from fmltk.model.layers import Predictor
+from fmltk.model.registry import ModelSpec, StageSpec
 from fmltk.model.unimodal import predictor_units, unimodal_net
 from fmltk.toolkit.conditions import UNIMODAL
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fmltk.model.config import Config
+    from fmltk.model.lstm import Packed
 
 
 class LateFusionNet(nn.Module):
@@ -43,21 +45,5 @@ class LateFusionNet(nn.Module):
         return {**predictions, "M": y}, hidden
 
 
-def _build_lf(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return LateFusionNet(dims, config, multitask=False)
-
-
-def _build_mlf(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return LateFusionNet(dims, config, multitask=True)
-
-
-LF_DNN = register_model(
-    ModelSpec("lf-dnn", "late fusion, multimodal label", (StageSpec("M", UNIMODAL, ("M",), _build_lf),))
-)
-MLF_DNN = register_model(
-    ModelSpec(
-        "mlf-dnn",
-        "late fusion, unimodal and multimodal labels",
-        (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), _build_mlf),),
-    )
-)
+LF_DNN = ModelSpec("lf-dnn", (StageSpec("M", UNIMODAL, ("M",), partial(LateFusionNet, multitask=False)),))
+MLF_DNN = ModelSpec("mlf-dnn", (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), partial(LateFusionNet, multitask=True)),))

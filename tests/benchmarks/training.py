@@ -46,8 +46,9 @@ def measure_stages(clips: tuple[int, ...], device: str) -> dict[str, Any]:
     import torch
 
     from fmltk.model.config import load_config
+    from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import model_spec
-    from fmltk.model.training import Epoch, StageInputs, train_stage
+    from fmltk.model.training import Epoch, StageData, train_stage
 
     torch.set_num_threads(1)
     n = clips[0] + clips[1]
@@ -70,7 +71,7 @@ def measure_stages(clips: tuple[int, ...], device: str) -> dict[str, Any]:
             marks.append(clock())
 
         rows = {"train": np.arange(clips[0]), "valid": np.arange(clips[0], n)}
-        train_stage(stage, config, inputs, labels, **rows, seed=0, on_epoch=tell)
+        train_stage(stage, config, StageData(inputs, labels, **rows), seed=0, on_epoch=tell)
         result[stage.name] = (marks[-1] - marks[0]) / (EPOCHS - 1)
     return {"seconds": result, "peak_mb": peak_mb()}
 
@@ -113,7 +114,8 @@ def write_folder(folder: Path, clips: tuple[int, ...]) -> None:
 def measure_run(folder: Path) -> dict[str, Any]:
     """A whole run, reading included, in one process."""
     from fmltk.model.config import load_config
-    from fmltk.model.run import RunOptions, train
+    from fmltk.model.options import RunOptions
+    from fmltk.model.run import train
 
     config = load_config("ch-sims", settings=["max_epochs=2"])
     started = time.process_time()

@@ -10,9 +10,10 @@ import torch
 
 from fmltk.model.config import load_config
 from fmltk.model.fusion import FusionNet
+from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.registry import StageSpec
 from fmltk.model.stages import video_folds
-from fmltk.model.training import StageInputs, predict_stage, train_stage
+from fmltk.model.training import StageData, train_stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def test_the_fusion_head_beats_a_linear_stack_on_held_out_clips(test_data: Path,
     for k, fold in enumerate(video_folds(table["video_id"].to_numpy(str)[valid], 5)):
         rows = {"train": valid[~fold], "valid": valid[fold]}
         learned = {"M": torch.from_numpy(hidden)}
-        trained = train_stage(HEAD, load_config("ch-sims"), inputs, learned, **rows, seed=10 * seed + k)
+        trained = train_stage(HEAD, load_config("ch-sims"), StageData(inputs, learned, **rows), seed=10 * seed + k)
         predictions.append(predict_stage(trained.net, HEAD, inputs, test)[0]["M"].numpy())
     error = np.abs(np.mean(predictions, axis=0) - truth[test]).mean()
     assert error < 0.320

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.toolkit.extract.conftest import DEMO, OFFLINE, ffmpeg, fmltk
 
-from fmltk.model.results import read_predictions
+from fmltk.model.run_folder import read_predictions
 
 if TYPE_CHECKING:
     import subprocess
@@ -83,7 +83,7 @@ def test_from_videos_to_scores_of_new_clips(story: Path) -> None:
             )
         )
     )
-    known = read_predictions(run / "seed_0" / "predictions.parquet").set_index("utterance_id")
+    known = read_predictions(run, 0).set_index("utterance_id")
     clip = next(row for row in predicted if row["utterance_id"] == "video_0004$_$0001")
     for condition in CONDITIONS:
         assert clip[f"score_{condition}"] == pytest.approx(

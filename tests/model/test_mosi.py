@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fmltk.model import RunOptions, load_config, train
+from fmltk.model.config import load_config
+from fmltk.model.options import RunOptions
+from fmltk.model.run import train
 from fmltk.toolkit.interchange.utterances import import_utterances
 
 if TYPE_CHECKING:

@@ -10,18 +10,12 @@ import torch
 from torch import nn
 
 from fmltk.model.config import Config, load_config
-from fmltk.model.layers import (
-    ONEDNN_FROM_MULTIPLICATIONS,
-    Dropout,
-    LastStateLSTM,
-    Packed,
-    Predictor,
-    masked_l1,
-    weighted_loss,
-)
+from fmltk.model.inputs import StageInputs, predict_stage
+from fmltk.model.layers import Dropout, masked_l1, weighted_loss
+from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
 from fmltk.model.pairwise import PairNet
-from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec, register_model
-from fmltk.model.training import StageInputs, TrainedStage, predict_stage, stage_seed, train_stage
+from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec
+from fmltk.model.training import StageData, TrainedStage, stage_seed, train_stage
 from fmltk.toolkit.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -68,7 +62,7 @@ def test_the_text_lstm_equals_torchs_on_each_sequence_alone(lengths: Sequence[in
 
 @pytest.mark.parametrize("onednn", [True, False])
 def test_large_products_equal_torchs_own(monkeypatch: pytest.MonkeyPatch, onednn: bool) -> None:
-    monkeypatch.setattr("fmltk.model.layers.ONEDNN_IS_FASTER", onednn)
+    monkeypatch.setattr("fmltk.model.lstm.ONEDNN_IS_FASTER", onednn)
     torch.manual_seed(0)
     net, reference = LastStateLSTM(300, 64), nn.LSTM(300, 64)
     reference.load_state_dict(net.lstm.state_dict())
@@ -93,7 +87,7 @@ def test_packing_follows_the_order_that_is_asked_for() -> None:
     packed = inputs.batch(["T"], rows)["T"]
     assert isinstance(packed, Packed)
     assert packed.sizes == (3, 3, 2, 1, 1, 1, 1)  # lengths 7, 3, 2
-    assert packed.order.tolist() == [1, 2, 0]
+    assert packed.batch_rows.tolist() == [1, 2, 0]
     assert inputs.steps is not None
     torch.testing.assert_close(packed.steps[0], inputs.steps[inputs.offsets[2]])
 
@@ -182,7 +176,7 @@ def test_one_batch_overfits(pair: str) -> None:
     stage = model_spec("fmlmsn").stage(pair)
     config = SMALL.changed(lr=0.005, max_epochs=400, patience=400, adim=32, vdim=32, tdim=32, fdim=32, ahid=32, vhid=32)
     rows = np.arange(8)
-    trained = train_stage(stage, config, inputs, labels, train=rows, valid=rows, seed=0)
+    trained = train_stage(stage, config, StageData(inputs, labels, train=rows, valid=rows), seed=0)
     assert trained.best.valid_loss < 0.1
     assert trained.history[0].valid_loss > 0.8
 
@@ -219,7 +213,7 @@ def fit(seed: int, **settings: object) -> TrainedStage:
     inputs, labels = make_inputs(24)
     config = SMALL.changed(max_epochs=5, tdrp=0.2, vdrp=0.2, fdrp=0.1, **settings)
     stage = model_spec("fmlmsn").stage("VT")
-    return train_stage(stage, config, inputs, labels, train=np.arange(16), valid=np.arange(16, 24), seed=seed)
+    return train_stage(stage, config, StageData(inputs, labels, **ROWS), seed=seed)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others() -> None:
@@ -244,7 +238,7 @@ def test_it_stops_when_nothing_improves_and_restores_the_best_weights() -> None:
     config = SMALL.changed(lr=0.05, patience=3, max_epochs=200)
     stage = model_spec("fmlmsn").stage("AV")
     valid = np.arange(16, 24)
-    trained = train_stage(stage, config, inputs, labels, train=np.arange(16), valid=valid, seed=0)
+    trained = train_stage(stage, config, StageData(inputs, labels, train=np.arange(16), valid=valid), seed=0)
     assert len(trained.history) == trained.best_epoch + 3
     assert trained.best.valid_loss == min(e.valid_loss for e in trained.history)
     predictions, _ = predict_stage(trained.net, stage, inputs, valid)
@@ -260,7 +254,7 @@ def test_only_the_given_rows_are_read() -> None:
     stage = model_spec("fmlmsn").stage("VT")
     config = SMALL.changed(max_epochs=3)
     rows = {"train": np.arange(12), "valid": np.arange(12, 18)}
-    clean = train_stage(stage, config, inputs, labels, **rows, seed=0)
+    clean = train_stage(stage, config, StageData(inputs, labels, **rows), seed=0)
     assert inputs.steps is not None
     spoiled = {m: v.clone() for m, v in inputs.vectors.items()}
     for values in spoiled.values():
@@ -270,8 +264,9 @@ def test_only_the_given_rows_are_read() -> None:
     wrong = {t: v.clone() for t, v in labels.items()}
     for values in wrong.values():
         values[18:] = 1e9
-    other = train_stage(stage, config, StageInputs(spoiled, steps, inputs.offsets), wrong, **rows, seed=0)
-    assert [e.valid_loss for e in clean.history] == [e.valid_loss for e in other.history]
+    other = StageData(StageInputs(spoiled, steps, inputs.offsets), wrong, **rows)
+    spoiled_history = train_stage(stage, config, other, seed=0).history
+    assert [e.valid_loss for e in clean.history] == [e.valid_loss for e in spoiled_history]
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:
@@ -279,22 +274,14 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     vectors = {**inputs.vectors, "A": inputs.vectors["A"] * float("inf")}
     stage = model_spec("fmlmsn").stage("AV")
     with pytest.raises(TrainingError, match=r"stage AV: the loss of epoch 1 is nan.*lower lr"):
-        train_stage(
-            stage,
-            SMALL,
-            StageInputs(vectors, None, inputs.offsets),
-            labels,
-            train=np.arange(16),
-            valid=np.arange(16, 24),
-            seed=0,
-        )
+        train_stage(stage, SMALL, StageData(StageInputs(vectors, None, inputs.offsets), labels, **ROWS), seed=0)
 
 
 def test_a_stage_without_labels_is_an_error() -> None:
     inputs, labels = make_inputs(24)
     empty = {t: torch.full_like(v, float("nan")) for t, v in labels.items()}
     with pytest.raises(TrainingError, match="no training clip has all its inputs and a label"):
-        train_stage(model_spec("fmlmsn").stage("AV"), SMALL, inputs, empty, **ROWS, seed=0)
+        train_stage(model_spec("fmlmsn").stage("AV"), SMALL, StageData(inputs, empty, **ROWS), seed=0)
 
 
 def test_weight_decay_shrinks_the_weights_and_not_the_biases() -> None:
@@ -303,32 +290,30 @@ def test_weight_decay_shrinks_the_weights_and_not_the_biases() -> None:
     assert norms[1] < 0.9 * norms[0]
 
 
-def test_a_model_of_ones_own_is_trained_by_the_same_trainer() -> None:
-    class Mean(nn.Module):
-        def __init__(self, d: int) -> None:
-            super().__init__()
-            self.predictor = Predictor(d, 4)
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (
+            (StageSpec("fusion", ("H_AV",), ("M",), PairNet),),
+            "model mine: stage fusion reads H_AV; a stage reads T, A, V",
+        ),
+        (
+            (StageSpec("one", ("T",), ("sadness",), PairNet),),
+            "stage one predicts sadness; a stage predicts one or more",
+        ),
+        ((StageSpec("one", ("T",), (), PairNet),), "stage one predicts nothing"),
+        ((StageSpec("one", ("T",), ("T",), PairNet),) * 2, "two stages are named one"),
+        ((StageSpec("one", ("T",), ("M", "T"), PairNet),), "the last task of its last stage must be M"),
+        ((), "the last task of its last stage must be M"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(stages: tuple[StageSpec, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelSpec("mine", stages)
 
-        def forward(self, inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-            y, hidden = self.predictor(inputs["A"])
-            return {"M": y}, hidden
 
-    spec = ModelSpec("audio-only", "a test", (StageSpec("M", ("A",), ("M",), lambda dims, config: Mean(dims["A"])),))
-    register_model(spec)
-    assert "audio-only" in model_names()
-    inputs, labels = make_inputs(24)
-    stage = model_spec("audio-only").stage("M")
-    trained = train_stage(stage, SMALL.changed(max_epochs=30), inputs, labels, **ROWS, seed=0)
-    assert trained.history[-1].train_loss < trained.history[0].train_loss
-
-
-def test_registry_refuses_what_cannot_be_trained() -> None:
-    with pytest.raises(ConfigError, match="already a model named 'fmlmsn'"):
-        register_model(ModelSpec("fmlmsn", "another", ()))
-    stage = StageSpec("fusion", ("H_AV",), ("M",), lambda dims, config: nn.Identity())
-    with pytest.raises(ConfigError, match=r"stage fusion reads \['AV'\]"):
-        register_model(ModelSpec("broken", "no AV", (stage,)))
-    with pytest.raises(ConfigError, match="no model 'nothing'; models: "):
+def test_names_that_no_model_or_stage_has_are_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="no model 'nothing'; models: fmlmsn, lf-dnn, mlf-dnn"):
         model_spec("nothing")
-    with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'"):
+    with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'; its stages: AV, AT, VT, fusion"):
         model_spec("fmlmsn").stage("XY")

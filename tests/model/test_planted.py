@@ -8,7 +8,8 @@ import numpy as np
 
 from fmltk.model.compare import compare
 from fmltk.model.config import load_config
-from fmltk.model.run import RunOptions, train
+from fmltk.model.options import RunOptions
+from fmltk.model.run import train
 from tests.model.folders import planted, small_settings, write_clips
 
 if TYPE_CHECKING:

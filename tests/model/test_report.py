@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from fmltk.model.evaluation import evaluation_rows
-from fmltk.model.predict import best_seed
 from fmltk.model.report import run_sections
-from fmltk.model.results import read_predictions
+from fmltk.model.run_folder import best_seed, read_predictions
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.document import ReportRequest
 
@@ -48,7 +47,7 @@ def test_every_stage_has_its_learning_curve_of_every_seed(run: Path) -> None:
 
 def test_the_confusions_count_the_clips_of_the_best_seed(run: Path) -> None:
     (section,) = contribution(run).sections
-    frame = read_predictions(run / f"seed_{best_seed(run)}" / "predictions.parquet")
+    frame = read_predictions(run, best_seed(run))
     part = frame[(frame["split"] == "test") & frame["truth_M"].notna() & frame["pred_M"].notna()]
     true, predicted = part["truth_M"].to_numpy(float), part["pred_M"].to_numpy(float)
     both = int(np.sum((true <= -0.7 - 1e-9) & (predicted <= -0.7)))
@@ -62,7 +61,7 @@ def test_the_confusions_count_the_clips_of_the_best_seed(run: Path) -> None:
 
 
 def test_clips_become_cases_that_name_what_is_wrong(run: Path) -> None:
-    frame = read_predictions(run / f"seed_{best_seed(run)}" / "predictions.parquet")
+    frame = read_predictions(run, best_seed(run))
     cases = {case.utterance_id: case for case in contribution(run).cases}
     assert len(cases) == len(frame) == 240
     for row in frame.to_dict("records"):

@@ -15,11 +15,11 @@ from scipy import stats
 from fmltk.model import commands
 from fmltk.model.cases import case_rows
 from fmltk.model.compare import compare
-from fmltk.model.evaluation import evaluation_rows, shown
+from fmltk.model.evaluation import evaluation_rows, format_score
 from fmltk.model.metrics import score
-from fmltk.model.predict import FmlMSN, TrainedModel, best_seed, class_names
+from fmltk.model.predict import FmlMSN, TrainedModel, class_names
 from fmltk.model.raw import extraction_settings
-from fmltk.model.results import read_predictions
+from fmltk.model.run_folder import best_seed, read_predictions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FmltkError, StoreError
 from tests.model.folders import planted, small_settings, write_clips
@@ -52,7 +52,7 @@ def test_evaluate_holds_all_ten_tasks_and_the_constants(run: Path) -> None:
         ("constant", task) for task in ("A+V+T", "T", "A", "V", "A+T", "V+T", "A+V")
     ]
     assert all(row[-1] == "nan (constant)" for row in rows[10:])
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     frame = frame[(frame["split"] == "test") & frame["pred_AT_T"].notna()]
     expected = score(frame["pred_AT_T"], frame["truth_T"], "ch-sims")
     found = {metric: values["values"][0] for metric, values in document["tasks"]["AT_T"]["metrics"].items()}
@@ -60,10 +60,10 @@ def test_evaluate_holds_all_ten_tasks_and_the_constants(run: Path) -> None:
 
 
 def test_scores_are_printed_as_the_paper_prints_them() -> None:
-    assert shown("F1", 0.8371) == "83.71"
-    assert shown("MAE", 0.385, 0.0021) == "0.385 ± 0.002"
-    assert shown("Acc-2", 0.8, float("nan")) == "80.00"
-    assert shown("Corr", None) == "nan (constant)"
+    assert format_score("F1", 0.8371) == "83.71"
+    assert format_score("MAE", 0.385, 0.0021) == "0.385 ± 0.002"
+    assert format_score("Acc-2", 0.8, float("nan")) == "80.00"
+    assert format_score("Corr", None) == "nan (constant)"
 
 
 def test_a_run_without_a_test_split_is_reported_on_validation(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_run_without_a_test_split_is_reported_on_validation(tmp_path: Path) ->
 
 
 def test_compare_pairs_seeds_and_clips(run: Path, tmp_path: Path) -> None:
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     rng = np.random.default_rng(0)
     rows = []
     for seed in (0, 1):
@@ -88,7 +88,7 @@ def test_compare_pairs_seeds_and_clips(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     pd.DataFrame(rows).to_csv(other, index=False)
     result = compare([run, other], "test")
-    frames = [read_predictions(run / f"seed_{k}" / "predictions.parquet") for k in (0, 1)]
+    frames = [read_predictions(run, k) for k in (0, 1)]
     kept = (frame["split"] == "test") & frame["pred_M"].notna()
     assert result["n_clips"] == kept.sum()
     truth = frame.loc[kept, "truth_M"].to_numpy()
@@ -109,7 +109,7 @@ def test_compare_pairs_seeds_and_clips(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_compare_takes_a_predictions_file_of_any_system(run: Path, tmp_path: Path, suffix: str) -> None:
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     table = pd.DataFrame({"utterance_id": frame["utterance_id"], "prediction": frame["truth_M"]})[5:]
     path = tmp_path / f"other{suffix}"
     if suffix == ".parquet":
@@ -145,7 +145,7 @@ def test_what_predict_wrote_is_compared_as_it_is(run: Path, features: Path, tmp_
     assert invoke("predict", run, features, "--seed", 0, "-o", tmp_path / "scores.csv").exit_code == 0
     result = compare([run, tmp_path / "scores.csv"], "test")
     ours, theirs = (system["metrics"]["MAE"]["mean"] for system in result["systems"])
-    frames = [read_predictions(run / f"seed_{k}" / "predictions.parquet") for k in (0, 1)]
+    frames = [read_predictions(run, k) for k in (0, 1)]
     assert ours == pytest.approx(np.mean([_test_mae(frame) for frame in frames]))
     assert theirs == pytest.approx(_test_mae(frames[0]), abs=1e-6)
 
@@ -182,7 +182,7 @@ def test_cases_are_sorted_by_disagreement_and_mark_what_is_wrong(run: Path) -> N
         "V, T: V+T",
         "M",
     ]
-    frame = read_predictions(run / "seed_0" / "predictions.parquet").set_index("utterance_id")
+    frame = read_predictions(run, 0).set_index("utterance_id")
     truths = frame[["truth_T", "truth_A", "truth_V"]]
     spread = truths.max(axis=1) - truths.min(axis=1)
     found = [case["disagreement"] for case in documents]
@@ -204,7 +204,7 @@ def test_cases_are_sorted_by_disagreement_and_mark_what_is_wrong(run: Path) -> N
 
 def test_predictions_of_a_features_folder_equal_the_runs_own(run: Path, features: Path) -> None:
     table = FmlMSN.from_run(run, seed=1).predict(features).set_index("utterance_id")
-    frame = read_predictions(run / "seed_1" / "predictions.parquet").set_index("utterance_id")
+    frame = read_predictions(run, 1).set_index("utterance_id")
     for condition in ("M", "T", "A", "V", "AT", "VT", "AV"):
         np.testing.assert_array_equal(table[f"score_{condition}"], frame.loc[table.index, f"pred_{condition}"])
     silent = table.loc["v007$_$0007"]
@@ -246,7 +246,7 @@ def test_features_that_do_not_fit_are_refused_with_what_differs(run: Path, tmp_p
 
 
 def test_folders_that_hold_no_model_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it has no training\.json"):
         FmlMSN.from_run(tmp_path)
     (tmp_path / "features").mkdir()
     for name in ("run.json", "manifest.parquet"):

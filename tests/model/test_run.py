@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from fmltk.model.cases import case_rows
 from fmltk.model.checkpoint import load_stage, schema_differences
+from fmltk.model.compare import compare
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features, read_labels
 from fmltk.model.dataset import join
+from fmltk.model.options import RunOptions
 from fmltk.model.predict import FmlMSN
-from fmltk.model.results import is_collapsed, read_predictions
+from fmltk.model.report import run_sections
 from fmltk.model.reuse import decide, read_hidden
-from fmltk.model.run import RunOptions, run_config, run_document, train
+from fmltk.model.run import train
+from fmltk.model.run_folder import read_history, read_predictions, run_config, run_document
+from fmltk.model.scores import is_collapsed
 from fmltk.model.stages import video_folds
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, TrainingError
+from fmltk.toolkit.report.document import ReportRequest
 from tests.model.folders import planted, small_settings, write_clips, write_labels
 
 if TYPE_CHECKING:
@@ -57,13 +63,13 @@ def test_what_a_run_writes(run: Path, features: Path) -> None:
     assert set(document["label_sources"].values()) == {"labels"}
     assert document["schema"]["A"]["feature_names"][0] == "audio_0"
     assert run_config(run) == quick()
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     assert len(frame) == 240
     assert list(frame["utterance_id"]) == sorted(frame["utterance_id"])
     for task in ("AV_A", "AV_V", "AV_AV", "AT_A", "AT_T", "AT_AT", "VT_V", "VT_T", "VT_VT", "fusion_M"):
         assert frame[f"pred_{task}"].notna().sum() >= 238
     np.testing.assert_allclose(frame["pred_T"], (frame["pred_AT_T"] + frame["pred_VT_T"]) / 2)
-    history = read_predictions(run / "seed_0" / "history.parquet")
+    history = read_history(run, 0)
     assert set(history["stage"]) == {"AV", "AT", "VT", "fusion"}
     assert history.groupby("stage")["best"].sum().tolist() == [1, 1, 1, 1]
     summary = json.loads((run / "summary.json").read_text())
@@ -75,7 +81,7 @@ def test_what_a_run_writes(run: Path, features: Path) -> None:
 
 
 def test_a_clip_that_lacks_a_modality_has_null_and_a_reason_never_zero(run: Path) -> None:
-    frame = read_predictions(run / "seed_0" / "predictions.parquet").set_index("utterance_id")
+    frame = read_predictions(run, 0).set_index("utterance_id")
     silent, wordless = frame.loc["v007$_$0007"], frame.loc["v008$_$0008"]
     assert np.isnan(silent["pred_M"])
     assert silent["reason"] == "audio missing: no such stream"
@@ -91,7 +97,7 @@ def test_h_is_that_of_the_restored_weights_in_eval_mode(run: Path) -> None:
     features_folder = run_document(run)["features"]
     model = TrainedModel.from_run(run, seed=0)
     predictions = model.predict_features(read_clip_features(features_folder))
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     for key in ("AV_AV", "AT_T", "VT_VT", "fusion_M"):
         np.testing.assert_array_equal(predictions[key].astype(np.float32), frame[f"pred_{key}"].to_numpy(np.float32))
     hidden = read_hidden(run, 0, list(frame["utterance_id"]))
@@ -117,6 +123,38 @@ def test_a_stopped_run_goes_on_by_stage(run: Path, features: Path, tmp_path: Pat
     before = (out / "seed_0" / "predictions.parquet").stat().st_mtime_ns
     train(features, out=out, config=quick(), options=RunOptions(jobs=0))
     assert (out / "seed_0" / "predictions.parquet").stat().st_mtime_ns == before
+
+
+def test_a_run_of_the_first_release_is_read_and_continued(run: Path, features: Path, tmp_path: Path) -> None:
+    """fmltk 0.1.0 named training.json run.json, as feature folders name theirs."""
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    (old / "training.json").rename(old / "run.json")
+    assert run_document(old) == run_document(run)
+    assert run_config(old) == run_config(run)
+    assert FmlMSN.from_run(old).predict(features).equals(FmlMSN.from_run(run).predict(features))
+    assert case_rows(old, seed=0, split="test", sort="id") == case_rows(run, seed=0, split="test", sort="id")
+    assert compare([old, run], "test")["n_clips"] == compare([run, run], "test")["n_clips"]
+    assert run_sections(ReportRequest([old], Reporter(quiet=True))).used == [old]
+    shutil.rmtree(old / "seed_1")
+    train(features, out=old, config=quick(), options=RunOptions(seeds=(0, 1), jobs=0))
+    assert same_results(old / "seed_1", run / "seed_1")
+    assert not (old / "training.json").exists(), "one file says what a run was trained on"
+    with pytest.raises(ConfigError, match=r"lr was 0\.005, now 0\.001"):
+        train(features, out=old, config=quick("lr=0.001"))
+
+
+def test_a_run_has_a_folder_of_its_own(features: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"  # an extraction that was stopped before its tables
+    (begun / "shards").mkdir(parents=True)
+    (begun / "run.json").write_text("{}")
+    for folder in (features, begun):
+        before = sorted(path.name for path in folder.iterdir())
+        with pytest.raises(ConfigError, match="is a feature folder; a run has a folder of its own"):
+            train(features, out=folder, config=brief(), options=RunOptions(jobs=0))
+        assert sorted(path.name for path in folder.iterdir()) == before
+        with pytest.raises(ConfigError, match="is a feature folder, not a run folder"):
+            run_document(folder)
 
 
 def test_more_seeds_join_a_finished_run(run: Path, features: Path, tmp_path: Path) -> None:
@@ -168,7 +206,7 @@ def test_fusion_of_saved_h_equals_the_full_run(run: Path, features: Path, tmp_pa
     full = json.loads((run / "summary.json").read_text())
     assert summary["tasks"]["fusion_M"]["splits"] == full["tasks"]["fusion_M"]["splits"]
     assert set(summary["stages"]) == {"fusion"}
-    frames = [read_predictions(folder / "seed_1" / "predictions.parquet") for folder in (run, tmp_path / "light")]
+    frames = [read_predictions(folder, 1) for folder in (run, tmp_path / "light")]
     for column in ("pred_M", "pred_AV_A", "pred_T"):
         np.testing.assert_array_equal(frames[0][column], frames[1][column])
 
@@ -214,15 +252,15 @@ def test_eq_8_skips_step_1_where_saved_h_are_good_enough(run: Path, features: Pa
 
 def test_eq_8_is_the_mean_share_of_right_signs_over_seeded_draws(run: Path, features: Path) -> None:
     dataset = join(read_clip_features(features), read_labels(features / "labels.parquet"), quick())
-    frame = read_predictions(run / "seed_1" / "predictions.parquet")
+    frame = read_predictions(run, 1)
     valid = frame[(frame["split"] == "valid") & frame["pred_M"].notna()]
     right = ((valid["pred_M"] > 0) == (valid["truth_M"] > 0)).to_numpy()
     rng = np.random.default_rng(1)
     expected = np.mean([right[rng.choice(len(right), 10, replace=False)].mean() for _ in range(5)])
-    found = decide(run, 1, dataset, quick(), "ch-sims")
+    found = decide(run, 1, dataset, quick())
     assert found.p == pytest.approx(expected)
     assert found.retrain == (expected < 0.74)
-    everything = decide(run, 1, dataset, quick("retrain_clips=1000", "retrain_draws=2"), "ch-sims")
+    everything = decide(run, 1, dataset, quick("retrain_clips=1000", "retrain_draws=2"))
     assert everything.p == pytest.approx(right.mean())
     assert f"(all {len(right)}, for there are no more)" in everything.reason
 
@@ -233,7 +271,7 @@ def test_cross_fit_gives_training_clips_h_of_networks_that_never_saw_their_video
     train(
         features, out=tmp_path / "cross", config=quick("fusion_inputs=cross-fit", "folds=3"), options=RunOptions(jobs=0)
     )
-    frame = read_predictions(run / "seed_0" / "predictions.parquet")
+    frame = read_predictions(run, 0)
     ids = list(frame["utterance_id"])
     plain, crossed = read_hidden(run, 0, ids), read_hidden(tmp_path / "cross", 0, ids)
     training = (frame["split"] == "train").to_numpy() & frame["pred_M"].notna().to_numpy()
@@ -257,7 +295,7 @@ def test_folds_hold_whole_videos_and_are_even() -> None:
 
 def test_missing_mean_predicts_every_clip(features: Path, tmp_path: Path) -> None:
     train(features, out=tmp_path / "run", config=brief("missing=mean"), options=RunOptions(jobs=0))
-    frame = read_predictions(tmp_path / "run" / "seed_0" / "predictions.parquet")
+    frame = read_predictions(tmp_path / "run", 0)
     assert frame["pred_M"].notna().all()
     assert frame["reason"].isna().all()
 
@@ -325,7 +363,7 @@ def test_every_model_of_the_registry_is_trained_by_the_same_command(features: Pa
         ({"reuse": True}, [], "--reuse needs --stages fusion"),
         ({"reuse": True, "seeds": (7,)}, ["retrain=never"], "seed 7 has no saved H"),
         ({"reuse": True}, ["retrain=never", "model=lf-dnn"], "is a run of fmlmsn, not of lf-dnn"),
-        ({"device": "nonsense"}, [], "is no device"),
+        ({"device": "nonsense"}, [], "is not a device"),
         ({"device": "cuda:9"}, [], "CUDA"),
         ({"device": "mps"}, [], "only cpu and cuda are supported"),
         ({"jobs": -1}, [], "--jobs is -1"),

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SCHEMA_VERSION = 1
 RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # what a run keeps beside the tables, and a feature folder is known by
 MANIFEST_FILE = "manifest.parquet"
+
+
+def is_feature_folder(folder: Path) -> bool:
+    """Return whether `fmltk extract` or `fmltk dataset import` wrote this folder, also if it is not finished."""
+    is_begun = (folder / RUN_FILE).is_file() and (folder / SHARD_FOLDER).is_dir()
+    return is_begun or (folder / MANIFEST_FILE).is_file()

@@ -1,0 +1,91 @@
+"""What a stage reads of many clips, batch by batch, and what its network predicts of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fmltk.model.lstm import Packed
+from fmltk.toolkit.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from fmltk.model.registry import StageSpec
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage reads of n clips: one vector per clip and input, and text steps without padding.
+
+    vectors : by input name (A, V, H_AV, ...), float32 (n, d)
+    steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
+    """
+
+    vectors: Mapping[str, Tensor]
+    steps: Tensor | None
+    offsets: NDArray[np.int64]
+
+    def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Tensor | Packed]:
+        """Return the inputs of some clips, by name."""
+        index = torch.from_numpy(rows)
+        inputs: dict[str, Tensor | Packed] = {}
+        for name in names:
+            if name == "T":
+                inputs[name] = self._pack(rows)
+            else:
+                values = self.vectors[name]
+                inputs[name] = values.index_select(0, index.to(values.device))
+        return inputs
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the inputs are on; the CPU where there are none."""
+        for values in self.vectors.values():
+            return values.device
+        return torch.device("cpu") if self.steps is None else self.steps.device
+
+    def dimension(self, name: str) -> int:
+        """Return the width of an input."""
+        return int((self._text_steps() if name == "T" else self.vectors[name]).shape[1])
+
+    def _text_steps(self) -> Tensor:
+        if self.steps is None:
+            raise TrainingError("the stage reads text, and the data has none")
+        return self.steps
+
+    def _pack(self, rows: NDArray[np.int64]) -> Packed:
+        steps = self._text_steps()
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        longest_first = np.argsort(-lengths, kind="stable")
+        starts, lengths = starts[longest_first], lengths[longest_first]
+        sizes = np.searchsorted(-lengths, -np.arange(int(lengths[0])), side="left")  # how many are longer than t
+        index = torch.from_numpy(np.concatenate([starts[:n] + t for t, n in enumerate(sizes)])).to(steps.device)
+        batch_rows = torch.from_numpy(longest_first).to(steps.device)
+        return Packed(steps.index_select(0, index), tuple(int(n) for n in sizes), batch_rows)
+
+
+def predict_stage(
+    net: nn.Module, spec: StageSpec, inputs: StageInputs, rows: NDArray[np.int64]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return ({task: intensity (n,)}, hidden activations (n, d)) of some clips, in eval mode, on the CPU."""
+    net.eval()
+    parts: list[dict[str, Tensor]] = []
+    hidden: list[Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            predictions, h = net(inputs.batch(spec.inputs, rows[start : start + EVALUATION_BATCH]))
+            parts.append({task: value.cpu() for task, value in predictions.items()})
+            hidden.append(h.cpu())
+    if not parts:
+        return {task: torch.zeros(0) for task in spec.tasks}, torch.zeros(0, 0)
+    return {task: torch.cat([part[task] for part in parts]) for task in spec.tasks}, torch.cat(hidden)

@@ -1,0 +1,85 @@
+"""training.json: what a run was trained on, and whether a second call would train the same run."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from fmltk.model.checkpoint import schema_differences
+from fmltk.model.config import write_toml
+from fmltk.model.dataset import split_counts
+from fmltk.model.prepared import fingerprint
+from fmltk.model.run_folder import CONFIG_FILE, TRAINING_FILE, run_config, run_document, training_file
+from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.model.config import Config
+    from fmltk.model.plan import RunPlan
+    from fmltk.model.prepared import Prepared
+    from fmltk.model.reuse import Decision
+
+COMPARED = ("scale", "splits", "label_sources", "device", "torch", "reuse")
+
+
+def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int, Decision]) -> dict[str, Any]:
+    """Return what training.json holds: all that two calls must agree on to be the same run, and what users ask later.
+
+    prepared : the arrays of the run's first seeds
+    """
+    import torch
+
+    arrays: list[NDArray[Any]] = [*prepared.vectors.values(), prepared.offsets]
+    if prepared.steps is not None:
+        arrays.append(prepared.steps)
+    dataset, reuse, schema = plan.dataset, plan.options.reuse, prepared.schema
+    if reuse is not None and not schema:
+        schema = run_document(reuse)["schema"]
+    return {
+        "fmltk": metadata.version("fmltk"),
+        "torch": torch.__version__.split("+")[0],
+        "features": str(plan.features),
+        "labels": str(plan.labels),
+        "reuse": None if reuse is None else str(reuse),
+        "device": plan.options.device.split(":")[0],
+        "family": dataset.family,
+        "scale": str(dataset.scale),
+        "splits": split_counts(dataset),
+        "label_sources": dict(dataset.sources),
+        "remarks": list(dataset.remarks),
+        "schema": {letter: dict(document) for letter, document in schema.items()},
+        "fingerprint": fingerprint(dataset, arrays),
+        "decisions": {str(seed): decision.reason for seed, decision in decisions.items()},
+    }
+
+
+def open_run(out: Path, config: Config, document: Mapping[str, Any]) -> None:
+    """Begin a run folder, or check that what it holds is the same run.
+
+    Raises ConfigError with what differs.
+    """
+    from fmltk.toolkit.io.files import write_bytes
+
+    if training_file(out) is None:
+        write_toml(config, out / CONFIG_FILE)
+        write_bytes(out / TRAINING_FILE, json.dumps(document, indent=1, ensure_ascii=False).encode())
+        return
+    settings, before = run_config(out).as_dict(), run_document(out)
+    differences = [
+        *_changes(settings, config.as_dict(), settings),
+        *_changes(before, document, COMPARED),
+    ]
+    if not differences and before["fingerprint"] != document["fingerprint"]:
+        words = schema_differences(before["schema"], document["schema"])
+        differences.append("the features or the labels changed" + (f" ({'; '.join(words)})" if words else ""))
+    if differences:
+        raise ConfigError(f"{out} holds a run of other settings: {'; '.join(differences)}. Choose another -o")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    return [f"{key} was {before[key]!r}, now {now[key]!r}" for key in keys if before[key] != now[key]]

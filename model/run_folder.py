@@ -1,0 +1,141 @@
+"""The folder of a training run: the names of its files, and the readers of what a run left in them.
+
+RUN/config.toml     every setting
+RUN/training.json   what it was trained on: schema, splits, label sources, versions, a fingerprint
+RUN/summary.json    mean and deviation over the seeds
+RUN/seed_0/         stage_*.safetensors and stage_*.json, bimodal.parquet (H),
+                    predictions.parquet, history.parquet, metrics.json
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fmltk.model.config import config_from_dict, read_toml
+from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.features.layout import is_feature_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from fmltk.model.config import Config
+
+CONFIG_FILE, TRAINING_FILE, SUMMARY_FILE = "config.toml", "training.json", "summary.json"
+OLD_TRAINING_FILE = "run.json"  # the name of TRAINING_FILE in fmltk 0.1.0; also a file of feature folders
+PREDICTIONS_FILE, HIDDEN_FILE, HISTORY_FILE, METRICS_FILE = (
+    *("predictions.parquet", "bimodal.parquet", "history.parquet", "metrics.json"),
+)
+
+
+def seed_folder(run: Path, seed: int) -> Path:
+    """Return the folder of one seed of a run."""
+    return run / f"seed_{seed}"
+
+
+def stage_file(folder: Path, stage: str) -> Path:
+    """Return a stage's checkpoint below a seed's folder."""
+    return folder / f"stage_{stage.lower()}.safetensors"
+
+
+def stage_history_file(folder: Path, stage: str) -> Path:
+    """Return a stage's history below a seed's folder."""
+    return folder / f"stage_{stage.lower()}.json"
+
+
+def training_file(run: Path) -> Path | None:
+    """Return the file that says what a run was trained on, also by its old name; None if the folder is not a run's.
+
+    A feature folder has a run.json too, but never a config.toml.
+    """
+    if (run / TRAINING_FILE).is_file():
+        return run / TRAINING_FILE
+    if (run / OLD_TRAINING_FILE).is_file() and (run / CONFIG_FILE).is_file():
+        return run / OLD_TRAINING_FILE
+    return None
+
+
+def run_document(run: Path) -> dict[str, Any]:
+    """Return training.json of a run. Raises ConfigError if the folder is not a run's."""
+    path = training_file(run)
+    if path is None and is_feature_folder(run):
+        raise ConfigError(f"{run} is a feature folder, not a run folder; `fmltk train {run}` makes one of it")
+    if path is None:
+        raise ConfigError(f"{run} is not a run folder: it has no {TRAINING_FILE}; `fmltk train` makes one")
+    return read_json(path)
+
+
+def run_config(run: Path) -> Config:
+    """Return the settings of a run. Raises ConfigError if the folder is not a run's."""
+    run_document(run)
+    return config_from_dict(read_toml(run / CONFIG_FILE), str(run / CONFIG_FILE))
+
+
+def run_summary(run: Path) -> dict[str, Any]:
+    """Return the summary of a complete run. Raises ConfigError if the folder is not a run's, StoreError without one."""
+    run_document(run)
+    return read_json(run / SUMMARY_FILE)
+
+
+def finished_seeds(run: Path) -> list[int]:
+    """Return the finished seeds of a folder, in order; [] where there is none."""
+    return sorted(int(path.parent.name.removeprefix("seed_")) for path in run.glob(f"seed_*/{METRICS_FILE}"))
+
+
+def run_seeds(run: Path) -> list[int]:
+    """Return the finished seeds of a run. Raises ConfigError if the folder is not a run's, or there is no such seed."""
+    run_document(run)
+    seeds = finished_seeds(run)
+    if not seeds:
+        raise ConfigError(f"{run} has no finished seed; run the same `fmltk train` again")
+    return seeds
+
+
+def best_seed(run: Path) -> int:
+    """Return the seed with the smallest validation error of the last stage; the test split is not looked at."""
+    summary = run_summary(run)
+    last = list(summary["stages"])[-1]
+    errors: Sequence[float] = summary["stages"][last]["valid_mae"]["values"]
+    return int(min(zip(errors, summary["seeds"], strict=True))[1])
+
+
+def chosen_seed(run: Path, seed: int | None) -> int:
+    """Return `seed`, or the best on validation for None. Raises ConfigError if the run has no such seed."""
+    seeds = run_seeds(run)
+    if seed is None:
+        return best_seed(run)
+    if seed not in seeds:
+        raise ConfigError(f"{run} has no seed {seed}; its seeds: {', '.join(map(str, seeds))}")
+    return seed
+
+
+def read_predictions(run: Path, seed: int) -> pd.DataFrame:
+    """Return predictions.parquet of a seed: a row per clip, as docs/data-format.md lists its columns."""
+    return _read_table(seed_folder(run, seed) / PREDICTIONS_FILE)
+
+
+def read_history(run: Path, seed: int) -> pd.DataFrame:
+    """Return history.parquet of a seed: a row per epoch and stage."""
+    return _read_table(seed_folder(run, seed) / HISTORY_FILE)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    from fmltk.toolkit.io.parquet import open_parquet, reading
+
+    with open_parquet(path, what="run") as file, reading(path):
+        frame: pd.DataFrame = file.read().to_pandas()
+    return frame
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run. Raises StoreError if it is absent or broken."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} does not exist; the run is not complete: run the same `fmltk train` again") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run the same `fmltk train` again") from error
+    return document
