@@ -17,6 +17,7 @@ from fmltk.annotation.raters import read_identity
 from fmltk.annotation.ratings import replacing
 from fmltk.annotation.settings import TIMEOUT_S
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.io.retry import retried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -213,15 +214,13 @@ class Server:
 
         Tries again where the connection breaks. Raises AnnotationError if the server refuses or does not finish.
         """
-        for attempt in range(1, N_ATTEMPTS + 1):
-            try:
-                self._download_once(project_id, target)
-            except AnnotationError:
-                if attempt == N_ATTEMPTS:
-                    raise
-                time.sleep(attempt * POLL_S)
-            else:
-                return
+        retried(
+            lambda: self._download_once(project_id, target),
+            attempts=N_ATTEMPTS,
+            first_wait_s=POLL_S,
+            longest_wait_s=N_ATTEMPTS * POLL_S,
+            errors=AnnotationError,
+        )
 
     def _download_once(self, project_id: int, target: Path) -> None:
         exports = self.client.projects.exports

@@ -12,10 +12,8 @@ import contextlib
 import functools
 import io
 import os
-import random
 import re
 import tempfile
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.retry import retried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -336,25 +335,29 @@ def _state(info: pf.FileInfo) -> FileState | None:
     return FileState(info.size or 0, seconds * 10**9, info.type == pf.FileType.Directory)
 
 
+def _is_final(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | PermissionError) or bool(_FINAL.search(str(error)))
+
+
 def _retried(action: Callable[[], Result], doing: str) -> Result:
     """Do something with a store, again after a pause where it is overloaded or away; bounded.
 
-    Raises OSError: FileNotFoundError and PermissionError at once, anything else after the last attempt.
+    Raises OSError: what no second attempt helps at once, anything else after the last attempt.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return action()
-        except (FileNotFoundError, PermissionError):
+    try:
+        return retried(
+            action,
+            attempts=ATTEMPTS,
+            first_wait_s=FIRST_WAIT_S,
+            longest_wait_s=LONGEST_WAIT_S,
+            errors=OSError,
+            is_final=_is_final,
+        )
+    except OSError as error:
+        if _is_final(error):
             raise
-        except OSError as error:
-            if _FINAL.search(str(error)):
-                raise
-            if attempt == ATTEMPTS:
-                reason = str(error).splitlines()[0]
-                raise OSError(f"{doing}: the store failed {ATTEMPTS} times in a row ({reason})") from error
-        longest = min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S)
-        time.sleep(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - so that workers do not come back all at once
-    raise AssertionError("the last attempt returns or raises")
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{doing}: the store failed {ATTEMPTS} times in a row ({reason})") from error
 
 
 def look_up(paths: Iterable[AnyPath | None]) -> None:

@@ -138,7 +138,7 @@ def test_a_store_that_stays_away_ends_the_run_in_one_line(
 
 def test_waiting_is_bounded_and_a_final_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(storage.time, "sleep", waits.append)
+    monkeypatch.setattr("fmltk.toolkit.io.retry.time.sleep", waits.append)
 
     def busy() -> None:
         raise OSError("AWS Error SLOW_DOWN during PutObject operation")
