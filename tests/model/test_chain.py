@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.toolkit.extract.conftest import DEMO, OFFLINE, ffmpeg, fmltk
 
 from fmltk.model.run_folder import read_predictions
+from tests.toolkit.run.conftest import DEMO, OFFLINE, ffmpeg, fmltk
 
 if TYPE_CHECKING:
     import subprocess
