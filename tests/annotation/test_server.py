@@ -17,8 +17,9 @@ from fmltk.annotation.ratings import read_ratings
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import AnnotationError
+from tests.processes import LIMIT_S
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.server
 
 ADMIN_TOKEN = "0123456789abcdef0123456789abcdef01234567"
 TEXTS = {"0001": "I loved every minute of this film.", "0002": "很好 <b>dull</b>", "0003": "It never gets anywhere."}
@@ -164,7 +165,7 @@ def check_data(server, condition, tasks):
         for name in shown - {"text"}:
             assert clip not in data[name].rsplit("/", 1)[1]
             headers = {"Authorization": f"Token {ADMIN_TOKEN}"}
-            content = requests.get(server.url + data[name], headers=headers, timeout=60).content
+            content = requests.get(server.url + data[name], headers=headers, timeout=LIMIT_S).content
             with av.open(io.BytesIO(content)) as container:
                 assert [stream.type for stream in container.streams] == [name]
 

@@ -63,8 +63,8 @@ def _playlist(source: Path, target: Path) -> None:
 
 
 def _no_face(source: Path, target: Path) -> None:
-    run_ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=0.6", "-i", source, "-map", "0:v", "-map", "1:a",
-           "-t", "0.6", target)  # fmt: skip
+    picture = ("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=0.6")
+    run_ffmpeg(*picture, "-i", source, "-map", "0:v", "-map", "1:a", "-t", "0.6", target)
 
 
 def _damaged(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ OFFLINE = ("--text-model", "minilm", "--openface", "none")  # what needs neither
 def fmltk(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     argv = [str(Path(sys.executable).with_name("fmltk")), *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=500, **options)  # type: ignore[call-overload]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
-pytestmark = pytest.mark.timeout(900)
 
 
 def run(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600, **options)  # type: ignore[call-overload]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")

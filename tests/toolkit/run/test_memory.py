@@ -39,7 +39,6 @@ def repeat(source: Path, target: Path, seconds: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_clip_of_twenty_minutes_needs_the_memory_of_a_short_one(
     sized: Callable[[int], int], cut: Callable[..., None], tmp_path: Path
 ) -> None:
