@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import pytest
 
 from fmltk.annotation.importing.import_files import ImportReport, import_ratings
 from fmltk.annotation.ratings import read_ratings
+from tests.processes import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +97,6 @@ VENV_VARIABLE = "FMLTK_LABEL_STUDIO_VENV"  # an environment that has Label Studi
 CACHE = Path.home() / ".cache" / "fmltk-tests"
 ADMIN_TOKEN = "0123456789abcdef0123456789abcdef01234567"  # of a server that lives for one test run, on loopback
 PASSWORD = "a-long-enough-password-1"
-START_TIMEOUT_S = 600  # the first start makes the database: 103 s; later ones take 9 s
 
 
 @contextlib.contextmanager
@@ -173,16 +172,15 @@ class LabelStudio:
     def _wait(self) -> None:
         import requests
 
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        def answers() -> bool:
             with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.5)
-        self.stop()
-        pytest.fail(f"Label Studio did not start: {self.log.read_text()[-2000:]}", pytrace=False)
+                return requests.get(f"{self.url}/health", timeout=LIMIT_S).status_code == 200
+            return False
+
+        waited = wait_until(lambda: answers() or self.process.poll() is not None, every_s=0.5)
+        if not waited or self.process.poll() is not None:
+            self.stop()
+            pytest.fail(f"Label Studio did not start: {self.log.read_text()[-2000:]}", pytrace=False)
 
     def stop(self) -> None:
         """End the server that was started, and its children."""
@@ -192,7 +190,7 @@ class LabelStudio:
             self.process.wait(timeout=20)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=20)
+        self.process.wait()
         self.outbound.close()
 
     def calls_out(self) -> list[str]:
@@ -204,7 +202,7 @@ class LabelStudio:
             except BlockingIOError:
                 return calls
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(LIMIT_S)
                 calls.append(connection.recv(4096).split(b"\r\n")[0].decode(errors="replace"))
 
     def ask(self, method: str, path: str, token: str = ADMIN_TOKEN, **arguments: Any) -> Any:
@@ -212,7 +210,7 @@ class LabelStudio:
         import requests
 
         headers = {"Authorization": f"Token {token}"}
-        answer = requests.request(method, self.url + path, headers=headers, timeout=60, **arguments)
+        answer = requests.request(method, self.url + path, headers=headers, timeout=LIMIT_S, **arguments)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
         return answer.json() if answer.content else None
 
@@ -222,11 +220,11 @@ class LabelStudio:
 
         session = requests.Session()
         page = self.url + self.ask("GET", "/api/invite")["invite_url"]
-        session.get(page, timeout=60)
+        session.get(page, timeout=LIMIT_S)
         form = {"csrfmiddlewaretoken": session.cookies["csrftoken"], "email": email, "password": PASSWORD}
-        answer = session.post(page, data=form, headers={"Referer": page}, timeout=60)
+        answer = session.post(page, data=form, headers={"Referer": page}, timeout=LIMIT_S)
         assert answer.ok
-        token = session.get(f"{self.url}/api/current-user/token", timeout=60).json()["token"]
+        token = session.get(f"{self.url}/api/current-user/token", timeout=LIMIT_S).json()["token"]
         return Rater(self, email, token, str(self.ask("GET", "/api/current-user/whoami", token)["id"]))
 
 

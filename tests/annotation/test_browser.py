@@ -21,15 +21,15 @@ from fmltk.annotation.settings import StimuliOptions
 from fmltk.annotation.stimuli import prepare_stimuli
 from fmltk.toolkit.clip import Clip
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
+from tests.processes import LIMIT_S
 
-pytestmark = [pytest.mark.server, pytest.mark.browser, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.server, pytest.mark.browser]
 
 ADMIN_TOKEN = "0123456789abcdef0123456789abcdef01234567"
 SCREENSHOTS = os.environ.get("FMLTK_SCREENSHOTS")  # a folder: write the pictures of docs/annotation-guide.md there
 CONDITIONS = ("AT", "VT", "AV", "T", "A", "V", "M")
 TEXT = "I loved every minute of this film, and I would watch it again tomorrow."
 HOSTILE = "Not <img src=x onerror=\"document.title='executed'\"> a good film."
-WAIT_S = 120  # the machine may be busy with other tests
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def chromium(tmp_path_factory, label_studio, rater):
     options.add_argument("--autoplay-policy=no-user-gesture-required")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(WAIT_S)
+    browser.set_script_timeout(LIMIT_S)
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/heidi-tips*"]})
     browser.get(f"{label_studio.url}/user/login/")
@@ -96,7 +96,7 @@ def chromium(tmp_path_factory, label_studio, rater):
 def until(browser, condition):
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(browser, WAIT_S).until(lambda _: condition())
+    return WebDriverWait(browser, LIMIT_S).until(lambda _: condition())
 
 
 def press(browser, *keys):
@@ -116,7 +116,7 @@ def press_until(browser, keys, condition):
     from selenium.common.exceptions import TimeoutException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < deadline, f"{keys} had no effect"
         press(browser, *keys)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -25,12 +25,9 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError, MediaError
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
+from tests.ffmpeg import run_ffmpeg
 
 BEEP_S, FLASH_S = 1.0, 1.0
-
-
-def ffmpeg(*arguments):
-    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)], check=True)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +38,7 @@ def flash(tmp_path_factory):
     sound = f"aevalsrc='0.8*sin(880*2*PI*t)*between(t,{BEEP_S},{BEEP_S}+0.5)':s=48000:d=3"
     metadata = ("-metadata", "title=angry", "-metadata", "comment=clip 0001", "-metadata:s:a:0", "title=voice")
     codecs = ("-c:v", "libx264", "-c:a", "aac", "-pix_fmt", "yuv420p")
-    ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *metadata, *codecs, path)
+    run_ffmpeg("-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *metadata, *codecs, path)
     return path
 
 
@@ -69,16 +66,16 @@ def test_each_part_holds_what_it_says_and_no_trace_of_the_source(flash, tmp_path
     assert stimulus.status == dict.fromkeys(("full", "text", "audio", "silent"), "ok")
     for part, kinds in {"silent": ["video"], "audio": ["audio"], "full": ["audio", "video"]}.items():
         path = media / stimulus.files[part]
-        command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", path]
-        document = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-        assert sorted(stream["codec_type"] for stream in document["streams"]) == kinds
-        assert abs(float(document["format"]["duration"]) - 3.0) < 0.05
+        with av.open(str(path)) as container:
+            assert sorted(stream.type for stream in container.streams) == kinds
+            assert abs(container.duration / av.time_base - 3.0) < 0.05
+            codecs = {stream.type: stream.codec_context.name for stream in container.streams}
+            pixel_formats = {stream.pix_fmt for stream in container.streams.video}
         content = path.read_bytes()
         for trace in (b"angry", b"clip 0001", b"voice", b"secret"):
             assert trace not in content
-    for stream in document["streams"]:
-        assert stream["codec_name"] in ("h264", "aac")
-        assert stream.get("pix_fmt", "yuv420p") == "yuv420p"
+    assert codecs == {"video": "h264", "audio": "aac"}
+    assert pixel_formats == {"yuv420p"}
 
 
 def test_flash_and_beep_stay_together(flash, tmp_path):
@@ -104,7 +101,7 @@ def test_a_part_of_a_video_is_cut_to_time(flash, tmp_path):
 
 def test_a_late_sound_stays_late(flash, tmp_path):
     late = tmp_path / "late.mp4"
-    ffmpeg("-i", flash, "-itsoffset", "0.8", "-i", flash, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
+    run_ffmpeg("-i", flash, "-itsoffset", "0.8", "-i", flash, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
     stimulus, media = prepare(late, tmp_path / "s")
     samples, rate_hz = loudness(media / stimulus.files["audio"])
     assert abs(np.flatnonzero(np.abs(samples) > 3000)[0] / rate_hz - 1.8) < 0.03
@@ -114,7 +111,7 @@ def test_a_late_sound_stays_late(flash, tmp_path):
 
 def test_odd_and_large_pictures_fit_every_browser(flash, tmp_path):
     odd = tmp_path / "odd.mkv"
-    ffmpeg("-i", flash, "-vf", "scale=131:99,format=yuv444p", "-c:v", "libx264", odd)
+    run_ffmpeg("-i", flash, "-vf", "scale=131:99,format=yuv444p", "-c:v", "libx264", odd)
     stimulus, media = prepare(odd, tmp_path / "s", conditions=("V",))
     info = probe_media(media / stimulus.files["silent"])
     assert (info.width, info.height, info.pixel_format) == (130, 98, "yuv420p")
@@ -126,8 +123,8 @@ def test_odd_and_large_pictures_fit_every_browser(flash, tmp_path):
 
 def test_what_a_clip_lacks_is_missing_and_its_other_parts_are_made(flash, tmp_path):
     mute, deaf = tmp_path / "mute.mp4", tmp_path / "deaf.wav"
-    ffmpeg("-i", flash, "-an", "-c", "copy", mute)
-    ffmpeg("-i", flash, "-vn", deaf)
+    run_ffmpeg("-i", flash, "-an", "-c", "copy", mute)
+    run_ffmpeg("-i", flash, "-vn", deaf)
     stimulus, _ = prepare(mute, tmp_path / "s", text=" ")
     assert stimulus.status == {"full": "missing", "text": "missing", "audio": "missing", "silent": "ok"}
     assert "no sound" in stimulus.errors["audio"]
@@ -167,7 +164,7 @@ def test_preparing_again_makes_only_what_is_not_there(flash, tmp_path):
     assert files["audio"].read_bytes() == content
     assert (second.text, second.status["text"]) == ("other words", "ok")
     changed = tmp_path / "changed.mp4"
-    ffmpeg("-i", flash, "-t", "2", "-c", "copy", changed)
+    run_ffmpeg("-i", flash, "-t", "2", "-c", "copy", changed)
     third, _ = prepare(changed, tmp_path / "s", conditions=("AV",))
     assert files["silent"].stat().st_ino != before["silent"]
     assert third.duration_s < first.duration_s
@@ -214,11 +211,11 @@ def test_a_silent_video_that_is_not_silent_is_refused(flash, tmp_path):
     with pytest.raises(MediaError, match="streams of audio, video, not video"):
         check_stimulus(flash, "silent", duration_s=3.0)
     mute = tmp_path / "mute.mp4"
-    ffmpeg("-i", flash, "-an", "-c", "copy", mute)
+    run_ffmpeg("-i", flash, "-an", "-c", "copy", mute)
     with pytest.raises(MediaError, match=r"carries metadata: .*title"):
         check_stimulus(mute, "silent", duration_s=3.0)
     clean = tmp_path / "clean.mp4"
-    ffmpeg("-i", flash, "-an", "-map_metadata", "-1", "-c", "copy", clean)
+    run_ffmpeg("-i", flash, "-an", "-map_metadata", "-1", "-c", "copy", clean)
     check_stimulus(clean, "silent", duration_s=3.0)
     with pytest.raises(MediaError, match=r"lasts 3.00 s, its clip 4.00 s"):
         check_stimulus(clean, "silent", duration_s=4.0)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fmltk.model.run_folder import read_predictions
-from tests.toolkit.run.conftest import DEMO, OFFLINE, ffmpeg, fmltk
+from tests.ffmpeg import run_ffmpeg
+from tests.toolkit.run.conftest import DEMO, OFFLINE, fmltk
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,7 +36,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
         target.parent.mkdir(parents=True, exist_ok=True)
         source = DEMO / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
-        ffmpeg("-ss", 0.2, "-t", 1, "-i", source, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
+        piece = ("-ss", 0.2, "-t", 1, "-i", source)
+        run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
     (folder / "transcripts.csv").write_bytes((DEMO / "transcripts.csv").read_bytes())
     rng = np.random.default_rng(0)
     with (folder / "ratings.csv").open("w", newline="") as file:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.media.probe import probe_media
-from fmltk.toolkit.media.process import find_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,13 +42,8 @@ class Planned:
         return f"{self.video_id}$_${self.clip_id}"
 
 
-def ffmpeg(*arguments: object) -> None:
-    argv = [find_ffmpeg().path, "-v", "error", "-y", "-threads", "1", *map(str, arguments)]
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-
-
 def _copy(source: Path, target: Path, *arguments: object) -> None:
-    ffmpeg("-i", source, *arguments, target)
+    run_ffmpeg("-i", source, *arguments, target)
 
 
 def _empty(source: Path, target: Path) -> None:
@@ -69,8 +63,8 @@ def _playlist(source: Path, target: Path) -> None:
 
 
 def _no_face(source: Path, target: Path) -> None:
-    ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=0.6", "-i", source, "-map", "0:v", "-map", "1:a",
-           "-t", "0.6", target)  # fmt: skip
+    picture = ("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=0.6")
+    run_ffmpeg(*picture, "-i", source, "-map", "0:v", "-map", "1:a", "-t", "0.6", target)
 
 
 def _damaged(source: Path, target: Path) -> None:
@@ -110,7 +104,7 @@ def _large(source: Path, target: Path) -> None:
 
 
 def _long(source: Path, target: Path) -> None:
-    ffmpeg("-f", "lavfi", "-i", "color=gray:size=64x48:rate=5:duration=25", target)
+    run_ffmpeg("-f", "lavfi", "-i", "color=gray:size=64x48:rate=5:duration=25", target)
 
 
 def _three_pictures(source: Path, target: Path) -> None:
@@ -209,7 +203,7 @@ def _pieces(sources: list[Path]) -> list[tuple[Path, float]]:
 def _make(folder: Path, target: Path, one: Planned, piece: tuple[Path, float], number: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     good = folder / "pieces" / f"{number}.mp4" if one.fault else target
-    ffmpeg("-ss", piece[1], "-t", CLIP_S - 0.001 * (number % 200), "-i", piece[0], "-vf", "scale=-2:'min(ih,360)'",
+    run_ffmpeg("-ss", piece[1], "-t", CLIP_S - 0.001 * (number % 200), "-i", piece[0], "-vf", "scale=-2:'min(ih,360)'",
            "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", good)  # fmt: skip
     if one.fault:
         FAULTS[one.fault].make(good, target)

@@ -61,7 +61,6 @@ def test_the_files_that_are_damaged_are_good_ones(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_read_or_refused(name: str, sized: Callable[[int], int], figures: dict[str, Figures]) -> None:
     reader = READERS[name]

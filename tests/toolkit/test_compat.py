@@ -28,9 +28,7 @@ sys.meta_path.insert(0, Hide())
 
 def python(code: str, *, path: object = None, check: bool = True) -> str:
     environment = {**os.environ, **({"PYTHONPATH": str(path)} if path else {})}
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, env=environment, check=False
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     if check:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()

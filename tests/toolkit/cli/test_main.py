@@ -23,7 +23,7 @@ COMMANDS = sorted(point.name for point in metadata.entry_points(group=COMMAND_GR
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run([FMLTK, *arguments], capture_output=True, text=True, check=False, timeout=60, env=env)
+    return subprocess.run([FMLTK, *arguments], capture_output=True, text=True, check=False, env=env)
 
 
 def leave(monkeypatch: pytest.MonkeyPatch, action: Any) -> int:
@@ -142,7 +142,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     assert program.stderr is not None
     program.stdout.close()
     assert program.stderr.read() == ""
-    assert program.wait(timeout=60) != 0
+    assert program.wait() != 0
     program.stderr.close()
 
 
@@ -155,7 +155,7 @@ def test_a_terminal_that_cannot_show_a_name_shows_its_code() -> None:
     for encoding, shown in (("latin-1", "clip \\u4f60\\u597d \\udcff\n"), ("utf-8", "clip 你好 \\udcff\n")):
         done = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
-            capture_output=True, check=False, timeout=60,
+            capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stdout.decode(encoding) == shown

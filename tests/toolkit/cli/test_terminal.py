@@ -54,12 +54,12 @@ def on_terminal(code: str, **environment: str) -> str:
             break
         written += block
     os.close(leader)
-    assert process.wait(timeout=60) == 0, written
+    assert process.wait() == 0, written
     return written.decode()
 
 
 def piped(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
 
 def test_a_table_fits_the_terminal_and_loses_no_word() -> None:
@@ -100,7 +100,7 @@ def test_no_color_takes_the_colours_and_leaves_the_bar() -> None:
 def test_the_completion_that_the_documentation_names_exists(shell: str) -> None:
     program = Path(sys.executable).with_name("fmltk")
     environment = {**os.environ, "_FMLTK_COMPLETE": f"{shell}_source"}
-    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
     if "bash" in done.stderr.lower() and not done.stdout:
         pytest.skip(done.stderr.strip())
     assert "_FMLTK_COMPLETE" in done.stdout
@@ -112,7 +112,7 @@ def test_completion_offers_commands_and_options() -> None:
     for words, offered in (("fmltk ex", "plain,extract"), ("fmltk report --emb", "plain,--embed-mb")):
         environment = {**os.environ, "_FMLTK_COMPLETE": "bash_complete", "COMP_WORDS": words}
         environment["COMP_CWORD"] = str(len(words.split()) - 1)
-        done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
         assert offered in done.stdout.split()
 
 

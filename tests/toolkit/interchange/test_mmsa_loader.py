@@ -16,8 +16,6 @@ from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from tests.toolkit.interchange.pickles import mmsa_data, write
 
-pytestmark = pytest.mark.timeout(1800)  # the first time, an environment is installed
-
 VENV_VARIABLE = "FMLTK_MMSA_VENV"
 REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
 

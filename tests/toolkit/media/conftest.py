@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from fmltk.toolkit.media.process import FFMPEG_VARIABLE, find_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,37 +59,25 @@ def numbered() -> NumberedPictures:
     return NumberedPictures()
 
 
-class RunFFmpeg(Protocol):
-    def __call__(self, *arguments: object) -> None: ...
-
-
-@pytest.fixture(scope="session")
-def run_ffmpeg() -> RunFFmpeg:
-    """Runs ffmpeg with the given arguments, to make a test file."""
-
-    def run(*arguments: object) -> None:
-        subprocess.run(
-            [find_ffmpeg().path, "-nostdin", "-v", "error", "-y", *map(str, arguments)], check=True, timeout=120
-        )
-
-    return run
-
-
-@pytest.fixture(params=["system", "package"])
-def both_ffmpegs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test with the ffmpeg on PATH and with the one of imageio-ffmpeg."""
-    if request.param == "system":
-        path = shutil.which("ffmpeg")
-        if path is None:
-            pytest.skip("no ffmpeg on PATH")
+@pytest.fixture(params=[pytest.param("system", marks=pytest.mark.system_ffmpeg), "package"])
+def both_ffmpegs(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Runs a test with the ffmpeg on PATH, a link to the package's where there is none, and with imageio-ffmpeg's."""
+    package = imageio_ffmpeg.get_ffmpeg_exe()
+    if request.param == "package":
+        monkeypatch.setenv(FFMPEG_VARIABLE, package)
     else:
-        path = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
-    monkeypatch.setenv(FFMPEG_VARIABLE, path)
-    return str(path)
+        monkeypatch.delenv(FFMPEG_VARIABLE, raising=False)
+        if shutil.which("ffmpeg") is None:
+            folder = tmp_path_factory.mktemp("path")
+            (folder / "ffmpeg").symlink_to(package)
+            monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return find_ffmpeg().path
 
 
 @pytest.fixture(scope="session")
-def talking_clip(tmp_path_factory: pytest.TempPathFactory, run_ffmpeg: RunFFmpeg) -> Path:
+def talking_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds at 25 fps, 160x120, with a tone: an ordinary small mp4."""
     path = tmp_path_factory.mktemp("media") / "clip.mp4"
     source = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25:d=2", "-f", "lavfi", "-i", "sine=r=44100:d=2"]

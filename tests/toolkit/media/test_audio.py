@@ -14,6 +14,7 @@ import pytest
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.media.audio import read_audio
 from fmltk.toolkit.media.probe import probe_media
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def test_resampling_keeps_pitch_and_time(tmp_path, both_ffmpegs) -> None:
 
 
 @pytest.mark.parametrize("container", ["mov", "mkv", "ts"])
-def test_late_sound_is_preceded_by_silence(container, tmp_path, run_ffmpeg, both_ffmpegs) -> None:
+def test_late_sound_is_preceded_by_silence(container, tmp_path, both_ffmpegs) -> None:
     soundfile.write(tmp_path / "a.wav", noise(2, 48_000), 48_000)
     path = tmp_path / f"late.{container}"
     codec = ["-c:a", "mp2", "-b:a", "384k"] if container == "ts" else ["-c:a", "pcm_s16le"]
@@ -126,7 +127,7 @@ def test_real_sound_agrees_with_an_independent_decoder(name, test_data, both_ffm
     assert np.abs(sound[first : first + n] - reference[:n]).max() < 2e-3
 
 
-def test_sound_that_outlasts_the_picture_stays_whole(tmp_path, run_ffmpeg, both_ffmpegs) -> None:
+def test_sound_that_outlasts_the_picture_stays_whole(tmp_path, both_ffmpegs) -> None:
     soundfile.write(tmp_path / "a.wav", noise(3), RATE)
     picture = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1"]
     run_ffmpeg(*picture, "-i", tmp_path / "a.wav", "-map", 0, "-map", 1, "-c:a", "pcm_s16le", tmp_path / "a.mov")
@@ -135,7 +136,7 @@ def test_sound_that_outlasts_the_picture_stays_whole(tmp_path, run_ffmpeg, both_
     assert len(read_audio(tmp_path / "a.mov", info=info)) == 3 * RATE
 
 
-def test_both_ffmpegs_give_as_many_samples(tmp_path, run_ffmpeg, both_ffmpegs) -> None:
+def test_both_ffmpegs_give_as_many_samples(tmp_path, both_ffmpegs) -> None:
     soundfile.write(tmp_path / "a.wav", noise(2, 44_100), 44_100)
     run_ffmpeg("-i", tmp_path / "a.wav", "-c:a", "aac", "-b:a", "128k", tmp_path / "a.m4a")
     assert len(read(tmp_path / "a.m4a")) == 2 * RATE
@@ -162,7 +163,7 @@ print(type(sound).__name__, len(sound), sound.flags.writeable, peak_kib() - befo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_long_sound_is_spooled_so_that_memory_stays_flat(tmp_path, run_ffmpeg) -> None:
+def test_long_sound_is_spooled_so_that_memory_stays_flat(tmp_path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=1200:r=22050:a=0.2", "-c:a", "pcm_s16le", tmp_path / "a.wav")
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -205,7 +206,7 @@ def test_no_room_for_the_spool_says_where(tmp_path, monkeypatch) -> None:
         read(tmp_path / "a.wav")
 
 
-def test_a_file_without_sound_says_so(tmp_path, run_ffmpeg) -> None:
+def test_a_file_without_sound_says_so(tmp_path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:d=1", tmp_path / "a.mp4")
     with pytest.raises(MissingModalityError, match=r"'a.mp4': the file has no sound"):
         read(tmp_path / "a.mp4")

@@ -18,6 +18,7 @@ from fmltk.toolkit.media import frames as frames_module
 from fmltk.toolkit.media.frames import read_frames, write_video
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import FFMPEG_VARIABLE
+from tests.ffmpeg import run_ffmpeg
 
 
 def frame_numbers(path: Path, numbered, **part) -> list[int]:
@@ -61,7 +62,7 @@ def test_variable_rate_follows_the_files_times(tmp_path, numbered, both_ffmpegs)
 
 
 @pytest.mark.parametrize("container", ["mkv", "ts", "mov"])
-def test_a_picture_that_starts_late_keeps_its_time(container, tmp_path, numbered, run_ffmpeg, both_ffmpegs) -> None:
+def test_a_picture_that_starts_late_keeps_its_time(container, tmp_path, numbered, both_ffmpegs) -> None:
     numbered.write(tmp_path / "v.mp4", [Fraction(n, 25) for n in range(50)], bf="0")
     sound = ["-f", "lavfi", "-i", "sine=d=4"]
     path = tmp_path / f"late.{container}"
@@ -156,7 +157,7 @@ def test_rotated_pictures_come_upright(angle, tmp_path, both_ffmpegs) -> None:
         ("libvpx-vp9", "yuv420p", (161, 121)),
     ],
 )
-def test_odd_sizes_and_unusual_pixels_are_read(codec, pixel_format, size, tmp_path, run_ffmpeg, both_ffmpegs) -> None:
+def test_odd_sizes_and_unusual_pixels_are_read(codec, pixel_format, size, tmp_path, both_ffmpegs) -> None:
     path = tmp_path / "a.mkv"
     width, height = size
     source = f"smptebars=s={width}x{height}:r=30:d=0.5"
@@ -193,7 +194,7 @@ def test_the_same_file_gives_the_same_bytes(talking_clip, both_ffmpegs) -> None:
     assert frame_hashes(talking_clip) == frame_hashes(talking_clip)
 
 
-def test_frames_end_with_the_picture_and_not_with_the_sound(tmp_path, numbered, run_ffmpeg) -> None:
+def test_frames_end_with_the_picture_and_not_with_the_sound(tmp_path, numbered) -> None:
     numbered.write(tmp_path / "v.mp4", [Fraction(n, 30) for n in range(30)])
     sound = ["-f", "lavfi", "-i", "sine=d=3"]
     run_ffmpeg("-i", tmp_path / "v.mp4", *sound, "-map", 0, "-map", 1, "-c:v", "copy", tmp_path / "a.mp4")
@@ -217,7 +218,7 @@ print(sum(1 for _ in read_frames(path, info=info)), peak_kib() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_video(tmp_path, run_ffmpeg) -> None:
+def test_memory_does_not_grow_with_the_video(tmp_path) -> None:
     source = ["-f", "lavfi", "-i", "testsrc=s=320x240:r=10:d=40", "-pix_fmt", "yuv420p"]
     run_ffmpeg(*source, "-c:v", "libx264", "-preset", "ultrafast", tmp_path / "a.mp4")
     command = [sys.executable, "-c", MEMORY_READER, tmp_path / "a.mp4"]
@@ -226,7 +227,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path, run_ffmpeg) -> None:
     assert int(grown_kib) < 20_000  # the frames are 270,000
 
 
-def test_a_file_without_picture_says_so(tmp_path, run_ffmpeg) -> None:
+def test_a_file_without_picture_says_so(tmp_path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "a.m4a")
     with pytest.raises(MissingModalityError, match=r"'a.m4a': the file has no picture"):
         read_frames(tmp_path / "a.m4a", info=probe_media(tmp_path / "a.m4a"))

@@ -18,7 +18,7 @@ from fmltk.toolkit.errors import MediaLimitError, ProcessError, UnreadableMediaE
 from fmltk.toolkit.media.audio import read_audio
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import MAX_PIXELS, probe_media
-from fmltk.toolkit.media.process import find_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def listener():
 def test_a_script_dressed_as_video_opens_nothing(kind, target, tmp_path, talking_clip, listener, both_ffmpegs) -> None:
     other = tmp_path / "other.ts" if kind == "hls" else tmp_path / "other.mp4"
     if kind == "hls":
-        subprocess.run([find_ffmpeg().path, "-v", "error", "-i", talking_clip, "-c", "copy", other], check=True)
+        run_ffmpeg("-i", talking_clip, "-c", "copy", other)
     else:
         shutil.copy(talking_clip, other)
     good = probe_media(other)  # the second video is readable by itself
@@ -92,7 +92,7 @@ def test_scripts_are_called_by_their_name(tmp_path) -> None:
             probe_media(tmp_path / "a.mp4")
 
 
-def png_video(path: Path, width: int, height: int, run_ffmpeg) -> None:
+def png_video(path: Path, width: int, height: int) -> None:
     """A mov of small PNGs whose headers declare another size."""
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1", "-c:v", "png", path)
     content = bytearray(path.read_bytes())
@@ -104,7 +104,7 @@ def png_video(path: Path, width: int, height: int, run_ffmpeg) -> None:
     path.write_bytes(content)
 
 
-def raw_video(path: Path, width: int, height: int, run_ffmpeg) -> None:
+def raw_video(path: Path, width: int, height: int) -> None:
     """An AVI of raw pictures whose header declares another size."""
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=1", "-c:v", "rawvideo", "-pix_fmt", "bgr24", path)
     content = bytearray(path.read_bytes())
@@ -138,14 +138,12 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("size", [(8192, 8192), (16_000, 16_000), (60_000, 60_000), (2**31 - 1, 2)])
 @pytest.mark.parametrize("make", [png_video, raw_video])
-def test_a_forged_size_is_refused_before_memory_is_taken(
-    make, size, tmp_path, talking_clip, run_ffmpeg, both_ffmpegs
-) -> None:
+def test_a_forged_size_is_refused_before_memory_is_taken(make, size, tmp_path, talking_clip, both_ffmpegs) -> None:
     forged = tmp_path / ("forged.mov" if make is png_video else "forged.avi")
-    make(forged, *size, run_ffmpeg)
+    make(forged, *size)
     command = [sys.executable, "-c", MEMORY_READER, talking_clip, forged]
     *errors, own_mib, ffmpeg_mib = subprocess.run(
-        command, capture_output=True, check=True, text=True, timeout=120
+        command, capture_output=True, check=True, text=True
     ).stdout.splitlines()
     assert len(errors) == 2
     size_said = f"its picture is {size[0]} x {size[1]}, more than {MAX_PIXELS} pixels"
@@ -156,7 +154,7 @@ def test_a_forged_size_is_refused_before_memory_is_taken(
     assert int(ffmpeg_mib) < 250
 
 
-def test_a_picture_that_grows_in_the_middle_keeps_the_frame_size(tmp_path, run_ffmpeg, both_ffmpegs) -> None:
+def test_a_picture_that_grows_in_the_middle_keeps_the_frame_size(tmp_path, both_ffmpegs) -> None:
     for size in ("64x48", "320x240"):
         run_ffmpeg("-f", "lavfi", "-i", f"color=red:s={size}:r=30:d=1", "-c:v", "mpeg2video", tmp_path / f"{size}.ts")
     path = tmp_path / "grows.ts"

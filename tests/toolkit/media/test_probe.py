@@ -14,6 +14,7 @@ from fmltk.toolkit.errors import MediaError, MediaLimitError, UnreadableMediaErr
 from fmltk.toolkit.media.audio import read_audio
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import is_clearly_short, probe_media
+from tests.ffmpeg import run_ffmpeg
 
 
 def test_an_ordinary_clip_is_described(talking_clip) -> None:
@@ -42,7 +43,7 @@ def test_real_clips_are_described(test_data) -> None:
 
 
 @pytest.mark.parametrize("container", ["mkv", "flv", "ts", "avi", "mpg"])
-def test_the_duration_is_right_where_the_header_has_none_or_lies(container, tmp_path, run_ffmpeg) -> None:
+def test_the_duration_is_right_where_the_header_has_none_or_lies(container, tmp_path) -> None:
     path = tmp_path / f"a.{container}"
     source = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25:d=4", "-pix_fmt", "yuv420p"]
     if container == "mkv":
@@ -65,7 +66,7 @@ def test_the_duration_is_right_where_the_header_has_none_or_lies(container, tmp_
     assert len(list(read_frames(path, info=info))) == 120
 
 
-def test_a_still_cover_is_no_picture(tmp_path, run_ffmpeg) -> None:
+def test_a_still_cover_is_no_picture(tmp_path) -> None:
     cover = tmp_path / "cover.png"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48", "-frames:v", 1, cover)
     for name, codec in [("a.mp3", "libmp3lame"), ("a.m4a", "aac")]:
@@ -77,7 +78,7 @@ def test_a_still_cover_is_no_picture(tmp_path, run_ffmpeg) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.m4a", "a.ogg"])
-def test_sound_alone_is_described(name, tmp_path, run_ffmpeg) -> None:
+def test_sound_alone_is_described(name, tmp_path) -> None:
     codec = ["-c:a", "libopus"] if name == "a.ogg" else []
     run_ffmpeg("-f", "lavfi", "-i", "sine=d=1.5:r=48000", *codec, tmp_path / name)
     info = probe_media(tmp_path / name)
@@ -183,7 +184,7 @@ def test_a_file_without_permission_says_so(talking_clip) -> None:
                 probe_media(path)
 
 
-def test_a_file_cut_before_its_index_says_so(tmp_path, talking_clip, run_ffmpeg) -> None:
+def test_a_file_cut_before_its_index_says_so(tmp_path, talking_clip) -> None:
     run_ffmpeg("-i", talking_clip, "-c", "copy", tmp_path / "whole.mp4")  # its index comes last
     content = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
@@ -192,7 +193,7 @@ def test_a_file_cut_before_its_index_says_so(tmp_path, talking_clip, run_ffmpeg)
 
 
 @pytest.mark.parametrize("container", ["mp4", "mkv"])
-def test_a_file_cut_after_its_index_says_how_much_is_left(container, tmp_path, talking_clip, run_ffmpeg) -> None:
+def test_a_file_cut_after_its_index_says_how_much_is_left(container, tmp_path, talking_clip) -> None:
     run_ffmpeg("-i", talking_clip, "-c", "copy", "-movflags", "+faststart", tmp_path / f"whole.{container}")
     content = (tmp_path / f"whole.{container}").read_bytes()
     path = tmp_path / f"a.{container}"

@@ -15,6 +15,7 @@ from fmltk.toolkit.report.charts import histogram, small_histograms
 from fmltk.toolkit.report.clips import gather_clips
 from fmltk.toolkit.report.document import Case, Section, Table, Tile
 from fmltk.toolkit.report.render import render
+from tests.processes import LIMIT_S, wait_until
 
 from .conftest import DEMO, HOSTILE
 
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
-WAIT_S = 30
 QUIET = Reporter(quiet=True)
 WIDTHS = {"desktop": 1280, "phone": 390}
 
@@ -75,7 +75,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(WAIT_S)
+    browser.set_script_timeout(LIMIT_S)
     yield browser
     browser.quit()
 
@@ -95,10 +95,7 @@ def width(browser: Any, name: str) -> None:
 
 
 def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
+    assert wait_until(condition), "did not happen"
 
 
 def ids(browser: Any) -> list[str]:
@@ -145,9 +142,9 @@ def test_an_injected_script_is_refused_by_the_page_s_policy(opened: Any) -> None
         "document.body.append(one);"
         "const two = document.createElement('script'); two.textContent = 'document.title=2'; document.body.append(two);"
     )
-    time.sleep(0.5)
+    until(lambda: any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser")))
+    time.sleep(0.5)  # for what the page should not do
     assert opened.title == "A report"
-    assert any("Content Security Policy" in entry["message"] for entry in opened.get_log("browser"))
 
 
 @pytest.mark.parametrize(

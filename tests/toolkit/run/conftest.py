@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fmltk.toolkit.media.process import find_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,17 +20,10 @@ DEMO = Path(str(resources.files("fmltk.toolkit").joinpath("demo")))
 OFFLINE = ("--text-model", "minilm", "--openface", "none")  # what needs neither a hub nor OpenFace
 
 
-def ffmpeg(*arguments: object) -> None:
-    """Run ffmpeg to make a test file."""
-    subprocess.run(
-        [find_ffmpeg().path, "-v", "error", "-y", *map(str, arguments)], check=True, stdin=subprocess.DEVNULL
-    )
-
-
 def fmltk(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     argv = [str(Path(sys.executable).with_name("fmltk")), *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=500, **options)  # type: ignore[call-overload]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +32,8 @@ def cut() -> Callable[[Path, float, float], None]:
 
     def make(target: Path, start_s: float = 0.0, seconds: float = 1.0, source: str = "video_0001/0001") -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        ffmpeg("-ss", start_s, "-t", seconds, "-i", DEMO / "videos" / f"{source}.mp4", "-c:v", "libx264", "-preset",
-               "ultrafast", "-c:a", "aac", target)  # fmt: skip
+        piece = ("-ss", start_s, "-t", seconds, "-i", DEMO / "videos" / f"{source}.mp4")
+        run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
 
     return make
 

@@ -35,14 +35,18 @@ class Worker:
         time.sleep(seconds)
         return seconds
 
+    def wait_for_file(self, path: str) -> None:
+        while not os.path.exists(path):
+            time.sleep(0.02)
+
     def announce_and_sleep(self, path: str) -> None:
         with open(path, "w") as file:
             file.write(str(os.getpid()))
-        time.sleep(600)
+        time.sleep(3600)
 
     def kill_itself(self, number: int) -> NoReturn:
         os.kill(os.getpid(), number)
-        time.sleep(600)
+        time.sleep(3600)
         raise AssertionError("not reached")
 
     def leave(self, status: int) -> NoReturn:
@@ -72,5 +76,5 @@ def fails_at_start() -> NoReturn:
 
 
 def hangs_at_start() -> NoReturn:
-    time.sleep(600)
+    time.sleep(3600)
     raise AssertionError("not reached")

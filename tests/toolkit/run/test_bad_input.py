@@ -14,6 +14,7 @@ import pytest
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.media.process import find_ffmpeg
 from fmltk.toolkit.run.extract import extract
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
-pytestmark = pytest.mark.timeout(900)
-
-
-def ffmpeg(*arguments: object) -> None:
-    argv = [find_ffmpeg().path, "-v", "error", "-y", *map(str, arguments)]
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
 
 
 def run(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600, **options)  # type: ignore[call-overload]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -68,29 +63,31 @@ def make_videos(videos: Path, cut: Callable[..., None]) -> None:
     (videos / "zero_bytes.mp4").touch()
     (videos / "no_moov.mp4").write_bytes(whole.read_bytes()[:3000])
     (videos / "text.mp4").write_text("this is no video\n" * 100)
-    ffmpeg("-i", whole, "-vn", "-c:a", "copy", videos / "audio_only.mp4")
-    ffmpeg("-i", whole, "-an", "-c:v", "copy", videos / "no_sound.mp4")
-    ffmpeg("-t", "0.5", "-i", whole, "-f", "lavfi", "-i", "sine=duration=2", "-map", "0:v", "-map", "1:a",
+    run_ffmpeg("-i", whole, "-vn", "-c:a", "copy", videos / "audio_only.mp4")
+    run_ffmpeg("-i", whole, "-an", "-c:v", "copy", videos / "no_sound.mp4")
+    run_ffmpeg("-t", "0.5", "-i", whole, "-f", "lavfi", "-i", "sine=duration=2", "-map", "0:v", "-map", "1:a",
            videos / "long_sound.mp4")  # fmt: skip
     cut(videos / "tenth_of_a_second.mp4", 0.0, 0.1)
-    ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=1", videos / "no_face.mp4")
-    ffmpeg("-i", whole, "-f", "lavfi", "-i", "color=gray:size=640x360:rate=25:duration=0.6", "-filter_complex",
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=1", videos / "no_face.mp4")
+    run_ffmpeg("-i", whole, "-f", "lavfi", "-i", "color=gray:size=640x360:rate=25:duration=0.6", "-filter_complex",
            "[0:v]fps=25,trim=0:0.6,setsar=1[a];[1:v]setsar=1[b];[a][b]concat[v]", "-map", "[v]",
            videos / "face_then_none.mp4")  # fmt: skip
-    ffmpeg("-i", whole, "-filter_complex", "[0:v]split[a][b];[a][b]hstack[v]", "-map", "[v]",
+    run_ffmpeg("-i", whole, "-filter_complex", "[0:v]split[a][b];[a][b]hstack[v]", "-map", "[v]",
            videos / "two_faces.mp4")  # fmt: skip
-    ffmpeg("-i", whole, "-vf", "select='not(mod(n,3))+lt(n,10)'", "-fps_mode", "vfr", videos / "vfr.mkv")
-    ffmpeg("-display_rotation", "90", "-i", whole, "-c", "copy", videos / "rotated.mp4") if newer_ffmpeg() else ffmpeg(
-        "-i", whole, "-c", "copy", "-metadata:s:v", "rotate=90", videos / "rotated.mp4")  # fmt: skip
-    ffmpeg("-i", whole, "-vf", "scale=401:303", "-pix_fmt", "yuv444p", videos / "odd_size.mp4")
-    ffmpeg("-i", whole, "-pix_fmt", "yuv420p10le", videos / "ten_bit.mp4")
-    ffmpeg("-i", whole, "-pix_fmt", "gray", "-c:v", "libx264", videos / "gray.mp4")
+    run_ffmpeg("-i", whole, "-vf", "select='not(mod(n,3))+lt(n,10)'", "-fps_mode", "vfr", videos / "vfr.mkv")
+    if newer_ffmpeg():
+        run_ffmpeg("-display_rotation", "90", "-i", whole, "-c", "copy", videos / "rotated.mp4")
+    else:
+        run_ffmpeg("-i", whole, "-c", "copy", "-metadata:s:v", "rotate=90", videos / "rotated.mp4")
+    run_ffmpeg("-i", whole, "-vf", "scale=401:303", "-pix_fmt", "yuv444p", videos / "odd_size.mp4")
+    run_ffmpeg("-i", whole, "-pix_fmt", "yuv420p10le", videos / "ten_bit.mp4")
+    run_ffmpeg("-i", whole, "-pix_fmt", "gray", "-c:v", "libx264", videos / "gray.mp4")
     (videos / "loop.mp4").symlink_to("loop.mp4")
     (videos / "folder_loop").symlink_to(".")
     # what the scripts name is a video that can be read, in a folder whose videos are no clips
     other = videos / "a" / "b" / "other.ts"
     other.parent.mkdir(parents=True)
-    ffmpeg("-i", whole, "-c", "copy", other)
+    run_ffmpeg("-i", whole, "-c", "copy", other)
     (videos / "hls.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na/b/other.ts\n#EXT-X-ENDLIST\n")
     (videos / "concat.mp4").write_text("ffconcat version 1.0\nfile a/b/other.ts\n")
     (videos / "dash.mp4").write_text(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.media.process import find_ffmpeg
+from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +35,10 @@ def peak_mb(video: Path, out: Path) -> float:
 
 
 def repeat(source: Path, target: Path, seconds: float) -> None:
-    subprocess.run(
-        [find_ffmpeg().path, "-v", "error", "-y", "-stream_loop", "-1", "-i", str(source), "-t", str(seconds),
-         "-c", "copy", str(target)], check=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    run_ffmpeg("-stream_loop", -1, "-i", source, "-t", seconds, "-c", "copy", target)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_clip_of_twenty_minutes_needs_the_memory_of_a_short_one(
     sized: Callable[[int], int], cut: Callable[..., None], tmp_path: Path
 ) -> None:

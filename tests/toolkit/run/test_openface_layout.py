@@ -18,7 +18,6 @@ from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(600)
 NAMES = [feature.name for feature in OPENFACE_FEATURES]
 
 # A stand-in for FeatureExtraction: takes its options, and writes a recorded CSV as long as the video it is given.

@@ -24,6 +24,7 @@ from fmltk.toolkit.media.process import find_ffmpeg
 from fmltk.toolkit.run.extract import extract
 from fmltk.toolkit.run.pad import pad
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from tests.processes import child_ids, command_line, kill_session, session_ids, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,6 @@ FMLTK = str(Path(sys.executable).with_name("fmltk"))
 OFFLINE = ("--text-model", "minilm", "--openface", "none")
 TABLES = ("manifest", "text", "audio", "vision", "faces/faces")
 N_KILLS = 20
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def command(clips: Path, out: Path, *options: object) -> list[str]:
@@ -44,7 +43,7 @@ def command(clips: Path, out: Path, *options: object) -> list[str]:
 
 
 def run(argv: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=500)
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -100,7 +99,6 @@ def test_a_second_run_does_no_clip_again_and_gives_the_same_bytes(
     assert tables(tmp_path / "features") == tables(uninterrupted)
 
 
-@pytest.mark.timeout(3600)  # some twenty times what a whole run takes, on a busy machine a minute
 def test_runs_killed_at_twenty_random_moments_are_finished_with_the_same_bytes(
     short_clips: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -121,13 +119,13 @@ def test_runs_killed_at_twenty_random_moments_are_finished_with_the_same_bytes(
             )
             try:
                 if kills == N_KILLS:
-                    assert program.wait(timeout=300) == 0
+                    assert program.wait() == 0
                 else:
                     program.wait(timeout=chance.uniform(0.1, 1.0) * whole_s)
             except subprocess.TimeoutExpired:
                 # in turn: the run alone (its workers are left behind), and everything at once
                 if kills % 2:
-                    subprocess.run(["pkill", "-KILL", "-s", str(program.pid)], check=True)  # the whole session
+                    kill_session(program.pid)
                 else:
                     program.kill()
                 program.wait()
@@ -150,20 +148,11 @@ def test_a_clip_whose_worker_is_killed_becomes_a_row_and_the_others_are_done(sho
          "--workers", "1", "--face-tracking", "off"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not any(
-        (out / "shards").glob("??/*.parquet")
-    ):  # the first clip is done, so the worker has the second in hand
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    children = subprocess.run(
-        ["ps", "--ppid", str(program.pid), "-o", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    (worker,) = (
-        int(line.split()[0]) for line in children.stdout.splitlines() if "fmltk.toolkit.run.local_engine" in line
-    )
+    # the first clip is done, so the worker has the second in hand
+    assert wait_until(lambda: any((out / "shards").glob("??/*.parquet")))
+    (worker,) = (one for one in child_ids(program.pid) if "fmltk.toolkit.run.local_engine" in command_line(one))
     os.kill(worker, signal.SIGKILL)
-    assert program.wait(timeout=300) == 3
+    assert program.wait() == 3
     manifest = read_features(out).manifest()
     failed = manifest[manifest["status"] == "failed"]
     assert list(failed["error_class"]) == ["WorkerDiedError"]
@@ -190,19 +179,13 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_no_process(short_clips: Path, tmp_p
     program = subprocess.Popen(
         command(short_clips, out, "--face-tracking", "off"), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not (out / "run.json").exists():
-        time.sleep(0.02)
+    assert wait_until((out / "run.json").exists)
     os.killpg(program.pid, signal.SIGINT)
-    _, messages = program.communicate(timeout=60)
+    _, messages = program.communicate()
     assert program.returncode == 130
     assert "Traceback" not in messages
     assert "the same command" in messages
-    deadline = time.monotonic() + 30  # a worker that was being started sees its pipe close and ends
-    while left := subprocess.run(
-        ["ps", "-g", str(program.pid), "-o", "pid="], capture_output=True, text=True, check=False
-    ).stdout.split():
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    assert wait_until(lambda: not session_ids(program.pid))  # a worker that was being started sees its pipe close
 
 
 def test_changed_settings_in_the_same_folder_are_refused_with_what_differs(

@@ -220,7 +220,7 @@ encoder.encode("word " * 600)
 after = (logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_num_threads())
 assert before == after, (before, after)
 """
-    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=False)
+    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
@@ -236,7 +236,7 @@ print(hashlib.sha256(b"".join(encoder.encode(text).features.tobytes() for text i
 """
     texts = ["我很喜欢这部电影", "I love this film", "word " * 300]
     command = [sys.executable, "-c", probe, *reversed(texts)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.strip()
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

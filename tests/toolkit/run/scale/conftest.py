@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,32 +13,18 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.processes import LIMIT_S, command_line, kill_session, session_ids, wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-def leave_out(reason: str) -> NoReturn:
-    """Skip, or fail in continuous integration, where everything is there by construction."""
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(f"{reason}: in continuous integration this must be there", pytrace=False)
-    pytest.skip(reason)
+    from collections.abc import Iterator
 
 
 HERE = Path(__file__).parent
 BUCKET = "clips"
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def free_port() -> int:
@@ -51,26 +35,35 @@ def free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S):
         return True
     return False
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to the S3 server; `fail` makes it answer 503 to the next requests of some methods."""
+    """Passes requests on to the S3 server; `fail` makes it answer 503 to them for a while."""
 
     daemon_threads = True
 
     def __init__(self, target_port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target_port = target_port
-        self.failing_until = 0.0
-        self.methods: tuple[str, ...] = ()
+        self.n_puts_first, self.fail_s = 0, 0.0
+        self.failing_until: float | None = 0.0
         self.n_failed = 0
         self.requests: list[str] = []
 
-    def fail(self, seconds: float, *methods: str) -> None:
-        self.methods, self.failing_until = methods or ("GET", "PUT", "HEAD", "POST"), time.monotonic() + seconds
+    def fail(self, seconds: float, *, after_puts: int = 0) -> None:
+        """Answer 503 for `seconds` from the first request that follows so many PUTs, however late it comes."""
+        self.n_puts_first, self.fail_s, self.failing_until = after_puts, seconds, None
+
+    def is_failing(self, method: str) -> bool:
+        if self.n_puts_first > 0:
+            self.n_puts_first -= method == "PUT"
+            return False
+        if self.failing_until is None:
+            self.failing_until = time.monotonic() + self.fail_s
+        return method != "DELETE" and time.monotonic() < self.failing_until
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests.append(f"{self.command} {self.path}")
-        if self.command in self.server.methods and time.monotonic() < self.server.failing_until:
+        if self.server.is_failing(self.command):
             self.server.n_failed += 1
             self.send_response(503, "Slow Down")
             self.send_header("Content-Length", "0")
@@ -97,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
         if body:
             headers["Content-Length"] = str(len(body))
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.target_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.target_port, timeout=LIMIT_S)
         connection.request(self.command, self.path, body=body, headers=headers)
         answer = connection.getresponse()
         content = answer.read()
@@ -120,8 +113,6 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """An S3 server on loopback behind a proxy that can fail, with an empty bucket; the environment points there."""
-    if importlib.util.find_spec("moto") is None:
-        leave_out("moto is not installed: pip install 'moto[server]'")
     port = free_port()
     log = (tmp_path_factory.mktemp("moto") / "log").open("w")
     server = subprocess.Popen(
@@ -151,13 +142,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     server.kill()
     server.wait()
     log.close()
-
-
-def _session(leader: int) -> list[tuple[int, str]]:
-    """Return (process id, command line) of every process of a session."""
-    listing = subprocess.run(["ps", "-eo", "sess=,pid=,args="], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(maxsplit=2) for line in listing.splitlines()]
-    return [(int(pid), argv[0] if argv else "") for session, pid, *argv in lines if session == str(leader)]
 
 
 class Cluster:
@@ -198,15 +182,13 @@ class Cluster:
 
     def kill(self, index: int) -> None:
         """Kill every process of a node, as a machine that is switched off."""
-        for pid, _ in _session(self.nodes[index].pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_session(self.nodes[index].pid)
         self.nodes[index].wait()
 
     def worker_processes(self) -> list[int]:
         """Return the processes that have the models, of every node."""
-        members = [one for node in self.nodes for one in _session(node.pid)]
-        return [pid for pid, argv in members if "-m fmltk.toolkit.run.local_engine" in argv]
+        members = [one for node in self.nodes for one in session_ids(node.pid)]
+        return [one for one in members if "-m fmltk.toolkit.run.local_engine" in command_line(one)]
 
     def stop(self) -> None:
         for index in reversed(range(len(self.nodes))):
@@ -215,9 +197,6 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(store: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if importlib.util.find_spec("ray") is None:
-        leave_out("Ray is not installed: pip install 'fmltk[ray]'")
-
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # sockets need a short path
         nodes = Cluster(Path(folder) / "r")
         nodes.folder.mkdir()
