@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fmltk.annotation.classes import class_of_mean, is_paper_value
 from fmltk.annotation.ratings import ranks
 from fmltk.annotation.settings import Policy
+from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError
 
@@ -208,8 +208,6 @@ def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
 
     For each: clips with both, how many change class, how many have no value of this kind, and the mean distance.
     """
-    from fmltk.annotation.classes import classes_of_values
-
     result: dict[str, dict[str, Any]] = {}
     candidates = {"median": labels.median, "majority": labels.majority, "dawid_skene": labels.dawid_skene}
     labelled = ~np.isnan(labels.label)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from fmltk.annotation.label_table import LabelTable
+    from fmltk.toolkit.features.label_table import LabelTable
     from fmltk.toolkit.report.document import Block, ReportRequest
 
 RATINGS_ORDER, LABELS_ORDER = 20, 30
@@ -34,7 +34,7 @@ def rating_sections(request: ReportRequest) -> Contribution:
 
     contribution = Contribution()
     for path in request.paths:
-        if _has_columns(path, {"annotator", "condition", "value"}):
+        if _has_ratings(path):
             contribution.used.append(path)
             contribution.sections.append(_ratings_section(path, read_ratings(path)))
     return contribution
@@ -42,11 +42,11 @@ def rating_sections(request: ReportRequest) -> Contribution:
 
 def label_sections(request: ReportRequest) -> Contribution:
     """Return a section on every table of labels among the paths, and its clips as cases."""
-    from fmltk.annotation.label_table import read_labels
+    from fmltk.toolkit.features.label_file import has_labels, read_labels
 
     contribution = Contribution()
     for path in request.paths:
-        if _has_columns(path, {"label_M", "label_T"}):
+        if has_labels(path):
             labels = read_labels(path)
             contribution.used.append(path)
             contribution.sections.append(_labels_section(path, labels))
@@ -54,11 +54,11 @@ def label_sections(request: ReportRequest) -> Contribution:
     return contribution
 
 
-def _has_columns(path: Path, names: set[str]) -> bool:
+def _has_ratings(path: Path) -> bool:
     from fmltk.annotation.ratings import column_names
 
     try:
-        return path.is_file() and names <= column_names(path)
+        return path.is_file() and {"annotator", "condition", "value"} <= column_names(path)
     except AnnotationError:
         return False
 
@@ -236,7 +236,7 @@ def _conflict_examples(labels: LabelTable) -> list[Block]:
     order = [k for k in np.argsort(-np.nan_to_num(apart), kind="stable").tolist() if apart[k] > 0][:N_EXAMPLES]
     if not order:
         return []
-    utterances = labels.column("utterance_id")
+    utterances = labels.utterance_ids
     shown = [name for name in CONDITIONS if name in labels.scales]
     rows = [(utterances[k], float(apart[k]), *(float(labels.values(name)[k]) for name in shown)) for k in order]
     return [Table("Strongest conflicts between T, A and V", ("clip", "furthest apart by", *shown), rows)]
@@ -246,7 +246,7 @@ def _null_reasons(labels: LabelTable) -> list[tuple[str, str, int]]:
     counts: dict[tuple[str, str], int] = {}
     for condition in labels.scales:
         empty = np.isnan(labels.values(condition))
-        for reason, is_empty in zip(labels.column(f"reason_{condition}"), empty.tolist(), strict=True):
+        for reason, is_empty in zip(labels.reasons(condition), empty.tolist(), strict=True):
             if is_empty:
                 key = (condition, reason or "unknown")
                 counts[key] = counts.get(key, 0) + 1
@@ -255,8 +255,8 @@ def _null_reasons(labels: LabelTable) -> list[tuple[str, str, int]]:
 
 def _cases(labels: LabelTable) -> list[Case]:
     values = {name: [float(value) for value in labels.values(name)] for name in labels.scales}
-    classes: dict[str, list[str | None]] = {name: labels.column(f"class_{name}") for name in labels.scales}
-    splits = labels.column("split")
+    classes: dict[str, list[str | None]] = {name: labels.classes(name) for name in labels.scales}
+    splits = labels.splits
     return [
         Case(
             utterance,
@@ -264,5 +264,5 @@ def _cases(labels: LabelTable) -> list[Case]:
             truths={name: numbers[row] for name, numbers in values.items() if math.isfinite(numbers[row])},
             classes={name: word for name, own in classes.items() if (word := own[row]) is not None},
         )
-        for row, utterance in enumerate(labels.column("utterance_id"))
+        for row, utterance in enumerate(labels.utterance_ids)
     ]

@@ -59,6 +59,11 @@ class ScaleOptions:
         """Return the scale of a condition."""
         return self.scales.get(condition, self.default_scale)
 
+    @property
+    def by_condition(self) -> dict[str, Scale]:
+        """The scale of every condition."""
+        return {condition: self.scale(condition) for condition in CONDITIONS}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(ScaleOptions):
@@ -145,10 +150,10 @@ class ShippedOptions:
 
     path: Path | None = field(
         default=None,
-        metadata=option("--labels", type=FILE, help="Labels that a data set ships: a label.csv in MMSA's layout."),
+        metadata=option("--labels", type=FILE, help="Labels or splits that a data set ships, as in MMSA's label.csv."),
     )
     encoding: str | None = field(
-        default=None, metadata=option(help="Encoding of label.csv; recognised where it is not given.")
+        default=None, metadata=option(help="Encoding of a text file of labels; recognised where it is not given.")
     )
     prefer: str | None = field(
         default=None,
@@ -168,7 +173,7 @@ class SplitOptions:
         metadata=option(
             "--split",
             type=click.Choice(["given", "video", "stratified", "none"]),
-            help="given: label.csv's mode (default where it has one); video: 6:2:2, whole videos together (default "
+            help="given: that of --labels (default where it has one); video: 6:2:2, whole videos together (default "
             "otherwise); stratified: 6:2:2 by class of the first labelled condition, M before the others.",
         ),
     )

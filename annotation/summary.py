@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.annotation.classes import class_names
-from fmltk.annotation.splits import SPLITS
+from fmltk.toolkit.classes import class_names
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 
 if TYPE_CHECKING:
-    from fmltk.annotation.label_table import LabelTable
+    from fmltk.toolkit.features.label_table import LabelTable
 
 NO_SPLIT = "none"
 
@@ -25,9 +25,9 @@ def summarise_labels(labels: LabelTable) -> dict[str, Any]:
     many clips have both labels and how many of these differ in sign; three_signs: the clips whose T, A and V have
     three different signs.
     """
-    parts = [part or NO_SPLIT for part in labels.column("split")]
+    parts = [part or NO_SPLIT for part in labels.splits]
     present = [condition for condition in CONDITIONS if condition in labels.scales]
-    classes = {condition: labels.column(f"class_{condition}") for condition in present}
+    classes = {condition: labels.classes(condition) for condition in present}
     used = [part for part in (*SPLITS, NO_SPLIT) if part in parts]
     return {
         "sizes": {**{part: parts.count(part) for part in used}, "total": len(parts)},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.model.registry import model_names
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.console import output_options, spreadsheet_option
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SPLIT_OPTION = click.option(
     "--split",
-    type=click.Choice(["train", "valid", "test"]),
+    type=click.Choice(SPLITS),
     default="test",
     show_default=True,
     help="The split to report; where the data has no test split, validation.",
@@ -47,7 +48,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
-@click.option("--labels", type=click.Path(path_type=Path), help="labels.parquet; by default in FEATURES or next to it.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="A table of labels; by default labels.parquet in FEATURES or next to it.",
+)
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
@@ -73,10 +78,9 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
-    from fmltk.model.data import read_labels
     from fmltk.model.evaluation import evaluation_rows
     from fmltk.model.run import train as run
-    from fmltk.toolkit.features.label_file import find_labels
+    from fmltk.toolkit.features.label_file import find_labels, read_labels
 
     if options["tensorboard"]:
         from fmltk.model.history import require_tensorboard

@@ -1,4 +1,4 @@
-"""What the trainer reads: features and labels, joined by utterance_id.
+"""What the trainer reads of a features folder.
 
 Sequences are read once, row group by row group. Audio and vision become one vector per clip, the mean over its valid
 steps (the paper averages before the networks, section 4.1.2); text is kept without padding. Every modality uses its
@@ -8,23 +8,21 @@ first min(length, L) steps, as the padding rule says.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import split_utterance_id
-from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
-from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.clip import SPLITS
+from fmltk.toolkit.conditions import MODALITY_OF
+from fmltk.toolkit.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fmltk.toolkit.features.sequences import ModalityTable
-
-SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -97,27 +95,6 @@ class ClipFeatures:
     def without_arrays(self) -> ClipFeatures:
         """Return the clips' names, texts and reasons alone: what is left to know once the arrays are prepared."""
         return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """labels.parquet.
-
-    values : float64 (n, 7) in the order of CONDITIONS, NaN where there is no label
-    splits : train, valid, test, or "" where the table names none
-    scales : the scale of every condition
-    """
-
-    utterance_ids: tuple[str, ...]
-    video_ids: tuple[str, ...]
-    values: NDArray[np.float64]
-    splits: tuple[str, ...]
-    scales: Mapping[str, Scale]
-
-    @property
-    def scale(self) -> Scale:
-        """The scale of the multimodal label."""
-        return self.scales["M"]
 
 
 def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None = None) -> ClipFeatures:
@@ -240,58 +217,3 @@ def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) ->
             _refuse_non_finite(table, [utterance], kept[None])
             steps[offsets[row] : offsets[row + 1]] = kept
     return Ragged(steps, offsets)
-
-
-def read_labels(path: str | Path) -> Labels:
-    """Read labels.parquet.
-
-    Raises StoreError if the file is not one, names a clip twice, or holds an infinite label, and ConfigError if a split
-    is none of train, valid, test.
-    """
-    from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
-
-    path = Path(path)
-    with open_parquet(path, what="labels.parquet") as file:
-        with reading(path):
-            table = file.read().to_pandas()
-        document = decode_metadata(file.schema_arrow, name=str(path))
-    if "utterance_id" not in table or "label_M" not in table:
-        raise StoreError(f"{path} is no label table: it lacks utterance_id or label_M")
-    ids = tuple(str(utterance) for utterance in table["utterance_id"])
-    if len(set(ids)) != len(ids):
-        twice = next(utterance for utterance in ids if ids.count(utterance) > 1)
-        raise StoreError(f"{path} names clip {twice!r} twice; every clip has one row")
-    values = np.full((len(ids), len(CONDITIONS)), np.nan)
-    for column, condition in enumerate(CONDITIONS):
-        if f"label_{condition}" in table:
-            values[:, column] = table[f"label_{condition}"].to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isinf(values).any():
-        raise StoreError(
-            f"{path}: clip {ids[int(np.flatnonzero(np.isinf(values).any(axis=1))[0])]!r} has an infinite label"
-        )
-    splits = tuple(_split_name(value, path) for value in table["split"]) if "split" in table else ("",) * len(ids)
-    videos = table["video_id"] if "video_id" in table else [split_utterance_id(utterance)[0] for utterance in ids]
-    scales = {c: _scale(document, c, values[:, k], path) for k, c in enumerate(CONDITIONS)}
-    return Labels(ids, tuple(str(video) for video in videos), values, splits, scales)
-
-
-def _split_name(value: object, path: str | Path) -> str:
-    if value is None or value != value or value == "":  # noqa: PLR0124 - NaN is not itself
-        return ""
-    if value not in SPLITS:
-        raise ConfigError(f"{path}: split {value!r} is none of {', '.join(SPLITS)}")
-    return str(value)
-
-
-def _scale(document: Mapping[str, Any], condition: str, values: NDArray[np.float64], path: str | Path) -> Scale:
-    """Return a condition's scale: the file's word, else the multimodal label's, else what the values need."""
-    scales = document.get("scales") or {}
-    text = scales.get(condition) or scales.get("M")
-    scale = Scale.parse(text) if text else (Scale(-1, 1) if np.nanmax(np.abs(values), initial=0) <= 1 else Scale(-3, 3))
-    known = values[np.isfinite(values)]
-    if known.size and (known.min() < scale.low - 1e-6 or known.max() > scale.high + 1e-6):
-        raise ConfigError(
-            f"{path}: label_{condition} goes from {known.min():g} to {known.max():g}, off its scale {scale}; "
-            "mend the labels or the scale in the file's metadata (see `fmltk dataset check`)"
-        )
-    return scale

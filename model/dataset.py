@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.model.data import SPLITS, ClipFeatures, Labels
 from fmltk.model.metrics import metric_family
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.splits import hold_out, split_by_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.config import Config
+    from fmltk.model.data import ClipFeatures
     from fmltk.model.metrics import Family
     from fmltk.toolkit.conditions import Scale
-
-CANDIDATE_DRAWS = 100  # of which the split is taken whose labels are spread most like all clips'
+    from fmltk.toolkit.features.label_table import LabelTable
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Dataset:
         return usable
 
 
-def join(features: ClipFeatures, labels: Labels, config: Config) -> Dataset:
+def join(features: ClipFeatures, labels: LabelTable, config: Config) -> Dataset:
     """Join features and labels by utterance_id.
 
     What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
@@ -100,14 +101,13 @@ def join(features: ClipFeatures, labels: Labels, config: Config) -> Dataset:
     joined = features.take(np.array(feature_rows, np.int64))
     label_rows = [at[utterance] for utterance in joined.utterance_ids]
     remarks = _join_remarks(features, labels, joined)
-    values = labels.values[label_rows]
+    own = {condition: labels.values(condition)[label_rows] for condition in CONDITIONS}
     videos = tuple(labels.video_ids[row] for row in label_rows)
-    named = [labels.splits[row] for row in label_rows]
+    named = [labels.splits[row] or "" for row in label_rows]
     if not any(named) and all(joined.splits):
         named = list(joined.splits)
         remarks.append("the labels name no splits: those of the features' manifest are taken")
-    splits, told = draw_splits(named, videos, values[:, CONDITIONS.index("M")], config)
-    own = {condition: values[:, column] for column, condition in enumerate(CONDITIONS)}
+    splits, told = draw_splits(named, videos, own["M"], config)
     if not np.isfinite(own["M"]).any():
         raise ConfigError("no clip has a multimodal label (label_M), which the fusion learns")
     targets, sources = choose_targets(own, config)
@@ -118,7 +118,7 @@ def join(features: ClipFeatures, labels: Labels, config: Config) -> Dataset:
     return dataset
 
 
-def _join_remarks(features: ClipFeatures, labels: Labels, joined: ClipFeatures) -> list[str]:
+def _join_remarks(features: ClipFeatures, labels: LabelTable, joined: ClipFeatures) -> list[str]:
     remarks = []
     for what, ids in (
         ("with features have no row in the labels", set(features.utterance_ids) - set(joined.utterance_ids)),
@@ -127,6 +127,8 @@ def _join_remarks(features: ClipFeatures, labels: Labels, joined: ClipFeatures) 
         if ids:
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
             remarks.append(f"{len(ids)} clips {what} and are left out: {named}")
+    if labels.scale_source == "guessed":
+        remarks.append(f"the labels do not state their scale: {labels.scale} is taken, which all of them fit")
     return remarks
 
 
@@ -135,76 +137,40 @@ def draw_splits(
 ) -> tuple[NDArray[np.str_], tuple[str, ...]]:
     """Return every clip's split, and what was drawn.
 
-    A validation split that is missing is drawn from the training split; without any split, test and validation are
-    drawn from everything. Whole videos are drawn, so that no video is in two splits.
+    Without any split, test and validation are drawn from everything; a validation split that is missing is drawn from
+    the training split. Whole videos are drawn (see `fmltk.toolkit.features.splits`), so that none is in two splits.
 
-    labels : float64 (n,), the multimodal ones; of many draws the one whose labels are spread most like the rest's is
-    taken, for a few videos by chance hold mostly negative or mostly positive clips
+    splits : n of train, valid, test, "" for none; videos : n ids; labels : float64 (n,), the multimodal ones
     """
     given = np.array(splits, dtype="<U5")
     names = set(given) - {""}
-    unnamed = np.flatnonzero(given == "")
-    if names and unnamed.size:
-        raise ConfigError(f"{unnamed.size} clips have no split while others have one; name a split for all or for none")
-    told = []
-    drawn = given.copy()
+    n_unnamed = int(np.sum(given == ""))
+    if names and n_unnamed:
+        raise ConfigError(f"{n_unnamed} clips have no split while others have one; name a split for all or for none")
     if not names:
-        drawn[:] = "train"
-        n = _draw(drawn, videos, labels, "test", config.test_fraction, config.split_seed)
-        told.append(f"the labels name no splits: {n} clips for test were drawn by video (test_fraction, split_seed)")
-    elif "train" not in names:
-        raise ConfigError(f"no clip is in the train split (the labels name: {', '.join(sorted(names))})")
-    if "valid" not in names:
-        n = _draw(drawn, videos, labels, "valid", config.valid_fraction, config.split_seed)
-        told.append(
-            f"{n} clips for validation were drawn by video from the training split (valid_fraction, split_seed)"
+        drawn = split_by_video(
+            videos,
+            labels,
+            seed=config.split_seed,
+            valid_share=config.valid_fraction,
+            test_share=config.test_fraction,
         )
-    return drawn, tuple(told)
-
-
-def _draw(
-    splits: NDArray[np.str_],
-    videos: Sequence[str],
-    labels: NDArray[np.float64],
-    name: str,
-    fraction: float,
-    seed: int,
-) -> int:
-    """Move whole videos of the training split to `name` until it holds `fraction` of the clips; at least one."""
-    train = np.flatnonzero(splits == "train")
-    of_clip = np.array(videos)[train]
-    names = np.unique(of_clip)
-    if len(names) < 2:
-        raise ConfigError(f"a {name} split cannot be drawn by video: the training split has {len(names)} video only")
-    generator = np.random.default_rng(seed)
-    best: NDArray[np.bool_] = np.zeros(len(train), bool)
-    best_distance = np.inf
-    for _ in range(CANDIDATE_DRAWS):
-        moved = _candidate(generator.permutation(names), of_clip, fraction)
-        distance = _label_distance(labels[train[moved]], labels[train])
-        if distance < best_distance or not best.any():
-            best, best_distance = moved, distance
-    splits[train[best]] = name
-    return int(best.sum())
-
-
-def _candidate(order: NDArray[np.str_], of_clip: NDArray[np.str_], fraction: float) -> NDArray[np.bool_]:
-    """Return the clips of the first videos of `order` that hold `fraction` of all clips, bool (n,)."""
-    moved: NDArray[np.bool_] = np.zeros(len(of_clip), bool)
-    for video in order[:-1]:
-        moved |= of_clip == video
-        if moved.sum() >= fraction * len(of_clip):
-            break
-    return moved
-
-
-def _label_distance(some: NDArray[np.float64], every: NDArray[np.float64]) -> float:
-    """Return the mean distance of the quantiles of two sets of labels; infinite where one has no label."""
-    some, every = some[np.isfinite(some)], every[np.isfinite(every)]
-    if not some.size or not every.size:
-        return float("inf")
-    levels = np.linspace(0, 1, 21)
-    return float(np.abs(np.quantile(some, levels) - np.quantile(every, levels)).mean())
+        n_test, n_valid = int(np.sum(drawn == "test")), int(np.sum(drawn == "valid"))
+        return drawn, (
+            f"the labels name no splits: {n_test} clips for test and {n_valid} for validation were drawn by video "
+            "(test_fraction, valid_fraction, split_seed)",
+        )
+    if "train" not in names:
+        raise ConfigError(f"no clip is in the train split (the labels name: {', '.join(sorted(names))})")
+    if "valid" in names:
+        return given, ()
+    train = np.flatnonzero(given == "train")
+    of_train = [videos[row] for row in train]
+    held_out = hold_out(of_train, labels[train], share=config.valid_fraction, seed=config.split_seed)
+    given[train[held_out]] = "valid"
+    n = int(held_out.sum())
+    remark = f"{n} clips for validation were drawn by video from the training split (valid_fraction, split_seed)"
+    return given, (remark,)
 
 
 def choose_targets(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from fmltk.toolkit.classes import CUTS_TENTHS
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MOSI_METRICS = (
 # Right-closed intervals on [-1, 1]: a value belongs to the first interval whose upper edge it does not exceed.
 ACC2_CUTS = (0.0,)
 ACC3_CUTS = (-0.1, 0.1)
-ACC5_CUTS = (-0.7, -0.1, 0.1, 0.7)
+ACC5_CUTS = tuple(cut / 10 for cut in CUTS_TENTHS)  # -0.7, -0.1, 0.1, 0.7
 
 
 def metric_family(scale: Scale) -> Family:

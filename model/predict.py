@@ -17,12 +17,12 @@ from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, s
 from fmltk.model.compute import one_thread
 from fmltk.model.data import read_clip_features
 from fmltk.model.inputs import StageInputs, predict_stage
-from fmltk.model.metrics import ACC5_CUTS, classes
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
 from fmltk.model.tasks import condition_predictions, task_key
-from fmltk.toolkit.conditions import BINS, CONDITIONS, MODALITY_OF, Scale
+from fmltk.toolkit.classes import classes_of_values
+from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.machine import check_device
 
@@ -157,7 +157,7 @@ class TrainedModel:
                 columns[f"score_{condition}"] = merged[condition]
         for condition in CONDITIONS:
             if condition in merged:
-                columns[f"class_{condition}"] = class_names(merged[condition], self.scale)
+                columns[f"class_{condition}"] = classes_of_values(merged[condition], self.scale).tolist()
         reasons = [
             "; ".join(why[row] for why in features.reasons.values() if why[row])
             for row in range(len(features.utterance_ids))
@@ -228,16 +228,3 @@ class FmlMSN(TrainedModel):
     """
 
     only: ClassVar[str] = "fmlmsn"
-
-
-def class_names(scores: NDArray[np.float64], scale: Scale) -> list[str | None]:
-    """Return the paper's five classes of scores (NG, WN, NU, WP, PS), None where there is no score.
-
-    Scores on -1..1 are cut at -0.7, -0.1, 0.1 and 0.7 (Acc-5); on other scales they are divided by the largest value
-    first. Source: paper, section 3.
-
-    >>> class_names(np.array([-0.9, 0.0, 0.5, float("nan")]), Scale(-1, 1))
-    ['NG', 'NU', 'WP', None]
-    """
-    share = np.clip(np.nan_to_num(scores) / max(-scale.low, scale.high), -1, 1)
-    return [BINS[k] if ok else None for k, ok in zip(classes(share, ACC5_CUTS), np.isfinite(scores), strict=True)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.conditions import BINS, CONDITIONS, Scale
+from fmltk.toolkit.classes import class_names, classes_of_values
+from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 
@@ -161,7 +163,8 @@ def _predictions(frame: pd.DataFrame, family: Any, scale: Scale, split: str, see
                 y_label="prediction",
             )
         )
-        matrices.append(_confusion(condition, truth, predicted, scale))
+        if class_names(scale):
+            matrices.append(_confusion(condition, truth, predicted, scale))
     return blocks + matrices
 
 
@@ -171,19 +174,15 @@ def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def _confusion(condition: str, truth: NDArray[np.float64], predicted: NDArray[np.float64], scale: Scale) -> Chart:
-    from fmltk.model.predict import class_names
-
-    counts = np.zeros((len(BINS), len(BINS)), np.int64)
-    for true, other in zip(class_names(truth, scale), class_names(predicted, scale), strict=True):
-        assert true is not None  # noqa: S101 - both are finite here
-        assert other is not None  # noqa: S101
-        counts[BINS.index(true), BINS.index(other)] += 1
+    names = class_names(scale)
+    pairs = Counter(zip(classes_of_values(truth, scale), classes_of_values(predicted, scale), strict=True))
+    counts = np.array([[pairs[true, other] for other in names] for true in names])
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     return charts.matrix(
         f"{condition}: true class against predicted class",
-        BINS,
-        BINS,
+        names,
+        names,
         shares,
         texts=[[str(count) if count else "" for count in row] for row in counts.tolist()],
         row_label="true",
@@ -230,11 +229,10 @@ def _comparison(runs: Sequence[Path]) -> Section:
 
 def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
     from fmltk.model.metrics import sign_correct
-    from fmltk.model.predict import class_names
 
     truths = {c: _numbers(frame, f"truth_{c}") for c in CONDITIONS if f"truth_{c}" in frame}
     predictions = {c: _numbers(frame, f"pred_{c}") for c in CONDITIONS if f"pred_{c}" in frame}
-    classes = {c: class_names(values, scale) for c, values in truths.items()}
+    classes = {c: classes_of_values(values, scale) for c, values in truths.items()}
     wrong = {
         c: ~sign_correct(predictions[c], truths[c], family) & np.isfinite(predictions[c]) & np.isfinite(truths[c])
         for c in predictions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.data import read_clip_features, read_clip_names, read_labels
+from fmltk.model.data import read_clip_features, read_clip_names
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.jobs import list_jobs
 from fmltk.model.options import RunOptions, check_options
@@ -20,7 +20,7 @@ from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
 from fmltk.model.scores import write_summary
 from fmltk.toolkit.errors import ConfigError, TrainingError
-from fmltk.toolkit.features.label_file import find_labels
+from fmltk.toolkit.features.label_file import find_labels, read_labels
 from fmltk.toolkit.features.layout import is_feature_folder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def train(
     Parameters
     ----------
     features : what `fmltk extract` or `fmltk dataset import` wrote
-    labels : labels.parquet; by default the one in the features folder or next to it
+    labels : a table of labels (see `read_labels`); by default labels.parquet in the features folder or next to it
     out : the run folder
     config : every setting that changes numbers
     options : how the run is done: seeds, stages, worker processes, an earlier run, the device

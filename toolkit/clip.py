@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fmltk.toolkit.io.paths import AnyPath
 
 MODALITIES = ("text", "audio", "vision")
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id
 WHOLE = "0"  # the clip_id of a video that is one clip
+SPLITS = ("train", "valid", "test")
+_SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
 
 
 def composed(name: str) -> str:
@@ -41,6 +45,29 @@ def split_utterance_id(utterance: str) -> tuple[str, str]:
     """
     video_id, _, clip_id = utterance.rpartition(ID_SEPARATOR)
     return video_id, clip_id
+
+
+def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the (video_id, clip_id) that a row names, by these columns or by utterance_id; None if it names none.
+
+    >>> ids_of_row({"utterance_id": "video_0001$_$0001"}), ids_of_row({"video_id": "talk", "clip_id": ""})
+    (('video_0001', '0001'), ('talk', '0'))
+    """
+    if row.get("video_id"):
+        return composed(row["video_id"]), composed(row.get("clip_id") or WHOLE)
+    if row.get("utterance_id"):
+        video_id, clip_id = split_utterance_id(composed(row["utterance_id"]))
+        return (video_id, clip_id or WHOLE) if video_id else (clip_id, WHOLE)
+    return None
+
+
+def split_name(text: str) -> str | None:
+    """Return the split that a table's cell names, whatever its case: train, valid (also val, dev) or test; else None.
+
+    >>> split_name(" Dev"), split_name("train"), split_name("later")
+    ('valid', 'train', None)
+    """
+    return _SPLIT_NAMES.get(text.strip().lower())
 
 
 @dataclass(frozen=True, slots=True)

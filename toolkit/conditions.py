@@ -1,4 +1,4 @@
-"""The seven conditions, the two scales, and the paper's five bins.
+"""The seven conditions and the two scales.
 
 Source: paper, section 3. A condition is what a rater may use: text T, audio A, silent video V, two of them, or all (M).
 """
@@ -70,26 +70,3 @@ class Scale:
 
 CH_SIMS_SCALE = Scale(-1, 1)  # paper, section 3: -1 negative, 0 neutral, 1 positive
 MOSI_SCALE = Scale(-3, 3)  # paper, section 3: strongly negative to strongly positive
-
-BINS = ("NG", "WN", "NU", "WP", "PS")  # paper, table 2
-BIN_NAMES = {"NG": "negative", "WN": "weakly negative", "NU": "neutral", "WP": "weakly positive", "PS": "positive"}
-
-
-def five_bin(tenths: int) -> str:
-    """Return the paper's bin of a mean of five ratings, given in tenths: -10, -8, ..., 10.
-
-    An integer, since a float mean such as 0.6000000238 misses its bin.
-
-    Source: paper, section 3. Raises ValueError if `tenths` is none of the eleven values.
-
-    >>> " ".join(five_bin(tenths) for tenths in (-10, -8, -6, -2, 0, 2, 6, 8, 10))
-    'NG NG WN WN NU WP WP PS PS'
-    """
-    if tenths not in range(-10, 11, 2):
-        raise ValueError(f"{tenths} is none of -10, -8, ..., 10")
-    if tenths == 0:
-        return "NU"
-    strong = abs(tenths) >= 8
-    if tenths < 0:
-        return "NG" if strong else "WN"
-    return "PS" if strong else "WP"

@@ -8,8 +8,8 @@ import click
 
 from fmltk.annotation.commands.paths import PARQUET, refuse_overwriting
 from fmltk.annotation.settings import FILE, Policy, ScaleOptions, ShippedOptions, SplitOptions
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
-from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmltk.annotation.aggregate import Aggregated
-    from fmltk.annotation.label_table import LabelTable
-    from fmltk.annotation.shipped import ShippedLabels
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.features.label_table import LabelTable
 
 
 @click.command()
@@ -53,9 +52,9 @@ def aggregate(
     from dataclasses import asdict
 
     from fmltk.annotation.aggregate import aggregate_ratings
-    from fmltk.annotation.label_table import join_labels, write_labels
+    from fmltk.annotation.label_join import join_labels
     from fmltk.annotation.ratings import read_ratings
-    from fmltk.annotation.shipped import read_shipped
+    from fmltk.toolkit.features.label_file import read_labels, write_labels
 
     if ratings is None and shipped.path is None:
         raise ConfigError("give RATINGS, --labels label.csv, or both")
@@ -63,51 +62,48 @@ def aggregate(
     aggregated = None
     if ratings is not None:
         aggregated = aggregate_ratings(read_ratings(ratings), policy, dawid_skene=dawid_skene)
-    by_condition = {condition: scales.scale(condition) for condition in CONDITIONS}
-    given = None if shipped.path is None else read_shipped(shipped.path, scales=by_condition, encoding=shipped.encoding)
-    labels = join_labels(aggregated, given, shipped_scales=by_condition, prefer=shipped.prefer)
-    labels.metadata["policy"] = asdict(policy)
+    given = None
+    if shipped.path is not None:
+        given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
+    labels = join_labels(aggregated, given, prefer=shipped.prefer, metadata={"policy": asdict(policy)})
     labels = _split(labels, given, split, reporter)
     write_labels(labels, output)
     _show_aggregate(labels, aggregated, output, reporter)
 
 
-def _split(labels: LabelTable, shipped: ShippedLabels | None, split: SplitOptions, reporter: Reporter) -> LabelTable:
-    from fmltk.annotation.label_table import with_split
-    from fmltk.annotation.splits import split_by_video, split_stratified
+def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, reporter: Reporter) -> LabelTable:
+    from fmltk.toolkit.features.splits import split_by_video, split_stratified
 
     how, seed = split.how, split.seed
-    utterances = labels.column("utterance_id")
-    given = shipped.splits if shipped else {}
+    utterances = labels.utterance_ids
+    named = zip(shipped.utterance_ids, shipped.splits, strict=True) if shipped else ()
+    given = {utterance: name for utterance, name in named if name is not None}
     if how == "none":
-        return with_split(labels, {}, how="none", seed=None)
+        return labels.with_splits({}, how="none", seed=None)
     if how == "given" and not given:
-        raise ConfigError("--split given needs --labels with a column mode; or draw one with --split video")
+        raise ConfigError("--split given needs --labels with a column mode or split; or draw one with --split video")
     if how == "given" or (how is None and given):
         without = sum(name not in given for name in utterances)
         if without:
             reporter.warn(f"{without} clips have no split in the table of labels: theirs is null")
-        return with_split(labels, given, how="given", seed=None)
+        return labels.with_splits(given, how="given", seed=None)
+    condition = labels.first_condition
     if how == "stratified":
-        condition = next((name for name in CONDITIONS if name in labels.scales), "M")
-        classes = dict(zip(utterances, labels.column(f"class_{condition}"), strict=True))
-        return with_split(labels, split_stratified(classes, seed=seed), how=f"stratified by {condition}", seed=seed)
-    videos = dict(zip(utterances, labels.column("video_id"), strict=True))
-    if how is None and len(set(videos.values())) < 3:
+        classes = dict(zip(utterances, labels.classes(condition), strict=True))
+        return labels.with_splits(split_stratified(classes, seed=seed), how=f"stratified by {condition}", seed=seed)
+    if how is None and len(set(labels.video_ids)) < len(SPLITS):
         reporter.warn("fewer than three videos: no split was drawn; --split stratified splits clips")
-        return with_split(labels, {}, how="none", seed=None)
-    return with_split(labels, split_by_video(videos, seed=seed), how="video", seed=seed)
+        return labels.with_splits({}, how="none", seed=None)
+    drawn = split_by_video(labels.video_ids, labels.values(condition), seed=seed)
+    return labels.with_splits(dict(zip(utterances, drawn.tolist(), strict=True)), how="video", seed=seed)
 
 
 def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: Path, reporter: Reporter) -> None:
-    from fmltk.annotation.splits import SPLITS
-
     conditions = {name: _condition_figures(labels, name, aggregated) for name in labels.scales}
-    parts = labels.column("split")
-    splits = {part: parts.count(part) for part in SPLITS if part in parts}
+    splits = {split: labels.splits.count(split) for split in SPLITS if split in labels.splits}
     if reporter.json_output:
         document = {"output": output, "clips": labels.table.num_rows, "conditions": conditions, "splits": splits}
-        reporter.json(document | labels.metadata)
+        reporter.json(document | dict(labels.metadata))
         return
     reporter.table(
         ("condition", "scale", "labelled", "null", "why", "between the paper's values"),
@@ -150,23 +146,22 @@ def _condition_figures(labels: LabelTable, condition: str, aggregated: Aggregate
 
 @click.command()
 @click.argument("labels", type=FILE)
-@click.option("--encoding", help="Encoding of a label.csv; recognised where it is not given.")
+@click.option("--encoding", help="Encoding of a text file; recognised where it is not given.")
 @settings_options(ScaleOptions, "scales")
 @output_options
 def summary(labels: Path, *, encoding: str | None, scales: ScaleOptions, reporter: Reporter) -> None:
     r"""Show clips per split, per class and condition, and how often conditions differ in sign.
 
-    LABELS is a labels.parquet, or a label.csv in MMSA's layout.
+    LABELS is a labels.parquet, MMSA's label.csv or such a table; --preset or --scale says the scale where it does not.
 
     \b
     fmltk annotation summary labels.parquet
     fmltk annotation summary label.csv --preset mosi
     """
-    from fmltk.annotation.label_table import read_labels
     from fmltk.annotation.summary import summarise_labels
+    from fmltk.toolkit.features.label_file import read_labels
 
-    table = read_labels(labels) if labels.suffix == ".parquet" else _read_csv(labels, scales, encoding)
-    document = summarise_labels(table)
+    document = summarise_labels(read_labels(labels, scales=scales.by_condition, encoding=encoding))
     if reporter.json_output:
         reporter.json(document)
         return
@@ -197,12 +192,3 @@ def _show_classes(
         by_names.setdefault(tuple(counts), []).append(row)
     for names, rows in by_names.items():
         reporter.table((title, *names, *(() if null is None else ("no label",))), rows)
-
-
-def _read_csv(path: Path, scales: ScaleOptions, encoding: str | None) -> LabelTable:
-    from fmltk.annotation.label_table import join_labels, with_split
-    from fmltk.annotation.shipped import read_shipped
-
-    by_condition = {condition: scales.scale(condition) for condition in CONDITIONS}
-    shipped = read_shipped(path, scales=by_condition, encoding=encoding)
-    return with_split(join_labels(None, shipped, shipped_scales=by_condition), shipped.splits, how="given", seed=None)

@@ -13,16 +13,14 @@ from fmltk.annotation.importing.label_studio import FileReport, read_row, read_t
 from fmltk.annotation.importing.rating_tables import is_long, is_wide, long_records, wide_records
 from fmltk.annotation.importing.records import Drop, Record, shown
 from fmltk.annotation.json_stream import iterate_json_array
-from fmltk.annotation.shipped import COLUMNS
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.features.label_table import LABEL_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from fmltk.annotation.settings import ImportOptions
-
-LABEL_COLUMNS = frozenset(COLUMNS.values())
 
 
 def read_export(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
@@ -92,9 +90,9 @@ def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> I
             elif is_long(header):
                 report.format = "long table"
                 yield from long_records(path, rows, header, options, report)
-            elif not LABEL_COLUMNS.isdisjoint(header):
+            elif not LABEL_COLUMNS.keys().isdisjoint(header):
                 raise AnnotationError(
-                    f"{path} holds one label per clip ({', '.join(sorted(LABEL_COLUMNS.intersection(header)))}), not "
+                    f"{path} holds one label per clip ({', '.join(sorted(LABEL_COLUMNS.keys() & set(header)))}), not "
                     "ratings: give it to fmltk annotation aggregate --labels"
                 )
             elif is_wide(header):

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmltk.annotation.aggregate import aggregate_ratings, compare_methods
-from fmltk.annotation.classes import SEVEN, class_of_mean, class_of_value
-from fmltk.annotation.label_table import join_labels, read_labels, write_labels
+from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.option_texts import parse_panel
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.settings import Policy
-from fmltk.annotation.shipped import read_shipped
-from fmltk.toolkit.conditions import BINS, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale, five_bin
+from fmltk.toolkit.classes import SEVEN
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.features.label_file import read_labels, write_labels
 
 SCALES = dict.fromkeys(CONDITIONS, CH_SIMS_SCALE)
 
@@ -67,32 +67,6 @@ def test_every_panel_of_five_gives_one_of_the_eleven_values_and_its_bin():
     assert labels.n_between == 0
 
 
-def test_the_bins_partition_the_eleven_values():
-    bins = [class_of_mean(total, 5, CH_SIMS_SCALE) for total in range(-5, 6)]
-    assert [bins.count(name) for name in BINS] == [2, 3, 1, 3, 2]
-    assert bins == sorted(bins, key=BINS.index)
-    assert bins == [five_bin(2 * total) for total in range(-5, 6)]
-
-
-@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(-n, n), st.just(n))))
-def test_a_mean_between_has_the_bin_of_the_nearest_of_the_papers_values(mean):
-    total, n = mean
-    value = total / n
-    name = class_of_mean(total, n, CH_SIMS_SCALE)
-    distances = {tenths: abs(value - tenths / 10) for tenths in range(-10, 11, 2)}
-    nearest = {five_bin(tenths) for tenths, d in distances.items() if d < min(distances.values()) + 1e-9}
-    assert name in nearest
-    assert class_of_value(value, CH_SIMS_SCALE) == name
-
-
-@pytest.mark.parametrize(
-    ("value", "name"), [(-0.7, "NG"), (-0.1, "WN"), (0.1, "NU"), (0.7, "WP"), (0.6000000238, "WP")]
-)
-def test_a_mean_on_a_cut_belongs_below_it(value, name):
-    assert class_of_value(value, CH_SIMS_SCALE) == name
-    assert class_of_mean(round(value * 10), 10, CH_SIMS_SCALE) == name
-
-
 def test_a_mean_between_has_no_class_if_so_asked():
     policy = Policy(at_least=4, nearest=False)
     assert one([1, 0, 0, 0], policy) == (0.25, None, 4, None)
@@ -108,8 +82,6 @@ def test_mosi_has_seven_classes_and_its_mean():
     for clip, value, name in zip(sorted(panels), labels.label, labels.label_class, strict=True):
         assert value == sum(panels[clip]) / 3
         assert name == SEVEN[int(np.round(sum(panels[clip]) / 3)) + 3]
-    assert class_of_mean(5, 2, MOSI_SCALE) == "PS"  # 2.5: halves to the even one
-    assert class_of_mean(-1, 2, MOSI_SCALE) == "NU"
 
 
 def test_a_scale_that_the_paper_does_not_have_gives_a_mean_without_a_class():
@@ -205,14 +177,14 @@ def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, rand
     rows = table(ratings)
     order = list(range(rows.num_rows))
     random.shuffle(order)
-    first = join_labels(aggregate_ratings(rows, policy), None, shipped_scales=SCALES).table
-    again = join_labels(aggregate_ratings(rows.take(pa.array(order)), policy), None, shipped_scales=SCALES).table
+    first = join_labels(aggregate_ratings(rows, policy), None).table
+    again = join_labels(aggregate_ratings(rows.take(pa.array(order)), policy), None).table
     assert again.equals(first)
     if more == "first":  # which are the first depends on the raters where times are unknown
         return
     for values in ratings.values():
         random.shuffle(values)
-    other_raters = join_labels(aggregate_ratings(table(ratings), policy), None, shipped_scales=SCALES).table
+    other_raters = join_labels(aggregate_ratings(table(ratings), policy), None).table
     assert other_raters.equals(first)
 
 
@@ -280,9 +252,9 @@ def test_shipped_labels_join_the_new_ones(tmp_path):
         "v,a,x,-0.6,0.8,,-1.0,Negative,train\n"
         "v,z,NA,0.0,,,,Neutral,test\n"
     )
-    shipped = read_shipped(tmp_path / "label.csv", scales=SCALES)
+    shipped = read_labels(tmp_path / "label.csv", scales=SCALES)
     aggregated = aggregate_ratings(table({"a": [1, 1, 1, 1, 1], "b": [1]}))
-    labels = join_labels(aggregated, shipped, shipped_scales=SCALES)
+    labels = join_labels(aggregated, shipped)
     write_labels(labels, tmp_path / "labels.parquet")
     rows = {row["clip_id"]: row for row in read_labels(tmp_path / "labels.parquet").table.to_pylist()}
     assert {name: rows["a"][f"label_{name}"] for name in CONDITIONS} == {
@@ -297,42 +269,23 @@ def test_shipped_labels_join_the_new_ones(tmp_path):
 
 def test_a_clip_with_a_shipped_and_a_new_label_needs_a_choice(tmp_path):
     (tmp_path / "label.csv").write_text("video_id,clip_id,label_T\nv,a,0.2\n")
-    shipped = read_shipped(tmp_path / "label.csv", scales=SCALES)
+    shipped = read_labels(tmp_path / "label.csv", scales=SCALES)
     aggregated = aggregate_ratings(table({"a": [1] * 5}, condition="T"))
     with pytest.raises(AnnotationError, match="--prefer ratings or shipped"):
-        join_labels(aggregated, shipped, shipped_scales=SCALES)
+        join_labels(aggregated, shipped)
     for prefer, expected in (("ratings", 1.0), ("shipped", 0.2)):
-        labels = join_labels(aggregated, shipped, shipped_scales=SCALES, prefer=prefer)
+        labels = join_labels(aggregated, shipped, prefer=prefer)
         assert labels.values("T").tolist() == [expected]
     with pytest.raises(AnnotationError, match=r"rated on -1..1 and shipped on -3..3"):
-        join_labels(aggregated, shipped, shipped_scales=dict.fromkeys(CONDITIONS, Scale(-3, 3)))
+        join_labels(aggregated, read_labels(tmp_path / "label.csv", scales=dict.fromkeys(CONDITIONS, Scale(-3, 3))))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("video_id,label\nv,1\n", "line 2 has no video_id or clip_id"),
-        ("video_id,clip_id,label\nv,a,2.4\n", "'2.4' is no number of the scale -1..1.*--preset mosi"),
-        ("video_id,clip_id,label\nv,a,nan\n", "'nan' is no number"),
-        ("video_id,clip_id,label\nv,a,x\n", "'x' is no number"),
-        ("video_id,clip_id,label\nv,a,1\nv,a,1\n", "line 3 repeats the clip"),
-        ("video_id,clip_id,mode\nv,a,later\n", "mode 'later'"),
-        ("video_id,clip_id,label\n", "holds no clip"),
-    ],
-)
-def test_a_bad_label_table_is_one_clear_line(tmp_path, text, message):
-    (tmp_path / "label.csv").write_text(text)
-    with pytest.raises(AnnotationError, match=message):
-        read_shipped(tmp_path / "label.csv", scales=SCALES)
-
-
-def test_other_files_are_no_labels_and_no_ratings(tmp_path):
+def test_other_files_are_no_ratings(tmp_path):
     pa.parquet.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
-    for read in (read_labels, read_ratings):
-        with pytest.raises(AnnotationError, match="lacks the columns"):
-            read(tmp_path / "x.parquet")
-        with pytest.raises(AnnotationError, match="cannot read"):
-            read(tmp_path / "absent.parquet")
+    with pytest.raises(AnnotationError, match="lacks the columns"):
+        read_ratings(tmp_path / "x.parquet")
+    with pytest.raises(AnnotationError, match="cannot read"):
+        read_ratings(tmp_path / "absent.parquet")
 
 
 @pytest.mark.parametrize(("low", "high", "value"), [(1, 5, 3), (-5, -1, -2)])

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fmltk.annotation.label_table import read_labels
 from fmltk.annotation.raters import pseudonym, read_salt
 from fmltk.annotation.ratings import read_ratings
-from fmltk.annotation.splits import SPLITS
+from fmltk.toolkit.classes import BINS
 from fmltk.toolkit.cli.main import main
-from fmltk.toolkit.conditions import BINS
+from fmltk.toolkit.clip import SPLITS
+from fmltk.toolkit.features.label_file import read_labels
 
 CH_SIMS = "chsims_v1_label_recovered_notext.csv"
 # Paper, table 2; its rows T and V are exchanged there, and right here.
@@ -98,7 +98,8 @@ def test_the_sizes_of_mosi_and_its_seven_classes(test_data, run_json):
 def test_a_wrong_scale_is_one_line(test_data, run):
     code, out, err = run("annotation", "summary", test_data / "mosi" / "label.csv")
     assert (code, out) == (1, "")
-    assert "is no number of the scale -1..1; give the right one by --preset mosi" in err
+    assert "which is not on the scale -1..1" in err
+    assert "give their scale by --scale LOW..HIGH or --preset mosi" in err
     assert err.count("\n") == 1
 
 
@@ -135,7 +136,7 @@ def test_aggregate_joins_shipped_labels_and_their_split(ratings, run_json, run, 
     run_json(*arguments, "--split", "stratified")
     assert read_labels(output).metadata["split"]["how"] == "stratified by M"
     run_json(*arguments, "--split", "none")
-    assert set(read_labels(output).column("split")) == {None}
+    assert set(read_labels(output).splits) == {None}
 
 
 def test_dawid_skene_stands_in_its_own_column(ratings, run_json, tmp_path):
@@ -283,8 +284,8 @@ def test_labels_that_a_data_set_ships_are_summarised_as_they_were_imported(run, 
     counted = {name: n for name, n in document["classes"]["M"].items() if n}
     assert (counted, document["null"], document["signs"]) == ({"NU": 1, "SP": 1}, {"M": 1}, {})
     labels = read_labels(tmp_path / "f" / "labels.parquet")
-    assert labels.column("reason_M") == [None, None, "no label in the data set"]
-    assert labels.column("n_M") == [None] * 3
+    assert labels.reasons("M") == [None, None, "no label in the data set"]
+    assert "n_M" not in labels.table.column_names
 
 
 def test_a_missing_file_is_wrong_usage(run, tmp_path):

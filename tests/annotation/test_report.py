@@ -6,11 +6,12 @@ import pytest
 
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.importing.import_files import import_ratings
-from fmltk.annotation.label_table import join_labels, with_split, write_labels
+from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.report import label_sections, rating_sections
 from fmltk.annotation.settings import ImportOptions, Policy
 from fmltk.toolkit.console import Reporter
+from fmltk.toolkit.features.label_file import write_labels
 from fmltk.toolkit.report.document import ReportRequest
 
 # Per clip and condition the five raters' answers; rater e is against the others.
@@ -38,7 +39,7 @@ def ratings(tmp_path):
 @pytest.fixture
 def labels(tmp_path, ratings):
     aggregated = aggregate_ratings(read_ratings(ratings), Policy())
-    table = with_split(join_labels(aggregated, None, shipped_scales={}), {"a$_$0": "train"}, how="given", seed=None)
+    table = join_labels(aggregated, None).with_splits({"a$_$0": "train"}, how="given", seed=None)
     out = tmp_path / "labels.parquet"
     write_labels(table, out)
     return out

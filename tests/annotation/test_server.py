@@ -11,12 +11,12 @@ import pytest
 import fmltk.toolkit as toolkit
 from fmltk.annotation.importing.import_files import iterate_dropped
 from fmltk.annotation.label_studio_client import Server
-from fmltk.annotation.label_table import read_labels
 from fmltk.annotation.project import ProjectPlan
 from fmltk.annotation.ratings import read_ratings
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.features.label_file import read_labels
 from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.server

@@ -17,7 +17,7 @@ from fmltk.model.cases import case_rows
 from fmltk.model.compare import compare
 from fmltk.model.evaluation import evaluation_rows, format_score
 from fmltk.model.metrics import score
-from fmltk.model.predict import FmlMSN, TrainedModel, class_names
+from fmltk.model.predict import FmlMSN, TrainedModel
 from fmltk.model.raw import extraction_settings
 from fmltk.model.run_folder import best_seed, read_predictions
 from fmltk.toolkit.conditions import Scale
@@ -293,13 +293,6 @@ def test_the_best_seed_is_chosen_on_validation(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     errors = summary["stages"]["fusion"]["valid_mae"]["values"]
     assert best_seed(run) == int(np.argmin(errors))
-
-
-def test_classes_are_the_papers_five() -> None:
-    scores = np.array([-1.0, -0.7, -0.5, -0.1, 0.0, 0.1, 0.11, 0.7, 0.71, 2.0, np.nan])
-    expected = ["NG", "NG", "WN", "WN", "NU", "NU", "WP", "WP", "PS", "PS", None]
-    assert class_names(scores, Scale(-1, 1)) == expected
-    assert class_names(np.array([-2.7, 1.0]), Scale(-3, 3)) == ["NG", "WP"]
 
 
 def test_imported_features_cannot_be_extracted_from_raw_clips(run: Path) -> None:

@@ -15,7 +15,7 @@ from fmltk.model.cases import case_rows
 from fmltk.model.checkpoint import load_stage, schema_differences
 from fmltk.model.compare import compare
 from fmltk.model.config import load_config
-from fmltk.model.data import read_clip_features, read_labels
+from fmltk.model.data import read_clip_features
 from fmltk.model.dataset import join
 from fmltk.model.options import RunOptions
 from fmltk.model.predict import FmlMSN
@@ -27,6 +27,7 @@ from fmltk.model.scores import is_collapsed
 from fmltk.model.stages import video_folds
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, TrainingError
+from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.report.document import ReportRequest
 from tests.model.folders import planted, small_settings, write_clips, write_labels
 

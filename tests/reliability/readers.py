@@ -14,20 +14,19 @@ import numpy as np
 
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.importing.import_files import import_ratings
-from fmltk.annotation.label_table import join_labels, read_labels, write_labels
+from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.raters import RaterNames, read_rater_list
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import ImportOptions
-from fmltk.annotation.shipped import read_shipped
 from fmltk.annotation.stimuli import read_stimuli
 from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features
-from fmltk.model.data import read_labels as read_training_labels
 from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.catalog.transcripts import read_cues, read_sidecar_text, read_transcripts
-from fmltk.toolkit.conditions import CONDITIONS, MOSI_SCALE
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
+from fmltk.toolkit.features.label_file import read_labels, write_labels
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.utterances import import_utterances
 from fmltk.toolkit.vision.openface.table import OPENFACE_FEATURES, openface_sequence, read_openface
@@ -282,7 +281,7 @@ def _labels_parquet() -> list[bytes]:
 def _aggregated_labels() -> list[bytes]:
     def make(folder: Path) -> Path:
         (folder / "r.parquet").write_bytes(_ratings_parquet()[0])
-        labels = join_labels(aggregate_ratings(read_ratings(folder / "r.parquet")), None, shipped_scales={})
+        labels = join_labels(aggregate_ratings(read_ratings(folder / "r.parquet")), None)
         write_labels(labels, folder / "labels.parquet")
         return folder / "labels.parquet"
 
@@ -364,8 +363,11 @@ def _stimuli_lines() -> list[bytes]:
     return [b"".join(json.dumps(line).encode() + b"\n" for line in lines)]
 
 
-def _shipped(path: Path, folder: Path) -> None:
-    read_shipped(path, scales=dict.fromkeys(CONDITIONS, MOSI_SCALE))
+def _labels(path: Path, folder: Path) -> None:
+    labels = read_labels(path)
+    for condition in CONDITIONS:
+        labels.values(condition), labels.classes(condition), labels.reasons(condition)
+    write_labels(labels, folder / "labels.parquet")
 
 
 def _dump_json(value: Any) -> bytes:
@@ -397,9 +399,9 @@ READERS = {
         Reader("ratings-table", ".csv", _ratings, _ratings_tables),
         Reader("ratings-parquet", ".parquet", lambda path, _: read_ratings(path), _ratings_parquet),
         Reader("rater-list", ".csv", lambda path, _: read_rater_list(path), lambda: [_RATER_LIST]),
-        Reader("label-csv", ".csv", _shipped, lambda: [_label_csv()]),
-        Reader("labels-parquet", ".parquet", lambda path, _: read_training_labels(path), _labels_parquet),
-        Reader("aggregated-labels", ".parquet", lambda path, _: read_labels(path), _aggregated_labels),
+        Reader("label-csv", ".csv", _labels, lambda: [_label_csv()]),
+        Reader("labels-parquet", ".parquet", _labels, _labels_parquet),
+        Reader("aggregated-labels", ".parquet", _labels, _aggregated_labels),
         Reader("transcripts-csv", ".csv", _transcripts, _transcript_tables),
         Reader("transcripts-jsonl", ".jsonl", _transcripts, _json_lines, JSON_WORDS),
         Reader("video-table", ".csv", _catalog, _video_table),

@@ -12,13 +12,12 @@ from fmltk.toolkit.catalog.transcripts import (
     SIDECAR_SUFFIXES,
     SUBTITLE_SUFFIXES,
     find_sidecar,
-    ids_of_row,
     read_cues,
     read_sidecar_text,
     read_transcripts,
     transcript_of_row,
 )
-from fmltk.toolkit.clip import WHOLE, Clip, composed, utterance_id
+from fmltk.toolkit.clip import WHOLE, Clip, composed, ids_of_row, utterance_id
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
 from fmltk.toolkit.io.paths import RemotePath, join, locate

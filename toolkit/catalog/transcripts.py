@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.clip import WHOLE, composed, split_utterance_id
+from fmltk.toolkit.clip import ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import read_text
 from fmltk.toolkit.io.tables import read_rows
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
 SIDECAR_SUFFIXES = (".txt", *SUBTITLE_SUFFIXES)  # the first that exists counts
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +67,6 @@ def read_transcripts(path: AnyPath, *, encoding: str | None = None) -> Iterator[
         raise ConfigError(f"{path} holds no row; expected the columns video_id, clip_id and text, and a row per clip")
 
 
-def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the (video_id, clip_id) that a row names, by these columns or by utterance_id; None if it names none.
-
-    >>> ids_of_row({"utterance_id": "video_0001$_$0001"}), ids_of_row({"video_id": "talk", "clip_id": ""})
-    (('video_0001', '0001'), ('talk', '0'))
-    """
-    if row.get("video_id"):
-        return composed(row["video_id"]), composed(row.get("clip_id") or WHOLE)
-    if row.get("utterance_id"):
-        video_id, clip_id = split_utterance_id(composed(row["utterance_id"]))
-        return (video_id, clip_id or WHOLE) if video_id else (clip_id, WHOLE)
-    return None
-
-
 def transcript_of_row(where: str, row: Mapping[str, str]) -> Transcript:
     """Return one table row as a transcript; times that make no sense become the clip's fault, not the run's."""
     ids = ids_of_row(row)
@@ -98,7 +83,8 @@ def transcript_of_row(where: str, row: Mapping[str, str]) -> Transcript:
     except ValueError as error:
         start_s = start_s or 0.0  # still a part of a longer video, and matched to it
         fault = (ConfigError.__name__, f"{where}: {error}; expected seconds on the video's clock, end after start")
-    split = (row.get("split") or row.get("mode") or "").strip().lower()
+    word = (row.get("split") or row.get("mode") or "").strip()
+    split = split_name(word)
     return Transcript(
         where=where,
         video_id=ids[0],
@@ -107,8 +93,8 @@ def transcript_of_row(where: str, row: Mapping[str, str]) -> Transcript:
         start_s=start_s,
         end_s=end_s,
         language=row.get("language") or None,
-        split=SPLITS.get(split),
-        unknown_split=split if split and split not in SPLITS else None,
+        split=split,
+        unknown_split=word if word and split is None else None,
         fault=fault,
     )
 

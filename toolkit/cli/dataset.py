@@ -67,13 +67,15 @@ def import_command(source: Path, out: Path, non_finite: str, scale: str | None, 
         [[name, *shape] for name, shape in summary.shapes.items()],
         title=f"{out}: {clips}; scale {summary.scale}",
     )
-    reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items() if n])
+    reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items()])
 
 
 @dataset.command("export")
 @click.argument("features", type=click.Path(path_type=Path))
 @click.option(
-    "--labels", type=click.Path(path_type=Path), help="labels.parquet; by default the one in FEATURES or beside it."
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="The pickle to write.")
 @click.option(
@@ -115,7 +117,9 @@ def export_command(
 @dataset.command("check")
 @click.argument("features", type=click.Path(path_type=Path))
 @click.option(
-    "--labels", type=click.Path(path_type=Path), help="labels.parquet; by default the one in FEATURES or beside it."
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @click.option("--official-split", is_flag=True, help="The splits are a benchmark's own: shared videos only warn.")
 @output_options

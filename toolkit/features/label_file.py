@@ -1,112 +1,249 @@
-"""labels.parquet as imports write it: one row per clip, a label per condition, the split, the scales."""
+"""Reading and writing tables of labels: labels.parquet, and the same columns as CSV, TSV, JSONL or other Parquet.
+
+MMSA's label.csv (video_id, clip_id, label, label_T, label_A, label_V, mode) is such a table.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from fmltk.toolkit.clip import split_utterance_id
+from fmltk.toolkit.clip import ids_of_row, split_name, utterance_id
 from fmltk.toolkit.conditions import CONDITIONS, Scale
-from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
+from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
+from fmltk.toolkit.io.parquet import (
+    METADATA_KEY,
+    decode_metadata,
+    encode_metadata,
+    open_parquet,
+    reading,
+    write_table,
+)
+from fmltk.toolkit.io.tables import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from fmltk.toolkit.io.paths import AnyPath
 
-
-def write_labels(
-    path: Path,
-    utterance_ids: Sequence[str],
-    labels: Mapping[str, NDArray[np.float64]],
-    splits: Sequence[str | None],
-    scale: Scale,
-    *,
-    source: str,
-) -> None:
-    """Write labels.parquet, sorted by utterance_id.
-
-    labels : by condition, float64 (n,), NaN where there is none; a condition that is absent has a column of nulls
-    """
-    import pyarrow as pa
-
-    from fmltk.toolkit.io.parquet import encode_metadata, write_table
-
-    order = sorted(range(len(utterance_ids)), key=lambda row: utterance_ids[row])
-    ids = [utterance_ids[row] for row in order]
-    parts = [split_utterance_id(utterance) for utterance in ids]
-    columns = {
-        "utterance_id": pa.array(ids, pa.string()),
-        "video_id": pa.array([video for video, _ in parts], pa.string()),
-        "clip_id": pa.array([clip for _, clip in parts], pa.string()),
-    }
-    for condition in CONDITIONS:
-        values = labels.get(condition, np.full(len(ids), np.nan))[order]
-        columns[f"label_{condition}"] = pa.array(values, mask=np.isnan(values))
-    columns["split"] = pa.array([splits[row] for row in order], pa.string())
-    scales = {name: str(scale) for name, values in labels.items() if not np.isnan(values).all()}
-    document = {"schema_version": 1, "scales": scales, "source": source}
-    write_table(pa.table(columns).replace_schema_metadata(encode_metadata(document)), path)
+SCHEMA_VERSION = 1
+LABEL_FILE = "labels.parquet"
 
 
 def find_labels(features: Path) -> Path:
-    """Return labels.parquet in the features folder, else beside it. Raises ConfigError if there is none."""
+    """Return labels.parquet in the features folder, else next to it. Raises ConfigError if there is none."""
     if not features.is_dir():
-        raise ConfigError(f"{features} is no folder; name what `fmltk extract` or `fmltk dataset import` wrote")
-    for path in (features / "labels.parquet", features.parent / "labels.parquet"):
+        raise ConfigError(f"{features} is not a folder; name what `fmltk extract` or `fmltk dataset import` wrote")
+    for path in (features / LABEL_FILE, features.parent / LABEL_FILE):
         if path.is_file():
             return path
     raise ConfigError(
-        f"there is no labels.parquet in {features} or beside it; name one with --labels "
+        f"there is no {LABEL_FILE} in {features} or next to it; name a table of labels with --labels "
         "(`fmltk annotation aggregate` and `fmltk dataset import` write such files)"
     )
 
 
-def check_target(out: Path) -> None:
-    """Raise ConfigError where a folder holds what `extract` or `train` made: an import would mix with it."""
-    for name, what in (("shards", "features of `fmltk extract`"), ("config.toml", "a run of `fmltk train`")):
-        if (out / name).exists():
-            raise ConfigError(f"{out} holds {what}; name another folder with -o")
+def write_labels(labels: LabelTable, path: AnyPath) -> None:
+    """Write labels.parquet, sorted by utterance_id; the scale of each condition is in its metadata.
 
-
-def read_label_columns(path: Path) -> tuple[list[str], dict[str, NDArray[np.float64]], list[str | None]]:
-    """Return (utterance_ids, labels by condition float64 (n,) with NaN, splits) of a labels.parquet.
-
-    Raises StoreError if the file is none.
+    Raises AnnotationError if the labels have a fault (see `label_faults`), StoreError if the file cannot be written.
     """
-    from fmltk.toolkit.errors import StoreError
-    from fmltk.toolkit.io.parquet import open_parquet, reading
-
-    with open_parquet(path, what="labels.parquet") as file, reading(path):
-        table = file.read()
-        if "utterance_id" not in table.column_names or "label_M" not in table.column_names:
-            raise StoreError(f"{path} is no label table: it lacks utterance_id or label_M")
-        ids = table["utterance_id"].to_pylist()
-        labels = {}
-        for condition in CONDITIONS:
-            name = f"label_{condition}"
-            values = table[name].to_pylist() if name in table.column_names else [None] * len(ids)
-            labels[condition] = np.array([np.nan if value is None else value for value in values], np.float64)
-        splits = table["split"].to_pylist() if "split" in table.column_names else [None] * len(ids)
-    return ids, labels, splits
+    labels.check(path)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        **labels.metadata,
+        "scales": {name: str(scale) for name, scale in labels.scales.items()},
+    }
+    table = labels.table.sort_by("utterance_id")
+    write_table(table.replace_schema_metadata(encode_metadata(document)), path)
 
 
-def guess_scale(labels: Mapping[str, NDArray[np.float64]]) -> Scale:
-    """Return -1..1 where every label fits it, else -3..3."""
-    largest = max((float(np.nanmax(np.abs(v))) for v in labels.values() if np.isfinite(v).any()), default=0.0)
-    return Scale(-1, 1) if largest <= 1 else Scale(-3, 3)
+def read_labels(
+    path: AnyPath,
+    *,
+    scales: Mapping[str, Scale] | None = None,
+    encoding: str | None = None,
+    needs_labels: bool = True,
+) -> LabelTable:
+    """Read a table of labels: labels.parquet, MMSA's label.csv, or the columns of either as CSV, TSV, JSONL or Parquet.
 
+    Columns: video_id and clip_id, or utterance_id; label_<condition>, where `label` is label_M; split or mode. An empty
+    cell, a null and NaN are no label. Ids stay as they were written.
 
-def exact_decimal(values: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return float32 labels as the decimals that they were written as: 0.6, not 0.6000000238; NaN stays.
+    Parameters
+    ----------
+    scales : by condition, for a table that does not state its own; by default the one that all labels fit
+    encoding : of a text file; recognised where it is None
+    needs_labels : whether a table without a column of labels is refused; it may still name the clips' splits
 
-    The shortest decimal of a float32 turns back into the same float32, so nothing is lost.
-
-    >>> exact_decimal(np.array([0.6], np.float32)).tolist()
-    [0.6]
+    Raises AnnotationError if there is no column of labels, a row names no clip, a label is not a number, or the labels
+    have a fault (see `label_faults`); ConfigError or StoreError if the file cannot be read.
     """
-    if values.dtype == np.float32:
-        return np.array([float(str(value)) for value in values.ravel()], np.float64)
-    return np.asarray(values, np.float64).ravel()
+    labels = load_labels(path, scales=scales, encoding=encoding, needs_labels=needs_labels)
+    labels.check(path)
+    return labels
+
+
+def load_labels(
+    path: AnyPath,
+    *,
+    scales: Mapping[str, Scale] | None = None,
+    encoding: str | None = None,
+    needs_labels: bool = True,
+) -> LabelTable:
+    """Read a table of labels as `read_labels` does, but leave its faults to the caller (see `label_faults`)."""
+    if path.suffix.lower() != ".parquet":
+        return _label_table(path, _text_columns(path, encoding, needs_labels=needs_labels), {}, scales)
+    with open_parquet(path, what="table of labels") as file, reading(path):
+        picked = _picked_columns(path, file.schema_arrow.names, needs_labels=needs_labels)
+        table = file.read(columns=list(picked.values()))
+        stated = METADATA_KEY in (file.schema_arrow.metadata or {})
+        document = decode_metadata(file.schema_arrow, name=str(path)) if stated else {}
+        labels = _label_table(path, {name: table[column] for name, column in picked.items()}, document, scales)
+        labels.table.validate(full=True)
+    return labels
+
+
+def has_labels(path: Path) -> bool:
+    """Whether a file is a table with a column of labels."""
+    try:
+        return path.is_file() and not LABEL_COLUMNS.keys().isdisjoint(_column_names(path))
+    except FmltkError:
+        return False
+
+
+def _column_names(path: Path) -> Sequence[str]:
+    if path.suffix.lower() != ".parquet":
+        return list(next(iter(read_rows(path)), ("", {}))[1])
+    with open_parquet(path, what="table of labels") as file:
+        return list(file.schema_arrow.names)
+
+
+def _picked_columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> dict[str, str]:
+    """Return the columns of a file that belong to a table of labels, by their name in `LABEL_SCHEMA`."""
+    picked = {name: name for name in LABEL_SCHEMA.names if name in found}
+    if "label" in found:
+        if "label_M" in picked:
+            raise AnnotationError(f"{path} has the columns label and label_M, which mean the same; keep one of them")
+        picked["label_M"] = "label"
+    if "mode" in found:
+        picked.setdefault("split", "mode")
+    if needs_labels and LABEL_COLUMNS.keys().isdisjoint(found):
+        raise AnnotationError(
+            f"{path} has no column of labels; expected label, or one of {', '.join(list(LABEL_COLUMNS)[1:])}; "
+            f"its columns are {', '.join(map(str, found)) or 'none'}"
+        )
+    return picked
+
+
+def _text_columns(path: AnyPath, encoding: str | None, *, needs_labels: bool) -> dict[str, pa.Array]:
+    rows = [row for _, row in read_rows(path, encoding=encoding)]
+    if not rows:
+        raise AnnotationError(f"{path} holds no row; expected one per clip, with video_id, clip_id and label")
+    found = list(dict.fromkeys(name for row in rows for name in row))
+    picked = _picked_columns(path, found, needs_labels=needs_labels)
+    return {name: pa.array([row.get(column) for row in rows], pa.string()) for name, column in picked.items()}
+
+
+def _label_table(
+    path: AnyPath, columns: Mapping[str, Any], document: Mapping[str, Any], given: Mapping[str, Scale] | None
+) -> LabelTable:
+    ids = _ids(path, columns, as_written=bool(document))
+    converted: dict[str, Any] = dict(zip(ID_COLUMNS, ids, strict=True))
+    for name, values in columns.items():
+        kind = LABEL_SCHEMA.field(name).type
+        if name == "split":
+            converted[name] = _splits(values)
+        elif name not in ID_COLUMNS and kind != pa.string():
+            converted[name] = _numbers(path, name, values, converted["utterance_id"])
+        elif name not in ID_COLUMNS:
+            converted[name] = values if values.type == kind else pa.array(_texts(values), kind)
+    labels = LabelTable.from_columns(converted, {}, metadata=_own_metadata(document))
+    return _with_scales(path, labels, document.get("scales"), given)
+
+
+def _own_metadata(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in ("scales", "schema_version")}
+
+
+def _texts(values: Any) -> list[str | None]:
+    """Return cells as texts; an empty one is None."""
+    return [None if value is None else str(value) or None for value in values.to_pylist()]
+
+
+def _ids(path: AnyPath, columns: Mapping[str, Any], *, as_written: bool) -> tuple[Any, Any, Any]:
+    """Return utterance_id, video_id and clip_id; `as_written` in a file that fmltk wrote, composed in others."""
+    if as_written and all(name in columns for name in ID_COLUMNS):
+        own = tuple(columns[name] for name in ID_COLUMNS)
+        if all(values.type == pa.string() and not values.null_count for values in own):
+            return own
+    names = [name for name in ID_COLUMNS if name in columns]
+    parts = []
+    for number, cells in enumerate(zip(*(_texts(columns[name]) for name in names), strict=True), start=1):
+        own_ids = ids_of_row({name: cell for name, cell in zip(names, cells, strict=True) if cell is not None})
+        if own_ids is None:
+            raise AnnotationError(f"{path} row {number} names no clip; expected video_id and clip_id, or utterance_id")
+        parts.append(own_ids)
+    if not names:
+        raise AnnotationError(f"{path} names no clips; expected the columns video_id and clip_id, or utterance_id")
+    return [utterance_id(*pair) for pair in parts], [video for video, _ in parts], [clip for _, clip in parts]
+
+
+def _splits(values: Any) -> list[str | None]:
+    """Return each clip's split by its one name; a word that names none stays, as a fault."""
+    texts = _texts(values)
+    known = {text: split_name(text) or text.strip() or None for text in set(texts) if text is not None}
+    return [None if text is None else known[text] for text in texts]
+
+
+def _numbers(path: AnyPath, name: str, values: Any, ids: Any) -> Any:
+    """Return a column as numbers of the schema's type; empty cells and NaN are null."""
+    kind = LABEL_SCHEMA.field(name).type
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pa.array([_number(path, name, text, ids, row) for row, text in enumerate(values.to_pylist())])
+    try:
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_nan(values), None, values)
+        return values.cast(kind, safe=False)
+    except pa.ArrowException as error:
+        raise AnnotationError(f"{path}: the column {name} holds {values.type}; expected numbers") from error
+
+
+def _number(path: AnyPath, name: str, text: str | None, ids: Any, row: int) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise AnnotationError(f"{path}: {name} of clip {str(ids[row])!r} is {text!r}, which is not a number") from error
+
+
+def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mapping[str, Scale] | None) -> LabelTable:
+    """Return the labels with their scales: as the file states them, else as given, else the one that all labels fit.
+
+    A condition that the file states no scale for has that of M.
+    """
+    found = _stated_scales(path, stated)
+    values = {name: labels.values(name) for name in CONDITIONS}
+    labelled = [name for name, own in values.items() if not np.isnan(own).all()]
+    if "M" in found or all(name in found for name in labelled):
+        return replace(labels, scales={**{name: found["M"] for name in labelled if name not in found}, **found})
+    if given is not None:
+        return replace(labels, scales={**{name: given[name] for name in labelled}, **found}, scale_source="given")
+    return replace(labels, scales={**dict.fromkeys(labelled, guess_scale(values)), **found}, scale_source="guessed")
+
+
+def _stated_scales(path: AnyPath, stated: object) -> dict[str, Scale]:
+    if stated is None:
+        return {}
+    if not isinstance(stated, dict) or not all(isinstance(text, str) for text in stated.values()):
+        raise AnnotationError(f"{path}: the scales in its metadata are not texts such as {{'M': '-1..1'}}")
+    return {name: Scale.parse(stated[name]) for name in CONDITIONS if name in stated}

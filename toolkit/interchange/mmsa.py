@@ -16,18 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES, split_utterance_id
-from fmltk.toolkit.conditions import UNIMODAL
-from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.clip import MODALITIES, SPLITS, split_utterance_id
+from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
+from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError
 from fmltk.toolkit.features.clip_row import MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.label_file import (
-    check_target,
-    exact_decimal,
-    guess_scale,
-    read_label_columns,
-    write_labels,
-)
+from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
+from fmltk.toolkit.features.label_table import LabelTable, guess_scale
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.conditions import Scale
 
-SPLITS = ("train", "valid", "test")
 REQUIRED = ("id", "text", "audio", "vision", "regression_labels")
 EMBEDDED_KEY = "fmltk"
 EXTRAS_FILE = "mmsa.parquet"
@@ -93,25 +87,40 @@ def import_mmsa(
     data = _checked_data(load_pickle(path), path)
     remarks = _mend_non_finite(data, path, non_finite)
     clips = _clips(data, path)
-    labels = _labels(data, path)
-    scale = scale or guess_scale(labels)
+    labels = _labels(data, clips, path, scale)
+    labels.check(path)
     remarks += [f"{key} was {kind}; it is stored as float32" for key, kind in _wide_types(data)]
     embedded = _embedded(data)
     out.mkdir(parents=True, exist_ok=True)
     shapes: dict[str, tuple[int, int]] = {}
     tails = [_write_modality(modality, clips, data, out, embedded, shapes) for modality in MODALITIES]
-    ids = [clip.utterance for clip in clips]
-    restored = _restore_tables(embedded, out, ids, labels)
-    if not restored:
-        write_labels(out / "labels.parquet", ids, labels, [clip.split for clip in clips], scale, source=path.name)
+    restored = _restore_tables(embedded, out, labels)
+    if restored is None:
+        write_labels(labels, out / LABEL_FILE)
         _write_manifest(out / "manifest.parquet", clips, data, path)
     else:
-        labels = read_label_columns(out / "labels.parquet")[1]  # bimodal ones too, which no pickle's own arrays hold
-    _write_extras(out / EXTRAS_FILE, clips, data, tails, embedded=restored)
-    counts = {condition: int(np.isfinite(values).sum()) for condition, values in labels.items()}
+        labels = restored  # bimodal ones too, which no pickle's own arrays hold
+    _write_extras(out / EXTRAS_FILE, clips, data, tails, embedded=restored is not None)
     return ImportSummary(
-        {split: len(part["id"]) for split, part in data.items()}, shapes, counts, str(scale), tuple(remarks)
+        {split: len(part["id"]) for split, part in data.items()},
+        shapes,
+        label_counts(labels),
+        str(labels.scale),
+        tuple(remarks),
     )
+
+
+def check_target(out: Path) -> None:
+    """Raise ConfigError where a folder holds what `extract` or `train` made: an import would mix with it."""
+    for name, what in (("shards", "features of `fmltk extract`"), ("config.toml", "a run of `fmltk train`")):
+        if (out / name).exists():
+            raise ConfigError(f"{out} holds {what}; name another folder with -o")
+
+
+def label_counts(labels: LabelTable) -> dict[str, int]:
+    """Return how many labels each condition has that has any."""
+    counts = {name: int(np.isfinite(labels.values(name)).sum()) for name in CONDITIONS}
+    return {name: n for name, n in counts.items() if n}
 
 
 def _checked_data(loaded: Any, path: Path) -> dict[str, dict[str, Any]]:
@@ -256,7 +265,7 @@ def _lengths(part: Mapping[str, Any], modality: str, where: str) -> NDArray[np.i
     return last
 
 
-def _labels(data: Mapping[str, dict[str, Any]], path: Path) -> dict[str, NDArray[np.float64]]:
+def _labels(data: Mapping[str, dict[str, Any]], clips: Sequence[_Clip], path: Path, scale: Scale | None) -> LabelTable:
     labels = {}
     for condition, key in LABEL_KEYS.items():
         parts = []
@@ -264,10 +273,34 @@ def _labels(data: Mapping[str, dict[str, Any]], path: Path) -> dict[str, NDArray
             n = len(part["id"])
             given = part.get(key)
             parts.append(
-                np.full(n, np.nan) if given is None else exact_decimal(_numbers(given, n, f"{path}: {split}/{key}"))
+                np.full(n, np.nan) if given is None else _exact_decimal(_numbers(given, n, f"{path}: {split}/{key}"))
             )
         labels[condition] = np.concatenate(parts)
-    return labels
+    ids = [split_utterance_id(clip.utterance) for clip in clips]
+    columns: dict[str, Any] = {
+        "utterance_id": [clip.utterance for clip in clips],
+        "video_id": [video for video, _ in ids],
+        "clip_id": [name for _, name in ids],
+        "split": [clip.split for clip in clips],
+        **{f"label_{condition}": values for condition, values in labels.items()},
+    }
+    labelled = [condition for condition, values in labels.items() if not np.isnan(values).all()]
+    return LabelTable.from_columns(
+        columns,
+        dict.fromkeys(labelled, scale or guess_scale(labels)),
+        scale_source="guessed" if scale is None else "given",
+        metadata={"source": path.name},
+    )
+
+
+def _exact_decimal(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return float32 labels as the decimals that they were written as: 0.6, not 0.6000000238; NaN stays.
+
+    The shortest decimal of a float32 turns back into the same float32, so nothing is lost.
+    """
+    if values.dtype == np.float32:
+        return np.array([float(str(value)) for value in values.ravel()], np.float64)
+    return np.asarray(values, np.float64).ravel()
 
 
 def _numbers(values: Any, n: int, where: str) -> NDArray[Any]:
@@ -336,27 +369,28 @@ def _embedded(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _restore_tables(
-    embedded: Mapping[str, Any], out: Path, ids: Sequence[str], labels: Mapping[str, NDArray[np.float64]]
-) -> bool:
-    """Write the embedded manifest and label table back, where they still say what the arrays say."""
+def _restore_tables(embedded: Mapping[str, Any], out: Path, labels: LabelTable) -> LabelTable | None:
+    """Write the embedded manifest and label table back, where they still say what the arrays say; return the latter."""
     manifest, table = embedded.get("manifest"), embedded.get("labels")
     if not isinstance(manifest, bytes) or not isinstance(table, bytes):
-        return False
-    write_bytes(out / "labels.parquet", table)
+        return None
+    write_bytes(out / LABEL_FILE, table)
     write_bytes(out / "manifest.parquet", manifest)
     try:
-        known, values, _ = read_label_columns(out / "labels.parquet")
+        stored = read_labels(out / LABEL_FILE)
         named = read_features(out).manifest()["utterance_id"].tolist()
-        at = {utterance: row for row, utterance in enumerate(known)}
-    except (StoreError, KeyError, TypeError):
-        return False
-    if not set(ids) <= set(at) or not set(ids) <= set(named):
-        return False
-    rows = [at[utterance] for utterance in ids]
-    return all(
-        np.allclose(values[condition][rows], found, atol=1e-6, equal_nan=True) for condition, found in labels.items()
+        at = {utterance: row for row, utterance in enumerate(stored.utterance_ids)}
+    except (FmltkError, KeyError, TypeError):
+        return None
+    ids = set(labels.utterance_ids)
+    if not ids <= set(at) or not ids <= set(named):
+        return None
+    rows = [at[utterance] for utterance in labels.utterance_ids]
+    same = all(
+        np.allclose(stored.values(condition)[rows], labels.values(condition), atol=1e-6, equal_nan=True)
+        for condition in LABEL_KEYS
     )
+    return stored if same else None
 
 
 def _write_extras(

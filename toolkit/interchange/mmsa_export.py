@@ -6,18 +6,19 @@ import csv
 import io
 import json
 import pickle
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES, split_utterance_id
-from fmltk.toolkit.conditions import BIMODAL, UNIMODAL
+from fmltk.toolkit.clip import MODALITIES, SPLITS, split_utterance_id
+from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.label_file import read_label_columns
-from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS, SPLITS
+from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
+from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS
 from fmltk.toolkit.io.files import atomic_path, write_bytes
 from fmltk.toolkit.io.parquet import decode_metadata, open_parquet
 from fmltk.toolkit.io.tables import guarded
@@ -70,7 +71,7 @@ def export_mmsa(
 
     Parameters
     ----------
-    features, labels : a feature folder and its labels.parquet, which names every clip's split
+    features, labels : a feature folder and its table of labels (see `read_labels`), which names every clip's split
     out : the pickle to write
     label_csv : where label.csv goes; None writes none
     spreadsheet_safe : put an apostrophe before texts in label.csv that a spreadsheet would run as a formula
@@ -106,9 +107,13 @@ def _open(folder: Path, labels: Path) -> _Source:
         str(utterance): text if isinstance(text, str) else ""
         for utterance, text in zip(manifest["utterance_id"], manifest["text"], strict=True)
     }
-    ids, values, splits = read_label_columns(labels)
-    by_clip = {utterance: {c: float(v[row]) for c, v in values.items()} for row, utterance in enumerate(ids)}
-    named = {utterance: split for utterance, split in zip(ids, splits, strict=True) if split}
+    table = read_labels(labels)
+    values = [table.values(condition).tolist() for condition in CONDITIONS]
+    by_clip = {
+        utterance: dict(zip(CONDITIONS, own, strict=True))
+        for utterance, *own in zip(table.utterance_ids, *values, strict=True)
+    }
+    named = {utterance: split for utterance, split in zip(table.utterance_ids, table.splits, strict=True) if split}
     extras, document = _read_extras(folder / EXTRAS_FILE)
     order = list(extras) if extras else sorted(texts)
     kinds, keys = document.get("kinds", {}), document.get("keys", {})
@@ -293,10 +298,17 @@ def _embed(features: FeatureSet, labels: Path) -> dict[str, Any]:
         return {
             "documents": json.dumps({name: table.document for name, table in features.modalities.items()}),
             "manifest": (features.path / "manifest.parquet").read_bytes(),
-            "labels": labels.read_bytes(),
+            "labels": labels.read_bytes() if labels.suffix.lower() == ".parquet" else _as_parquet(labels),
         }
     except OSError as error:
         raise StoreError(f"{features.path} or {labels} cannot be read: {error.strerror}") from error
+
+
+def _as_parquet(labels: Path) -> bytes:
+    """Return a table of labels that is a text file as labels.parquet has it."""
+    with tempfile.TemporaryDirectory(prefix="fmltk-labels-") as folder:
+        write_labels(read_labels(labels), Path(folder) / LABEL_FILE)
+        return (Path(folder) / LABEL_FILE).read_bytes()
 
 
 def _label_csv(source: _Source, chosen: Mapping[str, Sequence[str]], *, spreadsheet_safe: bool) -> str:

@@ -6,28 +6,29 @@ optionally split, transcript and label_T, label_A, label_V, label_AT, label_VT, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES, utterance_id
+from fmltk.toolkit.clip import MODALITIES, SPLITS
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.features.clip_row import OK, ClipRow, ModalityStatus
-from fmltk.toolkit.features.label_file import check_target, guess_scale, write_labels
+from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.interchange.mmsa import SPLITS, ImportSummary
+from fmltk.toolkit.interchange.mmsa import ImportSummary, check_target, label_counts
 from fmltk.toolkit.io.parquet import open_parquet, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from fmltk.toolkit.conditions import Scale
+    from fmltk.toolkit.features.label_table import LabelTable
 
 REQUIRED = ("video_id", "clip_id", "label", *MODALITIES)
 
@@ -37,7 +38,8 @@ def import_utterances(
 ) -> ImportSummary:
     """Turn a Parquet table of utterance-level features into a feature folder with labels.parquet.
 
-    Raises StoreError if a column is missing, rows differ in length, a split is unknown, or a value is not finite.
+    Raises StoreError if a column is missing, rows differ in length, or a value is not finite, and AnnotationError if
+    the labels have a fault (see `label_faults`).
     """
     path, out = Path(path), Path(out)
     check_target(out)
@@ -46,39 +48,22 @@ def import_utterances(
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise StoreError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    videos, clips = (_strings(table, name) for name in ("video_id", "clip_id"))
-    ids = [utterance_id(video, clip) for video, clip in zip(videos, clips, strict=True)]
-    if len(set(ids)) != len(ids):
-        raise StoreError(f"{path}: clip {next(u for u in ids if ids.count(u) > 1)!r} occurs twice")
-    splits = _strings(table, "split") if "split" in table.column_names else [None] * len(ids)
-    unknown = {split for split in splits if split is not None} - set(SPLITS)
-    if unknown:
-        raise StoreError(f"{path}: split {sorted(unknown)[0]!r} is none of {', '.join(SPLITS)}")
-    labels = _labels(table)
-    scale = scale or guess_scale(labels)
+    labels = read_labels(path, scales=None if scale is None else dict.fromkeys(CONDITIONS, scale))
+    labels = replace(labels, metadata={"source": path.name})
     out.mkdir(parents=True, exist_ok=True)
     remarks: list[str] = []
-    shapes = {m: _write(m, ids, table, out, path, non_finite, remarks) for m in MODALITIES}
-    write_labels(out / "labels.parquet", ids, labels, splits, scale, source=path.name)
-    texts = _strings(table, "transcript") if "transcript" in table.column_names else [None] * len(ids)
-    _write_manifest(out / "manifest.parquet", ids, videos, clips, texts, splits, path)
-    counts = {condition: int(np.isfinite(values).sum()) for condition, values in labels.items()}
-    named = {split: splits.count(split) for split in SPLITS if split in splits} or {"without split": len(ids)}
-    return ImportSummary(named, shapes, counts, str(scale), tuple(remarks))
+    shapes = {m: _write(m, labels.utterance_ids, table, out, path, non_finite, remarks) for m in MODALITIES}
+    write_labels(labels, out / LABEL_FILE)
+    texts = _strings(table, "transcript") if "transcript" in table.column_names else [None] * table.num_rows
+    _write_manifest(out / "manifest.parquet", labels, texts, path)
+    splits = {split: labels.splits.count(split) for split in SPLITS if split in labels.splits}
+    return ImportSummary(
+        splits or {"without split": table.num_rows}, shapes, label_counts(labels), str(labels.scale), tuple(remarks)
+    )
 
 
-def _strings(table: pa.Table, name: str) -> list[Any]:
+def _strings(table: pa.Table, name: str) -> list[str | None]:
     return [None if value is None else str(value) for value in table[name].to_pylist()]
-
-
-def _labels(table: pa.Table) -> dict[str, NDArray[np.float64]]:
-    labels = {}
-    for condition in CONDITIONS:
-        name = "label" if condition == "M" else f"label_{condition}"
-        if name in table.column_names:
-            values = [np.nan if value is None else float(value) for value in table[name].to_pylist()]
-            labels[condition] = np.array(values, np.float64)
-    return labels
 
 
 def _write(
@@ -111,24 +96,19 @@ def _write(
     return 1, width
 
 
-def _write_manifest(
-    path: Path,
-    ids: Sequence[str],
-    videos: Sequence[str],
-    clips: Sequence[str],
-    texts: Sequence[str | None],
-    splits: Sequence[str | None],
-    source: Path,
-) -> None:
+def _write_manifest(path: Path, labels: LabelTable, texts: Sequence[str | None], source: Path) -> None:
+    rows = zip(
+        labels.utterance_ids, labels.video_ids, labels.table["clip_id"].to_pylist(), texts, labels.splits, strict=True
+    )
     with ManifestWriter(path, {"source": source.name, "format": "utterances"}) as manifest:
-        for k in sorted(range(len(ids)), key=lambda k: ids[k]):
+        for utterance, video, clip, text, split in sorted(rows, key=lambda row: row[0]):
             row = ClipRow(
-                utterance_id=ids[k],
-                video_id=videos[k],
-                clip_id=clips[k],
+                utterance_id=utterance,
+                video_id=video,
+                clip_id=clip,
                 source=source.name,
-                split=splits[k],
-                text=texts[k],
+                split=split,
+                text=text,
                 status=OK,
                 modalities=dict.fromkeys(MODALITIES, ModalityStatus(OK, 1)),
             )

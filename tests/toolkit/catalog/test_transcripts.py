@@ -14,12 +14,11 @@ from fmltk.toolkit.catalog.transcripts import (
     Cue,
     Transcript,
     find_sidecar,
-    ids_of_row,
     read_cues,
     read_sidecar_text,
     read_transcripts,
 )
-from fmltk.toolkit.clip import WHOLE, split_utterance_id, utterance_id
+from fmltk.toolkit.clip import split_utterance_id, utterance_id
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,25 +64,6 @@ def transcripts(path: Path, content: str, **options: str) -> list[Transcript]:
 @given(st.text(), st.text().filter(lambda clip_id: "$_$" not in "_$" + clip_id))
 def test_an_utterance_id_says_its_two_ids(video_id: str, clip_id: str) -> None:
     assert split_utterance_id(utterance_id(video_id, clip_id)) == (video_id, clip_id)
-
-
-@pytest.mark.parametrize(
-    ("row", "ids"),
-    [
-        ({"video_id": "0001", "clip_id": "0002"}, ("0001", "0002")),
-        ({"video_id": "talk"}, ("talk", WHOLE)),
-        ({"video_id": "talk", "clip_id": ""}, ("talk", WHOLE)),
-        ({"utterance_id": "a$_$b$_$3"}, ("a$_$b", "3")),
-        ({"utterance_id": "talk"}, ("talk", WHOLE)),
-        ({"video_id": "", "clip_id": "", "utterance_id": "a$_$1"}, ("a", "1")),
-        ({"video_id": "v", "clip_id": "2", "utterance_id": "a$_$1"}, ("v", "2")),
-        ({"video_id": "NA", "clip_id": "nan"}, ("NA", "nan")),
-        ({"clip_id": "3"}, None),
-        ({}, None),
-    ],
-)
-def test_a_row_names_its_clip(row: dict[str, str], ids: tuple[str, str] | None) -> None:
-    assert ids_of_row(row) == ids
 
 
 # ---- tables

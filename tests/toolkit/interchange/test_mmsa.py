@@ -16,7 +16,7 @@ from fmltk.toolkit.cli.dataset import dataset
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.label_file import read_label_columns
+from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
@@ -84,22 +84,20 @@ def test_what_an_import_writes(tmp_path: Path) -> None:
     assert features["audio"].lengths[place] == lengths[row]
     assert features["audio"].truncated[place] == max(lengths[row] - 7, 0)
     np.testing.assert_array_equal(features["audio"].features()[place], data["valid"]["audio"][row - 4])
-    found, labels, splits = read_label_columns(tmp_path / "features" / "labels.parquet")
-    assert found == sorted(ids)
-    assert splits[found.index("video_0001$_$0004")] == "valid"
-    assert labels["T"][found.index("video_0001$_$0004")] == round(float(data["valid"]["regression_labels_T"][0]), 1)
+    labels = read_labels(tmp_path / "features" / "labels.parquet")
+    assert list(labels.utterance_ids) == sorted(ids)
+    row = labels.utterance_ids.index("video_0001$_$0004")
+    assert labels.splits[row] == "valid"
+    assert labels.values("T")[row] == round(float(data["valid"]["regression_labels_T"][0]), 1)
 
 
 def test_labels_changed_in_fmltk_are_exported(tmp_path: Path) -> None:
-    from fmltk.toolkit.conditions import Scale
-    from fmltk.toolkit.features.label_file import write_labels
-
     data = mmsa_data()
     import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
-    ids, labels, splits = read_label_columns(tmp_path / "features" / "labels.parquet")
-    labels["M"][:] = 0.4
-    write_labels(tmp_path / "new.parquet", ids, labels, splits, Scale(-1, 1), source="test")
-    export_mmsa(tmp_path / "features", tmp_path / "new.parquet", tmp_path / "out.pkl")
+    labels = read_labels(tmp_path / "features" / "labels.parquet")
+    frame = labels.table.to_pandas().assign(label_M=0.4)
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    export_mmsa(tmp_path / "features", tmp_path / "new.csv", tmp_path / "out.pkl")
     found = load_pickle(tmp_path / "out.pkl")
     np.testing.assert_array_equal(found["test"]["regression_labels"], np.full(2, 0.4, np.float32))
 
@@ -204,8 +202,8 @@ def test_labels_may_come_in_any_form_of_one_number_per_clip(tmp_path: Path, form
     for part in data.values():
         part["regression_labels"] = form(part["regression_labels"])
     import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
-    _, labels, _ = read_label_columns(tmp_path / "features" / "labels.parquet")
-    np.testing.assert_allclose(np.sort(labels["M"]), np.sort(expected), atol=1e-7)
+    labels = read_labels(tmp_path / "features" / "labels.parquet")
+    np.testing.assert_allclose(np.sort(labels.values("M")), np.sort(expected), atol=1e-7)
 
 
 def test_minus_infinity_becomes_zero_on_request(tmp_path: Path) -> None:

@@ -7,15 +7,12 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from fmltk.toolkit.cli.report import report
-from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.features.label_file import write_labels
 from fmltk.toolkit.report.cases import case_document, is_conflict, merge_cases, script_json
 from fmltk.toolkit.report.charts import histogram, stacked_shares
 from fmltk.toolkit.report.clips import gather_clips
@@ -199,11 +196,10 @@ def test_a_table_shows_missing_numbers_as_a_dash() -> None:
 
 
 def test_inputs_that_share_no_clip_and_videos_that_are_elsewhere_are_told(features: Path, tmp_path: Path) -> None:
-    ids, labels, splits = ["x$_$1", "x$_$2"], {"M": np.array([0.0, 1.0])}, [None, None]
-    write_labels(tmp_path / "labels.parquet", ids, labels, splits, Scale(-1, 1), source="test")
+    (tmp_path / "labels.csv").write_text("utterance_id,label\nx$_$1,0\nx$_$2,1\n")
     (tmp_path / "empty").mkdir()
     reporter = Reporter(quiet=True)
-    made([features, tmp_path / "labels.parquet"], tmp_path / "r.html", videos=tmp_path / "empty", reporter=reporter)
+    made([features, tmp_path / "labels.csv"], tmp_path / "r.html", videos=tmp_path / "empty", reporter=reporter)
     told = "\n".join(reporter.warnings)
     assert "no clip is in two of what is shown" in told
     assert "empty holds none of the" in told

@@ -1,0 +1,480 @@
+"""Tables of labels: one reader, one writer and the same rules for every command that takes labels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmltk.toolkit.cli.main import main
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError, FmltkError, StoreError
+from fmltk.toolkit.features.label_file import find_labels, has_labels, load_labels, read_labels, write_labels
+from fmltk.toolkit.features.label_table import LabelTable, label_faults
+from tests.model.folders import Clips, planted, write_clips
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fmltk.model.config import Config
+
+FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+# What takes a table of labels: each of these once had a reader with rules of its own.
+COMMANDS = {
+    "train": ("train", "{features}", "--labels", "{labels}", "-o", "{out}"),
+    "check": ("dataset", "check", "{features}", "--labels", "{labels}", "--json"),
+    "export": ("dataset", "export", "{features}", "--labels", "{labels}", "-o", "{out}.pkl"),
+    "summary": ("annotation", "summary", "{labels}"),
+    "aggregate": ("annotation", "aggregate", "--labels", "{labels}", "-o", "{out}.parquet"),
+    "report": ("report", "{labels}", "-o", "{out}.html"),
+}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clips(planted(20, n_videos=10), tmp_path_factory.mktemp("labels") / "features")
+
+
+def frame_of(clips: Clips) -> pd.DataFrame:
+    """Return labels as a user's own table has them."""
+    labels = {f"label_{name}": clips.labels[name] for name in CONDITIONS}
+    return pd.DataFrame({"utterance_id": clips.ids, **labels, "split": clips.splits})
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    elif path.suffix == ".jsonl":
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(name: str, labels: Path, features: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that takes labels, which must fail without a traceback; return what it says."""
+    places = {"labels": labels, "features": features, "out": out}
+    with pytest.raises(SystemExit) as caught:
+        main([argument.format(**places) for argument in COMMANDS[name]])
+    said = capsys.readouterr()
+    assert caught.value.code == 1
+    assert name == "check" or said.err.count("\n") == 1
+    return " ".join((said.out + said.err).split())
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label_M", np.inf, "label_M is inf for 'v001$_$0001', which is not on the scale"),
+        ("label_T", -np.inf, "label_T is -inf for 'v001$_$0001', which is not on the scale"),
+        ("label_M", 7.0, "label_M is 7 for 'v001$_$0001', which is not on the scale"),
+        ("utterance_id", "v000$_$0000", "1 clips occur twice in the labels: 'v000$_$0000'"),
+        ("split", "later", "the split 'later' is none of train, valid, test"),
+    ],
+)
+def test_every_command_refuses_the_same_labels_with_the_same_words(
+    tmp_path: Path,
+    features: Path,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+    command: str,
+    column: str,
+    value: object,
+    message: str,
+) -> None:
+    frame = frame_of(planted(20, n_videos=10))
+    frame[column] = [value if row == 1 else own for row, own in enumerate(frame[column])]
+    labels = write_frame(frame, tmp_path / f"labels{suffix}")
+    said = refused(command, labels, features, tmp_path / "out", capsys)
+    assert message in said
+    assert [path.name for path in tmp_path.iterdir()] == [labels.name]
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "report"])
+def test_a_table_without_labels_is_refused_with_its_columns(
+    tmp_path: Path, features: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    labels = write_text(tmp_path / "labels.csv", "video_id,clip_id,sentiment\nv,1,0.5\n")
+    if command == "aggregate":  # a table may bring the splits alone
+        assert read_labels(labels, needs_labels=False).splits == (None,)
+        return
+    said = refused(command, labels, features, tmp_path / "out", capsys)
+    assert "has no column of labels" in said
+    assert "its columns are video_id, clip_id, sentiment" in said
+
+
+def test_an_import_refuses_an_infinite_label_by_the_same_rule(tmp_path: Path) -> None:
+    from fmltk.toolkit.interchange.mmsa import import_mmsa
+    from fmltk.toolkit.interchange.utterances import import_utterances
+    from tests.toolkit.interchange.pickles import mmsa_data
+    from tests.toolkit.interchange.test_mmsa import write
+
+    data = mmsa_data()
+    data["valid"]["regression_labels"][0] = np.inf
+    with pytest.raises(AnnotationError, match=r"in\.pkl: label_M is inf for 'video_0001\$_\$0004'.* not on the scale"):
+        import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    columns: dict[str, Any] = {"video_id": ["v", "v"], "clip_id": ["1", "2"], "label": [0.5, -np.inf]}
+    columns |= {modality: [[0.5]] * 2 for modality in ("text", "audio", "vision")}
+    pq.write_table(pa.table(columns), tmp_path / "u.parquet")
+    with pytest.raises(AnnotationError, match=r"u\.parquet: label_M is -inf for 'v\$_\$2'"):
+        import_utterances(tmp_path / "u.parquet", tmp_path / "features")
+    assert not (tmp_path / "features").exists()
+
+
+def test_an_import_reads_dev_as_valid_and_names_a_clip_given_twice(tmp_path: Path) -> None:
+    from fmltk.toolkit.interchange.utterances import import_utterances
+
+    columns: dict[str, Any] = {"video_id": ["v", "v"], "clip_id": ["0001", "2"], "label": [0.5, 1.0]}
+    columns |= {"split": ["train", "dev"]} | {modality: [[0.5]] * 2 for modality in ("text", "audio", "vision")}
+    pq.write_table(pa.table(columns), tmp_path / "u.parquet")
+    assert import_utterances(tmp_path / "u.parquet", tmp_path / "f").splits == {"train": 1, "valid": 1}
+    assert read_labels(tmp_path / "f" / "labels.parquet").splits == ("train", "valid")
+    pq.write_table(pa.table(columns | {"clip_id": ["2", "2"]}), tmp_path / "u.parquet")
+    with pytest.raises(AnnotationError, match=r"1 clips occur twice in the labels: 'v\$_\$2'"):
+        import_utterances(tmp_path / "u.parquet", tmp_path / "g")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_val_and_dev_are_valid_in_every_format(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame({"utterance_id": ["v$_$1", "v$_$2", "v$_$3", "v$_$4"], "label_M": [0.0, 0.2, 0.4, 0.6]})
+    frame["split"] = ["dev", "VAL", "test", None]
+    assert read_labels(write_frame(frame, tmp_path / f"l{suffix}")).splits == ("valid", "valid", "test", None)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_same_table_is_read_alike_in_every_format(tmp_path: Path, features: Path, suffix: str) -> None:
+    clips = planted(20, n_videos=10)
+    clips.labels["AT"][3] = np.nan
+    clips.splits[4] = None
+    expected = read_labels(write_frame(frame_of(clips), tmp_path / "plain.parquet"))
+    labels = read_labels(write_frame(frame_of(clips), tmp_path / f"labels{suffix}"))
+    assert labels.utterance_ids == tuple(clips.ids)
+    assert labels.video_ids == tuple(utterance.partition("$_$")[0] for utterance in clips.ids)
+    assert labels.splits == tuple(clips.splits)
+    for condition in CONDITIONS:
+        np.testing.assert_array_equal(labels.values(condition), clips.labels[condition])
+        assert labels.classes(condition) == expected.classes(condition)
+    assert labels.reasons("AT")[2:4] == [None, "no label in the data set"]
+    assert (labels.scales, labels.scale_source) == (dict.fromkeys(CONDITIONS, CH_SIMS_SCALE), "guessed")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_training_learns_the_same_from_a_text_file_as_from_parquet(tmp_path: Path, features: Path, suffix: str) -> None:
+    from fmltk.model.data import read_clip_features
+    from fmltk.model.dataset import join
+    from fmltk.model.prepared import fingerprint
+
+    clips, read = planted(20, n_videos=10), read_clip_features(features)
+    labels = read_labels(write_frame(frame_of(clips), tmp_path / f"labels{suffix}"))
+    own = join(read, read_labels(features / "labels.parquet"), config())
+    assert fingerprint(join(read, labels, config()), []) == fingerprint(own, [])
+
+
+def config(**settings: Any) -> Config:
+    from fmltk.model.config import Config
+
+    return Config(**settings)
+
+
+def test_train_takes_mmsas_label_csv(tmp_path: Path, features: Path) -> None:
+    from tests.model.folders import small_settings
+
+    clips = planted(20, n_videos=10)
+    ids = [utterance.split("$_$") for utterance in clips.ids]
+    frame = pd.DataFrame(ids, columns=["video_id", "clip_id"]).assign(text="x", label=clips.labels["M"])
+    frame = frame.assign(**{f"label_{name}": clips.labels[name] for name in "TAV"}, annotation="Neutral")
+    frame.assign(mode=clips.splits).to_csv(tmp_path / "label.csv", index=False)
+    settings = [f"--set={one}" for one in small_settings("max_epochs=1")]
+    arguments = ("train", features, "--labels", tmp_path / "label.csv", "-o", tmp_path / "run", "-j", 0, *settings)
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code in (0, 1)  # one epoch may leave constant predictions
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert document["splits"] == {"train": 12, "valid": 4, "test": 4}
+    assert {name for name, source in document["label_sources"].items() if source == "labels"} == set("MTAV")
+
+
+def test_mmsas_label_csv_is_read_as_it_is(test_data: Path) -> None:
+    labels = read_labels(test_data / "ch-sims" / "chsims_v1_label_recovered_notext.csv")
+    assert [labels.splits.count(split) for split in ("train", "valid", "test")] == [1368, 456, 457]
+    assert set(labels.scales) == {"M", "T", "A", "V"}
+    assert labels.classes("M").count("NG") == 754  # paper, table 2
+    mosi = read_labels(test_data / "mosi" / "label.csv")
+    assert (len(mosi.utterance_ids), mosi.scale) == (2199, MOSI_SCALE)
+
+
+def test_report_summary_and_check_take_a_label_csv(
+    tmp_path: Path, features: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_frame(frame_of(planted(20, n_videos=10)), tmp_path / "labels.tsv")
+    for command in ("summary", "report", "check", "export"):
+        places = {"labels": labels, "features": features, "out": tmp_path / "out"}
+        with pytest.raises(SystemExit) as caught:
+            main([argument.format(**places) for argument in COMMANDS[command]])
+        assert caught.value.code == 0, capsys.readouterr()
+    assert "Labels: labels.tsv" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert (tmp_path / "out.pkl").is_file()
+
+
+def test_labels_from_a_text_file_come_back_from_an_exported_pickle(tmp_path: Path, features: Path) -> None:
+    from fmltk.toolkit.interchange.mmsa import import_mmsa
+    from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+
+    labels = write_frame(frame_of(planted(20, n_videos=10)), tmp_path / "labels.csv")
+    export_mmsa(features, labels, tmp_path / "out.pkl")
+    import_mmsa(tmp_path / "out.pkl", tmp_path / "again")
+    stored, given = read_labels(tmp_path / "again" / "labels.parquet"), read_labels(labels)
+    at = [given.utterance_ids.index(utterance) for utterance in stored.utterance_ids]
+    for condition in CONDITIONS:
+        np.testing.assert_array_equal(stored.values(condition), given.values(condition)[at])
+
+
+def test_labels_and_predictions_have_the_same_classes(features: Path) -> None:
+    """On -3..3 a label of -2 was NG and a prediction of -2 WN."""
+    from fmltk.model.data import read_clip_features
+    from fmltk.model.predict import TrainedModel
+
+    scores = np.array([-3, -2.5, -2, -1.2, 0.4, 1, 2, 2.6, 3, np.nan])
+    clips = read_clip_features(features).take(np.arange(10))
+    for scale in (MOSI_SCALE, CH_SIMS_SCALE, Scale(-5, 5)):
+        values = scores / 3 if scale == CH_SIMS_SCALE else scores
+        predicted = TrainedModel("fmlmsn", {}, scale, impute=False)._table(clips, {"fusion_M": values})
+        ids = {"utterance_id": clips.utterance_ids, "video_id": ["v"] * 10, "clip_id": ["0"] * 10}
+        labels = LabelTable.from_columns({**ids, "label_M": values}, {"M": scale})
+        assert [None if pd.isna(one) else one for one in predicted["class_M"]] == labels.classes("M")
+
+
+def test_aggregate_and_train_draw_the_same_split(tmp_path: Path) -> None:
+    """The two draws once disagreed for 80 of 200 clips."""
+    from fmltk.model.dataset import draw_splits
+
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 12, 200)
+    videos = [f"v{number:02d}" for number, size in enumerate(sizes) for _ in range(size)][:200]
+    frame = pd.DataFrame({"video_id": videos, "clip_id": [str(k) for k in range(200)]})
+    frame["label"] = np.round(rng.uniform(-1, 1, 200), 1)
+    frame.to_csv(tmp_path / "label.csv", index=False)
+    for seed in (0, 3):
+        arguments = ["aggregate", "--labels", str(tmp_path / "label.csv"), "-o", str(tmp_path / "l.parquet")]
+        with pytest.raises(SystemExit) as caught:
+            main(["annotation", *arguments, "--split", "video", "--seed", str(seed)])
+        assert caught.value.code == 0
+        labels = read_labels(tmp_path / "l.parquet")
+        drawn, _ = draw_splits([""] * 200, labels.video_ids, labels.values("M"), config(split_seed=seed))
+        assert drawn.tolist() == list(labels.splits)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("video_id,clip_id,label\n0001,0002,1\n", "0001$_$0002"),
+        ("utterance_id,label\n0001$_$0002,1\n", "0001$_$0002"),
+        ("video_id,clip_id,label\nNA,nan,1\n", "NA$_$nan"),
+        ("video_id,label\ntalk,1\n", "talk$_$0"),
+        ("video_id,clip_id,label\ncafe\u0301,1,1\n", "caf\u00e9$_$1"),
+        ("video_id,clip_id,utterance_id,label\n1,2,x$_$3,1\n", "1$_$2"),
+    ],
+)
+def test_ids_are_text_as_written(tmp_path: Path, text: str, ids: str) -> None:
+    assert read_labels(write_text(tmp_path / "l.csv", text)).utterance_ids == (ids,)
+
+
+def test_columns_of_other_types_are_read(tmp_path: Path) -> None:
+    columns = {
+        "video_id": pa.array([1, 22]),
+        "clip_id": pa.array(["0001", "0002"]).dictionary_encode(),
+        "label": pa.array([1, -1], pa.int8()),
+        "label_T": pa.array(["0.5", " "]),
+        "label_A": pa.array([float("nan"), 0.25], pa.float32()),
+        "label_V": pa.array(["1", "0"]).dictionary_encode(),
+        "mode": pa.array(["train", ""], pa.large_string()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "l.parquet")
+    labels = read_labels(tmp_path / "l.parquet")
+    assert labels.utterance_ids == ("1$_$0001", "22$_$0002")
+    assert labels.splits == ("train", None)
+    np.testing.assert_array_equal(
+        [labels.values(name) for name in "MTAV"], [[1, -1], [0.5, np.nan], [np.nan, 0.25], [1, 0]]
+    )
+
+
+@pytest.mark.parametrize("cell", ["", " ", "nan", "NaN"])
+def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
+    text = f"video_id,clip_id,label,label_T\nv,1,0.5,{cell}\n"
+    labels = read_labels(write_text(tmp_path / "l.csv", text))
+    assert np.isnan(labels.values("T")).all()
+    assert set(labels.scales) == {"M"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clip_id,label\na,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
+        ("label,text\n1,a\n", r"names no clips; expected the columns video_id and clip_id"),
+        ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a' is 'x', which is not a number"),
+        ('video_id,clip_id,label\nv,a,"0,5"\n', r"is '0,5', which is not a number"),
+        (
+            "video_id,clip_id,label,label_T\nv,a,0,2.4\n",
+            r"label_T is 2.4 for .* not on the scale -1..1",
+        ),
+        ("video_id,clip_id,label\nv,a,1\nv,a,1\n", r"1 clips occur twice in the labels: 'v\$_\$a'; keep one row"),
+        ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is none of train, valid, test"),
+        ("video_id,clip_id,label\n", r"holds no row"),
+        ("video_id,clip_id,label,label_M\nv,a,0,0\n", r"the columns label and label_M, which mean the same"),
+        ("video_id,clip_id,score\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, score"),
+    ],
+)
+def test_a_bad_table_of_labels_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = write_text(tmp_path / "label.csv", text)
+    with pytest.raises(AnnotationError, match=message) as caught:
+        read_labels(path, scales=dict.fromkeys(CONDITIONS, CH_SIMS_SCALE))
+    assert "label.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_no_labels(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"utterance_id": ["v$_$1"], "label_M": [[1.0]]}), tmp_path / "nested.parquet")
+    with pytest.raises(AnnotationError, match=r"column label_M holds list.*; expected numbers"):
+        read_labels(tmp_path / "nested.parquet")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are a$"):
+        read_labels(tmp_path / "x.parquet")
+    with pytest.raises(StoreError, match="does not exist"):
+        read_labels(tmp_path / "absent.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DamagedFileError):
+        read_labels(tmp_path / "broken.parquet")
+    with pytest.raises(ConfigError, match="is not a table"):
+        read_labels(write_text(tmp_path / "labels.txt", "a"))
+    names = ("nested.parquet", "x.parquet", "absent.parquet", "broken.parquet", "labels.txt")
+    assert [has_labels(tmp_path / name) for name in names] == [True, False, False, False, False]
+    assert not has_labels(tmp_path)
+
+
+def test_gb18030_and_utf_16_are_recognised(tmp_path: Path) -> None:
+    text = "video_id,clip_id,text,label\n视频一,1,很好，我喜欢,0.6\n"
+    for encoding in ("gb18030", "utf-16"):
+        (tmp_path / "l.csv").write_bytes(text.encode(encoding))
+        assert read_labels(tmp_path / "l.csv").video_ids == ("视频一",)
+
+
+def test_the_scale_is_the_files_then_the_users_then_the_one_that_all_labels_fit(tmp_path: Path) -> None:
+    write_text(tmp_path / "l.csv", "video_id,clip_id,label,label_T\nv,1,0.5,1.5\n")
+    labels = read_labels(tmp_path / "l.csv")
+    assert (labels.scales, labels.scale_source) == ({"M": MOSI_SCALE, "T": MOSI_SCALE}, "guessed")
+    given_scales = dict.fromkeys(CONDITIONS, Scale(-5, 5))
+    labels = read_labels(tmp_path / "l.csv", scales=given_scales)
+    assert (labels.scale, labels.scale_source) == (Scale(-5, 5), "given")
+    write_labels(labels, tmp_path / "l.parquet")
+    labels = read_labels(tmp_path / "l.parquet", scales=dict.fromkeys(CONDITIONS, MOSI_SCALE))
+    assert (labels.scales, labels.scale_source) == ({"M": Scale(-5, 5), "T": Scale(-5, 5)}, "stated")
+    table = pa.table({"utterance_id": ["v$_$1"], "label_M": [0.0], "label_T": [1.0000001]})
+    for document, message in (({"scales": {"M": "x"}}, "'x' is not LOW..HIGH"), ({"scales": {"M": 3}}, "not texts")):
+        pq.write_table(table.replace_schema_metadata({b"fmltk": json.dumps(document).encode()}), tmp_path / "l.parquet")
+        with pytest.raises(FmltkError, match=message):
+            read_labels(tmp_path / "l.parquet")
+    pq.write_table(table.replace_schema_metadata({b"fmltk": b'{"scales": {"M": "-1..1"}}'}), tmp_path / "l.parquet")
+    assert read_labels(tmp_path / "l.parquet").scales == {"M": CH_SIMS_SCALE, "T": CH_SIMS_SCALE}
+
+
+def test_a_file_of_raters_labels_keeps_all_its_columns_and_bytes(tmp_path: Path) -> None:
+    columns = {
+        "utterance_id": ["v$_$2", "v$_$1"], "video_id": ["v", "v"], "clip_id": ["2", "1"],
+        "label_AT": [0.25, np.nan], "n_AT": [4, 0], "spread_AT": [0.4, np.nan], "class_AT": [None, None],
+        "reason_AT": [None, "no ratings"], "median_AT": [0.0, np.nan], "split": ["train", None],
+    }  # fmt: skip
+    labels = LabelTable.from_columns(columns, {"AT": CH_SIMS_SCALE}, metadata={"policy": {"nearest": False}})
+    write_labels(labels, tmp_path / "labels.parquet")
+    found = read_labels(tmp_path / "labels.parquet")
+    assert found.utterance_ids == ("v$_$1", "v$_$2")
+    assert found.classes("AT") == [None, None]  # as the policy chose, though 0.25 is WP by its interval
+    assert found.reasons("AT") == ["no ratings", None]
+    assert found.table["n_AT"].to_pylist() == [0, 4]
+    assert found.metadata == {"policy": {"nearest": False}}
+    write_labels(found, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "labels.parquet").read_bytes()
+
+
+def test_files_have_the_columns_and_metadata_that_they_always_had(tmp_path: Path) -> None:
+    """Of an import: ids, labels, split. Old files of raters' labels have other row groups and no page checksums."""
+    labels = read_labels(write_frame(frame_of(planted(20, n_videos=10)), tmp_path / "l.csv"))
+    write_labels(labels, tmp_path / "labels.parquet")
+    schema = pq.read_schema(tmp_path / "labels.parquet")
+    assert schema.names == ["utterance_id", "video_id", "clip_id", *(f"label_{name}" for name in CONDITIONS), "split"]
+    assert json.loads(schema.metadata[b"fmltk"]) == {
+        "schema_version": 1, "scales": dict.fromkeys(CONDITIONS, "-1..1"),
+    }  # fmt: skip
+    table = pq.read_table(tmp_path / "labels.parquet")
+    pq.write_table(table, tmp_path / "old.parquet", compression="zstd", row_group_size=3)
+    old = read_labels(tmp_path / "old.parquet")
+    assert old.table.equals(read_labels(tmp_path / "labels.parquet").table)
+    assert old.scale_source == "stated"
+
+
+def test_nothing_with_a_fault_is_written_and_each_fault_is_listed(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"utterance_id": ["v$_$1", "v$_$1"], "label": [np.inf, 0.2], "split": ["x", "train"]})
+    labels = load_labels(write_frame(frame, tmp_path / "l.parquet"))
+    assert [fault.split(",")[0].split(";")[0].split(":")[0] for fault in label_faults(labels)] == [
+        "1 clips occur twice in the labels",
+        "the split 'x' is none of train",
+        "label_M is inf for 'v$_$1'",
+    ]
+    with pytest.raises(AnnotationError, match=r"new\.parquet: 1 clips occur twice"):
+        write_labels(labels, tmp_path / "new.parquet")
+    assert not (tmp_path / "new.parquet").exists()
+
+
+LABELS = st.none() | st.integers(-10, 10).map(lambda tenths: tenths / 10)
+
+
+@given(
+    rows=st.dictionaries(
+        st.tuples(st.text("ab0", min_size=1, max_size=3), st.text("01c", min_size=1, max_size=3)),
+        st.tuples(LABELS, LABELS, st.sampled_from(["train", "valid", "test", None])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_what_is_written_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[tuple[str, str], tuple[Any, Any, Any]]
+) -> None:
+    path = tmp_path_factory.mktemp("l") / "labels.parquet"
+    text = "\n".join(
+        ["video_id,clip_id,label,label_VT,mode"]
+        + [",".join("" if cell is None else str(cell) for cell in (*ids, *cells)) for ids, cells in rows.items()]
+    )
+    first = read_labels(write_text(path.with_suffix(".csv"), text))
+    write_labels(first, path)
+    again = read_labels(path)
+    assert sorted(again.utterance_ids) == list(again.utterance_ids)
+    at = [first.utterance_ids.index(utterance) for utterance in again.utterance_ids]
+    np.testing.assert_array_equal(again.values("VT"), first.values("VT")[at])
+    assert list(again.splits) == [first.splits[row] for row in at]
+    assert again.scales == first.scales
+
+
+def test_labels_are_found_in_the_folder_or_next_to_it(tmp_path: Path) -> None:
+    folder = write_clips(planted(20, n_videos=10), tmp_path / "features")
+    assert find_labels(folder) == folder / "labels.parquet"
+    (folder / "labels.parquet").rename(tmp_path / "labels.parquet")
+    assert find_labels(folder) == tmp_path / "labels.parquet"
+    (tmp_path / "labels.parquet").unlink()
+    with pytest.raises(ConfigError, match="name a table of labels with --labels"):
+        find_labels(folder)
+    with pytest.raises(ConfigError, match="nowhere is not a folder"):
+        find_labels(tmp_path / "nowhere")

@@ -1,0 +1,209 @@
+"""Labels: one row per clip, the seven conditions side by side, the split, and why a label is null.
+
+What raters' labels and a data set's own labels are in memory, the columns that they have on disk, and the rules that
+every table of labels keeps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from fmltk.toolkit.classes import classes_of_values
+from fmltk.toolkit.clip import SPLITS
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.toolkit.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+ID_COLUMNS = ("utterance_id", "video_id", "clip_id")
+# The columns that hold labels, and their conditions: fmltk's own names, and the `label` of MMSA's label.csv.
+LABEL_COLUMNS = {"label": "M", **{f"label_{name}": name for name in CONDITIONS}}
+METHODS = ("median", "majority", "dawid_skene")  # beside the mean, such as median_AT
+NO_LABEL = "no label in the data set"
+TOLERANCE = 1e-6  # of a label at the end of its scale: float32 makes 1.0000001 of such a one
+_NAMED = 5  # how many clips a message names
+ScaleSource = Literal["stated", "given", "guessed"]
+_REMEDIES: dict[ScaleSource, str] = {
+    "stated": "; correct the labels, or the scale in the file's metadata",
+    "given": "; correct the labels, or give their scale by --scale LOW..HIGH or --preset mosi",
+    "guessed": "; correct the labels, or give their scale: --scale of `fmltk annotation aggregate` or `dataset import`",
+}
+
+
+def _schema() -> pa.Schema:
+    fields = [pa.field(name, pa.string(), nullable=False) for name in ID_COLUMNS]
+    for kind, type_ in (
+        ("label", pa.float64()),
+        ("n", pa.int32()),
+        ("spread", pa.float64()),
+        ("class", pa.string()),
+        ("reason", pa.string()),
+    ):
+        fields += [pa.field(f"{kind}_{name}", type_) for name in CONDITIONS]
+    fields.append(pa.field("split", pa.string()))
+    fields += [pa.field(f"{method}_{name}", pa.float64()) for method in METHODS for name in CONDITIONS]
+    return pa.schema(fields)
+
+
+# Every column of labels.parquet, in order. A table has the ids, the labels and the split; the others where raters gave
+# the labels.
+LABEL_SCHEMA = _schema()
+_ALWAYS = {*ID_COLUMNS, *(f"label_{name}" for name in CONDITIONS), "split"}
+
+
+def _array(values: Any, type_: pa.DataType) -> Any:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    return pa.array(values, type_, from_pandas=True)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """The labels of n clips.
+
+    Attributes
+    ----------
+    table
+        Columns of `LABEL_SCHEMA`, one row per clip.
+    scales
+        Of each condition that was labelled.
+    scale_source
+        Whether the scales are stated with the labels, given by the user, or guessed (see `guess_scale`).
+    metadata
+        What else is stored with the file: policy, split, source.
+    """
+
+    table: pa.Table
+    scales: Mapping[str, Scale]
+    scale_source: ScaleSource = "stated"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, Any],
+        scales: Mapping[str, Scale],
+        *,
+        scale_source: ScaleSource = "stated",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> LabelTable:
+        """Return labels of arrays or lists by column of `LABEL_SCHEMA`; NaN becomes null, absent labels are null.
+
+        >>> columns = {"utterance_id": ["v$_$2"], "video_id": ["v"], "clip_id": ["2"], "label_M": [0.6]}
+        >>> LabelTable.from_columns(columns, {"M": CH_SIMS_SCALE}).classes("M")
+        ['WP']
+        """
+        n = len(columns["utterance_id"])
+        fields = [one for one in LABEL_SCHEMA if one.name in columns or one.name in _ALWAYS]
+        arrays = [
+            _array(columns[one.name], one.type) if one.name in columns else pa.nulls(n, one.type) for one in fields
+        ]
+        return cls(pa.table(arrays, schema=pa.schema(fields)), scales, scale_source, metadata or {})
+
+    @cached_property
+    def first_condition(self) -> str:
+        """M; where it has no label, the first condition that has."""
+        return next((name for name in CONDITIONS if not np.isnan(self.values(name)).all()), "M")
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the first condition."""
+        return self.scales.get(self.first_condition, CH_SIMS_SCALE)
+
+    @cached_property
+    def utterance_ids(self) -> tuple[str, ...]:
+        """The clips' ids."""
+        return tuple(self.table["utterance_id"].to_pylist())
+
+    @cached_property
+    def video_ids(self) -> tuple[str, ...]:
+        """The clips' videos."""
+        return tuple(self.table["video_id"].to_pylist())
+
+    @cached_property
+    def splits(self) -> tuple[str | None, ...]:
+        """The clips' splits: train, valid, test, or None."""
+        return tuple(self.table["split"].to_pylist())
+
+    def values(self, condition: str) -> NDArray[np.float64]:
+        """Return the labels of a condition, float64, shape (n_clips,); NaN where there is none."""
+        return np.asarray(self.table[f"label_{condition}"].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+    def classes(self, condition: str) -> list[str | None]:
+        """Return the class of each label; where raters gave it, as their policy chose."""
+        name = f"class_{condition}"
+        if name in self.table.column_names:
+            return list(self.table[name].to_pylist())
+        if condition not in self.scales:
+            return [None] * self.table.num_rows
+        return list(classes_of_values(self.values(condition), self.scales[condition]))
+
+    def reasons(self, condition: str) -> list[str | None]:
+        """Return why each label is null; None where there is one."""
+        name = f"reason_{condition}"
+        if name in self.table.column_names:
+            return list(self.table[name].to_pylist())
+        return [NO_LABEL if is_null else None for is_null in np.isnan(self.values(condition)).tolist()]
+
+    def with_splits(self, splits: Mapping[str, str], *, how: str, seed: int | None) -> LabelTable:
+        """Return the same labels with each clip's split; a clip that `splits` lacks has none."""
+        place = self.table.schema.get_field_index("split")
+        column = pa.array([splits.get(name) for name in self.utterance_ids], pa.string())
+        table = self.table.set_column(place, self.table.schema.field(place), column)
+        return replace(self, table=table, metadata={**self.metadata, "split": {"how": how, "seed": seed}})
+
+    def check(self, name: object) -> None:
+        """Raise AnnotationError for the first fault of `label_faults`; `name` is what the message calls the labels."""
+        faults = label_faults(self)
+        if faults:
+            raise AnnotationError(f"{name}: {faults[0]}")
+
+
+def guess_scale(labels: Mapping[str, NDArray[np.float64]]) -> Scale:
+    """Return -1..1 where every label fits it, else -3..3.
+
+    >>> guess_scale({"M": np.array([0.2, -1.0]), "T": np.array([1.4])})
+    Scale(low=-3, high=3)
+    """
+    known = [np.abs(values[np.isfinite(values)]) for values in labels.values()]
+    largest = max((float(values.max()) for values in known if values.size), default=0.0)
+    return CH_SIMS_SCALE if largest <= 1 + TOLERANCE else MOSI_SCALE
+
+
+def label_faults(labels: LabelTable) -> list[str]:
+    """Return what no table of labels may hold, one sentence each, for people.
+
+    A clip has one row; a split is train, valid or test; a label is a number on its condition's scale.
+    """
+    faults = []
+    if not labels.table.num_rows:
+        faults.append("no clip is in the table of labels")
+    ids = labels.utterance_ids
+    twice = [name for name, n in Counter(ids).items() if n > 1] if len(set(ids)) < len(ids) else []
+    if twice:
+        named = ", ".join(map(repr, twice[:_NAMED])) + (", ..." if len(twice) > _NAMED else "")
+        faults.append(f"{len(twice)} clips occur twice in the labels: {named}; keep one row of each")
+    unknown = sorted({split for split in labels.splits if split is not None} - set(SPLITS))
+    if unknown:
+        faults.append(f"the split {unknown[0]!r} is none of {', '.join(SPLITS)}; val and dev are read as valid")
+    for condition in CONDITIONS:
+        values = labels.values(condition)
+        scale = labels.scales.get(condition, labels.scale)
+        with np.errstate(invalid="ignore"):
+            off = np.flatnonzero((values < scale.low - TOLERANCE) | (values > scale.high + TOLERANCE))
+        if off.size:
+            faults.append(
+                f"label_{condition} is {values[off[0]]:g} for {ids[off[0]]!r}, which is not on the scale {scale}"
+                + (f", and so for {len(off) - 1} more clips" if off.size > 1 else "")
+                + _REMEDIES[labels.scale_source]
+            )
+    return faults
