@@ -19,6 +19,7 @@ from fmltk.model.run_folder import (
     stage_history_file,
 )
 from fmltk.model.tasks import task_key
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import CONDITIONS
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def is_collapsed(prediction: NDArray[np.float64], truth: NDArray[np.float64]) ->
 
 
 def _named(splits: NDArray[np.str_]) -> list[str]:
-    return [split for split in ("train", "valid", "test") if np.any(splits == split)]
+    return [split for split in SPLITS if np.any(splits == split)]
 
 
 def _score_split(

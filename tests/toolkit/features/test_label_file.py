@@ -18,7 +18,7 @@ from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scal
 from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError, FmltkError, StoreError
 from fmltk.toolkit.features.label_file import find_labels, has_labels, load_labels, read_labels, write_labels
 from fmltk.toolkit.features.label_table import LabelTable, label_faults
-from tests.model.folders import Clips, planted, write_clips
+from tests.model.folders import Clips, planted, small_settings, write_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,7 +192,7 @@ def config(**settings: Any) -> Config:
 
 
 def test_train_takes_mmsas_label_csv(tmp_path: Path, features: Path) -> None:
-    from tests.model.folders import small_settings
+    from fmltk.model.run_folder import run_document
 
     clips = planted(20, n_videos=10)
     ids = [utterance.split("$_$") for utterance in clips.ids]
@@ -204,7 +204,7 @@ def test_train_takes_mmsas_label_csv(tmp_path: Path, features: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     assert caught.value.code in (0, 1)  # one epoch may leave constant predictions
-    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    document = run_document(tmp_path / "run")
     assert document["splits"] == {"train": 12, "valid": 4, "test": 4}
     assert {name for name, source in document["label_sources"].items() if source == "labels"} == set("MTAV")
 
