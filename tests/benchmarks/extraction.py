@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,10 +30,13 @@ from fmltk.toolkit.catalog.catalog import VIDEO_SUFFIXES
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import find_ffmpeg
-from fmltk.toolkit.vision.mtcnn.detector import Detections, FaceDetector
+from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 sys.path.insert(0, str(Path(__file__).parent))
 from by_hand import ByHand, cpu_s, timed
+
+if TYPE_CHECKING:
+    from fmltk.toolkit.vision.mtcnn.cascade import Detections
 
 SENTENCE = "I would not say that I liked it, but it was not bad at all."
 STAGES = ("decode", "faces", "audio", "text")
@@ -101,25 +104,28 @@ class OneWorker:
     """fmltk's own steps, as a worker takes them."""
 
     def __init__(self) -> None:
+        import numpy as np
         import torch
 
-        from fmltk.toolkit.audio.acoustic import warm_up
+        from fmltk.toolkit.audio.acoustic import acoustic_sequence
         from fmltk.toolkit.text.bert import TextEncoder
 
         torch.set_num_threads(1)
         self.detector, self.encoder = CountingDetector(), TextEncoder("minilm")
-        warm_up()
+        acoustic_sequence(np.zeros(512, np.float32))  # the imports, and the mel filters
 
     def decode(self, path: Path) -> int:
         return sum(1 for _ in read_frames(path, info=probe_media(path)))
 
     def decode_and_track(self, path: Path) -> object:
         from fmltk.toolkit.vision.geometry import geometry_sequence
-        from fmltk.toolkit.vision.tracking import select_speaker, track_faces
+        from fmltk.toolkit.vision.speaker import find_speaker
+        from fmltk.toolkit.vision.tracking import track_faces
+        from fmltk.toolkit.vision.tracks import one_track
 
         tracks = track_faces(read_frames(path, info=probe_media(path)), self.detector)
-        speaker = select_speaker(tracks)
-        return None if speaker is None else geometry_sequence(speaker)
+        number = find_speaker(tracks, "largest")
+        return None if number is None else geometry_sequence(one_track(tracks, number))
 
     def audio(self, path: Path) -> object:
         from fmltk.toolkit.audio.acoustic import acoustic_sequence

@@ -20,7 +20,9 @@ import torch
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
-from fmltk.toolkit.vision.tracking import FaceTrack, count_faces, select_speaker, track_faces
+from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+from fmltk.toolkit.vision.tracking import track_faces
+from fmltk.toolkit.vision.tracks import FaceTrack, one_track
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,7 +84,8 @@ def compare(path: Path, detector: FaceDetector, *, end_s: float | None = None) -
         start = time.process_time()
         tracks.append(track_faces(frames, detector, tracking=tracking))
         cpu_s.append(time.process_time() - start - frames.cpu_s)
-    off, on = (select_speaker(t) for t in tracks)
+    numbers = [find_speaker(t, "largest") for t in tracks]
+    off, on = (None if n is None else one_track(t, n) for t, n in zip(tracks, numbers, strict=True))
     return Fidelity(
         n_frames=tracks[0].n_frames,
         with_face_off=int(off.present.sum()) if off else 0,

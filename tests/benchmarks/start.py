@@ -17,7 +17,8 @@ N_RUNS = 9
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
 MODELS = {
     "text": "from fmltk.toolkit.text.bert import TextEncoder; TextEncoder('minilm').encode('a word')",
-    "audio": "from fmltk.toolkit.audio.acoustic import warm_up; warm_up()",
+    "audio": "import numpy as np; from fmltk.toolkit.audio.acoustic import acoustic_sequence; "
+    "acoustic_sequence(np.zeros(512, np.float32))",
     "vision": "from fmltk.toolkit.vision.mtcnn.detector import FaceDetector; FaceDetector()",
 }
 

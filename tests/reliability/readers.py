@@ -29,7 +29,9 @@ from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import read_labels, write_labels
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.utterances import import_utterances
-from fmltk.toolkit.vision.openface.table import OPENFACE_FEATURES, openface_sequence, read_openface
+from fmltk.toolkit.vision.openface.align import openface_sequence
+from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES
+from fmltk.toolkit.vision.openface.table import read_openface
 from tests.toolkit.interchange.pickles import mmsa_data
 
 if TYPE_CHECKING:

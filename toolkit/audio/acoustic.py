@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.audio.blocks import HOP, N_FFT, SAMPLE_RATE_HZ, check_samples, frame_blocks
+from fmltk.toolkit.audio.blocks import N_FFT, check_samples, frame_blocks
 from fmltk.toolkit.audio.chroma import N_CHROMA, chroma
 from fmltk.toolkit.audio.spectrum import magnitude_blocks, mel_decibels, mel_filters, pitch_offsets, tuning_of_offsets
 
@@ -33,7 +33,6 @@ TOP_DB = 80.0  # mel energies more than this below the clip's maximum are raised
 ZERO_MAGNITUDE = -1e-10  # a sample above this is not negative (librosa.zero_crossings)
 _PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
-ACOUSTIC_RATE_HZ = SAMPLE_RATE_HZ / HOP
 ACOUSTIC_FEATURES: tuple[tuple[str, str, str], ...] = (
     ("zcr", "crossings per sample", "share of neighbouring samples that differ in sign"),
     *(
@@ -69,7 +68,7 @@ def acoustic_sequence(samples: NDArray[np.float32], *, mfcc_scale: str = "htk") 
     for magnitude in magnitude_blocks(samples):
         decibels.append(mel_decibels(magnitude, mfcc_scale))
         peaks.append(pitch_offsets(magnitude))
-    tuning = _pooled_tuning(peaks)
+    tuning = pooled_tuning(peaks)
     del peaks  # memory: what is done with is given back, for clips of many minutes
     cepstrum = _cepstrum(decibels)
     del decibels
@@ -89,28 +88,6 @@ def zero_crossing_rate(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate(rates, dtype=np.float32)
 
 
-def mfcc(samples: NDArray[np.float32], *, scale: str = "htk") -> NDArray[np.float32]:
-    """Return 20 mel-frequency cepstral coefficients of each frame, in dB, float32, shape (n_frames, 20).
-
-    samples : float32, shape (n,), mono at 22,050 Hz; scale : "htk" or "slaney"
-    Source: librosa.feature.mfcc(htk=...).
-    """
-    return _cepstrum([mel_decibels(magnitude, scale) for magnitude in magnitude_blocks(samples)])
-
-
-def estimate_tuning(samples: NDArray[np.float32]) -> float:
-    """Return the tuning of the whole clip in bins of a 36th of an octave, from -0.5 to 0.5.
-
-    Source: librosa.estimate_tuning(bins_per_octave=36), as chroma_cqt calls it.
-    """
-    return _pooled_tuning([pitch_offsets(magnitude) for magnitude in magnitude_blocks(samples)])
-
-
-def warm_up() -> None:
-    """Pay what the first clip of a process costs: the imports, and the mel filters of the default scale."""
-    acoustic_sequence(np.zeros(HOP, dtype=np.float32))
-
-
 def _cepstrum(decibels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the coefficients of mel energies given in blocks of shape (N_MELS, n): shape (n_frames, N_MFCC)."""
     import scipy.fft
@@ -120,8 +97,8 @@ def _cepstrum(decibels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(np.concatenate(coefficients, axis=1).T, dtype=np.float32)
 
 
-def _pooled_tuning(peaks: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> float:
-    """Return the tuning of peaks given in blocks."""
+def pooled_tuning(peaks: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> float:
+    """Return the tuning of a clip, in bins of a 36th of an octave, from what `pitch_offsets` gives of its blocks."""
     return tuning_of_offsets(
         np.concatenate([offsets for offsets, _ in peaks]), np.concatenate([magnitudes for _, magnitudes in peaks])
     )

@@ -1,7 +1,8 @@
 """Sound read in blocks, so that memory does not grow with the clip.
 
-Frame t is centred on sample ``t * HOP``, as in librosa with ``center=True``; a clip of n samples has ``1 + n // HOP``
-frames. A block's frames are cut from the samples that they need, so they are the same numbers as in the whole clip.
+Frame t is centred on sample ``t * HOP_SAMPLES``, as in librosa with ``center=True``; a clip of n samples has
+``1 + n // HOP_SAMPLES`` frames. A block's frames are cut from the samples that they need, so they are the same numbers
+as in the whole clip.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fmltk.toolkit.errors import FeatureError, MissingModalityError
+from fmltk.toolkit.settings import AUDIO_RATE_HZ, HOP_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 22050  # librosa's default; the paper's acoustic features
-HOP = 512  # samples between frames: 43.07 frames per second
 N_FFT = 2048  # samples per frame, 93 ms
 BLOCK_FRAMES = 512  # 11.9 s; one block covers the clips of the field (1-10 s)
 MAX_AMPLITUDE = 1e12  # full scale is 1; far above this a frame's power leaves float32
@@ -31,7 +31,7 @@ def count_frames(n_samples: int) -> int:
     >>> count_frames(22050)
     44
     """
-    return 1 + n_samples // HOP
+    return 1 + n_samples // HOP_SAMPLES
 
 
 def check_samples(samples: NDArray[np.float32]) -> None:
@@ -53,7 +53,7 @@ def check_samples(samples: NDArray[np.float32]) -> None:
         if not np.abs(block.samples).max() <= MAX_AMPLITUDE:  # False for NaN too
             bad = block.start + int(np.argmin(np.abs(block.samples) <= MAX_AMPLITUDE))
             raise FeatureError(
-                f"sample {bad} ({bad / SAMPLE_RATE_HZ:.3f} s) of the sound is {samples[bad]}; finite values "
+                f"sample {bad} ({bad / AUDIO_RATE_HZ:.3f} s) of the sound is {samples[bad]}; finite values "
                 "around -1 to 1 were expected: the sound track is damaged, so re-encode the clip"
             )
 
@@ -69,7 +69,7 @@ class SampleBlock:
 
 def sample_blocks(samples: NDArray[np.float32]) -> Iterator[SampleBlock]:
     """Yield the samples in consecutive blocks of BLOCK_FRAMES hops, each read into memory."""
-    size = BLOCK_FRAMES * HOP
+    size = BLOCK_FRAMES * HOP_SAMPLES
     for start in range(0, len(samples), size):
         yield SampleBlock(np.array(samples[start : start + size]), start, last=start + size >= len(samples))
 
@@ -83,9 +83,9 @@ def frame_blocks(samples: NDArray[np.float32], *, pad_with_edge: bool = False) -
     n_frames = count_frames(n_samples)
     for first in range(0, n_frames, BLOCK_FRAMES):
         n_block = min(BLOCK_FRAMES, n_frames - first)
-        start = first * HOP - half
-        stop = start + (n_block - 1) * HOP + N_FFT
+        start = first * HOP_SAMPLES - half
+        stop = start + (n_block - 1) * HOP_SAMPLES + N_FFT
         inside = np.array(samples[max(start, 0) : min(stop, n_samples)])
         padding = (max(-start, 0), max(stop - n_samples, 0))
         chunk = np.pad(inside, padding, mode="edge") if pad_with_edge else np.pad(inside, padding)
-        yield sliding_window_view(chunk, N_FFT)[::HOP]  # (n_block, N_FFT)
+        yield sliding_window_view(chunk, N_FFT)[::HOP_SAMPLES]  # (n_block, N_FFT)

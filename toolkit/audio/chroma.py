@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fmltk.toolkit.audio.blocks import HOP, SAMPLE_RATE_HZ, count_frames, sample_blocks
+from fmltk.toolkit.audio.blocks import count_frames, sample_blocks
 from fmltk.toolkit.audio.spectrum import hann_window
+from fmltk.toolkit.settings import AUDIO_RATE_HZ, HOP_SAMPLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,12 +55,12 @@ def _constant_q_filters(tuning: float) -> _Filters:
     frequencies = np.multiply.outer(2.0 ** np.arange(N_OCTAVES), grid).ravel() * (
         C1_HZ * 2.0 ** (tuning / BINS_PER_OCTAVE)
     )  # (N_BINS,)
-    lengths = SAMPLE_RATE_HZ / (_relative_bandwidths(frequencies) * frequencies)
+    lengths = AUDIO_RATE_HZ / (_relative_bandwidths(frequencies) * frequencies)
     top = slice(N_BINS - BINS_PER_OCTAVE, None)
     n_fft = int(2.0 ** np.ceil(np.log2(lengths[top].max())))
     filters = np.zeros((BINS_PER_OCTAVE, n_fft), dtype=np.complex64)
     for row, (length, frequency) in enumerate(zip(lengths[top], frequencies[top], strict=True)):
-        angles = np.arange(-length // 2, length // 2) * 2 * np.pi * frequency / SAMPLE_RATE_HZ
+        angles = np.arange(-length // 2, length // 2) * 2 * np.pi * frequency / AUDIO_RATE_HZ
         wave = (np.cos(angles) + 1j * np.sin(angles)) * hann_window(len(angles))
         wave /= np.abs(wave).sum()
         before = (n_fft - len(wave)) // 2
@@ -97,7 +98,7 @@ class _Octave:
         bins = slice(N_BINS - BINS_PER_OCTAVE * (level + 1), N_BINS - BINS_PER_OCTAVE * level)
         self._scale = np.sqrt(filters.lengths[bins])
         self._n_fft = filters.n_fft
-        self._hop = HOP >> level
+        self._hop = HOP_SAMPLES >> level
         self._pending: NDArray[np.float32] = np.zeros(filters.n_fft // 2, dtype=np.float32)
 
     def push(self, samples: NDArray[np.float32], *, last: bool) -> NDArray[np.float32]:

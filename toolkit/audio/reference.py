@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.audio.blocks import HOP, N_FFT, SAMPLE_RATE_HZ, check_samples
+from fmltk.toolkit.audio.acoustic import N_MFCC
+from fmltk.toolkit.audio.blocks import N_FFT, check_samples
 from fmltk.toolkit.audio.spectrum import mel_filters
+from fmltk.toolkit.settings import AUDIO_RATE_HZ, HOP_SAMPLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,15 +28,14 @@ def librosa_sequence(samples: NDArray[np.float32], *, mfcc_scale: str = "htk") -
 
     samples = np.asarray(samples)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # librosa warns of short and of silent sound; its values for them are documented
+        # librosa warns of short and of silent sound; its values for them are documented.
+        warnings.simplefilter("ignore")
         parts = [
-            librosa.feature.zero_crossing_rate(samples, frame_length=N_FFT, hop_length=HOP),
+            librosa.feature.zero_crossing_rate(samples, frame_length=N_FFT, hop_length=HOP_SAMPLES),
             librosa.feature.mfcc(
-                y=samples, sr=SAMPLE_RATE_HZ, n_mfcc=20, n_fft=N_FFT, hop_length=HOP, htk=mfcc_scale == "htk"
+                y=samples, sr=AUDIO_RATE_HZ, n_mfcc=N_MFCC, n_fft=N_FFT, hop_length=HOP_SAMPLES, htk=mfcc_scale == "htk"
             ),
-            librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE_HZ, hop_length=HOP),
+            librosa.feature.chroma_cqt(y=samples, sr=AUDIO_RATE_HZ, hop_length=HOP_SAMPLES),
         ]
     features: NDArray[np.float32] = np.concatenate(parts).T.astype(np.float32)  # (33, n_frames) -> (n_frames, 33)
     return features

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.audio.blocks import N_FFT, SAMPLE_RATE_HZ, frame_blocks
+from fmltk.toolkit.audio.blocks import N_FFT, frame_blocks
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.settings import AUDIO_RATE_HZ, MEL_SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ N_MELS = 128
 MIN_PITCH_HZ, MAX_PITCH_HZ = 150.0, 4000.0  # librosa.piptrack's range
 PEAK_THRESHOLD = 0.1  # of the frame's strongest bin (librosa.piptrack)
 MIN_POWER = 1e-10  # -100 dB: the floor of librosa.power_to_db
-MEL_SCALES = ("htk", "slaney")
 TUNING_BINS_PER_OCTAVE = 36
 _TUNING_STEPS = np.linspace(-0.5, 0.5, 101)
 
@@ -71,8 +71,8 @@ def mel_filters(scale: str) -> NDArray[np.float32]:
     """
     if scale not in MEL_SCALES:
         raise ConfigError(f"MFCC scale {scale!r} is unknown; expected one of {', '.join(MEL_SCALES)}")
-    bins_hz = np.fft.rfftfreq(N_FFT, 1.0 / SAMPLE_RATE_HZ)
-    edges_mel = np.linspace(0.0, _hz_to_mel(SAMPLE_RATE_HZ / 2, scale), N_MELS + 2, dtype=np.float64)
+    bins_hz = np.fft.rfftfreq(N_FFT, 1.0 / AUDIO_RATE_HZ)
+    edges_mel = np.linspace(0.0, _hz_to_mel(AUDIO_RATE_HZ / 2, scale), N_MELS + 2, dtype=np.float64)
     edges_hz = _mel_to_hz(edges_mel, scale)  # (N_MELS + 2,)
     widths_hz = np.diff(edges_hz)
     distance_hz = edges_hz[:, None] - bins_hz[None, :]  # (N_MELS + 2, n_bins)
@@ -107,7 +107,7 @@ def pitch_offsets(magnitude: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ND
     Returns offsets, uint8, shape (n_peaks,): k for -0.5 + k/100 bins up to the next hundredth; magnitudes, float32.
     Source: librosa.piptrack, librosa.pitch_tuning.
     """
-    bins_hz = np.fft.rfftfreq(N_FFT, 1.0 / SAMPLE_RATE_HZ)
+    bins_hz = np.fft.rfftfreq(N_FFT, 1.0 / AUDIO_RATE_HZ)
     low, high = np.searchsorted(bins_hz, [MIN_PITCH_HZ, MAX_PITCH_HZ])
     floor = PEAK_THRESHOLD * magnitude.max(axis=1, keepdims=True)
     around = magnitude[:, low - 1 : high + 1]
@@ -120,7 +120,7 @@ def pitch_offsets(magnitude: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ND
     slope = (right - left).astype(np.float64) / 2
     inside = np.abs(slope) < np.abs(curvature)
     shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=inside).astype(np.float32)
-    pitch_hz = ((centre + shift) * float(SAMPLE_RATE_HZ) / N_FFT).astype(np.float32)
+    pitch_hz = ((centre + shift) * float(AUDIO_RATE_HZ) / N_FFT).astype(np.float32)
     offset = np.mod(TUNING_BINS_PER_OCTAVE * np.log2(pitch_hz / (440.0 / 16)), 1.0)
     offset[offset >= 0.5] -= 1.0
     steps = np.searchsorted(_TUNING_STEPS, offset, side="right") - 1

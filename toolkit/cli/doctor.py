@@ -177,10 +177,10 @@ def _acoustics() -> Check:
     import numpy as np
 
     from fmltk.toolkit.audio.acoustic import acoustic_sequence
-    from fmltk.toolkit.audio.blocks import SAMPLE_RATE_HZ
     from fmltk.toolkit.audio.reference import librosa_sequence
+    from fmltk.toolkit.settings import AUDIO_RATE_HZ
 
-    times_s = np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    times_s = np.arange(2 * AUDIO_RATE_HZ) / AUDIO_RATE_HZ
     noise = np.random.default_rng(0).normal(0, 0.01, len(times_s))
     samples = (0.4 * np.sin(2 * np.pi * (220 * times_s + 60 * times_s**2)) + noise).astype(np.float32)
     apart = float(np.abs(acoustic_sequence(samples) - librosa_sequence(samples)).max())

@@ -12,6 +12,7 @@ import numpy as np
 from fmltk.toolkit.errors import MediaError, MissingModalityError, UnreadableMediaError
 from fmltk.toolkit.media.probe import is_clearly_short
 from fmltk.toolkit.media.process import QUIET_OPTIONS, Program, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.settings import AUDIO_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.media.probe import MediaInfo
 
-AUDIO_RATE_HZ = 22_050  # paper, section 4.1.1: librosa's default
 SPOOL_FROM_S = 60.0  # longer sound is kept in an unnamed temporary file, so that memory stays flat
 BLOCK_SAMPLES = 262_144
 

@@ -13,6 +13,7 @@ import numpy as np
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.media.probe import is_clearly_short, oversize_error
 from fmltk.toolkit.media.process import QUIET_OPTIONS, Program, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.toolkit.media.probe import MediaInfo
-
-FRAME_RATE_HZ = 30  # paper, section 4.1.1
 
 # Decoding may start at a key frame this long before the first wanted picture; the frames of one reordering group (at
 # most 16 in H.264 and HEVC) lie in between.

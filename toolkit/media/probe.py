@@ -19,13 +19,13 @@ import numpy as np
 
 from fmltk.toolkit.errors import MediaLimitError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.media.process import QUIET_OPTIONS, Program, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-MAX_PIXELS = 8192 * 4320  # the largest common picture size, "8K"
 SHORT_S = 0.5  # a file is cut off where more than this and more than SHORT_SHARE of its duration are missing
 SHORT_SHARE = 0.1
 
@@ -84,7 +84,7 @@ class MediaInfo:
     max_pixels: int
 
 
-def probe_media(path: Path, *, max_pixels: int = MAX_PIXELS) -> MediaInfo:
+def probe_media(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> MediaInfo:
     """Return what the file holds. Reads all its packets, so the answer is kept while the file stays unchanged.
 
     Raises

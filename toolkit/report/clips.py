@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fmltk.toolkit.errors import ConfigError, MediaError
+from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PREVIEW_HEIGHT = 270
 PREVIEW_TIMEOUT_S = 120.0
-MAX_PIXELS = 8192 * 4320
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ def _preview(case: Case, path: Path) -> str | None:
             cut = {} if not case.start_s else {"ss": case.start_s}
             if case.end_s is not None:
                 cut["t"] = case.end_s - (case.start_s or 0.0)
-            source = ffmpeg.input(file_url(path), **QUIET_OPTIONS, **input_guards(max_pixels=MAX_PIXELS), **cut)
+            source = ffmpeg.input(file_url(path), **QUIET_OPTIONS, **input_guards(max_pixels=DEFAULT_MAX_PIXELS), **cut)
             output = ffmpeg.output(
                 source["v:0"].filter("scale", -2, f"min({PREVIEW_HEIGHT},trunc(ih/2)*2)"),
                 source["a:0?"],

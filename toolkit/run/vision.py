@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
-    from fmltk.toolkit.vision.openface.table import OpenFaceTable
-    from fmltk.toolkit.vision.tracking import FaceTrack, FaceTracks
+    from fmltk.toolkit.vision.openface.rows import OpenFaceTable
+    from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
 OPENFACE_TIMEOUT_PER_FRAME_S = 1.0  # OpenFace does 25-40 frames a second on one core
 OPENFACE_TIMEOUT_S = 120.0
@@ -98,11 +98,13 @@ def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
 
     Raises MissingModalityError if the clip has no picture.
     """
-    from fmltk.toolkit.vision.tracking import count_faces, find_speaker, speaker_track, track_faces
+    from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+    from fmltk.toolkit.vision.tracking import track_faces
+    from fmltk.toolkit.vision.tracks import one_track
 
     tracks = track_faces(clip_frames(source), detector, tracking=source.settings.face_tracking)
     speaker_id = find_speaker(tracks, source.settings.face_select)
-    speaker = None if speaker_id is None else speaker_track(tracks, speaker_id)
+    speaker = None if speaker_id is None else one_track(tracks, speaker_id)
     return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks))
 
 

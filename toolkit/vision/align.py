@@ -26,7 +26,7 @@ WINDOW_SIDES = 2.0  # an upright window's side over the longest side of the face
 SMOOTHING_FRAMES = 15  # half a second: the window follows the head, not the detector's jitter
 
 
-def align_face(frame: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int = 112) -> NDArray[np.uint8]:
+def align_face(frame: NDArray[np.uint8], landmarks: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
     """Return the face turned and scaled so that its landmarks lie on the template, uint8, shape (size, size, 3).
 
     The map is the similarity (rotation, one scale, shift) with the least squared distance to the template; pixels are

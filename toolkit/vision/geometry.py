@@ -7,16 +7,18 @@ off by up to 15 degrees, by person, though it follows the movements of a head.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
+from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LAYOUT = "mtcnn-geometry"
+    from fmltk.toolkit.vision.tracks import FaceTrack
+
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # MTCNN's order; left in the picture
 
 # Where the five points are on an average adult face, in mm: x to the picture's right, y down, z away from the camera,
@@ -61,29 +63,9 @@ GEOMETRY_FEATURES: tuple[GeometryFeature, ...] = (
 )
 
 
-class Track(Protocol):
-    """What is needed of tracking.FaceTrack."""
-
-    @property
-    def width(self) -> int: ...  # noqa: D102
-
-    @property
-    def height(self) -> int: ...  # noqa: D102
-
-    @property
-    def present(self) -> NDArray[np.bool_]: ...  # noqa: D102
-
-    @property
-    def boxes(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-    @property
-    def probabilities(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-    @property
-    def landmarks(self) -> NDArray[np.float32]: ...  # noqa: D102
-
-
-def geometry_sequence(track: Track, *, rate_hz: float = 30.0) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def geometry_sequence(
+    track: FaceTrack, *, rate_hz: float = FRAME_RATE_HZ
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the layout's features per frame, and where they are valid.
 
     A frame is valid where the track has the face, its numbers are finite and its box has an area; elsewhere all values
@@ -140,7 +122,7 @@ def geometry_sequence(track: Track, *, rate_hz: float = 30.0) -> tuple[NDArray[n
     return values.astype(np.float32), valid
 
 
-def _usable(track: Track) -> NDArray[np.bool_]:
+def _usable(track: FaceTrack) -> NDArray[np.bool_]:
     boxes = track.boxes
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(track.landmarks).all(axis=(1, 2))
     finite &= np.isfinite(track.probabilities)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks, one_track
+from fmltk.toolkit.settings import FACE_SELECTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FaceSelection = Literal["largest", "longest", "center", "first"]
-FACE_SELECTIONS: tuple[str, ...] = get_args(FaceSelection)
+    from fmltk.toolkit.vision.tracks import FaceTracks
 
 # A face counts if it is seen in a tenth of the clip, at most a second, at least five frames: what is shorter is a
 # passer-by, or a texture that looks like a face for a moment.
@@ -38,7 +37,7 @@ def count_faces(tracks: FaceTracks) -> int:
     return len(counted_tracks(tracks))
 
 
-def find_speaker(tracks: FaceTracks, select: str = "largest") -> int | None:
+def find_speaker(tracks: FaceTracks, select: str) -> int | None:
     """Return the number of the speaker's track, None if no face was found.
 
     Of the tracks that count (of all, where none does):
@@ -67,14 +66,3 @@ def find_speaker(tracks: FaceTracks, select: str = "largest") -> int | None:
     np.minimum.at(firsts, tracks.track, tracks.frame)
     worst = {"largest": -areas, "longest": -n_frames, "center": distances, "first": firsts}[select]
     return int(min(numbers, key=lambda number: (worst[number], -areas[number], number)))
-
-
-def speaker_track(tracks: FaceTracks, number: int) -> FaceTrack:
-    """Return the track of that number, frame by frame. Raises FeatureError if there is none."""
-    return one_track(tracks, number)
-
-
-def select_speaker(tracks: FaceTracks, select: str = "largest") -> FaceTrack | None:
-    """Return the speaker's track, None if no face was found. See `find_speaker`."""
-    number = find_speaker(tracks, select)
-    return None if number is None else one_track(tracks, number)

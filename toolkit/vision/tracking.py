@@ -1,4 +1,4 @@
-"""Faces over a whole clip: found in every frame, linked into tracks, the speaker chosen.
+"""Faces over a whole clip: found in every frame and linked into tracks.
 
 A clip is worked on in stretches of a fixed number of frames, each beginning and ending with a full detection. What is
 found in a stretch depends on it alone, so stretches may be computed anywhere; the linking runs over all of them.
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.vision.following import follow_faces
-from fmltk.toolkit.vision.mtcnn.detector import Detections, FaceDetector, check_frame
-from fmltk.toolkit.vision.speaker import FACE_SELECTIONS, count_faces, find_speaker, select_speaker, speaker_track
-from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks, link_faces
+from fmltk.toolkit.vision.mtcnn.detector import check_frame
+from fmltk.toolkit.vision.tracks import link_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,19 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = [
-    "FACE_SELECTIONS",
-    "STRETCH_FRAMES",
-    "FaceTrack",
-    "FaceTracks",
-    "count_faces",
-    "find_faces",
-    "find_speaker",
-    "link_faces",
-    "select_speaker",
-    "speaker_track",
-    "track_faces",
-]
+    from fmltk.toolkit.vision.mtcnn.cascade import Detections
+    from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+    from fmltk.toolkit.vision.tracks import FaceTracks
 
 STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are nothing beside its 30 others
 

@@ -17,7 +17,8 @@ import pytest
 from fmltk.toolkit.errors import MediaLimitError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.media.audio import read_audio
 from fmltk.toolkit.media.frames import read_frames
-from fmltk.toolkit.media.probe import MAX_PIXELS, probe_media
+from fmltk.toolkit.media.probe import probe_media
+from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS
 from tests.ffmpeg import run_ffmpeg
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_a_forged_size_is_refused_before_memory_is_taken(make, size, tmp_path, t
         command, capture_output=True, check=True, text=True
     ).stdout.splitlines()
     assert len(errors) == 2
-    size_said = f"its picture is {size[0]} x {size[1]}, more than {MAX_PIXELS} pixels"
+    size_said = f"its picture is {size[0]} x {size[1]}, more than {DEFAULT_MAX_PIXELS} pixels"
     assert errors[0].startswith(f"MediaLimitError '{forged.name}': {size_said}")
     assert "--max-pixels" in errors[0]
     assert ("any decoder" in errors[0]) == (size[0] * size[1] >= 2**28)

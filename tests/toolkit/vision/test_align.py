@@ -47,12 +47,12 @@ def test_a_known_similarity_is_undone(size):
 
 def test_landmarks_on_the_template_leave_the_pixels_alone():
     frame = np.random.default_rng(0).integers(0, 256, (150, 160, 3), np.uint8)
-    np.testing.assert_array_equal(align_face(frame, TEMPLATE_PX + np.array([10, 20])), frame[20:132, 10:122])
+    np.testing.assert_array_equal(align_face(frame, TEMPLATE_PX + np.array([10, 20]), 112), frame[20:132, 10:122])
 
 
 def test_what_lies_outside_the_frame_is_black():
     frame = np.full((60, 60, 3), 200, np.uint8)
-    crop = align_face(frame, (TEMPLATE_PX - 56).astype(np.float32))
+    crop = align_face(frame, (TEMPLATE_PX - 56).astype(np.float32), 112)
     assert (crop[:50, :50] == 0).all()
     assert (crop[60:, 60:] == 200).all()
 
@@ -74,7 +74,7 @@ def test_the_map_has_the_least_squared_distance():
 @pytest.mark.parametrize("landmarks", [np.full((5, 2), np.nan), np.zeros((4, 2)), np.full((5, 2), 7.0)])
 def test_landmarks_that_place_nothing_are_refused(landmarks):
     with pytest.raises(FeatureError, match="cannot be aligned"):
-        align_face(np.zeros((80, 80, 3), np.uint8), landmarks.astype(np.float32))
+        align_face(np.zeros((80, 80, 3), np.uint8), landmarks.astype(np.float32), 112)
 
 
 def test_a_crop_of_no_size_is_refused():

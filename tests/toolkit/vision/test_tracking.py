@@ -13,21 +13,15 @@ import pytest
 from fmltk.toolkit.errors import ConfigError, FeatureError
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
+from fmltk.toolkit.settings import FACE_SELECTIONS
 from fmltk.toolkit.vision import following, tracking
 from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period, is_cut
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.mtcnn.pyramid import pyramid_levels
-from fmltk.toolkit.vision.tracking import (
-    FaceTracks,
-    count_faces,
-    find_faces,
-    find_speaker,
-    link_faces,
-    select_speaker,
-    speaker_track,
-    track_faces,
-)
+from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+from fmltk.toolkit.vision.tracking import find_faces, track_faces
+from fmltk.toolkit.vision.tracks import FaceTracks, link_faces, one_track
 from fmltk.toolkit.vision.windows import neighbourhood
 
 CLIPS = ("WDA_AOC.mp4", "grid_bbaf2n.mpg", "grid_id2_swwp2s.mpg", "lp_d11.mp4", "retalking_1.mp4", "retalking_4.mp4")
@@ -156,23 +150,28 @@ def test_no_face_gives_empty_arrays_of_the_right_shapes():
     assert tracks.boxes.shape == (0, 4)
     assert tracks.landmarks.shape == (0, 5, 2)
     assert tracks.frame.dtype == tracks.track.dtype == np.int32
-    assert select_speaker(tracks) is None
+    assert find_speaker(tracks, "largest") is None
     assert count_faces(tracks) == 0
 
 
 def test_a_track_by_itself_is_nan_where_absent():
     tracks = link_faces([NO_FACES, faces(square(7)), NO_FACES], width=300, height=120)
-    track = speaker_track(tracks, 0)
+    track = one_track(tracks, 0)
     assert track.present.tolist() == [False, True, False]
     assert np.isnan(track.boxes[0]).all()
     assert np.isnan(track.landmarks[2]).all()
     assert track.boxes[1].tolist() == [7, 0, 107, 100]
     assert (track.width, track.height) == (300, 120)
     with pytest.raises(FeatureError, match="track 1"):
-        speaker_track(tracks, 1)
+        one_track(tracks, 1)
 
 
 # The speaker
+
+
+def speaker_of(tracks, select="largest"):
+    return one_track(tracks, find_speaker(tracks, select))
+
 
 SMALL_ALWAYS, LARGE_LATE, CENTRAL_EARLY = square(0, 0, 50), square(100, 50, 90), square(275, 155, 50)
 
@@ -189,7 +188,7 @@ def three_tracks():
     [("largest", LARGE_LATE), ("longest", SMALL_ALWAYS), ("center", CENTRAL_EARLY), ("first", SMALL_ALWAYS)],
 )
 def test_the_speaker_by_each_rule(three_tracks, select, box):
-    track = select_speaker(three_tracks, select)
+    track = speaker_of(three_tracks, select)
     assert np.nanmax(track.boxes, axis=0).tolist() == list(box)
     number = find_speaker(three_tracks, select)
     assert present_frames(three_tracks, number) == np.flatnonzero(track.present).tolist()
@@ -197,13 +196,13 @@ def test_the_speaker_by_each_rule(three_tracks, select, box):
 
 def test_presence_weighs_as_much_as_area():
     found = [faces(square(0), *[square(200, 0, 120)] * (k < 10)) for k in range(30)]
-    track = select_speaker(link_faces(found, width=600, height=360), "largest")
+    track = speaker_of(link_faces(found, width=600, height=360), "largest")
     assert track.present.all()  # 30 x 100 x 100 > 10 x 120 x 120
 
 
 def test_equal_tracks_go_to_the_lower_number():
     found = [faces(square(0), square(500))] * 10
-    assert [find_speaker(link_faces(found, width=600, height=100), s) for s in tracking.FACE_SELECTIONS] == [0] * 4
+    assert [find_speaker(link_faces(found, width=600, height=100), s) for s in FACE_SELECTIONS] == [0] * 4
 
 
 def test_a_moments_face_neither_counts_nor_speaks():
@@ -211,13 +210,13 @@ def test_a_moments_face_neither_counts_nor_speaks():
     tracks = link_faces(found, width=600, height=400)
     assert tracks.n_tracks == 2
     assert count_faces(tracks) == 1
-    assert select_speaker(tracks).present.all()
+    assert speaker_of(tracks).present.all()
 
 
 def test_where_no_track_counts_the_best_of_all_speaks():
     tracks = link_faces([faces(square(0))] * 3 + [NO_FACES] * 40, width=100, height=100)
     assert count_faces(tracks) == 0
-    assert select_speaker(tracks).present.sum() == 3
+    assert speaker_of(tracks).present.sum() == 3
 
 
 def test_a_short_clips_face_counts():
@@ -236,7 +235,7 @@ def test_an_unknown_rule_is_refused(three_tracks):
 def test_following_gives_the_full_detections_faces(clip, detector, benchmark, name):
     frames = clip(name)
     off, on = (track_faces(frames, detector, tracking=t) for t in (False, True))
-    overlaps = benchmark.speaker_overlaps(select_speaker(off), select_speaker(on))
+    overlaps = benchmark.speaker_overlaps(speaker_of(off), speaker_of(on))
     assert len(overlaps) == len(frames)
     assert (overlaps >= 0.9).mean() >= 0.97
     assert (overlaps >= 0.8).all()

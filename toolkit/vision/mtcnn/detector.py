@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
-from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections, search
+from fmltk.toolkit.settings import DEFAULT_MIN_FACE_PX, MIN_FACE_PX
+from fmltk.toolkit.vision.mtcnn.cascade import search
 from fmltk.toolkit.vision.mtcnn.networks import load_networks
 from fmltk.toolkit.vision.mtcnn.pyramid import CellWindow, IntegralImage, Level, pyramid_levels
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["NO_FACES", "Detections", "FaceDetector", "check_frame", "same_picture"]
+    from fmltk.toolkit.vision.mtcnn.cascade import Detections
 
 PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are told apart after 3 % of them
 
@@ -36,8 +37,8 @@ class FaceDetector:
     Raises FeatureError where the weights are missing, the device is not usable or `min_face_px` is below 12.
     """
 
-    def __init__(self, *, device: str = "cpu", min_face_px: int = 20) -> None:
-        if min_face_px < 12:
+    def __init__(self, *, device: str = "cpu", min_face_px: int = DEFAULT_MIN_FACE_PX) -> None:
+        if min_face_px < MIN_FACE_PX:
             raise FeatureError(f"a smallest face of {min_face_px} px is not possible: PNet judges fields of 12x12 px")
         self.min_face_px = min_face_px
         self._networks = load_networks(device)

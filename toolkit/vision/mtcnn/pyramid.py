@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmltk.toolkit.settings import MIN_FACE_PX
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FIELD = 12  # cells: the side of the field that PNet judges
+FIELD = MIN_FACE_PX  # cells: the side of the field that PNet judges
 STRIDE = 2  # cells between two fields
 FACTOR = 0.709  # from one level to the next: half the area; facenet-pytorch's default
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fmltk.toolkit.errors import MissingModalityError, OpenFaceError
-from fmltk.toolkit.vision.openface.layout import N_FACE_LANDMARKS, openface_features
+from fmltk.toolkit.settings import FRAME_RATE_HZ
+from fmltk.toolkit.vision.openface.faces import follow_track, pick_faces
+from fmltk.toolkit.vision.openface.layout import openface_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.vision.openface.table import OpenFaceTable
+    from fmltk.toolkit.vision.openface.rows import OpenFaceTable
+    from fmltk.toolkit.vision.tracks import FaceTrack
 
 CLOCK_TOLERANCE_S = 0.002  # OpenFace rounds its timestamps to a thousandth
 TIE_S = 1e-6  # two rows as near as this to a grid frame are equally near
 DURATION_TOLERANCE_S = 0.5  # decoders disagree on the last frames, and VFR timestamps drift (0.36 s seen)
-
-
-class FollowedFace(Protocol):
-    """What is needed of tracking.FaceTrack: the speaker's box on each grid frame."""
-
-    @property
-    def present(self) -> NDArray[np.bool_]: ...  # noqa: D102
-
-    @property
-    def boxes(self) -> NDArray[np.floating]: ...  # noqa: D102
 
 
 def openface_sequence(
@@ -37,13 +30,12 @@ def openface_sequence(
     n_frames: int,
     start_s: float = 0.0,
     source_fps: float | None = None,
-    rate_hz: float = 30.0,
-    track: FollowedFace | None = None,
+    rate_hz: float = FRAME_RATE_HZ,
+    track: FaceTrack | None = None,
     groups: Iterable[str] | None = None,
     video_start_s: float = 0.0,
     frame_times_s: NDArray[np.float64] | None = None,
     file_duration_s: float | None = None,
-    duration_tolerance_s: float = DURATION_TOLERANCE_S,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return OpenFace's values on the clip's grid, and where they can be trusted.
 
@@ -75,8 +67,6 @@ def openface_sequence(
         video_start_s.
     file_duration_s
         For a clip cut from a longer file: when that file's picture ends. None: the clip is the whole file.
-    duration_tolerance_s
-        How much the CSV may be shorter than the clip, or longer than the file.
 
     Returns
     -------
@@ -104,17 +94,13 @@ def openface_sequence(
     times, interval_s = _row_times(table, source_fps, video_start_s, frame_times_s)
     end_s = start_s + n_frames / rate_hz
     csv_end_s = float(times.max()) + interval_s
-    _check_duration(table, csv_end_s, end_s, file_duration_s, duration_tolerance_s)
+    _check_duration(table, csv_end_s, end_s, file_duration_s)
 
-    order, first, count, frame_times = _by_frame(table, times)
-    nearest, covered = _nearest(start_s + np.arange(n_frames) / rate_hz, frame_times, interval_s, frame_times_s)
-    slots = np.arange(int(count[nearest[covered]].max(initial=1)))
-    places = (first[nearest][:, None] + slots).clip(max=len(order) - 1)
-    candidates = order[places]  # (n_frames, n_faces), ordered by face_id
-    real = covered[:, None] & (slots < count[nearest][:, None])
-    usable = real & table.success[candidates]
-    followed, overlap = _follow(table, candidates, usable, track)
-    rows = _pick_faces(table, candidates, usable, overlap, followed)
+    grid = start_s + np.arange(n_frames) / rate_hz
+    candidates, near = _candidates(table, times, grid, interval_s, frame_times_s)
+    usable = near & table.success[candidates]
+    followed, overlap = follow_track(table, candidates, usable, track)
+    rows = pick_faces(table, candidates, usable, overlap, followed)
 
     values = np.zeros((n_frames, len(names)), np.float32)
     chosen = rows >= 0
@@ -122,7 +108,7 @@ def openface_sequence(
     valid = chosen & np.isfinite(values).all(axis=1)
     values[~valid] = 0.0
     if not valid.any():
-        _explain_nothing(table, np.unique(candidates[real]), int(chosen.sum()))
+        _explain_nothing(table, np.unique(candidates[near]), int(chosen.sum()))
     return values, valid
 
 
@@ -164,7 +150,7 @@ def _row_times(
     if has_timestamps:
         frames, first_rows = np.unique(table.frame, return_index=True)
         steps = np.diff(table.timestamp_s[first_rows]) / np.diff(frames)
-        interval_s = float(np.median(steps)) if len(steps) else 1.0 / (fps or 30.0)
+        interval_s = float(np.median(steps)) if len(steps) else 1.0 / (fps or FRAME_RATE_HZ)
         if interval_s <= 0:
             raise OpenFaceError(f"{table.path}: its timestamps do not grow with the frames; run OpenFace again")
         return video_start_s + table.timestamp_s, interval_s
@@ -185,31 +171,36 @@ def _first_number(table: OpenFaceTable, fps: float | None) -> int:
     return int(np.clip(np.round(np.median(table.frame - table.timestamp_s * fps)), 0, 1))
 
 
-def _check_duration(
-    table: OpenFaceTable, csv_end_s: float, clip_end_s: float, file_duration_s: float | None, tolerance_s: float
-) -> None:
-    if csv_end_s < clip_end_s - tolerance_s:
+def _check_duration(table: OpenFaceTable, csv_end_s: float, clip_end_s: float, file_duration_s: float | None) -> None:
+    if csv_end_s < clip_end_s - DURATION_TOLERANCE_S:
         raise OpenFaceError(
             f"{table.path}: ends at {csv_end_s:.2f} s, but the clip ends at {clip_end_s:.2f} s: the CSV was cut off or"
             " belongs to another clip; run OpenFace again"
         )
     longest_s = clip_end_s if file_duration_s is None else max(file_duration_s, clip_end_s)
-    if csv_end_s > longest_s + tolerance_s:
+    if csv_end_s > longest_s + DURATION_TOLERANCE_S:
         raise OpenFaceError(
             f"{table.path}: lasts {csv_end_s:.2f} s, but the video lasts {longest_s:.2f} s: the CSV belongs to another"
             " clip; check its name"
         )
 
 
-def _by_frame(
-    table: OpenFaceTable, times: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Sort the rows by time, frame and face; return that order and, per frame, its first place, rows and time."""
-    order = np.lexsort((table.face_id, table.frame, times))
-    frame = table.frame[order]
-    first = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
+def _candidates(
+    table: OpenFaceTable,
+    times: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    interval_s: float,
+    frame_times_s: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return each grid frame's rows ordered by face_id, and which are near enough, both (n_frames, n_faces)."""
+    by_time = np.lexsort((table.face_id, table.frame, times))
+    frame = table.frame[by_time]
+    first = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])  # of each frame's rows
     count = np.diff(np.r_[first, len(frame)])
-    return order, first, count, times[order][first]
+    nearest, covered = _nearest(grid, times[by_time][first], interval_s, frame_times_s)
+    slots = np.arange(int(count[nearest[covered]].max(initial=1)))
+    candidates = by_time[(first[nearest][:, None] + slots).clip(max=len(frame) - 1)]
+    return candidates, covered[:, None] & (slots < count[nearest][:, None])
 
 
 def _nearest(
@@ -232,75 +223,6 @@ def _nearest_of(grid: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[
     left = (right - 1).clip(0)
     nearest = np.where(np.abs(times[right] - grid) < np.abs(grid - times[left]) - TIE_S, right, left)
     return nearest, np.abs(times[nearest] - grid)
-
-
-def _pick_faces(
-    table: OpenFaceTable,
-    candidates: NDArray[np.intp],
-    usable: NDArray[np.bool_],
-    overlap: NDArray[np.float64],
-    followed: NDArray[np.bool_],
-) -> NDArray[np.intp]:
-    """Return for each grid frame the row of the speaker's face, -1 where there is none.
-
-    candidates, usable, overlap : shape (n_frames, n_faces), ordered by face_id; followed : shape (n_frames,)
-    """
-    face = table.face_id[candidates]
-    if candidates.shape[1] == 1 and len(np.unique(face[usable])) <= 1:  # a single face: nothing to choose
-        return np.where(usable[:, 0], candidates[:, 0], -1)
-    favourite = _favourite(table, candidates[usable], face, overlap)
-    score = np.where(followed[:, None], overlap, face == favourite)
-    score = np.where(usable, score, 0.0)
-    best = np.argmax(score, axis=1)  # the first of equals: the lower face_id
-    rows = np.arange(len(best))
-    return np.where(score[rows, best] > 0, candidates[rows, best], -1)
-
-
-def _follow(
-    table: OpenFaceTable,
-    candidates: NDArray[np.intp],
-    usable: NDArray[np.bool_],
-    track: FollowedFace | None,
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return where the track tells the speaker, shape (n_frames,), and each candidate's overlap with it."""
-    n_frames = len(candidates)
-    nowhere = np.zeros(n_frames, bool), np.zeros(candidates.shape)
-    if track is None or table.missing_names(["landmarks_2d"]):
-        return nowhere
-    if len(track.present) != n_frames:
-        raise OpenFaceError(f"{table.path}: the face track has {len(track.present)} frames, the clip {n_frames}")
-    overlap = np.where(usable, _overlaps(table, candidates, track.boxes), 0.0)
-    return track.present.astype(bool), np.where(track.present[:, None], overlap, 0.0)
-
-
-def _favourite(
-    table: OpenFaceTable, usable_rows: NDArray[np.intp], face: NDArray[np.int64], overlap: NDArray[np.float64]
-) -> int:
-    """Return the face_id that overlaps the track most in sum, else the one with the most successful rows."""
-    ids = np.unique(table.face_id[usable_rows])
-    if not len(ids):
-        return -1
-    sums = [float(overlap[face == i].sum()) for i in ids]
-    if max(sums) > 0:
-        return int(ids[int(np.argmax(sums))])
-    successes = table.face_id[np.unique(usable_rows)]
-    return int(ids[int(np.argmax([np.count_nonzero(successes == i) for i in ids]))])
-
-
-def _overlaps(table: OpenFaceTable, candidates: NDArray[np.intp], boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return intersection over union of each candidate's 2D landmarks with the track, shape of `candidates`.
-
-    boxes : shape (n_frames, 4), x1 y1 x2 y2 in pixels
-    """
-    used, place = np.unique(candidates, return_inverse=True)
-    x, y = (table.columns([f"{axis}_{i}" for i in range(N_FACE_LANDMARKS)], used).astype(np.float64) for axis in "xy")
-    low = np.stack([x.min(axis=1), y.min(axis=1)], axis=1)[place.reshape(candidates.shape)]  # (n_frames, n_faces, 2)
-    high = np.stack([x.max(axis=1), y.max(axis=1)], axis=1)[place.reshape(candidates.shape)]
-    box_low, box_high = boxes[:, None, :2].astype(np.float64), boxes[:, None, 2:].astype(np.float64)
-    shared = (np.minimum(high, box_high) - np.maximum(low, box_low)).clip(0).prod(axis=-1)
-    union = (high - low).prod(axis=-1) + (box_high - box_low).prod(axis=-1) - shared
-    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return np.where(np.isfinite(overlap), overlap, 0.0)
 
 
 def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int) -> None:

@@ -1,4 +1,4 @@
-"""Read OpenFace's CSVs; openface_files finds the one of a clip, openface_align puts it on the clip's 30 Hz grid.
+"""Read OpenFace's CSVs; `files` finds the one of a clip, `align` puts it on the clip's 30 Hz grid.
 
 Columns are taken by name, never by position: OpenFace writes only the groups that it was asked for, and its versions
 differ.
@@ -9,38 +9,19 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fmltk.toolkit.errors import OpenFaceError
-from fmltk.toolkit.vision.openface.align import openface_sequence
-from fmltk.toolkit.vision.openface.files import FoundCsv, find_openface_csv
-from fmltk.toolkit.vision.openface.layout import (
-    OPENFACE_FEATURES,
-    OPENFACE_GROUPS,
-    OpenFaceFeature,
-    openface_features,
-)
+from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES
+from fmltk.toolkit.vision.openface.rows import OpenFaceTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-
-__all__ = [
-    "OPENFACE_FEATURES",
-    "OPENFACE_GROUPS",
-    "FoundCsv",
-    "OpenFaceFeature",
-    "OpenFaceTable",
-    "find_openface_csv",
-    "openface_features",
-    "openface_sequence",
-    "read_openface",
-]
 
 MAX_CSV_BYTES = 2 * 1024**3  # about four hours of 709 features at 30 Hz
 MAX_HEADER_BYTES = 1024**2  # OpenFace's own header of 714 columns has 6 KB
@@ -54,73 +35,6 @@ _NO_NUMBER = re.compile(
     r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value (.*)", re.DOTALL
 )
 _HEAD_COLUMNS = ("frame", "face_id", "face", "timestamp", "confidence", "success")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenFaceTable:
-    """One OpenFace CSV, row by row as the file has it; a frame with several faces has several rows.
-
-    Attributes
-    ----------
-    path
-        The file.
-    frame : int64, shape (n,)
-        The frame's number: 1-based as OpenFace writes it, 0-based in some filtered files. 1 in `image_mode`.
-    face_id : int64, shape (n,)
-        Which face of the frame; 0 where the file has no such column.
-    timestamp_s : float64, shape (n,)
-        Seconds since the first frame, as frame / fps; NaN where the column is absent or every one is 0.000.
-    confidence : float64, shape (n,), 0..1
-        NaN where absent.
-    success : bool, shape (n,)
-        Whether the face was found. Rows where it was not still carry numbers, which mean nothing.
-    names
-        The feature columns among OpenFace's 709, in the file's order, with their case; other columns are left out.
-    values : float32, shape (n, len(names))
-        NaN where the file says nan, -nan or nothing.
-    image_mode
-        The file is FaceLandmarkImg's, of one picture.
-    """
-
-    path: Path
-    frame: NDArray[np.int64]
-    face_id: NDArray[np.int64]
-    timestamp_s: NDArray[np.float64]
-    confidence: NDArray[np.float64]
-    success: NDArray[np.bool_]
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
-    image_mode: bool = False
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The groups of OPENFACE_GROUPS that the file has whole."""
-        return tuple(group for group in OPENFACE_GROUPS if not self.missing_names([group]))
-
-    @property
-    def missing_groups(self) -> tuple[str, ...]:
-        """The groups of OPENFACE_GROUPS of which at least one column is missing."""
-        return tuple(group for group in OPENFACE_GROUPS if self.missing_names([group]))
-
-    def missing_names(self, groups: Iterable[str] | None = None) -> tuple[str, ...]:
-        """Return the columns of `groups` (None: of all seven) that the file does not have.
-
-        Raises ConfigError if `groups` holds an unknown name.
-        """
-        present = frozenset(self.names)
-        return tuple(feature.name for feature in openface_features(groups) if feature.name not in present)
-
-    def columns(self, names: Sequence[str], rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
-        """Return the named columns in the order asked for, shape (n_rows, len(names)); `rows` None is all rows.
-
-        Raises OpenFaceError if the file has not all of them.
-        """
-        index = {name: i for i, name in enumerate(self.names)}
-        missing = [name for name in names if name not in index]
-        if missing:
-            raise OpenFaceError(f"{self.path}: no column {missing[0]!r} ({len(missing)} of {len(names)} are missing)")
-        values = self.values if rows is None else self.values[rows]
-        return values[:, [index[name] for name in names]]
 
 
 def read_openface(path: str | Path, *, max_bytes: int = MAX_CSV_BYTES) -> OpenFaceTable:

@@ -16,14 +16,10 @@ from fmltk.toolkit.clip import Clip
 from fmltk.toolkit.errors import ConfigError, FmltkError, MissingModalityError, OpenFaceError
 from fmltk.toolkit.media.picture_times import read_picture_times
 from fmltk.toolkit.media.probe import probe_media
-from fmltk.toolkit.vision.openface.table import (
-    OPENFACE_FEATURES,
-    OPENFACE_GROUPS,
-    find_openface_csv,
-    openface_features,
-    openface_sequence,
-    read_openface,
-)
+from fmltk.toolkit.vision.openface.align import openface_sequence
+from fmltk.toolkit.vision.openface.files import find_openface_csv
+from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES, OPENFACE_GROUPS, openface_features
+from fmltk.toolkit.vision.openface.table import read_openface
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +119,6 @@ def test_a_table_is_typed(recorded: Path) -> None:
     assert (table.success.dtype, table.values.dtype) == (np.bool_, np.float32)
     assert table.values.shape == (200, 709)
     assert table.groups == OPENFACE_GROUPS
-    assert table.missing_groups == ()
     assert not table.image_mode
 
 
@@ -157,7 +152,7 @@ def test_pitfall_3_rows_of_failed_frames_are_masked(recorded: Path) -> None:
 def test_pitfall_4_several_faces_have_several_rows_and_no_action_units(recorded: Path) -> None:
     table = read_openface(recorded / "variant_multi_face.csv")
     assert np.bincount(table.face_id).tolist() == [180, 180, 172]
-    assert table.missing_groups == ("action_units",)
+    assert table.groups == tuple(group for group in OPENFACE_GROUPS if group != "action_units")
 
 
 @pytest.mark.parametrize("face", [0, 1, 2])
@@ -202,7 +197,7 @@ def test_pitfall_6_missing_groups_are_named_unless_only_present_ones_are_wanted(
 
 def test_pitfall_6_a_group_of_which_a_part_is_there_is_missing(recorded: Path) -> None:
     table = read_openface(recorded / "public_v1_header_spaces.csv")
-    assert table.missing_groups == ("gaze", "eye_landmarks")
+    assert set(OPENFACE_GROUPS) - set(table.groups) == {"gaze", "eye_landmarks"}
     with pytest.raises(OpenFaceError, match=r"gaze \(6 of 8 columns\), eye_landmarks;"):
         openface_sequence(table, n_frames=3)
 
@@ -481,13 +476,13 @@ def test_another_clip_s_csv_is_refused_with_both_durations(recorded: Path) -> No
         openface_sequence(table, n_frames=90, frame_times_s=np.arange(75) / 25)
 
 
-def test_the_duration_tolerance_can_be_set(recorded: Path) -> None:
+def test_a_csv_may_end_half_a_second_before_its_clip(recorded: Path) -> None:
     table = read_openface(recorded / "WDA_AOC.csv")
-    _, valid = openface_sequence(table, n_frames=270, source_fps=25.0, duration_tolerance_s=1.0)
+    _, valid = openface_sequence(table, n_frames=255, source_fps=25.0)
     assert valid[:241].all()  # the last picture stays on screen until 8.0 s
     assert not valid[241:].any()
     with pytest.raises(OpenFaceError, match="ends at"):
-        openface_sequence(table, n_frames=270, source_fps=25.0, duration_tolerance_s=0.9)
+        openface_sequence(table, n_frames=256, source_fps=25.0)
 
 
 def test_a_clip_in_which_every_row_failed_is_missing(recorded: Path) -> None:
