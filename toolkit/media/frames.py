@@ -11,8 +11,9 @@ import ffmpeg
 import numpy as np
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
-from fmltk.toolkit.media.probe import is_clearly_short, oversize_error
-from fmltk.toolkit.media.process import QUIET_OPTIONS, Program, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.media.program import Program
+from fmltk.toolkit.media.refusal import is_clearly_short, oversize_error
 from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:

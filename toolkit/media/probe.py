@@ -6,10 +6,7 @@ decoding them, and one frame is decoded.
 
 from __future__ import annotations
 
-import errno
 import functools
-import re
-import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +14,10 @@ import av
 import ffmpeg
 import numpy as np
 
-from fmltk.toolkit.errors import MediaLimitError, ProcessError, UnreadableMediaError
-from fmltk.toolkit.media.process import QUIET_OPTIONS, Program, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.errors import ProcessError, UnreadableMediaError
+from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards
+from fmltk.toolkit.media.program import Program
+from fmltk.toolkit.media.refusal import check_complete, check_readable, check_size, explain_refusal, oversize_error
 from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SHORT_S = 0.5  # a file is cut off where more than this and more than SHORT_SHARE of its duration are missing
-SHORT_SHARE = 0.1
-
-_LIBAV_MAX_PIXELS = 2**28  # av_image_check_size
 _TIMESTAMPS_JUMP = 0x0200  # AVFMT_TS_DISCONT: MPEG program and transport streams
 _COVER_ART = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
 _SEEKABLE_FORMATS = ("mov", "matroska")  # containers with an index of key frames
@@ -111,107 +106,67 @@ def _probe_once(path: Path, max_pixels: int, _version: tuple[int, ...]) -> Media
         ) as container:
             return _describe(container, path, max_pixels)
     except av.error.FFmpegError as error:
-        raise UnreadableMediaError(f"{path.name!r}: {_explain(path, error)}") from error
-
-
-def check_readable(path: Path) -> None:
-    """Raise UnreadableMediaError, with the reason, unless `path` is a file that can be read and is not empty."""
-    name = path.name
-    try:
-        str(path.absolute()).encode()
-    except UnicodeError as error:
-        raise UnreadableMediaError(f"{name!r}: its name or folder is not valid UTF-8; rename it") from error
-    try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise UnreadableMediaError(f"{name!r}: this is a folder; a video or sound file was expected")
-        if not stat.S_ISREG(found.st_mode):
-            raise UnreadableMediaError(f"{name!r}: this is no regular file (a pipe, socket or device)")
-        path.open("rb").close()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            reason = "the symbolic link leads back to itself; link it to a file"
-        elif error.errno == errno.ENOENT and path.is_symlink():
-            reason = f"the symbolic link leads to {str(path.readlink())!r}, which does not exist"
-        elif error.errno == errno.ENOENT:
-            reason = "there is no such file"
-        elif error.errno == errno.EACCES:
-            reason = "there is no permission to read it; change its permissions (chmod +r)"
-        else:
-            reason = f"the file cannot be opened: {error.strerror}"
-        raise UnreadableMediaError(f"{name!r}: {reason}") from error
-    if found.st_size == 0:
-        raise UnreadableMediaError(f"{name!r}: the file is empty (0 bytes)")
-
-
-def _explain(path: Path, error: av.error.FFmpegError) -> str:
-    """Say why libav refused the file, from its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"#EXTM3U"):
-        return "this is an HLS playlist, which names other files; give the video itself"
-    if b"<MPD" in head:
-        return "this is a DASH manifest, which names other files; give the video itself"
-    if start.startswith(b"ffconcat") or start.startswith((b"file ", b"file\t")):
-        return "this is a concat script, which names other files; give the videos themselves"
-    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
-        return (
-            "no decoder can read it: the file is damaged or cut off (an mp4 or mov whose index, the moov atom, is "
-            "missing); copy or record it again"
-        )
-    if not any(byte < 9 or 13 < byte < 27 for byte in head):
-        return "this is text, not a video or sound file"
-    return f"no decoder can read it ({error.strerror}); it is damaged, encrypted, or not a video or sound file"
+        raise UnreadableMediaError(f"{path.name!r}: {explain_refusal(path, error)}") from error
 
 
 def _describe(container: Any, path: Path, max_pixels: int) -> MediaInfo:
-    pictures = [s for s in container.streams.video if not s.disposition & _COVER_ART]
-    sounds = list(container.streams.audio)
-    if not pictures and not sounds:
+    video = next((s for s in container.streams.video if not s.disposition & _COVER_ART), None)
+    audio = next(iter(container.streams.audio), None)
+    if video is None and audio is None:
         raise UnreadableMediaError(f"{path.name!r}: the file holds neither picture nor sound")
-    video, audio = (pictures or [None])[0], (sounds or [None])[0]
     if video is not None:
-        _check_size(path, *_stored_size(video), max_pixels)
+        check_size(path, *_stored_size(video), max_pixels)
     rotation, scans = _scan(container, video, audio, path, max_pixels)
     if video is not None and rotation is None:
         _ask_ffmpeg(path, video.index, max_pixels)
     picture, sound = scans.get(getattr(video, "index", None)), scans.get(getattr(audio, "index", None))
     if picture is None and sound is None:
         raise UnreadableMediaError(f"{path.name!r}: the file holds no data after its header; it is cut off")
-    zero_s = 0.0 if container.start_time is None else container.start_time / av.time_base
-    width, height = _stored_size(video) if picture else (0, 0)
-    if rotation in (90, 270):
-        width, height = height, width
     name = container.format.name.split(",")[0]
     if sound is not None and name == "mov":
         sound = _without_padding(sound, audio)
-    ends = [scan.end_s - zero_s for scan in (picture, sound) if scan is not None]
+    zero_s = 0.0 if container.start_time is None else container.start_time / av.time_base
+    duration_s = max(scan.end_s - zero_s for scan in (picture, sound) if scan is not None)
     if name in _SEEKABLE_FORMATS:
-        _check_complete(container, path, max(ends))
+        check_complete(path, duration_s, declared_s=(container.duration or 0) / av.time_base)
     return MediaInfo(
-        duration_s=max(ends),
-        has_video=picture is not None,
-        has_audio=sound is not None,
-        fps=picture.fps if picture else 0.0,
-        width=width,
-        height=height,
-        rotation=rotation or 0,
-        vfr=picture.uneven if picture else False,
-        video_start_s=max(picture.start_s - zero_s, 0.0) if picture else 0.0,
-        video_end_s=picture.end_s - zero_s if picture else 0.0,
-        last_frame_s=picture.last_s if picture else 0.0,
-        audio_start_s=max(sound.start_s - zero_s, 0.0) if sound else 0.0,
-        audio_end_s=sound.end_s - zero_s if sound else 0.0,
-        audio_rate_hz=audio.codec_context.sample_rate if sound and audio.codec_context else 0,
-        pixel_format=str(video.codec_context.pix_fmt) if picture and video.codec_context else "",
+        duration_s=duration_s,
         container=name,
-        video_index=video.index if picture else None,
-        audio_index=audio.index if sound else None,
         seekable=name in _SEEKABLE_FORMATS,
         resets_clock=bool(container.format.flags & _TIMESTAMPS_JUMP),
         max_pixels=max_pixels,
+        **_picture_fields(video, picture, rotation or 0, zero_s),
+        **_sound_fields(audio, sound, zero_s),
     )
+
+
+def _picture_fields(video: Any, picture: _Scan | None, rotation: int, zero_s: float) -> dict[str, Any]:
+    width, height = _stored_size(video) if picture else (0, 0)
+    if rotation in (90, 270):
+        width, height = height, width
+    return {
+        "has_video": picture is not None,
+        "fps": picture.fps if picture else 0.0,
+        "width": width,
+        "height": height,
+        "rotation": rotation,
+        "vfr": picture.uneven if picture else False,
+        "video_start_s": max(picture.start_s - zero_s, 0.0) if picture else 0.0,
+        "video_end_s": picture.end_s - zero_s if picture else 0.0,
+        "last_frame_s": picture.last_s if picture else 0.0,
+        "pixel_format": str(video.codec_context.pix_fmt) if picture and video.codec_context else "",
+        "video_index": video.index if picture else None,
+    }
+
+
+def _sound_fields(audio: Any, sound: _Scan | None, zero_s: float) -> dict[str, Any]:
+    return {
+        "has_audio": sound is not None,
+        "audio_start_s": max(sound.start_s - zero_s, 0.0) if sound else 0.0,
+        "audio_end_s": sound.end_s - zero_s if sound else 0.0,
+        "audio_rate_hz": audio.codec_context.sample_rate if sound and audio.codec_context else 0,
+        "audio_index": audio.index if sound else None,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +221,7 @@ def _first_rotation(packet: Any, path: Path, max_pixels: int) -> int | None:
         return None
     if not frames:
         return None
-    _check_size(path, frames[0].width, frames[0].height, max_pixels)
+    check_size(path, frames[0].width, frames[0].height, max_pixels)
     return int(-round(frames[0].rotation / 90) * 90 % 360)
 
 
@@ -294,24 +249,6 @@ def _without_padding(sound: _Scan, stream: Any) -> _Scan:
     return replace(sound, end_s=declared_s) if 0 < sound.end_s - declared_s < _MAX_PADDING_S else sound
 
 
-def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise _limit_error(path, width, height, max_pixels)
-
-
-def _limit_error(path: Path, width: int, height: int, max_pixels: int) -> MediaLimitError:
-    size = f"{path.name!r}: its picture is {width} x {height}, more than {max_pixels} pixels"
-    if width * height >= _LIBAV_MAX_PIXELS:
-        return MediaLimitError(f"{size} (--max-pixels), and more than any decoder takes; the file is forged or damaged")
-    return MediaLimitError(f"{size}; raise the limit with --max-pixels {width * height} if you trust the file")
-
-
-def oversize_error(path: Path, stderr: str, *, max_pixels: int) -> MediaLimitError | None:
-    """Return the error to raise where ffmpeg's messages say that it refused a picture for its size, else None."""
-    match = re.search(r"Picture size (\d+)x(\d+) (?:is invalid|exceeds)", stderr)
-    return _limit_error(path, int(match[1]), int(match[2]), max_pixels) if match else None
-
-
 def _ask_ffmpeg(path: Path, index: int, max_pixels: int) -> None:
     """Raise MediaLimitError where no frame could be decoded because of its size, which only ffmpeg's messages say."""
     source = ffmpeg.input(file_url(path), **QUIET_OPTIONS, **input_guards(max_pixels=max_pixels))[str(index)]
@@ -325,22 +262,3 @@ def _ask_ffmpeg(path: Path, index: int, max_pixels: int) -> None:
     error = oversize_error(path, stderr, max_pixels=max_pixels)
     if error is not None:
         raise error
-
-
-def _check_complete(container: Any, path: Path, end_s: float) -> None:
-    """Raise where the header declares clearly more than the packets hold: the file was cut."""
-    declared_s = (container.duration or 0) / av.time_base
-    if is_clearly_short(end_s, declared_s):
-        raise UnreadableMediaError(
-            f"{path.name!r}: the file is cut off: its header declares {declared_s:.2f} s, but only {end_s:.2f} s are "
-            "there; copy it again, or remux it to keep what is left"
-        )
-
-
-def is_clearly_short(found_s: float, expected_s: float) -> bool:
-    """Return whether more than half a second and more than a tenth of the expected time are missing.
-
-    >>> is_clearly_short(9.9, 10.0), is_clearly_short(4.2, 10.0)
-    (False, True)
-    """
-    return expected_s - found_s > SHORT_S and found_s < (1 - SHORT_SHARE) * expected_s

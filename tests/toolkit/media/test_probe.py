@@ -13,7 +13,8 @@ import pytest
 from fmltk.toolkit.errors import MediaError, MediaLimitError, UnreadableMediaError
 from fmltk.toolkit.media.audio import read_audio
 from fmltk.toolkit.media.frames import read_frames
-from fmltk.toolkit.media.probe import is_clearly_short, probe_media
+from fmltk.toolkit.media.probe import probe_media
+from fmltk.toolkit.media.refusal import is_clearly_short
 from tests.ffmpeg import run_ffmpeg
 
 

@@ -12,7 +12,8 @@ import imageio_ffmpeg
 import pytest
 
 from fmltk.toolkit.errors import ConfigError, ProcessError
-from fmltk.toolkit.media.process import FFMPEG_VARIABLE, Program, find_ffmpeg, run_program, stderr_tail
+from fmltk.toolkit.media.process import FFMPEG_VARIABLE, find_ffmpeg, run_program
+from fmltk.toolkit.media.program import Program, stderr_tail
 from tests.processes import LIMIT_S, is_alive, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -123,7 +124,8 @@ def test_leaving_early_kills_the_program() -> None:
 
 ORPHAN_MAKER = """
 import sys, time
-from fmltk.toolkit.media.process import Program, find_ffmpeg, run_program
+from fmltk.toolkit.media.process import find_ffmpeg, run_program
+from fmltk.toolkit.media.program import Program
 if sys.argv[1] == "stream":
     argv = [find_ffmpeg().path, "-v", "error", "-f", "lavfi", "-i", "testsrc=s=320x240", "-f", "rawvideo", "pipe:1"]
     with Program(argv, timeout_s=3600, what="ffmpeg") as program:

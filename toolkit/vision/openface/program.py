@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from fmltk.toolkit.errors import ConfigError, OpenFaceError
-from fmltk.toolkit.media.process import run_program, stderr_tail
+from fmltk.toolkit.media.process import run_program
+from fmltk.toolkit.media.program import stderr_tail
 
 OPENFACE_VARIABLE = "FMLTK_OPENFACE"
 PROGRAM = "FeatureExtraction"
