@@ -78,19 +78,19 @@ def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, dawid_
     pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
     ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
     utterances = sorted(ids)
-    place = ranks(ratings.column("utterance_id"))
+    clip = ranks(ratings.column("utterance_id"))
     names = np.asarray(ratings.column("condition").cast(pa.string()).to_numpy(zero_copy_only=False))
     conditions = {}
     for condition in CONDITIONS:
         rows = np.flatnonzero(names == condition)
         if rows.size:
             part = ratings.take(pa.array(rows))
-            conditions[condition] = _aggregate_condition(part, place[rows], len(utterances), policy)
+            conditions[condition] = _aggregate_condition(part, clip[rows], len(utterances), policy)
             if dawid_skene:
                 from fmltk.annotation.dawid_skene import dawid_skene_labels
 
                 conditions[condition].dawid_skene = dawid_skene_labels(
-                    part, place[rows], len(utterances), conditions[condition].scale
+                    part, clip[rows], len(utterances), conditions[condition].scale
                 )
     return Aggregated(utterances, ids, conditions)
 
@@ -107,38 +107,36 @@ def scale_of(ratings: pa.Table) -> Scale:
     return Scale.parse(scales[0])
 
 
-def _aggregate_condition(ratings: pa.Table, place: NDArray[np.int64], n_clips: int, policy: Policy) -> ConditionLabels:
+def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: int, policy: Policy) -> ConditionLabels:
     scale = scale_of(ratings)
     status = np.asarray(ratings.column("status").cast(pa.string()).to_numpy(zero_copy_only=False))
     rated = status == "rated"
     if policy.more == "first":
-        rated &= _among_first(ratings, place, rated, policy.panel)
-    counts = count_values(ratings, place, rated, n_clips, scale)
-    others = {word: np.bincount(place[status == word], minlength=n_clips) for word in ("skipped", "empty", "draft")}
+        rated &= _among_first(ratings, clip, rated, policy.panel)
+    counts = count_values(ratings, clip, rated, n_clips, scale)
+    others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in ("skipped", "empty", "draft")}
     return _labels_of_counts(counts, others, scale, policy)
 
 
 def count_values(
-    ratings: pa.Table, place: NDArray[np.int64], rated: NDArray[np.bool_], n_clips: int, scale: Scale
+    ratings: pa.Table, clip: NDArray[np.int64], rated: NDArray[np.bool_], n_clips: int, scale: Scale
 ) -> NDArray[np.int64]:
     """Return how often each clip was given each value, int64, shape (n_clips, n_values)."""
     values = ratings.column("value").fill_null(0).to_numpy().astype(np.int64)[rated] - scale.low
     n_values = len(scale.values)
-    flat = np.bincount(place[rated] * n_values + values, minlength=n_clips * n_values)
+    flat = np.bincount(clip[rated] * n_values + values, minlength=n_clips * n_values)
     return flat.reshape(n_clips, n_values)
 
 
-def _among_first(
-    ratings: pa.Table, place: NDArray[np.int64], rated: NDArray[np.bool_], panel: int
-) -> NDArray[np.bool_]:
+def _among_first(ratings: pa.Table, clip: NDArray[np.int64], rated: NDArray[np.bool_], panel: int) -> NDArray[np.bool_]:
     """Mark the first `panel` ratings of each clip by time of creation; where it is unknown or equal, by rater."""
     created = ratings.column("created_at").cast(pa.int64()).fill_null(_UNKNOWN_TIME).to_numpy()
-    order = np.lexsort((ranks(ratings.column("annotator")), created, place, ~rated))
-    order = order[: int(rated.sum())]
-    sorted_place = place[order]
-    first_of_clip = np.searchsorted(sorted_place, sorted_place, side="left")
-    chosen = np.zeros(len(place), dtype=bool)
-    chosen[order[np.arange(len(order)) - first_of_clip < panel]] = True
+    rows = np.lexsort((ranks(ratings.column("annotator")), created, clip, ~rated))
+    rows = rows[: int(rated.sum())]
+    sorted_clip = clip[rows]
+    first_of_clip = np.searchsorted(sorted_clip, sorted_clip, side="left")
+    chosen = np.zeros(len(clip), dtype=bool)
+    chosen[rows[np.arange(len(rows)) - first_of_clip < panel]] = True
     return chosen
 
 

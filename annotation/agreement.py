@@ -168,9 +168,9 @@ def panel_of(ratings: pa.Table, condition: str) -> Panel | None:
     scale = scale_of(chosen)
     clip, utterances = numbered(chosen.column("utterance_id"))
     rater, raters = numbered(chosen.column("annotator"))
-    order = np.lexsort((rater, clip))
+    rows = np.lexsort((rater, clip))
     value = chosen.column("value").to_numpy().astype(np.int64) - scale.low
-    return Panel(utterances, raters, clip[order], rater[order], value[order], scale)
+    return Panel(utterances, raters, clip[rows], rater[rows], value[rows], scale)
 
 
 def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
@@ -198,12 +198,12 @@ def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
         shift += 1
     if not pairs:
         return {}
-    found, place = np.unique(np.concatenate(pairs), return_inverse=True)
+    found, pair_of = np.unique(np.concatenate(pairs), return_inverse=True)
     first, second = np.concatenate(firsts), np.concatenate(seconds)
-    n = np.bincount(place)
+    n = np.bincount(pair_of)
 
     def total(values: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(place, weights=values), dtype=np.float64)  # exact: far below 2**53
+        return np.asarray(np.bincount(pair_of, weights=values), dtype=np.float64)  # exact: far below 2**53
 
     observed = n * total((first - second) ** 2)
     expected = n * (total(first**2) + total(second**2)) - 2 * total(first) * total(second)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 N_ITERATIONS = 100
 
 
-def dawid_skene_labels(ratings: pa.Table, place: NDArray[np.int64], n_clips: int, scale: Scale) -> NDArray[np.float64]:
+def dawid_skene_labels(ratings: pa.Table, clip: NDArray[np.int64], n_clips: int, scale: Scale) -> NDArray[np.float64]:
     """Return the expected rating of each clip under Dawid and Skene's model, shape (n_clips,); NaN without a rating.
 
     The model gives each rater a confusion matrix and each clip a distribution over the scale's values, by expectation
@@ -35,12 +35,12 @@ def dawid_skene_labels(ratings: pa.Table, place: NDArray[np.int64], n_clips: int
         raise ConfigError("Dawid-Skene needs crowd-kit: pip install 'fmltk[reliability]'") from error
     rated = ratings.column("value").is_valid().to_numpy()
     raters = ranks(ratings.column("annotator"))[rated]
-    order = np.lexsort((raters, place[rated]))  # the result must not depend on the order of the rows
+    rows = np.lexsort((raters, clip[rated]))  # the result must not depend on the order of the rows
     frame = pd.DataFrame(
         {
-            "task": place[rated][order],
-            "worker": raters[order],
-            "label": ratings.column("value").drop_null().to_numpy().astype(np.int64)[order],
+            "task": clip[rated][rows],
+            "worker": raters[rows],
+            "label": ratings.column("value").drop_null().to_numpy().astype(np.int64)[rows],
         }
     )
     expected = np.full(n_clips, np.nan)

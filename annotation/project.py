@@ -39,7 +39,7 @@ CHOICES = {
         3: ("Strongly positive", "强烈积极"),
     },
 }
-_SHOWN = {
+_MATERIAL = {
     "M": ("the video with sound and its text", "有声视频和文本"),
     "T": ("the text alone", "仅文本"),
     "A": ("the sound alone", "仅声音"),
@@ -49,7 +49,7 @@ _SHOWN = {
     "AV": ("the sound and the silent video", "声音和无声视频"),
 }
 _QUESTION = ("Which sentiment does the speaker express?", "说话人表达了什么情感？")
-_JUDGE = ("Judge from {shown} only.", "请只根据{shown}判断。")
+_JUDGE = ("Judge from {material} only.", "请只根据{material}判断。")
 _KEYS = (
     "Keys: {keys} choose, Ctrl+Enter submits, Ctrl+Space skips.",
     "按键：{keys} 选择，Ctrl+Enter 提交，Ctrl+Space 跳过。",
@@ -84,6 +84,11 @@ def _in_language(pair: tuple[str, str], language: str, *, joint: str = " ") -> s
     return {"en": english, "zh": chinese}.get(language, f"{english}{joint}{chinese}")
 
 
+def _judge(condition: str) -> tuple[str, str]:
+    english, chinese = _MATERIAL[condition]
+    return _JUDGE[0].format(material=english), _JUDGE[1].format(material=chinese)
+
+
 def labelling_config(plan: ProjectPlan) -> str:
     """Return the page's XML: the condition's media, then one required choice with hotkeys 1, 2, ...
 
@@ -93,9 +98,7 @@ def labelling_config(plan: ProjectPlan) -> str:
     False
     """
     view = ET.Element("View")
-    shown = tuple(_SHOWN[plan.condition][place] for place in (0, 1))
-    judge = (_JUDGE[0].format(shown=shown[0]), _JUDGE[1].format(shown=shown[1]))
-    ET.SubElement(view, "Header", value=_in_language(judge, plan.language), size="5")
+    ET.SubElement(view, "Header", value=_in_language(_judge(plan.condition), plan.language), size="5")
     parts = PARTS[plan.condition]
     synchronised = SILENT in parts and SOUND in parts
     names = []
@@ -136,9 +139,8 @@ def _captions(scale: Scale) -> Mapping[int, tuple[str, str]]:
 def instructions(plan: ProjectPlan) -> str:
     """Return the instructions that Label Studio shows before the first clip, as HTML."""
     n_keys = min(len(plan.scale.values), 9)
-    shown = _SHOWN[plan.condition]
     lines = [
-        (_JUDGE[0].format(shown=shown[0]), _JUDGE[1].format(shown=shown[1])),
+        _judge(plan.condition),
         (_KEYS[0].format(keys=f"1-{n_keys}"), _KEYS[1].format(keys=f"1-{n_keys}")),
         _RULES,
     ]
@@ -166,14 +168,14 @@ def task_data(stimulus: Stimulus, plan: ProjectPlan, media_url: str) -> dict[str
 def ordered_tasks(stimuli: Iterable[Stimulus], plan: ProjectPlan, media_url: str, *, seed: int) -> list[dict[str, Any]]:
     """Return the tasks of every clip that the condition can show, shuffled by the seed, another order per condition.
 
-    A clip's place is drawn from its own id: tasks that are added later do not change the order of the others.
+    Where a clip comes is drawn from its own id: tasks that are added later do not change the order of the others.
     """
 
-    def place(stimulus: Stimulus) -> str:
+    def draw(stimulus: Stimulus) -> str:
         return hashlib.sha256(f"{seed}\0{plan.condition}\0{stimulus.utterance_id}".encode()).hexdigest()
 
-    shown = sorted((stimulus for stimulus in stimuli if stimulus.shows(plan.condition)), key=place)
-    return [task_data(stimulus, plan, media_url) for stimulus in shown]
+    showable = sorted((stimulus for stimulus in stimuli if stimulus.shows(plan.condition)), key=draw)
+    return [task_data(stimulus, plan, media_url) for stimulus in showable]
 
 
 @dataclass(frozen=True, slots=True)

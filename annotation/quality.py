@@ -140,7 +140,7 @@ def most_disputed(ratings: pa.Table, condition: str, *, n_items: int) -> list[di
     values = np.array(panel.scale.values)
     n = counts.sum(axis=1)
     spread = np.sqrt(n * (counts @ (values * values)) - (counts @ values) ** 2) / n
-    order = [clip for clip in np.argsort(-spread, kind="stable").tolist() if spread[clip] > 0][:n_items]
+    widest = [clip for clip in np.argsort(-spread, kind="stable").tolist() if spread[clip] > 0][:n_items]
     return [
         {
             "utterance_id": panel.utterances[clip],
@@ -151,5 +151,5 @@ def most_disputed(ratings: pa.Table, condition: str, *, n_items: int) -> list[di
                 str(value): int(count) for value, count in zip(panel.scale.values, counts[clip], strict=True) if count
             },
         }
-        for clip in order
+        for clip in widest
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.label_table import LabelTable
     from fmltk.toolkit.report.document import Block, ReportRequest
 
-RATINGS_ORDER, LABELS_ORDER = 20, 30
+RATINGS_RANK, LABELS_RANK = 20, 30
 N_DISPUTED = 5  # per condition
 N_EXAMPLES = 10
 MANY_RATERS = 40  # more have no chart, and a table that the reader opens
@@ -95,7 +95,7 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     disputed = {name: most_disputed(ratings, name, n_items=N_DISPUTED) for name in measures}
     rows = tables.disputed_rows(disputed)
     blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
-    return Section(f"Ratings: {path.name}", RATINGS_ORDER, blocks)
+    return Section(f"Ratings: {path.name}", RATINGS_RANK, blocks)
 
 
 def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:
@@ -160,7 +160,7 @@ def _labels_section(path: Path, labels: LabelTable) -> Section:
     reasons = _null_reasons(labels)
     if reasons:
         blocks.append(Table("Clips without a label, and why", ("condition", "reason", "clips"), reasons))
-    return Section(f"Labels: {path.name}", LABELS_ORDER, blocks)
+    return Section(f"Labels: {path.name}", LABELS_RANK, blocks)
 
 
 def _class_blocks(document: dict[str, Any]) -> list[Block]:
@@ -233,13 +233,13 @@ def _conflict_examples(labels: LabelTable) -> list[Block]:
         return []
     values = np.stack([labels.values(name) for name in UNIMODAL])  # (3, n_clips)
     apart = values.max(axis=0) - values.min(axis=0)
-    order = [k for k in np.argsort(-np.nan_to_num(apart), kind="stable").tolist() if apart[k] > 0][:N_EXAMPLES]
-    if not order:
+    furthest = [k for k in np.argsort(-np.nan_to_num(apart), kind="stable").tolist() if apart[k] > 0][:N_EXAMPLES]
+    if not furthest:
         return []
     utterances = labels.utterance_ids
-    shown = [name for name in CONDITIONS if name in labels.scales]
-    rows = [(utterances[k], float(apart[k]), *(float(labels.values(name)[k]) for name in shown)) for k in order]
-    return [Table("Strongest conflicts between T, A and V", ("clip", "furthest apart by", *shown), rows)]
+    names = [name for name in CONDITIONS if name in labels.scales]
+    rows = [(utterances[k], float(apart[k]), *(float(labels.values(name)[k]) for name in names)) for k in furthest]
+    return [Table("Strongest conflicts between T, A and V", ("clip", "furthest apart by", *names), rows)]
 
 
 def _null_reasons(labels: LabelTable) -> list[tuple[str, str, int]]:

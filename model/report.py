@@ -12,6 +12,7 @@ from fmltk.toolkit.classes import class_names, classes_of_values
 from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
+from fmltk.toolkit.report.svg import SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
     from fmltk.model.run_folder import read_history, run_seeds
     from fmltk.model.tasks import stage_title
 
-    histories = [read_history(run, seed) for seed in run_seeds(run)[: len(charts.SERIES)]]
+    histories = [read_history(run, seed) for seed in run_seeds(run)[: len(SERIES)]]
     blocks: list[Block] = []
     for stage in summary["stages"]:
         series = []
@@ -112,7 +113,7 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
             if len(histories) == 1:
                 series.append(charts.Line("training", epochs, own["train_loss"].to_numpy(), dashed=True, colour=number))
             series.append(
-                charts.Line(f"validation{seed}", epochs, own["valid_loss"].to_numpy(), colour=number, mark=kept)
+                charts.Line(f"validation{seed}", epochs, own["valid_loss"].to_numpy(), colour=number, point=kept)
             )
         if series:
             title = f"Learning: stage {stage_title(stage)}; the point is the epoch kept"

@@ -12,7 +12,7 @@ from fmltk.annotation.importing.records import (
     parse_seconds,
     parse_time,
     parse_value,
-    shown,
+    printable,
 )
 
 if TYPE_CHECKING:
@@ -106,5 +106,11 @@ class Answer:
         """Return why the answer is no rating."""
         name = rater_of(self.identity, self.options) or refused_rater(self.identity, self.options)[1]
         return Drop(
-            self.where, reason, self.about.utterance_id, self.about.condition, name, self.annotation_id, shown(label)
+            self.where,
+            reason,
+            self.about.utterance_id,
+            self.about.condition,
+            name,
+            self.annotation_id,
+            printable(label),
         )

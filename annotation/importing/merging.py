@@ -103,11 +103,11 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
     columns = _Columns.of(table)
     keys = (columns.utterance, columns.condition, columns.annotator)
     sequence = np.arange(table.num_rows)
-    order = np.lexsort((sequence, columns.number, columns.updated, columns.priority, *keys))
-    starts = _starts(order, keys)
-    winners = order[np.append(starts[1:], len(order)) - 1]
-    winner_of = np.empty(len(order), dtype=np.int64)
-    winner_of[order] = np.repeat(winners, np.diff(np.append(starts, len(order))))
+    in_groups = np.lexsort((sequence, columns.number, columns.updated, columns.priority, *keys))
+    starts = _starts(in_groups, keys)
+    winners = in_groups[np.append(starts[1:], len(in_groups)) - 1]
+    winner_of = np.empty(len(in_groups), dtype=np.int64)
+    winner_of[in_groups] = np.repeat(winners, np.diff(np.append(starts, len(in_groups))))
     for row in np.flatnonzero(winner_of != sequence).tolist():
         reason = _why_lost(columns, row, int(winner_of[row]), flags)
         merged.dropped[reason] += 1
@@ -139,14 +139,14 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
     )
     for chosen, keys in ((named, by_id), (plain, by_content)):
         rows = np.flatnonzero(chosen)
-        order = rows[np.lexsort((rows, columns.edited[rows], columns.updated[rows], *(key[rows] for key in keys)))]
-        starts = _starts(order, keys)
-        lengths = np.diff(np.append(starts, len(order)))
+        in_groups = rows[np.lexsort((rows, columns.edited[rows], columns.updated[rows], *(key[rows] for key in keys)))]
+        starts = _starts(in_groups, keys)
+        lengths = np.diff(np.append(starts, len(in_groups)))
         if keys is by_id:
-            _check_same(table, columns, order, starts)
-        last_of = np.repeat(order[starts + lengths - 1], lengths)
-        older = order != last_of
-        for row, last in zip(order[older].tolist(), last_of[older].tolist(), strict=True):
+            _check_same(table, columns, in_groups, starts)
+        last_of = np.repeat(in_groups[starts + lengths - 1], lengths)
+        older = in_groups != last_of
+        for row, last in zip(in_groups[older].tolist(), last_of[older].tolist(), strict=True):
             keep[row] = False
             if row in flags:  # what is known of an answer outlives its being read again
                 flags.setdefault(last, set()).update(flags[row])
@@ -156,25 +156,25 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
                 merged.dropped["same annotation"] += 1
                 on_drop(_drop_of(table, row, "same annotation"))
     merged.table = table.filter(pa.array(keep))
-    place = np.cumsum(keep) - 1
-    return {int(place[row]): words for row, words in flags.items() if keep[row]}
+    new_row = np.cumsum(keep) - 1
+    return {int(new_row[row]): words for row, words in flags.items() if keep[row]}
 
 
-def _check_same(table: pa.Table, columns: _Columns, order: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
+def _check_same(table: pa.Table, columns: _Columns, in_groups: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
     """Raise AnnotationError unless the rows of each group are about one clip and condition, and made at one time."""
-    if not order.size:
+    if not in_groups.size:
         return
-    created = columns.created[order]
+    created = columns.created[in_groups]
     earliest = np.minimum.reduceat(np.where(created == _UNKNOWN, np.iinfo(np.int64).max, created), starts)
     latest = np.maximum.reduceat(created, starts)
     wrong = (latest != _UNKNOWN) & (earliest != latest)
     for key in (columns.utterance, columns.condition):
-        wrong |= np.minimum.reduceat(key[order], starts) != np.maximum.reduceat(key[order], starts)
+        wrong |= np.minimum.reduceat(key[in_groups], starts) != np.maximum.reduceat(key[in_groups], starts)
     if not wrong.any():
         return
     group = int(np.flatnonzero(wrong)[0])
-    ends = np.append(starts[1:], len(order))
-    first, second = (table.slice(int(order[at]), 1).to_pylist()[0] for at in (starts[group], ends[group] - 1))
+    ends = np.append(starts[1:], len(in_groups))
+    first, second = (table.slice(int(in_groups[at]), 1).to_pylist()[0] for at in (starts[group], ends[group] - 1))
     raise AnnotationError(
         f"annotation {first['annotation_id']} of source {first['source']!r} is two different ones: "
         f"{first['utterance_id']!r} {first['condition']} and {second['utterance_id']!r} {second['condition']}. Ids of "
@@ -182,10 +182,10 @@ def _check_same(table: pa.Table, columns: _Columns, order: NDArray[np.int64], st
     )
 
 
-def _starts(order: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _starts(in_groups: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return where each group of equal keys begins in `order`."""
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    new = np.ones(len(in_groups), dtype=bool)
+    new[1:] = np.any([key[in_groups][1:] != key[in_groups][:-1] for key in keys], axis=0)
     return np.flatnonzero(new)
 
 
@@ -234,14 +234,14 @@ def _old_flags(table: pa.Table) -> dict[int, set[str]]:
 
 
 def _out_of_order(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the ratings of a rater whose times for text, audio and silent video of a clip are not in that order.
+    """Return which ratings are of a rater whose times for text, audio and silent video of a clip are not in that order.
 
     The last change of one must come before the first answer to the next; unknown times prove nothing.
     Source: paper, section 3.
     """
     names = _one_array(table, "condition")
-    place = np.array([_ORDERED.index(w) if w in _ORDERED else -1 for w in names.dictionary.to_pylist()])
-    step = place[names.indices.to_numpy()][winners]
+    step_of = np.array([_ORDERED.index(w) if w in _ORDERED else -1 for w in names.dictionary.to_pylist()])
+    step = step_of[names.indices.to_numpy()][winners]
     rated = (columns.priority[winners] == _PRIORITY["rated"]) & (step >= 0)
     marked = np.zeros(len(winners), dtype=bool)
     chosen = np.flatnonzero(rated)
@@ -250,12 +250,12 @@ def _out_of_order(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]
     rows = winners[chosen]
     keys = (columns.utterance, columns.annotator)
     by_person = np.lexsort((step[chosen], *(key[rows] for key in keys)))
-    order = rows[by_person]
-    starts = _starts(order, keys)
-    later = np.ones(len(order), dtype=bool)
+    in_groups = rows[by_person]
+    starts = _starts(in_groups, keys)
+    later = np.ones(len(in_groups), dtype=bool)
     later[starts] = False
-    first_answer = columns.created[order]
-    last_change = np.concatenate(([_UNKNOWN], columns.updated[order][:-1]))
+    first_answer = columns.created[in_groups]
+    last_change = np.concatenate(([_UNKNOWN], columns.updated[in_groups][:-1]))
     wrong = later & (first_answer != _UNKNOWN) & (last_change != _UNKNOWN) & (last_change > first_answer)
     group = np.cumsum(~later) - 1
     bad_groups = np.zeros(len(starts), dtype=bool)
@@ -268,5 +268,5 @@ def _with_flags(table: pa.Table, winners: NDArray[np.int64], flags: dict[int, se
     texts = [" ".join(sorted(flags.get(int(row), ()))) for row in winners]
     column = pa.array(texts, pa.string()).dictionary_encode()
     kept = table.take(pa.array(winners))
-    place = kept.schema.get_field_index("flags")
-    return kept.set_column(place, kept.schema.field(place), column.cast(kept.schema.field(place).type))
+    field = kept.schema.field("flags")
+    return kept.set_column(kept.schema.get_field_index("flags"), field, column.cast(field.type))

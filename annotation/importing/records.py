@@ -97,7 +97,7 @@ def condition_of_title(title: str) -> str | None:
     return last if last in CONDITIONS else None
 
 
-def shown(value: object) -> str | None:
+def printable(value: object) -> str | None:
     """Return what may be shown of a value from an export: short, without control characters."""
     if value is None:
         return None
@@ -160,7 +160,7 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rat
     """
     ids = _ids_of(data, options)
     if isinstance(ids, str):
-        return Drop(where, ids, utterance_id=shown(data.get("utterance_id")))
+        return Drop(where, ids, utterance_id=printable(data.get("utterance_id")))
     given = data.get("condition")
     if given in (None, ""):
         if options.condition is None:
@@ -169,7 +169,7 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rat
     else:
         found = canonical_condition(str(given))
         if found is None:
-            return Drop(where, "unknown condition", utterance_id=ids[0], condition=shown(given))
+            return Drop(where, "unknown condition", utterance_id=ids[0], condition=printable(given))
         if options.condition is not None and found != options.condition:
             raise AnnotationError(f"{where} says condition {found}, --condition says {options.condition}: drop one")
         condition = found

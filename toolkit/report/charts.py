@@ -1,120 +1,39 @@
-"""Charts as small SVG that follows the page's colours: matplotlib draws, CSS variables colour.
-
-Every colour is drawn as a stand-in that is replaced by ``var(--name)``, so one chart serves light and dark pages. Text
-stays text: it can be searched and read aloud.
-"""
+"""The charts of a report, one function per kind; each says in words what it shows."""
 
 from __future__ import annotations
 
-import hashlib
-import html
-import io
-import re
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.report.document import Chart
+from fmltk.toolkit.report.svg import CLASSES, SERIES, chart_of, colour, new_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from fmltk.toolkit.report.document import Chart
 
 WIDTH_IN, HEIGHT_IN, WIDE_IN = 4.4, 2.6, 8.8
 N_BINS = 24
 MAX_POINTS = 3000  # of a scatter; more are thinned out evenly
-SERIES = ("series-1", "series-2", "series-3", "series-4", "series-5", "series-6", "series-7")
-CLASSES = {
-    1: ("class-3",),
-    5: ("class-1", "class-2", "class-3", "class-4", "class-5"),
-    7: ("class-0", "class-1", "class-2", "class-3", "class-4", "class-5", "class-6"),
-}
-_NAMES = ("ink", "faint", "grid", "surface", "bad", *SERIES, *CLASSES[7])
-_STAND_INS = {name: f"#f0a0{number:02x}" for number, name in enumerate(_NAMES)}
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fmltk",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _STAND_INS["grid"],
-    "axes.labelcolor": _STAND_INS["faint"],
-    "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": _STAND_INS["grid"],
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "text.color": _STAND_INS["ink"],
-    "xtick.color": _STAND_INS["faint"],
-    "ytick.color": _STAND_INS["faint"],
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a chart: its name, its points, and whether it is dashed; `colour` counts the series' colours."""
+    """One line of a chart: its name, x and y, and whether it is dashed; `colour` counts the series' colours.
+
+    `point` is drawn on the line.
+    """
 
     name: str
     x: ArrayLike
     y: ArrayLike
     dashed: bool = False
     colour: int = 0
-    mark: tuple[float, float] | None = None
-
-
-def colour(name: str) -> str:
-    """Return the stand-in of a colour of the page."""
-    return _STAND_INS[name]
-
-
-@contextmanager
-def _figure(width: float, height: float) -> Iterator[Any]:
-    """Give an empty figure in the page's style."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a font without a name's characters: the page's own has them
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _chart(figure: Any, title: str, description: str, *, wide: bool = False) -> Chart:
-    """Return the figure as a chart whose ids are its own and whose colours are the page's."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s*\n\s*", "\n", svg)
-    for name, stand_in in _STAND_INS.items():
-        svg = svg.replace(stand_in, f"var(--{name})")
-    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
-    key = f"c{hashlib.sha256((title + svg).encode()).hexdigest()[:10]}-"
-    svg = re.sub(r'\bid="', f'id="{key}', svg)
-    svg = svg.replace("url(#", f"url(#{key}").replace('xlink:href="#', f'xlink:href="#{key}')
-    opening = re.match(r"<svg[^>]*>", svg)
-    assert opening is not None  # noqa: S101 - matplotlib's own output
-    box = re.search(r'viewBox="[^"]*"', opening[0])
-    assert box is not None  # noqa: S101 - matplotlib's own output
-    head = (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" {box[0]} role="img" '
-        f'aria-labelledby="{key}title {key}desc"><title id="{key}title">{html.escape(title)}</title>'
-        f'<desc id="{key}desc">{html.escape(description)}</desc>'
-    )
-    return Chart(title, description, head + svg[opening.end() :], wide)
+    point: tuple[float, float] | None = None
 
 
 def histogram(
@@ -122,13 +41,13 @@ def histogram(
     values: ArrayLike,
     *,
     unit: str,
-    mark: tuple[float, str] | None = None,
+    reference: tuple[float, str] | None = None,
     what: str = "clips",
     limits: tuple[float, float] | None = None,
 ) -> Chart:
-    """Return how often values fall where; `mark` draws a line at a value, with its name; `limits` bound the axis."""
+    """Return how often values fall where; `reference` is a named line; `limits` bound the axis."""
     known = _known(values)
-    with _figure(WIDTH_IN, HEIGHT_IN) as figure:
+    with new_figure(WIDTH_IN, HEIGHT_IN) as figure:
         axes = figure.add_subplot()
         axes.hist(known, bins=N_BINS, range=limits, color=colour("series-1"))
         axes.set_xlabel(unit)
@@ -136,13 +55,14 @@ def histogram(
         axes.grid(visible=False, axis="x")
         axes.yaxis.get_major_locator().set_params(integer=True)
         description = _spread_in_words(known, unit)
-        if mark is not None:
-            axes.axvline(mark[0], color=colour("bad"), linewidth=1.4, linestyle=(0, (4, 2)))
-            side = "right" if len(known) and mark[0] > np.mean([known.min(), known.max()]) else "left"
+        if reference is not None:
+            value, name = reference
+            axes.axvline(value, color=colour("bad"), linewidth=1.4, linestyle=(0, (4, 2)))
+            side = "right" if len(known) and value > np.mean([known.min(), known.max()]) else "left"
             shift = -3 if side == "right" else 3
             axes.annotate(
-                mark[1],
-                (mark[0], 1),
+                name,
+                (value, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(shift, -2),
                 textcoords="offset points",
@@ -150,15 +70,15 @@ def histogram(
                 va="top",
                 color=colour("bad"),
             )
-            description += f" {mark[1]} is marked at {mark[0]:.4g}."
-        return _chart(figure, title, description)
+            description += f" {name} is at {value:.4g}."
+        return chart_of(figure, title, description)
 
 
 def small_histograms(title: str, names: Sequence[str], columns: Sequence[NDArray[np.floating[Any]]]) -> Chart:
     """Return one small histogram per feature, side by side; the extreme half percent on each side is left out."""
     across = 6
     down = -(-len(names) // across)
-    with _figure(WIDE_IN, 0.95 * down) as figure:
+    with new_figure(WIDE_IN, 0.95 * down) as figure:
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
@@ -170,19 +90,19 @@ def small_histograms(title: str, names: Sequence[str], columns: Sequence[NDArray
                 counts, edges = np.histogram(known, bins=20, range=(low, high) if low < high else None)
                 axes.stairs(counts, edges, fill=True, color=colour("series-1"))
                 axes.hlines(0, edges[0], edges[-1], color=colour("grid"), linewidth=0.8)
-        shown = "; ".join(
+        words = "; ".join(
             f"{name}: median {np.median(_known(values)):.3g}"
             for name, values in zip(names, columns, strict=True)
             if len(_known(values))
         )
-        return _chart(figure, title, f"Distribution of each feature over valid steps. {shown}.", wide=True)
+        return chart_of(figure, title, f"Distribution of each feature over valid steps. {words}.", wide=True)
 
 
 def stacked_shares(title: str, rows: Mapping[str, Mapping[str, int]], *, wide: bool = False) -> Chart:
     """Return one bar per row that shows how it is divided among its classes, from negative to positive."""
     names = list(next(iter(rows.values())))
     colours = CLASSES.get(len(names), SERIES)
-    with _figure(WIDE_IN if wide else WIDTH_IN, 0.75 + 0.3 * len(rows)) as figure:
+    with new_figure(WIDE_IN if wide else WIDTH_IN, 0.75 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         labels = list(rows)[::-1]
         left = np.zeros(len(labels))
@@ -202,7 +122,7 @@ def stacked_shares(title: str, rows: Mapping[str, Mapping[str, int]], *, wide: b
             f"{label}: " + ", ".join(f"{count} {name}" for name, count in counts.items())
             for label, counts in rows.items()
         )
-        return _chart(figure, title, f"Clips per class. {words}.", wide=wide)
+        return chart_of(figure, title, f"Clips per class. {words}.", wide=wide)
 
 
 def intervals(
@@ -214,42 +134,42 @@ def intervals(
     describe: str = "with 95 % intervals",
 ) -> Chart:
     """Return a value with its interval per row: (name, value, low, high)."""
-    with _figure(WIDTH_IN, 0.75 + 0.27 * len(rows)) as figure:
+    with new_figure(WIDTH_IN, 0.75 + 0.27 * len(rows)) as figure:
         axes = figure.add_subplot()
-        for place, (_, value, low, high) in enumerate(reversed(rows)):
-            axes.plot([low, high], [place, place], color=colour("series-1"), linewidth=2, solid_capstyle="round")
-            axes.plot([value], [place], "o", color=colour("series-1"), markersize=5)
+        for height, (_, value, low, high) in enumerate(reversed(rows)):
+            axes.plot([low, high], [height, height], color=colour("series-1"), linewidth=2, solid_capstyle="round")
+            axes.plot([value], [height], "o", color=colour("series-1"), markersize=5)
         axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(unit)
         if limits is not None:
             axes.set_xlim(*limits)
-        told = "; ".join(
+        words = "; ".join(
             f"{name}: {value:.3f}" + (f" ({low:.3f} to {high:.3f})" if high > low else "")
             for name, value, low, high in rows
         )
-        return _chart(figure, title, f"{unit}, {describe}. {told}.")
+        return chart_of(figure, title, f"{unit}, {describe}. {words}.")
 
 
 def lines(title: str, series: Sequence[Line], *, x_label: str, y_label: str) -> Chart:
-    """Return lines over a common x; a line's `mark` is drawn as a point."""
-    with _figure(WIDTH_IN, HEIGHT_IN) as figure:
+    """Return lines over a common x; a line's `point` is drawn on it."""
+    with new_figure(WIDTH_IN, HEIGHT_IN) as figure:
         axes = figure.add_subplot()
-        told = []
+        words = []
         for line in series:
             shade = colour(SERIES[line.colour % len(SERIES)])
             y = np.asarray(line.y, float)
             axes.plot(line.x, y, color=shade, linewidth=1.5, linestyle="--" if line.dashed else "-", label=line.name)
-            if line.mark is not None:
-                axes.plot(*line.mark, "o", color=shade, markersize=5)
+            if line.point is not None:
+                axes.plot(*line.point, "o", color=shade, markersize=5)
             if len(y):
-                told.append(f"{line.name}: from {y[0]:.3g} to {y[-1]:.3g}, least {np.nanmin(y):.3g}")
+                words.append(f"{line.name}: from {y[0]:.3g} to {y[-1]:.3g}, least {np.nanmin(y):.3g}")
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(loc="outside upper center", ncols=3, handlelength=1.6, columnspacing=1.2)
-        return _chart(figure, title, f"{y_label} by {x_label}. {'; '.join(told)}.")
+        return chart_of(figure, title, f"{y_label} by {x_label}. {'; '.join(words)}.")
 
 
 def matrix(
@@ -263,7 +183,7 @@ def matrix(
     column_label: str,
 ) -> Chart:
     """Return a matrix whose cells are shaded by `values` (0 to 1) and hold `texts`."""
-    with _figure(WIDTH_IN, max(1.6, 0.72 + 0.32 * len(rows))) as figure:
+    with new_figure(WIDTH_IN, max(1.6, 0.72 + 0.32 * len(rows))) as figure:
         axes = figure.add_subplot()
         for row, column in np.ndindex(values.shape):
             share = values[row, column]
@@ -280,12 +200,12 @@ def matrix(
         axes.spines[:].set_visible(False)
         axes.set_xlabel(column_label)
         axes.set_ylabel(row_label)
-        told = "; ".join(
+        words = "; ".join(
             f"{rows[row]}, {columns[column]}: {texts[row][column]}"
             for row, column in np.ndindex(values.shape)
             if texts[row][column]
         )
-        return _chart(figure, title, f"{row_label} by {column_label}. {told}.")
+        return chart_of(figure, title, f"{row_label} by {column_label}. {words}.")
 
 
 def _square(corner: tuple[float, float], width: float, height: float, *, alpha: float) -> Any:
@@ -303,7 +223,7 @@ def scatter(
     if n > MAX_POINTS:
         kept = np.linspace(0, n - 1, MAX_POINTS).astype(int)
         across, up, bad = across[kept], up[kept], bad[kept]
-    with _figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
+    with new_figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
         axes = figure.add_subplot()
         axes.plot(limits, limits, color=colour("grid"), linewidth=1)
         alpha = 0.8 if n < 200 else 0.45
@@ -318,7 +238,7 @@ def scatter(
         axes.set_ylabel(y_label)
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
         words = f"{n} clips, {int(np.asarray(wrong, bool).sum())} with the wrong sign."
-        return _chart(figure, title, f"{y_label} against {x_label}. {words}")
+        return chart_of(figure, title, f"{y_label} against {x_label}. {words}")
 
 
 def _known(values: ArrayLike) -> NDArray[np.float64]:

@@ -66,10 +66,10 @@ Block = Tile | Remark | Table | Chart
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report under one heading; sections are shown by `order`, then as they came."""
+    """A part of the report under one heading; sections come by `rank`, then as they came."""
 
     title: str
-    order: int
+    rank: int
     blocks: Sequence[Block]
 
 

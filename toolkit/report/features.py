@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.report.document import Block, ReportRequest
 
-ORDER = 10
+RANK = 10
 MAX_SAMPLED_STEPS = 20_000
 MAX_SMALL = 36  # features drawn; all are in the table
 LISTED_REASONS = 200
@@ -67,8 +68,8 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
         title, unit = "Frames with the speaker's face", "% of a clip's frames"
         blocks.append(charts.histogram(title, 100 * coverage, unit=unit, limits=(0, 100)))
     for name, table in features.modalities.items():
-        mark = (table.length, f"L = {table.length}")
-        blocks.append(charts.histogram(f"Lengths: {name}", table.lengths, unit="steps", mark=mark))
+        reference = (table.length, f"L = {table.length}")
+        blocks.append(charts.histogram(f"Lengths: {name}", table.lengths, unit="steps", reference=reference))
     warned = manifest["warnings"].map(lambda values: 0 if values is None else len(values))
     if warned.any():
         rows = [
@@ -78,12 +79,12 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
         ]
         blocks.append(Table(f"Warnings ({int(warned.sum())})", ("clip", "warning"), rows, folded=True))
     blocks.append(_settings(features))
-    return Section(f"Data: {path.name or path}", ORDER, blocks)
+    return Section(f"Data: {path.name or path}", RANK, blocks)
 
 
 def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
     rows = []
-    for name in ("text", "audio", "vision"):
+    for name in MODALITIES:
         status = manifest[f"{name}_status"].value_counts().to_dict()
         counts = [status.get(word, 0) for word in ("ok", "missing", "failed", "skipped")]
         table = features.modalities.get(name)
@@ -106,7 +107,7 @@ def _reasons(manifest: pd.DataFrame) -> list[Block]:
     """Return why clips or modalities are not there: each reason once, with how many clips have it."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for row in manifest.to_dict("records"):
-        for name in ("clip", "text", "audio", "vision"):
+        for name in ("clip", *MODALITIES):
             prefix = "" if name == "clip" else f"{name}_"
             status, message = _text(row[f"{prefix}status"]), _text(row[f"{prefix}error_message"])
             if status in ("failed", "missing") and message:
@@ -134,14 +135,14 @@ def _reasons(manifest: pd.DataFrame) -> list[Block]:
 def _settings(features: FeatureSet) -> Table:
     document = features.settings()
     rows = [
-        (f"{group}: {name}", _shown(value))
+        (f"{group}: {name}", _plain_text(value))
         for group in ("settings", "padding", "text_model", "versions")
         for name, value in sorted((document.get(group) or {}).items())
     ]
     return Table("Settings and versions", ("setting", "value"), rows, folded=True)
 
 
-def _shown(value: object) -> str:
+def _plain_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -172,7 +173,7 @@ def _distributions(path: Path, features: FeatureSet) -> Section:
         columns = ("feature", "unit", "mean", "deviation", "least", "median", "largest", "zeros, %")
         rows = [_row(one, unit, column) for one, unit, column in zip(names, units, steps.T, strict=True)]
         blocks.append(Table(f"Numbers: {name}", columns, rows, note=f"Over {len(steps):,} valid steps.", folded=True))
-    return Section(f"Features: {path.name or path}", ORDER, blocks)
+    return Section(f"Features: {path.name or path}", RANK, blocks)
 
 
 def _sample(table: ModalityTable) -> NDArray[np.float32]:
@@ -209,7 +210,7 @@ def _case(row: Mapping[Any, Any]) -> Case:
     end = row["end_s"]
     reasons = [
         f"{name}: {_text(row[f'{name}_error_message'])}"
-        for name in ("text", "audio", "vision")
+        for name in MODALITIES
         if _text(row[f"{name}_error_message"]) and _text(row[f"{name}_status"]) in ("failed", "missing")
     ]
     return Case(

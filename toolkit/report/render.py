@@ -45,7 +45,7 @@ def write_report(
         if not path.exists():
             raise ConfigError(f"{path} does not exist; name feature folders, ratings, labels or runs")
     contributions = _gather(ReportRequest(list(dict.fromkeys(paths)), reporter))
-    sections = sorted((one for part in contributions for one in part.sections), key=lambda one: one.order)
+    sections = sorted((one for part in contributions for one in part.sections), key=lambda one: one.rank)
     # A run knows best which split a clip was in, then labels, then features.
     cases = merge_cases(case for part in reversed(contributions) for case in part.cases)
     sizes = [len({case.utterance_id for case in part.cases}) for part in contributions if part.cases]

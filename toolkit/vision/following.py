@@ -130,8 +130,8 @@ class Follower:
         return found[0] if len(found) == 1 else best_faces(join_faces(found))
 
     def _search_near(self, frame: NDArray[np.uint8], box: NDArray[np.float32], levels: list[Level]) -> Detections:
-        place = neighbourhood(box, levels, height=frame.shape[0], width=frame.shape[1])
-        return self._detector.search(place.image(frame), place.windows)
+        around = neighbourhood(box, levels, height=frame.shape[0], width=frame.shape[1])
+        return self._detector.search(around.image(frame), around.windows)
 
     def _update_targets(self, faces: Detections) -> None:
         """Follow the faces of the current frame, and for half a second more those that it lacks."""

@@ -120,17 +120,17 @@ def match(overlaps: NDArray[np.float32], *, at_least: float) -> list[tuple[int, 
 def _table(found: Sequence[Detections], numbers: Sequence[NDArray[np.int32]], width: int, height: int) -> FaceTracks:
     frame = np.repeat(np.arange(len(found), dtype=np.int32), [len(faces) for faces in found])
     track = np.concatenate([np.zeros(0, np.int32), *numbers])
-    order = np.lexsort((track, frame))
+    sorted_rows = np.lexsort((track, frame))
     parts = [NO_FACES, *found]
     return FaceTracks(
         n_frames=len(found),
         width=width,
         height=height,
-        frame=frame[order],
-        track=track[order],
-        boxes=np.concatenate([faces.boxes for faces in parts])[order],
-        probabilities=np.concatenate([faces.probabilities for faces in parts])[order],
-        landmarks=np.concatenate([faces.landmarks for faces in parts])[order],
+        frame=frame[sorted_rows],
+        track=track[sorted_rows],
+        boxes=np.concatenate([faces.boxes for faces in parts])[sorted_rows],
+        probabilities=np.concatenate([faces.probabilities for faces in parts])[sorted_rows],
+        landmarks=np.concatenate([faces.landmarks for faces in parts])[sorted_rows],
     )
 
 

@@ -91,9 +91,9 @@ def test_charts_keep_hostile_names_as_text() -> None:
 
 
 def test_a_chart_is_described_and_takes_the_page_s_colours() -> None:
-    chart = histogram("Lengths", [1, 2, 3, 4], unit="steps", mark=(3.5, "L = 3"))
+    chart = histogram("Lengths", [1, 2, 3, 4], unit="steps", reference=(3.5, "L = 3"))
     assert "<title" in chart.svg
-    assert "4 values from 1 to 4 steps, median 2.5. L = 3 is marked at 3.5." in chart.svg
+    assert "4 values from 1 to 4 steps, median 2.5. L = 3 is at 3.5." in chart.svg
     assert "var(--series-1)" in chart.svg
     assert "#f0a0" not in chart.svg
     ids = re.findall(r'\bid="([^"]+)"', chart.svg)

@@ -112,12 +112,12 @@ def _fields(
         for window in windows:
             yield window, *_run_pnet_in_bands(networks, image, window)
         return
-    places, shape = _pack(sides)
+    corners, shape = _pack(sides)
     canvas = np.zeros((*shape, 3), np.float32)
-    for window, (y, x), (height, width) in zip(windows, places, sides, strict=True):
+    for window, (y, x), (height, width) in zip(windows, corners, sides, strict=True):
         canvas[y : y + height, x : x + width] = image.cells(window)
     probabilities, shifts = _run_pnet(networks, canvas)
-    for window, (y, x), (height, width) in zip(windows, places, sides, strict=True):
+    for window, (y, x), (height, width) in zip(windows, corners, sides, strict=True):
         rows = slice(y // STRIDE, (y + height - FIELD) // STRIDE + 1)
         columns = slice(x // STRIDE, (x + width - FIELD) // STRIDE + 1)
         yield window, probabilities[rows, columns], shifts[rows, columns]
@@ -126,16 +126,16 @@ def _fields(
 def _pack(sides: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
     """Places (top, left) of rectangles (height, width) on shelves, the tallest first, and the size of it all."""
     limit = sum(sorted((width for _, width in sides), reverse=True)[:2])
-    places = [(0, 0)] * len(sides)
+    corners = [(0, 0)] * len(sides)
     shelf = x = bottom = 0
     for i in sorted(range(len(sides)), key=lambda i: (-sides[i][0], i)):
         height, width = sides[i]
         if x + width > limit:
             shelf, x = bottom, 0
-        places[i] = (shelf, x)
+        corners[i] = (shelf, x)
         x += width
         bottom = max(bottom, shelf + height)
-    return places, (bottom, limit)
+    return corners, (bottom, limit)
 
 
 def _run_pnet_in_bands(

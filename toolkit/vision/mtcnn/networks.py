@@ -126,9 +126,9 @@ def weights_folder() -> Path:
     Raises FeatureError where facenet-pytorch is not installed or lacks its weights.
     """
     spec = find_spec(WEIGHTS_DISTRIBUTION)
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        if all((Path(place) / "data" / f"{name}.pt").is_file() for name in ("pnet", "rnet", "onet")):
-            return Path(place) / "data"
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if all((Path(folder) / "data" / f"{name}.pt").is_file() for name in ("pnet", "rnet", "onet")):
+            return Path(folder) / "data"
     raise FeatureError(
         "the face detector's weights (pnet.pt, rnet.pt, onet.pt) were not found in the installed package "
         "facenet-pytorch; install it again: pip install --force-reinstall --no-deps facenet-pytorch==2.5.3"
@@ -142,17 +142,19 @@ def load_networks(device: str = "cpu") -> Networks:
     """
     folder = weights_folder()
     try:
-        place = torch.device(device)
-        pnet = PNet(_load_weights(folder / "pnet.pt", place))
-        rnet = RNet(_load_weights(folder / "rnet.pt", place))
-        onet = ONet(_load_weights(folder / "onet.pt", place))
+        torch_device = torch.device(device)
+        pnet = PNet(_load_weights(folder / "pnet.pt", torch_device))
+        rnet = RNet(_load_weights(folder / "rnet.pt", torch_device))
+        onet = ONet(_load_weights(folder / "onet.pt", torch_device))
         with torch.inference_mode():
             for network, size in ((pnet, 12), (rnet, 24), (onet, 48)):
-                network(torch.zeros(1, 3, size, size, device=place))  # fails here rather than on a user's first frame
+                network(
+                    torch.zeros(1, 3, size, size, device=torch_device)
+                )  # fails here rather than on a user's first frame
     except (RuntimeError, OSError, ValueError, EOFError, AssertionError, KeyError, UnpicklingError) as error:
         said = str(error).replace(str(folder), "facenet_pytorch's folder")
         raise FeatureError(f"the face detector cannot be loaded to the device {device!r}: {said}") from error
-    return Networks(pnet, rnet, onet, place)
+    return Networks(pnet, rnet, onet, torch_device)
 
 
 def _load_weights(path: Path, device: torch.device) -> Weights:

@@ -60,12 +60,12 @@ def suppress(
     >>> suppress(boxes, np.array([0.8, 0.9, 0.7], np.float32), 0.5).tolist()
     [1, 2]
     """
-    order = np.argsort(-scores, kind="stable")
-    if len(order) <= BLOCK:
-        return order[_survivors(boxes[order], threshold, over, edge)]
-    kept = order[:0]
-    for start in range(0, len(order), BLOCK):
-        block = order[start : start + BLOCK]
+    ranked = np.argsort(-scores, kind="stable")
+    if len(ranked) <= BLOCK:
+        return ranked[_survivors(boxes[ranked], threshold, over, edge)]
+    kept = ranked[:0]
+    for start in range(0, len(ranked), BLOCK):
+        block = ranked[start : start + BLOCK]
         if len(kept):
             beaten = overlap_matrix(boxes[block], boxes[kept], over=over, edge=edge) > threshold
             block = block[~beaten.any(axis=1)]

@@ -77,10 +77,10 @@ def _overlaps(table: OpenFaceTable, candidates: NDArray[np.intp], boxes: NDArray
 
     boxes : shape (n_frames, 4), x1 y1 x2 y2 in pixels
     """
-    used, place = np.unique(candidates, return_inverse=True)
+    used, index = np.unique(candidates, return_inverse=True)
     x, y = (table.columns([f"{axis}_{i}" for i in range(N_FACE_LANDMARKS)], used).astype(np.float64) for axis in "xy")
-    low = np.stack([x.min(axis=1), y.min(axis=1)], axis=1)[place.reshape(candidates.shape)]  # (n_frames, n_faces, 2)
-    high = np.stack([x.max(axis=1), y.max(axis=1)], axis=1)[place.reshape(candidates.shape)]
+    low = np.stack([x.min(axis=1), y.min(axis=1)], axis=1)[index.reshape(candidates.shape)]  # (n_frames, n_faces, 2)
+    high = np.stack([x.max(axis=1), y.max(axis=1)], axis=1)[index.reshape(candidates.shape)]
     box_low, box_high = boxes[:, None, :2].astype(np.float64), boxes[:, None, 2:].astype(np.float64)
     shared = (np.minimum(high, box_high) - np.maximum(low, box_low)).clip(0).prod(axis=-1)
     union = (high - low).prod(axis=-1) + (box_high - box_low).prod(axis=-1) - shared
