@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.faces import FaceRows

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.duplicates import same_content
+from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.transcripts import (
     SIDECAR_SUFFIXES,
     SUBTITLE_SUFFIXES,
@@ -15,41 +15,19 @@ from fmltk.toolkit.catalog.transcripts import (
     read_cues,
     read_sidecar_text,
     read_transcripts,
-    transcript_of_row,
+    with_transcript,
 )
-from fmltk.toolkit.clip import WHOLE, Clip, composed, ids_of_row, utterance_id
+from fmltk.toolkit.catalog.video_files import VIDEO_SUFFIXES, find_videos
+from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, utterance_id
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
-from fmltk.toolkit.io.paths import RemotePath, join, locate
-from fmltk.toolkit.io.tables import TABLE_SUFFIXES, read_rows
+from fmltk.toolkit.io.paths import locate
+from fmltk.toolkit.io.tables import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fmltk.toolkit.catalog.transcripts import Cue, Transcript
     from fmltk.toolkit.io.paths import AnyPath
-
-# Endings of the containers that media/process.py lets ffmpeg open.
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .qt .3gp .3g2 .mj2 .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v "  # noqa: SIM905
-    ".asf .wmv .ogv .ogg .ogm .mxf .dv .rm .rmvb .nut".split()
-)
-# What lies beside videos and is no surprise there: transcripts, tables, notes, pictures.
-OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xlsx"))
-RAW_FOLDER = "Raw"  # MMSA keeps its clips in Raw/<video_id>/<clip_id>.mp4
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something about the input that the user should know before work begins.
-
-    kind is one of: no-transcript, no-video, duplicate-id, same-content, unknown-split, ignored-file, excluded-unknown;
-    and, once files are opened: unreadable, duration.
-    """
-
-    kind: str
-    where: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +36,6 @@ class Catalog:
 
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(slots=True)
-class _Files:
-    """The video files found, by id, before transcripts are joined."""
-
-    clips: list[Clip] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
 
 
 def build_catalog(
@@ -102,7 +72,7 @@ def build_catalog(
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)
-    files = _find_files(root, encoding)
+    files = find_videos(root, encoding)
     if not files.clips:
         raise ConfigError(
             f"no video in {root}; expected files such as clip.mp4, or <video_id>/<clip_id>.mp4 "
@@ -124,103 +94,6 @@ def build_catalog(
         message = f"{clip.source} has the same content as {first.source}"
         files.problems.append(Problem("same-content", clip.utterance_id, message))
     return Catalog(tuple(clips), tuple(files.problems))
-
-
-def _find_files(root: AnyPath, encoding: str | None) -> _Files:
-    try:
-        is_folder, is_file, is_there = root.is_dir(), root.is_file(), _is_there(root)
-    except OSError as error:
-        raise ConfigError(f"cannot look at {root}: {error.strerror or error}") from error
-    if root.suffix.lower() in TABLE_SUFFIXES and is_file:
-        return _files_of_table(root, encoding)
-    if is_folder:
-        return _files_of_folder(root)
-    if not is_there:
-        raise ConfigError(f"{root} does not exist; give a video, a folder of videos or a table with a path column")
-    if root.suffix.lower() in OTHER_SUFFIXES:
-        raise ConfigError(
-            f"{root} is no video by its name; give a video, a folder of videos or a table with a path column"
-        )
-    return _Files([Clip(composed(_readable(root.stem)), WHOLE, root, source=_readable(root.name))])
-
-
-def _is_there(path: AnyPath) -> bool:
-    return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
-
-
-def _files_of_folder(root: AnyPath) -> _Files:
-    """List `root`, each folder in it, and each folder in its Raw/: deeper ones are named, not guessed at."""
-    files = _Files()
-    seen = {root.resolve()}
-    try:
-        _list_folder(root, root, None, files, seen)
-    except OSError as error:
-        raise ConfigError(f"cannot list {root}: {error.strerror or error}") from error
-    return files
-
-
-def _list_folder(root: AnyPath, folder: AnyPath, video_id: str | None, files: _Files, seen: set[AnyPath]) -> None:
-    entries: list[AnyPath] = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
-    if folder != root and {RUN_FILE, SHARD_FOLDER} <= {entry.name for entry in entries}:
-        return  # features, made of these videos by `fmltk extract .`
-    for path in entries:
-        source = _readable(path.relative_to(str(root)).as_posix())
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            raw = video_id is None and path.name == RAW_FOLDER
-            if video_id is not None:
-                files.problems.append(
-                    Problem("ignored-file", source, "is deeper than <video_id>/<clip_id>.mp4: not read")
-                )
-            elif _enter(path, seen, files, source):
-                _list_below(root, path, None if raw else composed(_readable(path.name)), files, seen, source)
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            stem = composed(_readable(path.stem))
-            ids = (stem, WHOLE) if video_id is None else (video_id, stem)
-            files.clips.append(Clip(*ids, path, source=source))
-        elif path.suffix.lower() not in OTHER_SUFFIXES:
-            files.problems.append(Problem("ignored-file", source, "its ending is none of a video's: not read"))
-
-
-def _readable(name: str) -> str:
-    r"""Return a file name as text that any file can hold: bytes that are not UTF-8 become \xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _list_below(
-    root: AnyPath, folder: AnyPath, video_id: str | None, files: _Files, seen: set[AnyPath], source: str
-) -> None:
-    try:
-        _list_folder(root, folder, video_id, files, seen)
-    except OSError as error:
-        files.problems.append(Problem("ignored-file", source, f"cannot be listed: {error.strerror}"))
-
-
-def _enter(path: AnyPath, seen: set[AnyPath], files: _Files, source: str) -> bool:
-    """Whether a folder is new; a link back to one already read would list its clips twice, or for ever."""
-    real = path.resolve()
-    if real in seen:
-        files.problems.append(Problem("ignored-file", source, "links to a folder that is read already: not read again"))
-        return False
-    seen.add(real)
-    return True
-
-
-def _files_of_table(table: AnyPath, encoding: str | None) -> _Files:
-    files = _Files()
-    base = table.parent
-    for where, row in read_rows(table, encoding=encoding):
-        if not row.get("path"):
-            raise ConfigError(f"{where} has no path; a table given as VIDEOS needs a column named path")
-        if "\0" in row["path"]:
-            raise ConfigError(f"{where}: {row['path']!r} is no path, for it holds a zero character")
-        path = join(base, row["path"])
-        video_id, clip_id = ids_of_row(row) or (composed(_readable(path.stem)), composed(row.get("clip_id") or WHOLE))
-        clip = Clip(video_id, clip_id, path, source=row["path"])
-        transcript = transcript_of_row(where, {**row, "video_id": video_id, "clip_id": clip_id})
-        files.clips.append(_with_transcript(clip, transcript))
-    return files
 
 
 def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
@@ -261,10 +134,10 @@ def _join_table(clips: list[Clip], rows: Iterable[Transcript], problems: list[Pr
         if file is None:
             message = f"{row.where}: no video for {key}; expected {row.video_id}/{row.clip_id}.mp4 or another container"
             problems.append(Problem("no-video", key, message))
-            joined[key] = _with_transcript(Clip(row.video_id, row.clip_id, None), row)
+            joined[key] = with_transcript(Clip(row.video_id, row.clip_id, None), row)
         else:
             used.add(file.utterance_id)
-            joined[key] = _with_transcript(replace(file, video_id=row.video_id, clip_id=row.clip_id), row)
+            joined[key] = with_transcript(replace(file, video_id=row.video_id, clip_id=row.clip_id), row)
     rest = [clip for key, clip in by_id.items() if key not in used and key not in joined]
     return [*joined.values(), *rest]
 
@@ -285,20 +158,6 @@ def _note_twice(joined: dict[str, Clip], first: Transcript, row: Transcript, pro
         message += " with another content; keep one of the two"
         joined[key] = replace(joined[key], fault=(ConfigError.__name__, message))
     problems.append(Problem("duplicate-id", key, message))
-
-
-def _with_transcript(clip: Clip, row: Transcript) -> Clip:
-    """Return the clip with what the row says; what it leaves out stays, such as the cut of a table of videos."""
-    is_cut = row.start_s is not None or row.end_s is not None
-    return replace(
-        clip,
-        text=clip.text if row.text is None else row.text,
-        start_s=row.start_s or 0.0 if is_cut else clip.start_s,
-        end_s=row.end_s if is_cut else clip.end_s,
-        language=row.language or clip.language,
-        split=row.split or clip.split,
-        fault=clip.fault or row.fault,
-    )
 
 
 def _join_sidecars(clips: list[Clip], *, cut_subtitles: bool, encoding: str | None) -> Iterator[Clip]:

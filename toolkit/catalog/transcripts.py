@@ -6,7 +6,7 @@ import contextlib
 import html
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.clip import ids_of_row, split_name
@@ -17,6 +17,7 @@ from fmltk.toolkit.io.tables import read_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
@@ -96,6 +97,20 @@ def transcript_of_row(where: str, row: Mapping[str, str]) -> Transcript:
         split=split,
         unknown_split=word if word and split is None else None,
         fault=fault,
+    )
+
+
+def with_transcript(clip: Clip, row: Transcript) -> Clip:
+    """Return the clip with what the row says; what it leaves out stays, such as the cut of a table of videos."""
+    is_cut = row.start_s is not None or row.end_s is not None
+    return replace(
+        clip,
+        text=clip.text if row.text is None else row.text,
+        start_s=row.start_s or 0.0 if is_cut else clip.start_s,
+        end_s=row.end_s if is_cut else clip.end_s,
+        language=row.language or clip.language,
+        split=row.split or clip.split,
+        fault=clip.fault or row.fault,
     )
 
 

@@ -20,6 +20,7 @@ import time
 from typing import IO, TYPE_CHECKING, NoReturn, Self, cast
 
 from fmltk.toolkit.errors import ProcessError
+from fmltk.toolkit.machine import n_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,7 +197,7 @@ class Program:
     def _limit_orphan(self) -> None:
         """Bound the program's CPU time: where its caller is killed and the program writes nothing, it still ends."""
         if sys.platform == "linux":
-            limit = int(self._timeout_s * (os.cpu_count() or 1)) + CPU_LIMIT_MARGIN_S
+            limit = int(self._timeout_s * n_cores()) + CPU_LIMIT_MARGIN_S
             with contextlib.suppress(OSError, ValueError):  # gone already, or a lower limit is in force
                 resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (limit, limit))
 

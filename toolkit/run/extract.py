@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.catalog.catalog import Problem, build_catalog
+from fmltk.toolkit.catalog.catalog import build_catalog
+from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import FAILED

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import FAILED
 from fmltk.toolkit.io.files import write_bytes

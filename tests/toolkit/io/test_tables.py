@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmltk.toolkit.catalog.catalog import Problem
+from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import decode_text, read_text
 from fmltk.toolkit.io.tables import guarded, read_rows

@@ -1,0 +1,18 @@
+"""What is odd about a run's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about the input that the user should know before work begins.
+
+    kind is one of: no-transcript, no-video, duplicate-id, same-content, unknown-split, ignored-file, excluded-unknown;
+    and, once files are opened: unreadable, duration.
+    """
+
+    kind: str
+    where: str
+    message: str

@@ -1,0 +1,138 @@
+"""The video files of a folder or of a table, with the ids that their names give."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fmltk.toolkit.catalog.problem import Problem
+from fmltk.toolkit.catalog.transcripts import SIDECAR_SUFFIXES, transcript_of_row, with_transcript
+from fmltk.toolkit.clip import WHOLE, Clip, composed, ids_of_row
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
+from fmltk.toolkit.io.paths import RemotePath, join
+from fmltk.toolkit.io.tables import TABLE_SUFFIXES, read_rows
+
+if TYPE_CHECKING:
+    from fmltk.toolkit.io.paths import AnyPath
+
+# Endings of the containers that media/process.py lets ffmpeg open.
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .qt .3gp .3g2 .mj2 .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v "  # noqa: SIM905
+    ".asf .wmv .ogv .ogg .ogm .mxf .dv .rm .rmvb .nut".split()
+)
+# What lies beside videos and is no surprise there: transcripts, tables, notes, pictures.
+OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xlsx"))
+RAW_FOLDER = "Raw"  # MMSA keeps its clips in Raw/<video_id>/<clip_id>.mp4
+
+
+@dataclass(slots=True)
+class VideoFiles:
+    """The video files found, before transcripts are joined, and what was odd about them."""
+
+    clips: list[Clip] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find_videos(root: AnyPath, encoding: str | None) -> VideoFiles:
+    """Return the clips that a video, a folder or a table with a path column names, one per file or row.
+
+    Raises ConfigError if `root` does not exist, cannot be listed, or is something else.
+    """
+    try:
+        is_folder, is_file, is_there = root.is_dir(), root.is_file(), _is_there(root)
+    except OSError as error:
+        raise ConfigError(f"cannot look at {root}: {error.strerror or error}") from error
+    if root.suffix.lower() in TABLE_SUFFIXES and is_file:
+        return _files_of_table(root, encoding)
+    if is_folder:
+        return _files_of_folder(root)
+    if not is_there:
+        raise ConfigError(f"{root} does not exist; give a video, a folder of videos or a table with a path column")
+    if root.suffix.lower() in OTHER_SUFFIXES:
+        raise ConfigError(
+            f"{root} is no video by its name; give a video, a folder of videos or a table with a path column"
+        )
+    return VideoFiles([Clip(composed(readable(root.stem)), WHOLE, root, source=readable(root.name))])
+
+
+def _is_there(path: AnyPath) -> bool:
+    return path.exists() if isinstance(path, RemotePath) else os.path.lexists(path)
+
+
+def _files_of_folder(root: AnyPath) -> VideoFiles:
+    """List `root`, each folder in it, and each folder in its Raw/: deeper ones are named, not guessed at."""
+    listing = _Listing(root)
+    try:
+        listing.add(root, None)
+    except OSError as error:
+        raise ConfigError(f"cannot list {root}: {error.strerror or error}") from error
+    return listing.files
+
+
+class _Listing:
+    """The video files of a folder, as they are found; a folder that a link leads back to is listed once."""
+
+    def __init__(self, root: AnyPath) -> None:
+        self.files = VideoFiles()
+        self._root = root
+        self._seen = {root.resolve()}
+
+    def add(self, folder: AnyPath, video_id: str | None) -> None:
+        """List one folder: of the video `video_id`, or, where that is None, of videos and of their folders."""
+        entries: list[AnyPath] = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
+        if folder != self._root and {RUN_FILE, SHARD_FOLDER} <= {entry.name for entry in entries}:
+            return  # features, made of these videos by `fmltk extract .`
+        for path in entries:
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                self._add_folder(path, video_id)
+            elif path.suffix.lower() in VIDEO_SUFFIXES:
+                stem = composed(readable(path.stem))
+                ids = (stem, WHOLE) if video_id is None else (video_id, stem)
+                self.files.clips.append(Clip(*ids, path, source=self._source(path)))
+            elif path.suffix.lower() not in OTHER_SUFFIXES:
+                self._ignore(path, "its ending is none of a video's: not read")
+
+    def _add_folder(self, path: AnyPath, video_id: str | None) -> None:
+        if video_id is not None:
+            self._ignore(path, "is deeper than <video_id>/<clip_id>.mp4: not read")
+            return
+        real = path.resolve()
+        if real in self._seen:  # its clips would be listed twice, or for ever
+            self._ignore(path, "links to a folder that is read already: not read again")
+            return
+        self._seen.add(real)
+        try:
+            self.add(path, None if path.name == RAW_FOLDER else composed(readable(path.name)))
+        except OSError as error:
+            self._ignore(path, f"cannot be listed: {error.strerror}")
+
+    def _ignore(self, path: AnyPath, reason: str) -> None:
+        self.files.problems.append(Problem("ignored-file", self._source(path), reason))
+
+    def _source(self, path: AnyPath) -> str:
+        return readable(path.relative_to(str(self._root)).as_posix())
+
+
+def readable(name: str) -> str:
+    r"""Return a file name as text that any file can hold: bytes that are not UTF-8 become \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _files_of_table(table: AnyPath, encoding: str | None) -> VideoFiles:
+    files = VideoFiles()
+    base = table.parent
+    for where, row in read_rows(table, encoding=encoding):
+        if not row.get("path"):
+            raise ConfigError(f"{where} has no path; a table given as VIDEOS needs a column named path")
+        if "\0" in row["path"]:
+            raise ConfigError(f"{where}: {row['path']!r} is no path, for it holds a zero character")
+        path = join(base, row["path"])
+        video_id, clip_id = ids_of_row(row) or (composed(readable(path.stem)), composed(row.get("clip_id") or WHOLE))
+        clip = Clip(video_id, clip_id, path, source=row["path"])
+        transcript = transcript_of_row(where, {**row, "video_id": video_id, "clip_id": clip_id})
+        files.clips.append(with_transcript(clip, transcript))
+    return files
