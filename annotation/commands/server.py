@@ -17,7 +17,7 @@ from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
-    from fmltk.annotation.label_studio_client import ProjectProgress, PushedProject, Server
+    from fmltk.annotation.labelling.label_studio_client import ProjectProgress, PushedProject, Server
     from fmltk.toolkit.console import Reporter
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name, not a token
@@ -25,7 +25,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _connect(options: ServerOptions, reporter: Reporter) -> Server:
-    from fmltk.annotation.label_studio_client import Server
+    from fmltk.annotation.labelling.label_studio_client import Server
 
     server = Server(
         options.url, "", timeout_s=options.timeout_s
@@ -69,8 +69,8 @@ def push(
     """
     from dataclasses import asdict
 
-    from fmltk.annotation.project import ProjectPlan, media_source, ordered_tasks
-    from fmltk.annotation.stimuli import read_stimuli
+    from fmltk.annotation.labelling.project import ProjectPlan, media_source, ordered_tasks
+    from fmltk.annotation.labelling.stimuli import read_stimuli
 
     prepared = read_stimuli(stimuli)
     source = media_source(stimuli, project)

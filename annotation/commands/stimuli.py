@@ -13,7 +13,7 @@ from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
-    from fmltk.annotation.stimuli import Stimulus
+    from fmltk.annotation.labelling.stimuli import Stimulus
     from fmltk.toolkit.console import Reporter
 
 
@@ -43,7 +43,7 @@ def prepare(
     \b
     fmltk annotation prepare videos/ -o stimuli/ --transcripts label.csv
     """
-    from fmltk.annotation.stimuli import count_showable, prepare_stimuli
+    from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
 
     catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding)
@@ -59,7 +59,7 @@ def prepare(
 
 
 def _show(stimuli: list[Stimulus], showable: dict[str, int], output: Path, reporter: Reporter) -> None:
-    from fmltk.annotation.stimuli import count_statuses
+    from fmltk.annotation.labelling.stimuli import count_statuses
 
     counts = [{"part": part, "status": word, "clips": count} for part, word, count in count_statuses(stimuli)]
     errors = [

@@ -184,7 +184,9 @@ def _row_choice(cell: object) -> object | Drop:
             return cell
     labels: list[object] = []
     for part in cell if isinstance(cell, list) else [cell]:
-        found = _labels_of(part) if isinstance(part, dict) else part if isinstance(part, list) else [part]
+        found: list[object] | None = part if isinstance(part, list) else [part]
+        if isinstance(part, dict):
+            found = _labels_of(part)
         if found is None:
             return Drop("", "wrong control", label=printable(part))
         labels.extend(found)

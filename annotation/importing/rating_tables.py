@@ -117,5 +117,5 @@ def wide_records(
             unrated[name] = not is_rating and unrated.get(name, True)
             yield Answer(about, where, options, name).rating(cell)
     for column in (name for name, is_none in unrated.items() if is_none):
-        name = printable(raters[column] or refused_rater(column, options)[1])
-        report.remark(f"the column of {name} holds no rating, but was taken for a rater's: leave it out")
+        safe_name = printable(raters[column] or refused_rater(column, options)[1])
+        report.remark(f"the column of {safe_name} holds no rating, but was taken for a rater's: leave it out")

@@ -14,11 +14,11 @@ import pytest
 
 import fmltk.toolkit as toolkit
 from fmltk.annotation.importing.import_files import import_ratings
-from fmltk.annotation.label_studio_client import Server
-from fmltk.annotation.project import ProjectPlan, local_media_url, ordered_tasks
+from fmltk.annotation.labelling.label_studio_client import Server
+from fmltk.annotation.labelling.project import ProjectPlan, local_media_url, ordered_tasks
+from fmltk.annotation.labelling.stimuli import prepare_stimuli
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import StimuliOptions
-from fmltk.annotation.stimuli import prepare_stimuli
 from fmltk.toolkit.clip import Clip
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
 from tests.processes import LIMIT_S

@@ -11,9 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from fmltk.annotation.label_studio_client import Server
-from fmltk.annotation.project import ProjectPlan, instructions, labelling_config, local_media_url, ordered_tasks
-from fmltk.annotation.stimuli import PARTS, Stimulus
+from fmltk.annotation.labelling.label_studio_client import Server
+from fmltk.annotation.labelling.project import (
+    ProjectPlan,
+    instructions,
+    labelling_config,
+    local_media_url,
+    ordered_tasks,
+)
+from fmltk.annotation.labelling.stimuli import PARTS, Stimulus
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
@@ -232,7 +238,7 @@ def test_no_option_takes_a_token():
 
 def test_a_broken_download_is_tried_again_and_at_last_given_up(tmp_path, monkeypatch):
     server = Server("http://127.0.0.1:9", "t")
-    monkeypatch.setattr("fmltk.annotation.label_studio_client.POLL_S", 0.0)
+    monkeypatch.setattr("fmltk.annotation.labelling.label_studio_client.POLL_S", 0.0)
     calls = []
 
     def fail(times):

@@ -10,8 +10,8 @@ import pytest
 
 import fmltk.toolkit as toolkit
 from fmltk.annotation.importing.import_files import iterate_dropped
-from fmltk.annotation.label_studio_client import Server
-from fmltk.annotation.project import ProjectPlan
+from fmltk.annotation.labelling.label_studio_client import Server
+from fmltk.annotation.labelling.project import ProjectPlan
 from fmltk.annotation.ratings import read_ratings
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE

@@ -10,15 +10,15 @@ import av
 import numpy as np
 import pytest
 
-from fmltk.annotation.settings import StimuliOptions
-from fmltk.annotation.stimuli import (
+from fmltk.annotation.labelling.stimuli import (
     PARTS,
     count_showable,
     prepare_stimuli,
     read_stimuli,
     stimulus_name,
 )
-from fmltk.annotation.stimulus_files import check_stimulus
+from fmltk.annotation.labelling.stimulus_files import check_stimulus
+from fmltk.annotation.settings import StimuliOptions
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.clip import Clip
 from fmltk.toolkit.conditions import CONDITIONS

@@ -15,10 +15,10 @@ import numpy as np
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.importing.import_files import import_ratings
 from fmltk.annotation.label_join import join_labels
+from fmltk.annotation.labelling.stimuli import read_stimuli
 from fmltk.annotation.raters import RaterNames, read_rater_list
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import ImportOptions
-from fmltk.annotation.stimuli import read_stimuli
 from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features

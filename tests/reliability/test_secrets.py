@@ -126,7 +126,7 @@ def test_an_unforeseen_error_shows_no_secret(tmp_path: Path) -> None:
     """A bug's traceback is shown whole: it names no value."""
     program = (
         "import sys\n"
-        "from fmltk.annotation import label_studio_client\n"
+        "from fmltk.annotation.labelling import label_studio_client\n"
         "def broken(*arguments, **options): raise KeyError('unforeseen')\n"
         "label_studio_client.Server.find_project = broken\n"
         "from fmltk.toolkit.cli.main import main\n"

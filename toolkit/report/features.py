@@ -54,7 +54,7 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
         Tile("videos", f"{manifest['video_id'].nunique():,}"),
         Tile("in all", _minutes(float(np.nansum(durations)))),
         *(
-            Tile(name, f"{counts[name]:,}", "bad" if name == "failed" else "good" if name == "ok" else "")
+            Tile(name, f"{counts[name]:,}", {"failed": "bad", "ok": "good"}.get(name, ""))
             for name in ("ok", "missing", "failed", "skipped")
             if counts.get(name)
         ),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fmltk.annotation.labelling.stimuli import MEDIA_FOLDER, PARTS, TEXT, Stimulus
+from fmltk.annotation.labelling.stimulus_files import FULL, SILENT, SOUND
 from fmltk.annotation.settings import CONTROL
-from fmltk.annotation.stimuli import MEDIA_FOLDER, PARTS, TEXT, Stimulus
-from fmltk.annotation.stimulus_files import FULL, SILENT, SOUND
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.settings import FRAME_RATE_HZ

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from fmltk.annotation.labelling.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
 from fmltk.annotation.ratings import replacing
-from fmltk.annotation.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
 from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError
 from fmltk.toolkit.machine import n_cores
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fmltk.annotation.json_stream import iterate_json_array
-from fmltk.annotation.project import ProjectPlan, instructions, labelling_config
+from fmltk.annotation.labelling.project import ProjectPlan, instructions, labelling_config
 from fmltk.annotation.raters import read_identity
 from fmltk.annotation.ratings import replacing
 from fmltk.annotation.settings import TIMEOUT_S

@@ -1,0 +1,1 @@
+"""What raters see and hear, and the server where they answer."""
