@@ -63,10 +63,10 @@ class Reporter:
 
     def json(self, document: object) -> None:
         """Write one JSON document to stdout, NaN as null."""
-        import json
+        from fmltk.toolkit.io.documents import json_text
 
         is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-        click.echo(json.dumps(_plain(document), ensure_ascii=not is_unicode, indent=2))
+        click.echo(json_text(document, ensure_ascii=not is_unicode, indent=2))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
         """Write a table to stdout; numbers are right-aligned. Left out with --json.
@@ -190,23 +190,6 @@ def _cells(values: Sequence[object]) -> list[str]:
         return "-" if value is None else str(value)
 
     return [cell(value) for value in values]
-
-
-def _plain(value: object) -> object:
-    """Return `value` as what JSON can hold: arrays as lists, NaN and infinities as null, paths as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=str)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)
 
 
 class CommandList(click.Group):

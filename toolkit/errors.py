@@ -24,6 +24,14 @@ becomes a row of the manifest: the class's name and its message.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What a reader or writer of files raises is its caller's choice: a class below, or a function that adds advice.
+MakeError: TypeAlias = "Callable[[str], FmltkError]"
+
 
 class FmltkError(Exception):
     """Base of every expected error."""
@@ -91,3 +99,12 @@ class TrainingError(FmltkError):
 
 class ConfigError(FmltkError):
     """Options, presets, tables and folders that the user gave."""
+
+
+def advised(error: MakeError, advice: str) -> MakeError:
+    """Return what raises `error` with words on what to do at its message's end.
+
+    >>> advised(StoreError, "write it again")("a.json is not JSON")
+    StoreError('a.json is not JSON; write it again')
+    """
+    return lambda said: error(f"{said}; {advice}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.command_options import Words, check_choices, option
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.documents import read_toml
 from fmltk.toolkit.option_types import FixedLengths, MaxLengths, ModalityList, merged_lengths, words
 
 if TYPE_CHECKING:
@@ -328,5 +328,4 @@ def read_preset(name: str) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise ConfigError(f"there is no preset {name!r}; expected one of {', '.join(preset_names())}")
-    text = resources.files("fmltk.toolkit").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return read_toml(resources.files("fmltk.toolkit").joinpath("presets", f"{name}.toml"))

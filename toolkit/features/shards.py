@@ -26,6 +26,7 @@ from fmltk.toolkit.errors import DamagedFileError
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.io.files import store_errors, write_bytes
+from fmltk.toolkit.io.parquet import decode_parquet, encode_parquet
 from fmltk.toolkit.io.paths import RemotePath, list_files
 
 if TYPE_CHECKING:
@@ -184,7 +185,6 @@ class ShardFolder:
 
 def _encode(result: ClipResult) -> bytes:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     # One column of JSON: as forty columns, the row would cost more time and space than a short clip's features.
     written = _ALWAYS_WRITTEN if result.row.duration_s is None else _ALWAYS_WRITTEN | _OF_THE_FILE
@@ -201,9 +201,7 @@ def _encode(result: ClipResult) -> bytes:
     if result.faces is not None:
         for name in FaceRows.__slots__:
             columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False, write_statistics=False)
-    return bytes(sink.getvalue())
+    return encode_parquet(pa.table(columns), use_dictionary=False, write_statistics=False)
 
 
 def _plain_number(value: Any) -> Any:
@@ -222,11 +220,8 @@ def _one_list(values: NDArray[Any]) -> pa.Array:
 
 
 def _decode(data: bytes, *, sequences: bool) -> ClipResult:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with store_errors("reading a shard"):
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = decode_parquet(data)
         held = set(file.schema_arrow.names)
         table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
     written = json.loads(table[ROW_COLUMN][0].as_py())

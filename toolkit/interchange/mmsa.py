@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -486,11 +485,3 @@ def _status(n_steps: int) -> ModalityStatus:
     if n_steps:
         return ModalityStatus(OK, n_steps)
     return ModalityStatus(MISSING, error_message="the pickle gives a length of 0")
-
-
-def write_pickle(path: Path, data: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
-    from fmltk.toolkit.io.files import atomic_path
-
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        pickle.dump({split: dict(part) for split, part in data.items()}, file, protocol=4)

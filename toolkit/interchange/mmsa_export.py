@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +16,12 @@ from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
 from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS
-from fmltk.toolkit.io.files import atomic_path, write_bytes
-from fmltk.toolkit.io.parquet import decode_metadata, open_parquet
-from fmltk.toolkit.io.tables import guarded
+from fmltk.toolkit.interchange.safe_pickle import write_pickle
+from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
+from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,10 +86,10 @@ def export_mmsa(
     data = {split: _part(split, ids, source, sequences, remarks) for split, ids in chosen.items()}
     if source.embeds:
         data[SPLITS[0]][EMBEDDED_KEY] = _embed(source.features, Path(labels))
-    with atomic_path(Path(out)) as temporary, temporary.open("wb") as file:
-        pickle.dump(data, file, protocol=4)  # every Python since 3.8 reads it
+    write_pickle(data, Path(out))
     if label_csv is not None:
-        write_bytes(Path(label_csv), _label_csv(source, chosen, spreadsheet_safe=spreadsheet_safe).encode())
+        rows = _label_rows(source, chosen)
+        write_csv(Path(label_csv), LABEL_CSV_COLUMNS, rows, spreadsheet_safe=spreadsheet_safe)
     return ExportSummary(
         {split: len(ids) for split, ids in chosen.items()},
         all("text_bert" in part for part in data.values()),
@@ -123,7 +120,7 @@ def _open(folder: Path, labels: Path) -> _Source:
 def _read_extras(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     if not path.is_file():
         return {}, {}
-    with open_parquet(path) as file:
+    with open_parquet(path) as file, reading(path):
         table = file.read()
         document = decode_metadata(file.schema_arrow, name=str(path))
     rows = {row["utterance_id"]: row for row in table.to_pylist()}
@@ -311,18 +308,11 @@ def _as_parquet(labels: Path) -> bytes:
         return (Path(folder) / LABEL_FILE).read_bytes()
 
 
-def _label_csv(source: _Source, chosen: Mapping[str, Sequence[str]], *, spreadsheet_safe: bool) -> str:
-    """Return MMSA's label.csv; unimodal labels are blank where there are none."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(LABEL_CSV_COLUMNS)
+def _label_rows(source: _Source, chosen: Mapping[str, Sequence[str]]) -> Iterator[list[object]]:
+    """Yield the rows of MMSA's label.csv; unimodal labels are NaN where there are none."""
     for split, ids in chosen.items():
         for utterance in ids:
             video, clip = split_utterance_id(utterance)
             labels = source.labels[utterance]
             values = [labels["M"], *(labels[condition] for condition in UNIMODAL)]
-            cells = ["" if np.isnan(value) else repr(value) for value in values]
-            texts = [video, clip, source.texts[utterance]]
-            texts = [guarded(text) for text in texts] if spreadsheet_safe else texts
-            writer.writerow([*texts, *cells, _annotation(labels["M"]), split])
-    return buffer.getvalue()
+            yield [video, clip, source.texts[utterance], *values, _annotation(labels["M"]), split]

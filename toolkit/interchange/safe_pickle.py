@@ -1,4 +1,4 @@
-"""Read a pickle that may come from anywhere: numpy arrays and plain containers, and nothing that runs code."""
+"""Pickles of numpy arrays and plain containers: one from anywhere is read without running code in it; and written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.io.files import atomic_path, cannot_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,13 +155,19 @@ def load_pickle(path: Path) -> Any:
     except EOFError as error:
         raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise StoreError(cannot_read(path, error)) from error
     except MemoryError as error:
         raise StoreError(f"{path} asks for more memory than there is; it is damaged or hostile") from error
     except Exception as error:  # numpy answers a damaged state with an error of any kind, SystemError too
         raise StoreError(
             f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {_said(error)})"
         ) from error
+
+
+def write_pickle(data: Any, path: Path) -> None:
+    """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        pickle.dump(data, file, protocol=4)
 
 
 def _said(error: Exception) -> str:

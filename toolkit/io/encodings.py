@@ -1,104 +1,173 @@
-"""Text files in the encodings that occur in the field."""
+"""Text files in the encodings that occur in the field: the one way to find an encoding, and to read text by it."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
+import io
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.files import cannot_read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO, TextIO
+
+    from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_SAMPLE = 4096  # bytes or characters that are looked at where the whole file is not needed
+MAX_LINE_CHARS = 64 << 20  # a file without a line end would otherwise be held whole in memory
+_BLOCK_BYTES = 1 << 20
+_SAMPLE_BYTES = 4096  # the beginning, which tells byte order marks and UTF-16
 _FEW_ZEROS = 64  # UTF-16 has more zero bytes than one in so many; fewer are stray ones in a text of one byte a letter
 # GB18030 is recognised by what Chinese looks like, since bytes of many other encodings can be read as it. Its oldest
 # part, GB2312, holds nearly every character in use; its rows up to 0xD7 the common ones (level 1), sorted by sound.
-_GB2312_SHARE = 0.9  # accented Latin letters beside plain ones fall outside GB2312
+_GB2312_SHARE = 0.9  # accented Latin letters next to plain ones fall outside GB2312
 _COMMON_SHARE = 0.5  # pairs of accented Latin letters, and Cyrillic, fall into its rare part
 _LAST_COMMON_ROW = b"\xd7"
+_JUDGED_CHARS = 65_536  # how many characters these shares are taken of
 # A longer text without one of these is Korean or Japanese in its own encoding. All lie beyond the rows of hangul.
 _EVERYDAY = frozenset("是一我他有在这上说时中为也要下什样想着以")
 _LONG_TEXT = 60  # characters: of 60 in Chinese prose, none of them everyday is a chance of 1 in 10,000
+_ASCII = re.compile(r"[\x00-\x7f]+")
 
 
-def read_text(path: AnyPath, *, encoding: str | None = None) -> str:
-    """Return a text file's content; UTF-8, UTF-16 and GB18030 are recognised.
+@dataclass(frozen=True)
+class OpenText:
+    """An open text file: the codec that it is read by, and its lines with their ends, which can be read once."""
 
-    Raises ConfigError if the file cannot be read, or is in none of these and `encoding` does not say which.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    return decode_text(data, name=str(path), encoding=encoding)
+    encoding: str
+    lines: Iterator[str]
 
 
-def decode_text(data: bytes, *, name: str, encoding: str | None = None) -> str:
-    """Return `data` as text; `name` is the file that an error names.
+@contextmanager
+def open_text(
+    path: AnyPath, *, encoding: str | None = None, newline: str = "", error: MakeError = ConfigError
+) -> Iterator[OpenText]:
+    """Open a text file to be read line by line; UTF-8, UTF-16 and GB18030 are recognised. Memory is bounded.
 
-    >>> decode_text("很好".encode("gb18030"), name="a.txt")
-    '很好'
-    """
-    if encoding is not None:
+    encoding : the one to read by; None to recognise it
+    newline : as in `open`: "" ends lines at \\n, \\r and \\r\\n, "\\n" at \\n alone
+
+    Raises `error` if the file cannot be read, is in none of these encodings and `encoding` does not say which, or
+    holds a zero byte.
+    """  # noqa: D301 - the line ends are written out
+    with contextlib.ExitStack() as stack:
         try:
-            return data.decode(encoding).removeprefix("\ufeff")
-        except (UnicodeError, LookupError) as error:
-            raise ConfigError(f"{name} is not {encoding} text ({error}); give its encoding with --encoding") from error
-    for bom, codec in _BOMS:
-        if data.startswith(bom):
-            return _decode_as(data, codec, name)
-    if b"\0" in data[:_SAMPLE]:
-        return _decode_utf16(data, name)
-    if _is_utf8(data):
-        return data.decode("utf-8")
-    text = _decode_as(data, "gb18030", name)
-    if not _is_chinese(text):
-        raise _unknown_encoding(name)
-    return text
+            file = stack.enter_context(path.open("rb"))
+            codec = encoding or find_encoding(file)
+            file.seek(0)
+        except OSError as fault:
+            raise error(cannot_read(path, fault)) from fault
+        if codec is None:
+            raise error(_unknown_encoding(path))
+        try:
+            text = stack.enter_context(io.TextIOWrapper(file, encoding=codec, newline=newline))
+        except LookupError as fault:
+            raise error(_not_in(path, codec, fault)) from fault
+        yield OpenText(codec, _lines(text, path, encoding, error))
 
 
-def _decode_as(data: bytes, codec: str, name: str) -> str:
+def read_text(path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError) -> str:
+    """Return a text file's content, its line ends as written. Raises as `open_text` does."""
+    with open_text(path, encoding=encoding, error=error) as text:
+        return "".join(text.lines)
+
+
+def find_encoding(file: BinaryIO) -> str | None:
+    """Return the codec of a text: utf-8, utf-16 (with or without -le, -be) or gb18030; None where it is none of them.
+
+    The file is read to its end, a block at a time.
+
+    >>> find_encoding(io.BytesIO("很好".encode("gb18030")))
+    'gb18030'
+    """
+    head = file.read(_SAMPLE_BYTES)
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None if "\0" in _head_text(head, "utf-16") else "utf-16"  # a zero character: it is UTF-32
+    if b"\0" in head:
+        return _find_utf16(file, head)
+    if _is_in(file, "utf-8"):
+        return "utf-8"
+    with contextlib.suppress(UnicodeDecodeError):
+        return "gb18030" if _is_chinese(_blocks(file, "gb18030")) else None
+    return None
+
+
+def _lines(text: TextIO, path: AnyPath, encoding: str | None, error: MakeError) -> Iterator[str]:
+    """Yield the lines of an open file; what goes wrong while reading becomes `error`."""
+    read = functools.partial(text.readline, MAX_LINE_CHARS)
     try:
-        text = data.decode(codec)
-    except UnicodeDecodeError as error:
-        raise _unknown_encoding(name) from error
-    if "\0" in text[:_SAMPLE]:  # UTF-32, or no text at all
-        raise _unknown_encoding(name)
-    return text
+        for number, line in enumerate(iter(read, ""), start=1):
+            if len(line) == MAX_LINE_CHARS:
+                raise error(f"{path} line {number} has more than {MAX_LINE_CHARS:,} characters; is it a text file?")
+            if "\0" in line:
+                raise error(f"{path} line {number} holds a zero byte, which no text has; save the file as UTF-8")
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeError as fault:
+        raise error(_unknown_encoding(path) if encoding is None else _not_in(path, encoding, fault)) from fault
+    except OSError as fault:
+        raise error(cannot_read(path, fault)) from fault
 
 
-def _decode_utf16(data: bytes, name: str) -> str:
+def _find_utf16(file: BinaryIO, head: bytes) -> str | None:
     """Return UTF-16 without a byte order mark, in the order of bytes that gives more ASCII and Chinese."""
-    if data.count(0) * _FEW_ZEROS < len(data) and _is_utf8(data):
-        raise _unknown_encoding(name)
-    found = []
-    for codec in ("utf-16-le", "utf-16-be"):
-        with contextlib.suppress(ConfigError):
-            found.append(_decode_as(data, codec, name))
-    if not found:
-        raise _unknown_encoding(name)
-    return max(found, key=lambda text: sum(one.isascii() or bool(_gb2312_row(one)) for one in text[:_SAMPLE]))
+    if head.count(0) * _FEW_ZEROS < len(head) and _head_text(head, "utf-8"):
+        return None
+    heads = {codec: _head_text(head, codec) for codec in ("utf-16-le", "utf-16-be")}
+    found = [codec for codec, text in heads.items() if text and "\0" not in text and _is_in(file, codec)]
+    shares = {codec: sum(one.isascii() or bool(_gb2312_row(one)) for one in heads[codec]) for codec in found}
+    return max(found, key=shares.__getitem__, default=None)
 
 
-def _is_utf8(data: bytes) -> bool:
+def _head_text(head: bytes, codec: str) -> str:
+    """Return the beginning of a file as text, "" where it is of another encoding; it may end inside a character."""
     try:
-        data.decode("utf-8")
+        return codecs.getincrementaldecoder(codec)().decode(head)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _blocks(file: BinaryIO, codec: str) -> Iterator[str]:
+    """Yield a file's text, a block at a time. Raises UnicodeDecodeError where it is of another encoding."""
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(codec)()
+    while block := file.read(_BLOCK_BYTES):
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
+
+
+def _is_in(file: BinaryIO, codec: str) -> bool:
+    try:
+        for _ in _blocks(file, codec):
+            pass
     except UnicodeDecodeError:
         return False
     return True
 
 
-def _is_chinese(text: str) -> bool:
+def _is_chinese(blocks: Iterable[str]) -> bool:
     """Whether a text that GB18030 can hold is Chinese, and not another encoding read as it."""
-    foreign = [letter for letter in text if not letter.isascii()]
-    rows = [_gb2312_row(letter) for letter in foreign[: 16 * _SAMPLE]]
-    known, common = sum(map(bool, rows)), sum(b"" < row <= _LAST_COMMON_ROW for row in rows)
-    if known < _GB2312_SHARE * len(rows) or common < _COMMON_SHARE * len(rows):
+    n_foreign = n_judged = n_known = n_common = 0
+    has_everyday = False
+    for block in blocks:
+        foreign = _ASCII.sub("", block)
+        rows = [_gb2312_row(letter) for letter in foreign[: _JUDGED_CHARS - n_judged]]
+        n_foreign += len(foreign)
+        n_judged += len(rows)
+        n_known += sum(map(bool, rows))
+        n_common += sum(b"" < row <= _LAST_COMMON_ROW for row in rows)
+        has_everyday = has_everyday or not _EVERYDAY.isdisjoint(foreign)
+    if n_known < _GB2312_SHARE * n_judged or n_common < _COMMON_SHARE * n_judged:
         return False
-    return len(foreign) < _LONG_TEXT or not _EVERYDAY.isdisjoint(foreign)
+    return n_foreign < _LONG_TEXT or has_everyday
 
 
 def _gb2312_row(letter: str) -> bytes:
@@ -106,8 +175,12 @@ def _gb2312_row(letter: str) -> bytes:
     return letter.encode("gb2312", "ignore")[:-1]
 
 
-def _unknown_encoding(name: str) -> ConfigError:
-    return ConfigError(
-        f"the encoding of {name} is none of UTF-8, UTF-16 and GB18030; save it as UTF-8 or name it with --encoding "
-        f"(for example --encoding cp1252)"
+def _unknown_encoding(path: AnyPath) -> str:
+    return (
+        f"the encoding of {path} is none of UTF-8, UTF-16 and GB18030; save it as UTF-8 or, where the command has "
+        "--encoding, name it (for example --encoding cp1252)"
     )
+
+
+def _not_in(path: AnyPath, encoding: str, fault: Exception) -> str:
+    return f"{path} is not {encoding} text ({fault})"

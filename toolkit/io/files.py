@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,67 +17,95 @@ from fmltk.toolkit.io.paths import RemotePath
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
 
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def cannot_read(path: AnyPath, fault: OSError) -> str:
+    """Return what an error says of a file that cannot be read: the same words, whoever reads it."""
+    return f"cannot read {path}: {os.strerror(fault.errno) if fault.errno else fault}"
+
+
+def read_start(path: AnyPath, n_bytes: int, *, error: MakeError = StoreError) -> bytes:
+    """Return the first bytes of a file, which tell its kind. Raises `error` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(n_bytes)
+    except OSError as fault:
+        raise error(cannot_read(path, fault)) from fault
+
+
 @contextmanager
-def store_errors(doing: str) -> Iterator[None]:
-    """Turn the operating system's and pyarrow's errors into one clear StoreError."""
+def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]:
+    """Turn the operating system's and pyarrow's errors into one clear `error`."""
     import pyarrow as pa
 
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreError(
+    except OSError as fault:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise error(
                 f"no space left while {doing}; what was done is kept: free some space and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise StoreError(
-                f"no permission while {doing}; choose another folder with -o, or mend its rights"
-            ) from error
-        if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise StoreError(f"{doing}: a file lies where a folder was expected; choose another place") from error
-        raise StoreError(f"{doing}: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise StoreError(f"{doing}: {str(error).splitlines()[0]}") from error
+            ) from fault
+        if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise error(f"no permission while {doing}; choose another folder with -o, or change its rights") from fault
+        if fault.errno in (errno.EEXIST, errno.ENOTDIR):
+            raise error(f"{doing}: a file lies where a folder was expected; choose another place") from fault
+        raise error(f"{doing}: {fault.strerror or fault}") from fault
+    except pa.ArrowException as fault:
+        raise error(f"{doing}: {str(fault).splitlines()[0]}") from fault
 
 
 @contextmanager
-def atomic_path(path: AnyPath) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what was written there becomes `path` only if nothing failed.
+def atomic_path(path: AnyPath, *, error: MakeError = StoreError) -> Iterator[Path]:
+    """Give an empty temporary file next to `path`; what is written there becomes `path` only if nothing fails.
 
-    Where `path` lies in a store, the temporary file is on this machine's disk.
+    Its name ends as that of `path` does. Where `path` lies in a store, it is on this machine's disk.
+
+    Raises `error` if the file cannot be written.
     """
     if isinstance(path, RemotePath):
-        with store_errors(f"writing {path}"), tempfile.TemporaryDirectory(prefix="fmltk-upload-") as folder:
+        with (
+            store_errors(f"writing {path}", error=error),
+            tempfile.TemporaryDirectory(prefix="fmltk-upload-") as folder,
+        ):
             local = Path(folder) / path.name
             yield local
             path.upload(local)
         return
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
-    with store_errors(f"writing {path}"):
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{path.suffix}")
+    with store_errors(f"writing {path}", error=error):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The kernel takes the umask off these rights; to ask for the umask is to change it for every thread.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            replace_file(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
 
 
-def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Write a file whole or not at all."""
+def replace_file(written: Path, path: Path) -> None:
+    """Give a complete file its name, at once and for good: what is there is replaced, a crash loses nothing.
+
+    Both are on one disk. Raises OSError.
+    """
+    with written.open("rb+") as file:
+        os.fsync(file.fileno())
+    written.replace(path)
+
+
+def write_bytes(path: AnyPath, data: bytes, *, error: MakeError = StoreError) -> None:
+    """Write a file whole or not at all. Raises `error` if it cannot be written."""
     if isinstance(path, RemotePath):
-        with store_errors(f"writing {path}"):
+        with store_errors(f"writing {path}", error=error):
             path.write_bytes(data)
         return
-    with atomic_path(path) as temporary:
+    with atomic_path(path, error=error) as temporary:
         temporary.write_bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and Parquet tables with one JSON document of fmltk's own.
+"""Parquet files: the one reader and writer, with one JSON document of fmltk's own in the schema's metadata.
 
 What goes wrong with a disk or a file becomes one clear StoreError, and damage is noticed when a table is read.
 """
@@ -7,47 +7,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fmltk.toolkit.errors import DamagedFileError, StoreError
-from fmltk.toolkit.io.files import atomic_path
+from fmltk.toolkit.errors import DamagedFileError, StoreError, advised
+from fmltk.toolkit.io.documents import json_text, parse_json
+from fmltk.toolkit.io.files import atomic_path, cannot_read, read_start
 from fmltk.toolkit.io.paths import RemotePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
 
 METADATA_KEY = b"fmltk"  # one JSON document in the Parquet schema's metadata
 ROWS_PER_GROUP = 4096
+_MAGIC = b"PAR1"
 
 
 def encode_metadata(document: Mapping[str, object]) -> dict[bytes, bytes]:
     """Return Parquet schema metadata: one JSON document, its keys sorted so that equal content has equal bytes."""
-    return {METADATA_KEY: json.dumps(document, sort_keys=True, ensure_ascii=False).encode()}
+    return {METADATA_KEY: json_text(document, sort_keys=True).encode()}
 
 
-def decode_metadata(schema: pa.Schema, *, name: str) -> dict[str, Any]:
-    """Return the JSON document of a schema. Raises StoreError if fmltk did not write the file."""
+def decode_metadata(schema: pa.Schema, *, name: str, error: MakeError = StoreError) -> dict[str, Any]:
+    """Return the JSON document of a schema. Raises `error` if fmltk did not write the file."""
     raw = (schema.metadata or {}).get(METADATA_KEY)
     if raw is None:
-        raise StoreError(f"{name} was not written by fmltk: its schema has no metadata named {METADATA_KEY.decode()!r}")
-    try:
-        document = json.loads(raw)
-    except ValueError as error:
-        raise StoreError(f"{name}: its fmltk metadata is not JSON; write the file again") from error
-    if not isinstance(document, dict):
-        raise StoreError(f"{name}: its fmltk metadata is not a JSON object; write the file again")
-    return document
+        raise error(f"{name} was not written by fmltk: its schema has no metadata named {METADATA_KEY.decode()!r}")
+    return parse_json(raw, name=f"{name}: its fmltk metadata", error=advised(error, "write the file again"))
 
 
 def nested_array(values: NDArray[np.generic]) -> pa.Array:
@@ -71,12 +67,13 @@ def write_table(table: pa.Table, path: AnyPath, *, rows_per_group: int = ROWS_PE
 class RowGroupWriter:
     """Writes a Parquet file row group by row group; the file appears when the writer closes without error.
 
-    A subclass gathers rows and gives each row group to `_write`; `_flush` gives it what has been gathered.
+    `error` is what is raised where the file cannot be written; `options` are those of pyarrow's ParquetWriter. A
+    subclass gathers rows and gives each row group to `_write`; `_flush` gives it what has been gathered.
     """
 
-    def __init__(self, path: AnyPath, schema: pa.Schema, **options: Any) -> None:
+    def __init__(self, path: AnyPath, schema: pa.Schema, *, error: MakeError = StoreError, **options: Any) -> None:
         self.schema = schema
-        self._path, self._options = path, options
+        self._path, self._options, self._error = path, options, error
         self._stack = contextlib.ExitStack()
         self._writer: Any = None
 
@@ -84,7 +81,7 @@ class RowGroupWriter:
         import pyarrow.parquet as pq
 
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self._path))
+            temporary = stack.enter_context(atomic_path(self._path, error=self._error))
             writer = pq.ParquetWriter(
                 temporary, self.schema, compression="zstd", write_page_checksum=True, **self._options
             )
@@ -113,8 +110,8 @@ class RowGroupWriter:
 class TableWriter(RowGroupWriter):
     """Writes a Parquet table in row groups of a fixed size; the file appears when the writer closes without error."""
 
-    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
-        super().__init__(path, schema)
+    def __init__(self, path: AnyPath, schema: pa.Schema, *, error: MakeError = StoreError) -> None:
+        super().__init__(path, schema, error=error)
         self._held: list[pa.Table] = []
         self._n_held = 0
 
@@ -134,33 +131,72 @@ class TableWriter(RowGroupWriter):
 
 
 @contextmanager
-def reading(path: AnyPath) -> Iterator[None]:
-    """Turn what goes wrong when a Parquet file is read into a StoreError, or a DamagedFileError where it is broken."""
+def reading(path: AnyPath, *, error: MakeError | None = None) -> Iterator[None]:
+    """Turn what goes wrong when a Parquet file is read into `error`.
+
+    That is by default a StoreError, or a DamagedFileError where the file is broken.
+    """
     import pyarrow as pa
 
+    unreadable, damaged = error or StoreError, error or DamagedFileError
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise StoreError(f"no permission to read {path}; mend its rights") from error
-        if error.errno is not None:
-            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-        raise _damaged(path, error) from error  # pyarrow's own: a page, a header or a checksum that does not fit
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+    except OSError as fault:
+        if fault.errno is not None:
+            raise unreadable(cannot_read(path, fault)) from fault
+        raise damaged(
+            _damage(path, fault)
+        ) from fault  # pyarrow's own: a page, a header or a checksum that does not fit
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as fault:
+        raise damaged(_damage(path, fault)) from fault
 
 
-def _damaged(path: AnyPath, error: Exception) -> DamagedFileError:
-    reason = str(error).partition("\n")[0]
-    return DamagedFileError(f"{path} is damaged or no Parquet file ({reason}); run the command that wrote it again")
+def _damage(path: AnyPath, fault: Exception) -> str:
+    reason = str(fault).partition("\n")[0]
+    return f"{path} is damaged or not a Parquet file ({reason}); run the command that wrote it again"
 
 
-def open_parquet(path: AnyPath, *, what: str = "features folder") -> pq.ParquetFile:
-    """Open a Parquet file, its page checksums verified. Raises StoreError or DamagedFileError."""
+def open_parquet(
+    path: AnyPath,
+    *,
+    what: str = "features folder that fmltk wrote",
+    dictionaries: Sequence[str] = (),
+    error: MakeError | None = None,
+) -> pq.ParquetFile:
+    """Open a Parquet file, its page checksums verified.
+
+    what : of which a missing file is a part, for the message; dictionaries : columns to read as dictionaries
+
+    Raises as `reading` does.
+    """
     import pyarrow.parquet as pq
 
-    with reading(path):
+    with reading(path, error=error):
         if not path.is_file():
-            raise StoreError(f"{path} does not exist; expected a {what} that fmltk wrote")
+            fault = IsADirectoryError(errno.EISDIR, "") if path.is_dir() else FileNotFoundError(errno.ENOENT, "")
+            raise (error or StoreError)(f"{cannot_read(path, fault)}; expected a {what}")
         source = path.open_arrow() if isinstance(path, RemotePath) else path
-        return pq.ParquetFile(source, page_checksum_verification=True)
+        return pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=list(dictionaries))
+
+
+def is_parquet(path: AnyPath, *, error: MakeError = StoreError) -> bool:
+    """Whether a file's content says that it is Parquet, whatever its name. Raises `error` if it cannot be read."""
+    return read_start(path, len(_MAGIC), error=error) == _MAGIC
+
+
+def encode_parquet(table: pa.Table, **options: Any) -> bytes:
+    """Return a table as the content of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", **options)
+    return bytes(sink.getvalue())
+
+
+def decode_parquet(data: bytes) -> pq.ParquetFile:
+    """Open the content of a Parquet file. Raises an ArrowException if it is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(data))

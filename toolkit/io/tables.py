@@ -1,26 +1,249 @@
-"""Reading the tables that users write: CSV, TSV, JSONL, Parquet, in the encodings that occur in the field.
+"""Tables as users write and open them: CSV, TSV, JSONL and Parquet read; CSV written.
 
-Every value comes back as the text that was written: "0001" and "NA" stay what they are.
+This is the one reader of delimited text. Columns may be separated by commas, tabs or semicolons, as the header shows;
+the encoding is found as for every text. Every value comes back as the text that was written: "0001" and "NA" stay what
+they are.
 """
 
 from __future__ import annotations
 
 import csv
-import io
+import itertools
 import json
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.encodings import read_text
+from fmltk.toolkit.io.documents import read_json_lines
+from fmltk.toolkit.io.encodings import open_text
+from fmltk.toolkit.io.files import atomic_path, cannot_read
+from fmltk.toolkit.io.parquet import open_parquet, reading
+from fmltk.toolkit.io.paths import open_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.errors import FmltkError, MakeError
+    from fmltk.toolkit.io.encodings import OpenText
     from fmltk.toolkit.io.paths import AnyPath
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SEPARATORS = ",\t;"
+_NUMBER_BLOCK_BYTES = 4 << 20
+_PARQUET_BATCH_ROWS = 4096
+_QUOTED = re.compile(r'"[^"]*"')
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take a cell for a formula
+_RAGGED_ROW = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
+_NO_NUMBER = re.compile(
+    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value (.*)", re.DOTALL
+)
 csv.field_size_limit(2**31 - 1)  # a transcript may be longer than csv's default of 131,072 characters
+
+
+class DelimitedTable:
+    """An open table of delimited text: its columns' names at once, its rows once.
+
+    Attributes
+    ----------
+    header
+        The columns' names, without white space around them.
+    separator
+        What separates the columns: a comma, a tab or a semicolon.
+    """
+
+    def __init__(self, path: AnyPath, text: OpenText, error: MakeError) -> None:
+        self._path, self._encoding, self._error = path, text.encoding, error
+        first, self._n_blank = _first_line(path, text.lines, error)
+        self.separator = find_separator(first, path.suffix)
+        # strict: a quote that is never closed would else swallow every row after it.
+        lines = itertools.chain([first], text.lines)
+        self._reader = csv.reader(lines, delimiter=self.separator, strict=True)
+        self.header = tuple(name.strip() for _, row in itertools.islice(self._cells(), 1) for name in row)
+        self._n_header_lines = self._n_blank + self._reader.line_num
+
+    def repeated_name(self) -> str | None:
+        """Return the name that more than one column has; None where each has its own."""
+        return next((name for name in self.header if self.header.count(name) > 1), None)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield (line of the file, cells by column) of each row that has any cell, as written.
+
+        Raises the table's error if two columns have one name, or a row does not fit the header.
+        """
+        twice = self.repeated_name()
+        if twice is not None:
+            raise self._error(f"{self._path} has two columns named {twice!r}; rename one")
+        for line, row in self._cells():
+            if not any(map(str.strip, row)):
+                continue
+            if len(row) != len(self.header):
+                raise self._ragged(line, len(row))
+            yield line, dict(zip(self.header, row, strict=True))
+
+    def numbers(self, columns: Sequence[int], *, missing: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+        """Yield the numbers of the columns at these places, float64 (n_rows, len(columns)), some megabytes at a time.
+
+        missing : the words that stand for NaN
+
+        Raises the table's error if a row does not fit the header, or a cell is neither a number nor one of the words.
+        """
+        import numpy as np
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        names = [str(place) for place in range(len(self.header))]  # unique, whatever the file's names are
+        wanted = [names[place] for place in columns]
+        try:
+            with open_arrow(self._path) as file:
+                blocks = arrow_csv.open_csv(
+                    file,
+                    read_options=arrow_csv.ReadOptions(
+                        column_names=names,
+                        skip_rows=self._n_header_lines,
+                        use_threads=False,
+                        block_size=_NUMBER_BLOCK_BYTES,
+                        encoding=self._encoding,
+                    ),
+                    parse_options=arrow_csv.ParseOptions(delimiter=self.separator),
+                    convert_options=arrow_csv.ConvertOptions(
+                        column_types=dict.fromkeys(wanted, pa.float64()), include_columns=wanted, null_values=missing
+                    ),
+                )
+                for block in blocks:
+                    yield np.stack([column.to_numpy(zero_copy_only=False) for column in block.columns], axis=1)
+        except pa.ArrowException as error:
+            if "skip initial" not in str(error):  # that says: a header alone, without even a line's end
+                raise self._not_numbers(str(error)) from error
+        except OSError as error:
+            raise self._error(cannot_read(self._path, error)) from error
+
+    def _cells(self) -> Iterator[tuple[int, list[str]]]:
+        reader, n_blank = self._reader, self._n_blank
+        try:
+            for row in reader:
+                yield n_blank + reader.line_num, row
+        except csv.Error as error:
+            raise self._error(
+                f"{self._path} line {n_blank + reader.line_num}: {error}; a text that holds a double quote must be in "
+                'double quotes, and the quote in it written twice: "he said ""no"""'
+            ) from error
+
+    def _ragged(self, line: int, n_columns: int) -> FmltkError:
+        return self._error(
+            f"{self._path} line {line} has {n_columns} columns, its header has {len(self.header)}: the file is cut "
+            "off, or a text that holds the separator is not in double quotes"
+        )
+
+    def _not_numbers(self, message: str) -> FmltkError:
+        """Return the error that says in our words what pyarrow found."""
+        message = " ".join(message.split())  # a damaged cell may hold line ends
+        if ragged := _RAGGED_ROW.match(message):
+            return self._ragged(int(ragged[1]), int(ragged[3]))
+        if word := _NO_NUMBER.match(message):
+            column = self.header[int(word[1])]
+            return self._error(f"{self._path} line {word[2]}, column {column!r}: {word[3][:40]} is not a number")
+        return self._error(f"{self._path} is not a table that can be read: {message[:120]}")
+
+
+@contextmanager
+def open_table(
+    path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError
+) -> Iterator[DelimitedTable]:
+    """Open a table of delimited text, whatever its name ends in. Memory is bounded by its longest row.
+
+    Raises `error` if the file cannot be read, is no text in a known encoding (see `open_text`), or is empty.
+    """
+    with open_text(path, encoding=encoding, error=error) as text:
+        yield DelimitedTable(path, text, error)
+
+
+def find_separator(header: str, suffix: str) -> str:
+    r"""Return the comma, tab or semicolon that a table's first line has most of, outside quotes.
+
+    suffix : of the file's name; where that does not decide, .tsv means a tab and any other a comma
+
+    >>> find_separator('id;"so, yes, text";mode', ".csv"), find_separator("id", ".tsv")
+    (';', '\t')
+    """
+    usual = "\t" if suffix.lower() == ".tsv" else ","
+    return max(usual + SEPARATORS, key=_QUOTED.sub("", header).count)
+
+
+def _first_line(path: AnyPath, lines: Iterator[str], error: MakeError) -> tuple[str, int]:
+    """Return the first line that is not blank, and how many blank ones come before it."""
+    for n_blank, line in enumerate(lines):
+        if line.strip():
+            return line, n_blank
+    raise error(f"{path} is empty; expected a line with the columns' names, then a line for each row")
+
+
+def read_rows(
+    path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (where, row) for every row of a table; `where` names file and line for messages.
+
+    Values are text as written; a null of JSONL or Parquet is left out of the row.
+
+    Raises `error` if the table cannot be read, is of another kind, or a row does not fit its header.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _parquet_rows(path, error)
+    elif suffix == ".jsonl":
+        yield from _jsonl_rows(path, encoding, error)
+    elif suffix in (".csv", ".tsv"):
+        with open_table(path, encoding=encoding, error=error) as table:
+            for line, row in table.rows():
+                yield f"{path.name} line {line}", row
+    else:
+        raise error(f"{path} is not a table; expected one of {', '.join(TABLE_SUFFIXES)}")
+
+
+def _jsonl_rows(path: AnyPath, encoding: str | None, error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:
+    for number, row in read_json_lines(path, encoding=encoding, error=error):
+        yield f"{path.name} line {number}", _as_written(row)
+
+
+def _parquet_rows(path: AnyPath, error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:
+    with open_parquet(path, what="table", error=error) as file, reading(path, error=error):
+        number = 0
+        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path.name} row {number}", _as_written(row)
+
+
+def _as_written(row: dict[str, object]) -> dict[str, str]:
+    """Return a row's values as text, without those that are null."""
+    return {key: _text(value) for key, value in row.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # no file can hold half a character
+
+
+def write_csv(
+    path: AnyPath, header: Sequence[str], rows: Iterable[Sequence[object]], *, spreadsheet_safe: bool
+) -> None:
+    """Write a CSV in UTF-8, whole or not at all; None and NaN are blank cells.
+
+    spreadsheet_safe : put an apostrophe before texts that a spreadsheet would run as a formula
+
+    Raises StoreError if the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in rows:
+            cells = ["" if cell is None or cell != cell else cell for cell in row]  # noqa: PLR0124 - NaN is not itself
+            writer.writerow(
+                [guarded(one) if isinstance(one, str) else one for one in cells] if spreadsheet_safe else cells
+            )
 
 
 def guarded(cell: str) -> str:
@@ -36,96 +259,3 @@ def guarded(cell: str) -> str:
     except ValueError:
         return f"'{cell}"
     return cell
-
-
-def read_rows(path: AnyPath, *, encoding: str | None = None) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (where, row) for every row of a table; `where` names file and line for messages.
-
-    Values are text as written; a null of JSONL or Parquet is left out of the row.
-
-    Raises ConfigError if the table cannot be read, is of another kind, or a row does not fit its header.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from _parquet_rows(path)
-    elif suffix == ".jsonl":
-        yield from _jsonl_rows(path, read_text(path, encoding=encoding))
-    elif suffix in (".csv", ".tsv"):
-        delimiter = "\t" if suffix == ".tsv" else ","
-        yield from _csv_rows(path, read_text(path, encoding=encoding), delimiter)
-    else:
-        raise ConfigError(f"{path} is not a table; expected one of {', '.join(TABLE_SUFFIXES)}")
-
-
-def _csv_rows(path: AnyPath, text: str, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
-    # strict: a quote that is never closed would else swallow every row after it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header, delimiter)
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            where = f"{path.name} line {reader.line_num}"
-            if len(row) != len(header):
-                raise ConfigError(
-                    f"{where} has {len(row)} columns, its header has {len(header)}; "
-                    "a text that holds the separator must be in double quotes"
-                )
-            yield where, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise ConfigError(
-            f"{path.name} line {reader.line_num}: {error}; a text that holds a double quote must be in double quotes, "
-            'and the quote in it written twice: "he said ""no"""'
-        ) from error
-
-
-def _check_header(path: AnyPath, header: list[str], delimiter: str) -> None:
-    if len(set(header)) != len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise ConfigError(f"{path} has two columns named {twice!r}; rename one")
-    other = next((one for one in ",;\t" if one != delimiter and one in "".join(header)), None)
-    if len(header) == 1 and other is not None:
-        raise ConfigError(
-            f"{path} is separated by {other!r}, not by {delimiter!r} as its name says; "
-            "save it with commas as .csv or with tabs as .tsv"
-        )
-
-
-def _jsonl_rows(path: AnyPath, text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path.name} line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{where} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ConfigError(f'{where} is not a JSON object such as {{"video_id": "a", "text": "..."}}')
-        yield where, {key: _as_written(value) for key, value in row.items() if value is not None}
-
-
-def _parquet_rows(path: AnyPath) -> Iterator[tuple[str, dict[str, str]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from fmltk.toolkit.io.paths import open_arrow
-
-    try:
-        with open_arrow(path) as source, pq.ParquetFile(source) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=4096):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield (
-                        f"{path.name} row {number}",
-                        {key: _as_written(value) for key, value in row.items() if value is not None},
-                    )
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"cannot read {path} as Parquet: {error}") from error
-
-
-def _as_written(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # no file can hold half a character

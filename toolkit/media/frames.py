@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 import ffmpeg
 import numpy as np
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
+from fmltk.toolkit.io.files import atomic_path
 from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards
 from fmltk.toolkit.media.program import Program
 from fmltk.toolkit.media.refusal import is_clearly_short, oversize_error
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.media.probe import MediaInfo
 
 # Decoding may start at a key frame this long before the first wanted picture; the frames of one reordering group (at
@@ -161,7 +162,7 @@ def _seek_point(info: MediaInfo, start_s: float) -> int:
 
 def write_video(
     frames: Iterable[NDArray[np.uint8]],
-    path: Path,
+    path: AnyPath,
     *,
     rate_hz: int = FRAME_RATE_HZ,
     lossless: bool = False,
@@ -174,7 +175,7 @@ def write_video(
     Parameters
     ----------
     frames : uint8 arrays, all of one shape (height, width, 3), RGB
-    path : the file to write, ending in .mp4; replaced if it exists
+    path : the file to write, ending in .mp4, on this machine or in a store; replaced if it exists
     rate_hz : frames per second
     lossless : keep every RGB value exactly (x264's RGB mode) instead of near-transparent YUV (crf 12)
     timeout_s : the longest to wait for ffmpeg, in all
@@ -186,40 +187,26 @@ def write_video(
     first = next(pending, None)
     if first is None:
         raise MediaError(f"{path.name!r}: a video of no frames cannot be written")
-    draft = path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(8)}.mp4")  # what a kill leaves is known by its name
-    try:
-        draft.open("xb").close()
-    except OSError as error:
-        raise MediaError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    try:
+    with atomic_path(path, error=MediaError) as draft:
         argv = _write_command(draft, first.shape, rate_hz=rate_hz, lossless=lossless)
-        n_frames = _feed(argv, first, pending, path, timeout_s=timeout_s)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        what = f"ffmpeg writing {path.name!r}"
+        with Program(argv, timeout_s=timeout_s, what=what, hide=[draft.parent], feed=True) as program:
+            n_frames = _feed(program, first, pending, what)
+            program.finish()
     return n_frames
 
 
-def _feed(
-    argv: list[str], first: NDArray[np.uint8], pending: Iterator[NDArray[np.uint8]], path: Path, *, timeout_s: float
-) -> int:
-    n_frames = 0
-    frame: NDArray[np.uint8] | None = first
-    with Program(
-        argv, timeout_s=timeout_s, what=f"ffmpeg writing {path.name!r}", hide=[path.parent], feed=True
-    ) as program:
-        while frame is not None:
-            if frame.shape != first.shape or frame.dtype != np.uint8:
-                raise MediaError(
-                    f"{path.name!r}: frame {n_frames} is {frame.dtype} {frame.shape}, the first is uint8 {first.shape}"
-                )
-            if not program.write(np.ascontiguousarray(frame).data.cast("B")):
-                program.finish()
-                raise ProcessError(f"ffmpeg writing {path.name!r} stopped before frame {n_frames}")
-            n_frames += 1
-            frame = next(pending, None)
-        program.finish()
-    return n_frames
+def _feed(program: Program, first: NDArray[np.uint8], pending: Iterator[NDArray[np.uint8]], what: str) -> int:
+    """Give pictures to ffmpeg, one by one, and return how many there are; `what` is what ffmpeg does, for messages."""
+    for n_frames, frame in enumerate(itertools.chain([first], pending)):
+        if frame.shape != first.shape or frame.dtype != np.uint8:
+            raise MediaError(
+                f"{what}: frame {n_frames} is {frame.dtype} {frame.shape}, the first is uint8 {first.shape}"
+            )
+        if not program.write(np.ascontiguousarray(frame).data.cast("B")):
+            program.finish()
+            raise ProcessError(f"{what} stopped before frame {n_frames}")
+    return n_frames + 1
 
 
 def _write_command(draft: Path, shape: tuple[int, ...], *, rate_hz: int, lossless: bool) -> list[str]:

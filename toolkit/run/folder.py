@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import RUN_FILE, SCHEMA_VERSION
-from fmltk.toolkit.io.files import store_errors, write_bytes
+from fmltk.toolkit.io.documents import read_json, write_json
+from fmltk.toolkit.io.files import store_errors
 from fmltk.toolkit.io.paths import RemotePath
 from fmltk.toolkit.run.versions import differences
 
@@ -53,17 +53,13 @@ def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]
                 "or another folder with -o"
             )
         if first_texts:
-            _write_run(path, document)
+            write_json(path, document, sort_keys=True, indent=2)
         return document
     foreign = [f"{name}.parquet" for name in ("manifest", *MODALITIES) if (folder / f"{name}.parquet").exists()]
     if foreign:
         raise ConfigError(f"{folder} holds {foreign[0]} that no run of extract made; choose another folder with -o")
-    _write_run(path, document)
+    write_json(path, document, sort_keys=True, indent=2)
     return document
-
-
-def _write_run(path: AnyPath, document: Mapping[str, Any]) -> None:
-    write_bytes(path, json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False).encode())
 
 
 def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,13 +72,7 @@ def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(folder: AnyPath) -> dict[str, Any]:
     """Return run.json's document. Raises StoreError if it cannot be read."""
-    try:
-        document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder / RUN_FILE} cannot be read ({error}); choose another folder with -o") from error
-    if not isinstance(document, dict):
-        raise StoreError(f"{folder / RUN_FILE} does not hold a run's settings; choose another folder with -o")
-    return document
+    return read_json(folder / RUN_FILE, error=advised(StoreError, "choose another folder with -o"))
 
 
 @contextmanager

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import asdict
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import FAILED
-from fmltk.toolkit.io.files import write_bytes
-from fmltk.toolkit.io.tables import guarded
+from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +54,7 @@ def problems_of_row(row: ClipRow, usual_s: tuple[float, float]) -> list[Problem]
 
 def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
     """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Problem.__slots__)
-    writer.writerows([guarded(str(value)) for value in asdict(problem).values()] for problem in problems)
-    write_bytes(folder / PROBLEMS_FILE, text.getvalue().encode())
+    write_csv(folder / PROBLEMS_FILE, Problem.__slots__, map(astuple, problems), spreadsheet_safe=True)
 
 
 def say_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporter) -> None:

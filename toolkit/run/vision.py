@@ -13,8 +13,6 @@ from urllib.parse import quote
 from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.shards import ClipSequence
-from fmltk.toolkit.io.files import atomic_path
-from fmltk.toolkit.io.paths import RemotePath
 from fmltk.toolkit.media.frames import count_frames, read_frames, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
 from fmltk.toolkit.run.tasks import find_csv
@@ -241,13 +239,7 @@ def write_crops(source: ClipSource, faces: ClipFaces) -> None:
         align_face(frame, landmarks, size) if present else black
         for frame, landmarks, present in zip(clip_frames(source), speaker.landmarks, speaker.present, strict=True)
     )
-    path = crop_path(source.paths.features, source.clip)
-    if isinstance(path, RemotePath):
-        with atomic_path(path) as local:
-            write_video(crops, local)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(crops, path)
+    write_video(crops, crop_path(source.paths.features, source.clip))
 
 
 def crop_path(features: AnyPath, clip: Clip) -> AnyPath:

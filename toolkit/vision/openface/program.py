@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from fmltk.toolkit.errors import ConfigError, OpenFaceError
+from fmltk.toolkit.io.files import replace_file
 from fmltk.toolkit.media.process import run_program
 from fmltk.toolkit.media.program import stderr_tail
 
@@ -96,7 +97,7 @@ def run_openface(executable: str | Path, video: str | Path, out_folder: str | Pa
                     f"{video.name}: OpenFace ended well but wrote {'an empty' if written.is_file() else 'no'} CSV; it"
                     f" said {said!r}; run it by hand on this file, and see that its models are beside the program"
                 )
-            written.replace(target)
+            replace_file(written, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OpenFaceError(f"{video.name}: OpenFace could not be run on it in {out_folder}: {reason}") from error

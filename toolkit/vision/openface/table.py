@@ -6,70 +6,64 @@ differ.
 
 from __future__ import annotations
 
-import csv
-import re
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.errors import OpenFaceError
+from fmltk.toolkit.errors import OpenFaceError, advised
+from fmltk.toolkit.io.tables import open_table
 from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES
 from fmltk.toolkit.vision.openface.rows import OpenFaceTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.io.tables import DelimitedTable
+
 MAX_CSV_BYTES = 2 * 1024**3  # about four hours of 709 features at 30 Hz
-MAX_HEADER_BYTES = 1024**2  # OpenFace's own header of 714 columns has 6 KB
-BLOCK_BYTES = 4 * 1024**2
-# What C++ run-times print for "not a number"; "nan" after a space is understood without being listed.
-NOT_A_NUMBER = ("", "nan", "-nan", "NaN", "-NaN", "nan(ind)", "-nan(ind)", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
+REMEDY = "if OpenFace wrote it, run OpenFace again"
+# What C++ run-times print for "not a number", also after the space of ", ".
+_SPELLINGS = ("", "nan", "-nan", "NaN", "-NaN", "nan(ind)", "-nan(ind)", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
+NOT_A_NUMBER = (*_SPELLINGS, *(f" {spelling}" for spelling in _SPELLINGS))
 
 _FEATURE_NAMES = frozenset(feature.name for feature in OPENFACE_FEATURES)
-_RAGGED_ROW = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
-_NO_NUMBER = re.compile(
-    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to double: invalid value (.*)", re.DOTALL
-)
 _HEAD_COLUMNS = ("frame", "face_id", "face", "timestamp", "confidence", "success")
 
 
 def read_openface(path: str | Path, *, max_bytes: int = MAX_CSV_BYTES) -> OpenFaceTable:
     """Read one CSV of OpenFace 2 (or 1), made by FeatureExtraction, FaceLandmarkVidMulti or FaceLandmarkImg.
 
-    Accepts "," and ", " between columns, a BOM, CRLF, blank lines, any order and any subset of the feature columns.
+    Accepts what every table may be (commas, tabs or semicolons, with or without a space after them; UTF-8, UTF-16 or
+    GB18030; CRLF; blank lines), and any order and any subset of the feature columns.
 
     max_bytes : int
         Larger files are refused; raise it to read them.
 
-    Raises OpenFaceError if the file cannot be opened, is empty, is no OpenFace CSV, has no rows, has a column twice,
-    ends inside a row, or holds something that is no number. A file that was cut exactly between two rows looks whole;
-    `openface_sequence` finds that out, as it knows how long the clip is.
+    Raises OpenFaceError if the file cannot be read, is empty, is not an OpenFace CSV, has no rows, has a column twice,
+    ends inside a row, or holds something that is not a number. A file that was cut exactly between two rows looks
+    whole; `openface_sequence` finds that out, as it knows how long the clip is.
     """
     path = Path(path)
-    try:
-        return _read(path, max_bytes)
-    except OSError as error:
-        raise OpenFaceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with contextlib.suppress(OSError):  # open_table says what it is
+        n_bytes = path.stat().st_size
+        if n_bytes > max_bytes:
+            raise OpenFaceError(f"{path}: has {n_bytes:,} bytes, more than the limit of {max_bytes:,}")
+    with open_table(path, error=advised(OpenFaceError, REMEDY)) as table:
+        return _read(path, table)
 
 
-def _read(path: Path, max_bytes: int) -> OpenFaceTable:
-    if not path.is_file():
-        raise OpenFaceError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
-    n_bytes = path.stat().st_size
-    if n_bytes == 0:
-        raise OpenFaceError(f"{path}: is empty; OpenFace may have been stopped: run it again")
-    if n_bytes > max_bytes:
-        raise OpenFaceError(f"{path}: has {n_bytes:,} bytes, more than the limit of {max_bytes:,}")
-    header = _read_header(path)
+def _read(path: Path, table: DelimitedTable) -> OpenFaceTable:
+    header = table.header
     image_mode = "face" in header and "frame" not in header
     _check_header(path, header, image_mode)
     heads = [name for name in _HEAD_COLUMNS if name in header]
     names = tuple(name for name in header if name in _FEATURE_NAMES)
-    head, values = _read_columns(path, header, heads, names)
+    head, values = _read_columns(table, heads, names)
     n_rows = len(values)
     if n_rows == 0:
         raise OpenFaceError(f"{path}: has a header but no rows; OpenFace read no frame: run it again")
@@ -90,20 +84,7 @@ def _read(path: Path, max_bytes: int) -> OpenFaceTable:
     )
 
 
-def _read_header(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        line = file.readline(MAX_HEADER_BYTES)
-    try:
-        text = line.decode("utf-8-sig").strip()
-        names = next(csv.reader([text], strict=True)) if text.isprintable() else []
-    except (UnicodeDecodeError, csv.Error, StopIteration):
-        names = []
-    if not names:
-        raise OpenFaceError(f"{path}: is no OpenFace CSV: its first line is not a row of column names")
-    return [name.strip() for name in names]
-
-
-def _check_header(path: Path, header: list[str], image_mode: bool) -> None:
+def _check_header(path: Path, header: Sequence[str], image_mode: bool) -> None:
     needed = () if image_mode else ("frame", "success")
     for name in needed:
         if name not in header:
@@ -121,58 +102,17 @@ def _check_header(path: Path, header: list[str], image_mode: bool) -> None:
 
 
 def _read_columns(
-    path: Path, header: list[str], heads: Sequence[str], names: Sequence[str]
+    table: DelimitedTable, heads: Sequence[str], names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the head columns, shape (n, len(heads)), and the features, shape (n, len(names))."""
     head_parts: list[NDArray[np.float64]] = [np.empty((0, len(heads)))]
     value_parts: list[NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)]
-    for block in _read_blocks(path, header, [header.index(name) for name in (*heads, *names)]):
+    places = [table.header.index(name) for name in (*heads, *names)]
+    for block in table.numbers(places, missing=NOT_A_NUMBER):
         head_parts.append(block[:, : len(heads)])
         with np.errstate(over="ignore"):  # a failed row may hold a number beyond float32: it becomes infinite
             value_parts.append(block[:, len(heads) :].astype(np.float32))
     return np.concatenate(head_parts), np.concatenate(value_parts)
-
-
-def _read_blocks(path: Path, header: list[str], wanted: Sequence[int]) -> Iterator[NDArray[np.float64]]:
-    """Yield the wanted columns in pieces of the file, so that only float32 is ever held for all of it."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    positions = [str(i) for i in range(len(header))]  # unique, whatever the file's names are
-    included = [positions[i] for i in wanted]
-    nulls = [*NOT_A_NUMBER, *(f" {spelling}" for spelling in NOT_A_NUMBER)]
-
-    try:
-        reader = arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(
-                column_names=positions, skip_rows=1, use_threads=False, block_size=BLOCK_BYTES
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types={position: pa.float64() for position in included},
-                include_columns=included,
-                null_values=nulls,
-            ),
-        )
-        for batch in reader:
-            columns = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-            yield np.stack(columns, axis=1)  # (rows, wanted)
-    except pa.ArrowException as error:
-        if "skip initial" in str(error):  # a header without even a line's end
-            return
-        raise OpenFaceError(f"{path}: {_explain(str(error), header)}") from error
-
-
-def _explain(message: str, header: list[str]) -> str:
-    """Turn pyarrow's message into one that names the line, and the column as the file calls it."""
-    message = " ".join(message.split())  # a damaged cell may hold line ends
-    if ragged := _RAGGED_ROW.match(message):
-        line, expected, n_columns = ragged.groups()
-        return f"line {line} has {n_columns} of {expected} columns: the file was cut off or damaged; run OpenFace again"
-    if word := _NO_NUMBER.match(message):
-        column, line, value = word.groups()
-        return f"line {line}, column {header[int(column)]!r}: {value[:40]} is no number; run OpenFace again"
-    return f"is no CSV that can be read: {message[:120]}"
 
 
 def _whole_numbers(path: Path, name: str, column: NDArray[np.float64]) -> NDArray[np.int64]:

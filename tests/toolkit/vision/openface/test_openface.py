@@ -300,7 +300,10 @@ def test_a_file_cut_inside_a_row_is_refused_with_the_line(recorded: Path, tmp_pa
     data = data[: int(len(data) * cut_at)]
     (tmp_path / "cut.csv").write_bytes(data)
     n_lines = data.count(b"\n") + 1
-    with pytest.raises(OpenFaceError, match=rf"line {n_lines} has \d+ of 714 columns.*cut off"):
+    with pytest.raises(
+        OpenFaceError,
+        match=rf"line {n_lines} has \d+ columns, its header has 714: the file is cut off.*run OpenFace again",
+    ):
         read_openface(tmp_path / "cut.csv")
 
 
@@ -313,19 +316,19 @@ def test_a_file_cut_between_rows_is_refused_by_its_duration(recorded: Path, tmp_
 
 BAD_FILES = {
     "empty": (b"", "is empty"),
-    "blank": (b"\n\n", "not a row of column names|no column 'frame'"),
-    "binary": (bytes(range(256)) * 20, "not a row of column names"),
-    "utf16": ("frame,success,pose_Tx\n1,1,2\n".encode("utf-16"), "not a row of column names"),
+    "blank": (b"\n\n", "is empty"),
+    "binary": (bytes(range(256)) * 20, "is none of UTF-8, UTF-16 and GB18030"),
+    "zero byte": (b"fra\0me,success,pose_Tx\n1,1,2\n", "is none of UTF-8, UTF-16 and GB18030"),
     "another table": (b"video_id,clip_id,text\na,b,c\n", "no column 'frame'; its columns begin with 'video_id"),
     "no success": (b"frame,timestamp,pose_Tx\n1,0,2\n", "no column 'success'"),
     "header only": (b"frame,success,pose_Tx\n", "no rows"),
     "header without end": (b"frame,success,pose_Tx", "no rows"),
     "no feature": (b"frame,success,smile\n1,1,1\n", "none of OpenFace's 709"),
     "column twice": (b"frame,success,pose_Tx, pose_Tx\n1,1,2,3\n", "'pose_Tx' stands 2 times"),
-    "a word": (b"frame,success,pose_Tx\n1,1,2\n2,1,left\n", "line 3, column 'pose_Tx'.*left"),
+    "a word": (b"frame,success,pose_Tx\n1,1,2\n2,1,left\n", "line 3, column 'pose_Tx': .*left.* is not a number"),
     "half a frame": (b"frame,success,pose_Tx\n1.5,1,2\n", "'frame' holds 1.5 in row 1"),
     "no frame": (b"frame,success,pose_Tx\n1,1,2\nnan,1,2\n", "'frame' holds nan in row 2"),
-    "too many": (b"frame,success,pose_Tx\n1,1,2,3\n", "line 2 has 4 of 3 columns"),
+    "too many": (b"frame,success,pose_Tx\n1,1,2,3\n", "line 2 has 4 columns, its header has 3"),
 }
 
 
@@ -334,14 +337,14 @@ def test_a_bad_file_is_refused_with_its_name_and_the_reason(tmp_path: Path, what
     data, message = BAD_FILES[what]
     path = tmp_path / "bad.csv"
     path.write_bytes(data)
-    with pytest.raises(OpenFaceError, match=rf"bad\.csv: .*({message})"):
+    with pytest.raises(OpenFaceError, match=rf"bad\.csv.*({message})"):
         read_openface(path)
 
 
 def test_what_is_no_readable_file_is_refused(recorded: Path, tmp_path: Path) -> None:
-    with pytest.raises(OpenFaceError, match="no such file"):
+    with pytest.raises(OpenFaceError, match=r"cannot read .*absent\.csv: No such file"):
         read_openface(tmp_path / "absent.csv")
-    with pytest.raises(OpenFaceError, match="is not a file"):
+    with pytest.raises(OpenFaceError, match=r"cannot read .*: Is a directory"):
         read_openface(tmp_path)
     with pytest.raises(OpenFaceError, match="more than the limit of 1,000"):
         read_openface(recorded / "WDA_AOC.csv", max_bytes=1000)
