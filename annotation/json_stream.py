@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.files import cannot_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def iterate_json_array(path: Path) -> Iterator[object]:
     try:
         buffer = _Buffer(path)
     except OSError as error:
-        raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from error
+        raise AnnotationError(cannot_read(path, error)) from error
     try:
         yield from _elements(buffer)
     finally:

@@ -84,11 +84,6 @@ def parse_label_values(pairs: Iterable[str]) -> dict[str, int]:
     return values
 
 
-def parse_encoding(text: str) -> str:
-    """Return the encoding that Python reads a table by: UTF-8 may begin with a byte order mark."""
-    return "utf-8-sig" if text.lower() in ("utf-8", "utf8") else text
-
-
 def parse_panel(text: str) -> int | None:
     """Return N of "at-least N" (or at-least-N, at-least=N), None for "strict".
 

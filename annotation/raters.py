@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import hmac
 import os
@@ -16,6 +15,7 @@ import click
 from fmltk.toolkit.clip import composed
 from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.io.tables import open_table
 
 SALT_BYTES = 32
 PSEUDONYM_DIGITS = 10  # of 16 each: two of 10,000 raters share a pseudonym with probability 5e-5
@@ -93,25 +93,20 @@ def _folded(identity: str) -> str:
 def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
     """Read map.csv: columns id (or e-mail address) and rater, and source where several servers are mapped.
 
-    Raises AnnotationError if a column is missing, a cell is empty, or an id is given two names.
+    Raises AnnotationError if the file cannot be read, a column is missing, a cell is empty, or an id has two names.
     """
     listed: dict[tuple[str, str], str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"id", "rater"} <= set(reader.fieldnames or ()):
-                raise AnnotationError(f"{path} needs the columns id and rater (and source); it has {reader.fieldnames}")
-            for row in reader:
-                key = ((row.get("source") or "").strip(), _folded((row["id"] or "").strip()))
-                rater = (row["rater"] or "").strip()
-                if not key[1] or not rater:
-                    raise AnnotationError(f"{path} line {reader.line_num}: id or rater is empty")
-                if listed.setdefault(key, rater) != rater:
-                    raise AnnotationError(f"{path} line {reader.line_num}: id {key[1]!r} is given two raters")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(
-            f"cannot read {path}: {error}; expected a CSV with the columns source, id, rater"
-        ) from error
+    with open_table(path, error=AnnotationError) as table:
+        if not {"id", "rater"} <= set(table.header):
+            found = ", ".join(table.header)
+            raise AnnotationError(f"{path} needs the columns id and rater (and source); its columns are {found!r}")
+        for line, row in table.rows():
+            key = (row.get("source", "").strip(), _folded(row["id"].strip()))
+            rater = row["rater"].strip()
+            if not key[1] or not rater:
+                raise AnnotationError(f"{path} line {line}: id or rater is empty")
+            if listed.setdefault(key, rater) != rater:
+                raise AnnotationError(f"{path} line {line}: id {key[1]!r} is given two raters")
     return listed
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.parquet import TableWriter, decode_metadata, encode_metadata, open_parquet, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
-METADATA_KEY = b"fmltk"
 ROWS_PER_GROUP = 65_536
 STATUSES = ("rated", "skipped", "empty", "draft")
 _TIME = pa.timestamp("us", tz="UTC")
@@ -65,52 +59,17 @@ def memory_schema() -> pa.Schema:
     )
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what was written there takes its place when all went well.
-
-    Raises AnnotationError if the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-    except OSError as error:
-        raise AnnotationError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise AnnotationError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_table(table: pa.Table, path: Path, *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
     """Write `table` as Parquet under `schema` with one JSON document of metadata: the same table gives the same bytes.
 
     The file appears whole or not at all. Raises AnnotationError if it cannot be written.
     """
-    document = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True, ensure_ascii=False)
-    target = schema.with_metadata({METADATA_KEY: document.encode()})
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(temporary, target, compression="zstd", store_schema=True) as writer,
-    ):
-        for start in range(0, max(table.num_rows, 1), ROWS_PER_GROUP):
+    target = schema.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION, **metadata}))
+    with TableWriter(path, target, error=AnnotationError) as writer:
+        for start in range(0, table.num_rows, ROWS_PER_GROUP):
             part = table.slice(start, ROWS_PER_GROUP)
             columns = [part.column(field.name).combine_chunks().cast(field.type) for field in target]
-            writer.write_table(pa.table(columns, schema=target), row_group_size=ROWS_PER_GROUP)
+            writer.append(pa.table(columns, schema=target), group_rows=len(part))
 
 
 def write_ratings(table: pa.Table, path: Path) -> None:
@@ -170,10 +129,8 @@ def read_ratings(path: Path) -> pa.Table:
 
 def column_names(path: Path) -> set[str]:
     """Return the names of a Parquet file's columns. Raises AnnotationError if it is none."""
-    try:
-        return set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise AnnotationError(f"cannot read {path} as Parquet: {str(error).splitlines()[0]}") from error
+    with open_parquet(path, what="table", error=AnnotationError) as file:
+        return set(file.schema_arrow.names)
 
 
 def read_table(
@@ -181,20 +138,19 @@ def read_table(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Read the columns of `schema` from a Parquet file, and its JSON metadata; `kind` is what an error calls it.
 
-    Raises AnnotationError if the file is not Parquet or lacks a column.
+    Raises AnnotationError if the file is not Parquet, was not written by fmltk, or lacks a column.
     """
-    try:
-        written = pq.read_schema(path)
-        missing = [name for name in schema.names if name not in written.names]
-        if missing:
-            some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-            raise AnnotationError(f"{path} lacks the columns {some}: it is no {kind}")
-        with pq.ParquetFile(path, read_dictionary=list(dictionaries)) as file:
-            table = file.read(columns=schema.names)
-        metadata = json.loads((written.metadata or {}).get(METADATA_KEY, b"{}"))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise AnnotationError(f"cannot read {path} as Parquet: {str(error).splitlines()[0]}") from error
-    return table, metadata if isinstance(metadata, dict) else {}
+    written = column_names(path)
+    missing = [name for name in schema.names if name not in written]
+    if missing:
+        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise AnnotationError(f"{path} lacks the columns {some}: it is not a {kind}")
+    with (
+        open_parquet(path, dictionaries=dictionaries, error=AnnotationError) as file,
+        reading(path, error=AnnotationError),
+    ):
+        metadata = decode_metadata(file.schema_arrow, name=str(path), error=AnnotationError)
+        return file.read(columns=schema.names), metadata
 
 
 def _check_words(path: Path, table: pa.Table, name: str, allowed: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ import click
 from fmltk.annotation.option_texts import (
     parse_condition,
     parse_conditions,
-    parse_encoding,
     parse_label_values,
     parse_panel,
     parse_scales,
@@ -78,9 +77,8 @@ class ImportOptions(ScaleOptions):
     id_field: str | None = field(
         default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
     )
-    encoding: str = field(
-        default="utf-8-sig",
-        metadata=option(default="utf-8", parse=parse_encoding, help="Encoding of CSV and TSV files."),
+    encoding: str | None = field(
+        default=None, metadata=option(help="Encoding of CSV and TSV files that are none of UTF-8, UTF-16, GB18030.")
     )
     rater: str | None = field(
         default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -14,9 +13,12 @@ from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
 from fmltk.annotation.importing.records import REASONS, Drop, Record
-from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, memory_schema, read_ratings, replacing, write_ratings
+from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.settings import ImportOptions
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.errors import AnnotationError, advised
+from fmltk.toolkit.io.documents import json_text, read_json_lines
+from fmltk.toolkit.io.files import atomic_path, write_bytes
+from fmltk.toolkit.io.parquet import is_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +102,7 @@ def import_ratings(
         raise AnnotationError(f"the salt {options.names.salt_path} lies beside the ratings: keep it elsewhere")
     report = ImportReport()
     with (
-        replacing(dropped_path(output)) as temporary,
+        atomic_path(dropped_path(output), error=AnnotationError) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         lines = _DropLines(file, options.names)
@@ -116,8 +118,8 @@ def import_ratings(
         write_ratings(merged.table, output)
     report.read_again, report.merged_dropped = merged.read_again, merged.dropped
     _summarise(merged.table, report)
-    with replacing(report_path(output)) as temporary:
-        temporary.write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    text = json_text(report.as_dict(), indent=2) + "\n"
+    write_bytes(report_path(output), text.encode(), error=AnnotationError)
     return report
 
 
@@ -125,7 +127,7 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
     file_report = FileReport(path.name)
     report.files.append(file_report)
     lines.begin()
-    if _is_parquet(path):
+    if is_parquet(path, error=AnnotationError):
         table = _pseudonymous(read_ratings(path), options.names)
         file_report.format = "ratings.parquet"
         file_report.annotations = table.num_rows
@@ -146,14 +148,6 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
         reason, count = dropped.most_common(1)[0]
         raise AnnotationError(f"{path} gives no rating: {count} annotations dropped, for {REASONS[reason]}")
     return collector.table()
-
-
-def _is_parquet(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PAR1"
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
@@ -189,14 +183,9 @@ class _DropLines:
     def copy(self, path: Path) -> None:
         """Take over the lines of an earlier import into the same ratings."""
         if path.exists():
-            with path.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, start=1):
-                    try:
-                        self._write(json.loads(line))
-                    except (ValueError, AttributeError) as error:
-                        raise AnnotationError(
-                            f"{path} line {number} is damaged; delete it, or import everything anew with --overwrite"
-                        ) from error
+            remedy = "delete that line, or import everything again with --overwrite"
+            for _, entry in read_json_lines(path, error=advised(AnnotationError, remedy)):
+                self._write(entry)
 
     def write(self, file: str | None, drop: Drop) -> None:
         self._write({"file": file, **drop._asdict()})
@@ -206,7 +195,7 @@ class _DropLines:
         if not self._names.keep_identities:
             for key in known.keys() & {"annotator", "label"}:
                 known[key] = _ADDRESS.sub(lambda found: self._names.safe_name(found.group()), known[key])
-        line = json.dumps(known, ensure_ascii=False) + "\n"
+        line = json_text(known) + "\n"
         self._now[hash(line)] += 1
         if self._now[hash(line)] > self._written[hash(line)]:
             self._written[hash(line)] += 1
@@ -271,11 +260,7 @@ def _summarise(table: pa.Table, report: ImportReport) -> None:
 def iterate_dropped(output: Path) -> Iterator[dict[str, Any]]:
     """Yield every line of the file of dropped annotations beside `output`.
 
-    Raises AnnotationError if there is none.
+    Raises AnnotationError if there is none, or a line is damaged.
     """
-    try:
-        with dropped_path(output).open(encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
-    except OSError as error:
-        raise AnnotationError(f"cannot read {dropped_path(output)}: {error.strerror or error}") from error
+    for _, entry in read_json_lines(dropped_path(output), error=AnnotationError):
+        yield entry

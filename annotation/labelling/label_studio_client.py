@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.annotation.labelling.project import ProjectPlan, instructions, labelling_config
 from fmltk.annotation.raters import read_identity
-from fmltk.annotation.ratings import replacing
 from fmltk.annotation.settings import TIMEOUT_S
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.io.files import atomic_path
 from fmltk.toolkit.io.retry import retried
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Server:
             time.sleep(POLL_S)
             with self._asking("asking for an export"):
                 status = exports.get(id=project_id, export_pk=snapshot.id).status
-        with self._asking("downloading an export"), replacing(target) as temporary:
+        with self._asking("downloading an export"), atomic_path(target, error=AnnotationError) as temporary:
             with temporary.open("wb") as file:
                 for chunk in exports.download(id=project_id, export_pk=snapshot.id, export_type="JSON"):
                     file.write(chunk)

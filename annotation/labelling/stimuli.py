@@ -7,15 +7,15 @@ samples alone. Both last exactly as long as the clip and start with it, so that 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.labelling.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
-from fmltk.annotation.ratings import replacing
-from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError
+from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError, advised
+from fmltk.toolkit.io.documents import json_text, read_json_lines
+from fmltk.toolkit.io.files import atomic_path, write_bytes
 from fmltk.toolkit.machine import n_cores
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ def prepare_stimuli(
         done = {stimulus.utterance_id: stimulus for stimulus in pool.map(prepare, clips)}
     everything = known | done
     stimuli = [everything[name] for name in sorted(everything)]
-    with replacing(manifest) as temporary:
-        temporary.write_text("".join(map(_line, stimuli)), encoding="utf-8")
+    write_bytes(manifest, "".join(map(_line, stimuli)).encode(), error=AnnotationError)
     return [done[name] for name in sorted(done)]
 
 
@@ -138,22 +137,15 @@ def read_stimuli(folder: Path) -> list[Stimulus]:
     """
     path = folder / MANIFEST
     stimuli: dict[str, Stimulus] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"cannot read {path}: {error}; make it with fmltk annotation prepare") from error
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
+    if not path.is_file():
+        raise AnnotationError(f"{path} does not exist; make it with `fmltk annotation prepare`")
+    remedy = "delete the line and prepare again"
+    for number, entry in read_json_lines(path, unfinished=True, error=advised(AnnotationError, remedy)):
         try:
-            stimulus = Stimulus(**json.loads(line))
+            stimulus = Stimulus(**entry)
             _check_types(stimulus)
-        except (ValueError, TypeError, RecursionError) as error:
-            if number == len(lines):  # no newline at its end: it was being written
-                break
-            raise AnnotationError(
-                f"{path} line {number} is damaged ({error}); delete the line and prepare again"
-            ) from error
+        except TypeError as error:
+            raise AnnotationError(f"{path} line {number} is damaged ({error}); {remedy}") from error
         stimuli[stimulus.utterance_id] = stimulus
     return [stimuli[name] for name in sorted(stimuli)]
 
@@ -167,7 +159,7 @@ def _check_types(stimulus: Stimulus) -> None:
 
 
 def _line(stimulus: Stimulus) -> str:
-    return json.dumps(asdict(stimulus), ensure_ascii=False, sort_keys=True) + "\n"
+    return json_text(asdict(stimulus), sort_keys=True) + "\n"
 
 
 def _prepare_clip(clip: Clip, media: Path, options: StimuliOptions, known: Stimulus | None) -> Stimulus:
@@ -229,7 +221,7 @@ def _make_file(stimulus: Stimulus, part: str, clip: Clip, media: Path, options: 
     cut = cut_of(clip, max_height=options.max_height)
     stimulus.duration_s = cut.duration_s
     name = f"{part}/{stimulus_name(clip.utterance_id, part, seed=options.seed)}"
-    with replacing(media / name) as temporary:
+    with atomic_path(media / name, error=AnnotationError) as temporary:
         WRITERS[part](cut, temporary)
         check_stimulus(temporary, part, duration_s=cut.duration_s)
     stimulus.files[part] = name

@@ -224,7 +224,9 @@ def test_a_silent_video_that_is_not_silent_is_refused(flash, tmp_path):
 
 
 def test_a_damaged_manifest_is_one_line(tmp_path):
-    with pytest.raises(AnnotationError, match="make it with fmltk annotation prepare"):
+    with pytest.raises(
+        AnnotationError, match=r"stimuli\.jsonl does not exist; make it with `fmltk annotation prepare`"
+    ):
         read_stimuli(tmp_path)
     (tmp_path / "stimuli.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(AnnotationError, match="line 1 is damaged"):
