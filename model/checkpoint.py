@@ -6,7 +6,6 @@ The file holds no time and no path, so the same numbers have the same bytes. Bes
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ from fmltk.model.config import Config, config_from_dict
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import Scaler
 from fmltk.model.training import Epoch, TrainedStage
-from fmltk.toolkit.errors import ConfigError, DamagedFileError
+from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
+from fmltk.toolkit.io.documents import json_text, parse_json, read_json, write_json
+from fmltk.toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,13 +99,11 @@ def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
     """Write a stage; a file of that name is either the old one or the new one."""
     from safetensors.torch import save
 
-    from fmltk.toolkit.io.files import write_bytes
-
     tensors, document = stage_parts(checkpoint)
     document |= {"format": FORMAT, "stage": checkpoint.stage}
     if checkpoint.out_of_fold is not None:
         tensors["out_of_fold.rows"], tensors["out_of_fold.hidden"] = checkpoint.out_of_fold
-    write_bytes(path, save(tensors, {METADATA: json.dumps(document, sort_keys=True, ensure_ascii=False)}))
+    write_bytes(path, save(tensors, {METADATA: json_text(document, sort_keys=True)}))
 
 
 def load_stage(path: Path) -> StageCheckpoint:
@@ -137,11 +136,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     if METADATA not in metadata:
         raise ConfigError(f"{path} holds no stage that fmltk trained")
+    remedy = "delete it and train again"
+    document = parse_json(metadata[METADATA], name=f"{path}: its metadata", error=advised(DamagedFileError, remedy))
     try:
-        document: dict[str, Any] = json.loads(metadata[METADATA])
         newer = document["format"] > FORMAT
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path}: its settings are damaged ({error}); delete it and train again") from error
+    except (KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path}: its settings are damaged ({error}); {remedy}") from error
     if newer:
         raise ConfigError(f"{path} was written by a newer fmltk; upgrade fmltk to read it")
     return tensors, document
@@ -149,18 +149,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def save_history(path: Path, trained: TrainedStage) -> None:
     """Write the epochs of a stage as JSON."""
-    from fmltk.toolkit.io.files import write_bytes
-
     document = {"best_epoch": trained.best_epoch, "epochs": [dataclasses.asdict(epoch) for epoch in trained.history]}
-    write_bytes(path, json.dumps(document).encode())
+    write_json(path, document)
 
 
 def load_history(path: Path) -> tuple[tuple[Epoch, ...], int]:
-    """Return (epochs, best epoch) of a stage."""
+    """Return (epochs, best epoch) of a stage. Raises DamagedFileError if the file holds no history."""
+    document = read_json(path, error=advised(DamagedFileError, "delete it and train again"))
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         return tuple(Epoch(**epoch) for epoch in document["epochs"]), int(document["best_epoch"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedFileError(f"{path} is not a stage's history ({error}); delete it and train again") from error
 
 

@@ -244,8 +244,9 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
 def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, spreadsheet_safe: bool) -> None:
     import json
 
-    from fmltk.toolkit.io.files import atomic_path
-    from fmltk.toolkit.io.tables import guarded
+    from fmltk.toolkit.io.documents import write_json
+    from fmltk.toolkit.io.parquet import write_table
+    from fmltk.toolkit.io.tables import write_csv
 
     missing = int(table["score_M"].isna().sum())
     if missing:
@@ -260,14 +261,14 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
         cells = [[row["utterance_id"], *(row[n] for n in scores), row["class_M"], row["reason"] or ""] for row in rows]
         reporter.table(names, cells)
         return
-    safe = table.map(lambda cell: guarded(cell) if isinstance(cell, str) else cell) if spreadsheet_safe else table
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda path: safe.to_csv(path, index=False),
-        ".json": lambda path: path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8"),
-        ".parquet": lambda path: table.to_parquet(path, index=False),
-    }
-    with atomic_path(out) as temporary:
-        writers[out.suffix](temporary)
+    if out.suffix == ".csv":
+        write_csv(out, list(table), table.itertuples(index=False, name=None), spreadsheet_safe=spreadsheet_safe)
+    elif out.suffix == ".json":
+        write_json(out, rows, indent=1)
+    elif out.suffix == ".parquet":
+        import pyarrow as pa
+
+        write_table(pa.Table.from_pandas(table, preserve_index=False), out)
     reporter.say(f"{len(table)} clips: {out}")
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io import documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,11 +113,11 @@ class Config:
         if self.folds < 2:
             raise ConfigError(f"folds is {self.folds}; out-of-fold inputs need at least 2")
         for key in ("lr", "standard_limit"):
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} is {getattr(self, key)}; it must be above 0")
+            if not 0 < getattr(self, key) < math.inf:  # infinity is a number neither in JSON nor in our TOML
+                raise ConfigError(f"{key} is {getattr(self, key)}; it must be above 0 and finite")
         for key in ("fusion_lr", "weight_decay", *(f"omega_{task}" for task in ("t", "a", "v", "at", "vt", "av", "m"))):
-            if not getattr(self, key) >= 0:
-                raise ConfigError(f"{key} is {getattr(self, key)}; it must be 0 or more")
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ConfigError(f"{key} is {getattr(self, key)}; it must be 0 or more, and finite")
 
     def weight(self, task: str) -> float:
         """Return a task's weight in the loss (eq. 6).
@@ -163,23 +165,15 @@ def load_config(
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's settings, each checked by name and type."""
-    import tomllib
-
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, an endless number, nested too deeply
-        raise ConfigError(f"the configuration {path} is not TOML: {error}") from error
-    return _checked(document, str(path))
+    return _checked(documents.read_toml(path), str(path))
 
 
 def write_toml(config: Config, path: Path) -> None:
     """Write every setting as TOML, which `load_config` reads back to the same."""
-    import json
+    from fmltk.toolkit.io.files import write_bytes
 
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in config.as_dict().items()]
-    path.write_text("".join(lines), encoding="utf-8")
+    lines = [f"{key} = {documents.json_text(value, ensure_ascii=True)}\n" for key, value in config.as_dict().items()]
+    write_bytes(path, "".join(lines).encode())
 
 
 def config_from_dict(values: Mapping[str, object], source: str) -> Config:
@@ -190,10 +184,8 @@ def config_from_dict(values: Mapping[str, object], source: str) -> Config:
 def _preset_values(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}{_nearest(name, PRESETS)}; presets: {', '.join(PRESETS)}")
-    import tomllib
-
-    text = (resources.files("fmltk.model") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return _checked(tomllib.loads(text), f"preset {name}")
+    preset = resources.files("fmltk.model") / "presets" / f"{name}.toml"
+    return _checked(documents.read_toml(preset), f"preset {name}")
 
 
 def _parse_settings(settings: Sequence[str]) -> dict[str, Any]:

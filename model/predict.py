@@ -5,7 +5,6 @@ The folder has two files, config.json and model.safetensors, as on the Hugging F
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -23,7 +22,9 @@ from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_f
 from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
-from fmltk.toolkit.errors import ConfigError, DamagedFileError
+from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
+from fmltk.toolkit.io.documents import read_json, write_json
+from fmltk.toolkit.io.files import write_bytes
 from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ class TrainedModel:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
         from safetensors.torch import save
 
-        from fmltk.toolkit.io.files import write_bytes
-
         folder = Path(folder)
         tensors: dict[str, torch.Tensor] = {}
         stages = {}
@@ -188,7 +187,7 @@ class TrainedModel:
         }
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / WEIGHTS_FILE, save(tensors, {"format": "pt"}))
-        write_bytes(folder / CONFIG_FILE, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False).encode())
+        write_json(folder / CONFIG_FILE, document, indent=1, sort_keys=True)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -200,15 +199,15 @@ class TrainedModel:
         from safetensors.torch import load_file
 
         folder = Path(folder)
+        if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+            raise ConfigError(f"{folder} is not a saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}")
+        document = read_json(folder / CONFIG_FILE, error=advised(DamagedFileError, "save the model again"))
         try:
-            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS_FILE)
-        except FileNotFoundError as error:
-            raise ConfigError(f"{folder} is not a saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
         except (OSError, ValueError, SafetensorError) as error:
             raise DamagedFileError(f"{folder}: {error}; save the model again") from error
         source = str(folder / CONFIG_FILE)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
+        if document.get("format") != FORMAT:
             raise ConfigError(f"{source} is not of format {FORMAT}; was it written by fmltk?")
         try:
             stages = {}

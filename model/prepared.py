@@ -14,6 +14,7 @@ from fmltk.model.inputs import StageInputs
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.documents import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,12 +74,12 @@ class Prepared:
             small |= {f"center_{letter}": scaler.center, f"inverse_{letter}": scaler.inverse}
         np.savez(folder / "small.npz", **small)  # type: ignore[arg-type]
         document = {"schema": self.schema, "limits": {letter: scaler.limit for letter, scaler in self.scalers.items()}}
-        (folder / "document.json").write_text(json.dumps(document), encoding="utf-8")
+        write_json(folder / "document.json", document)
 
     @classmethod
     def open(cls, folder: Path) -> Prepared:
         """Map what `save` wrote; pages are shared between processes, and never written back."""
-        document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
+        document = read_json(folder / "document.json")
         with np.load(folder / "small.npz", allow_pickle=False) as file:
             small = dict(file.items())
         names = [path.stem.removeprefix("vector_") for path in sorted(folder.glob("vector_*.npy"))]

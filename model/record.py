@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from fmltk.model.dataset import split_counts
 from fmltk.model.prepared import fingerprint
 from fmltk.model.run_folder import CONFIG_FILE, TRAINING_FILE, run_config, run_document, training_file
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.documents import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,11 +63,9 @@ def open_run(out: Path, config: Config, document: Mapping[str, Any]) -> None:
 
     Raises ConfigError with what differs.
     """
-    from fmltk.toolkit.io.files import write_bytes
-
     if training_file(out) is None:
         write_toml(config, out / CONFIG_FILE)
-        write_bytes(out / TRAINING_FILE, json.dumps(document, indent=1, ensure_ascii=False).encode())
+        write_json(out / TRAINING_FILE, document, indent=1)
         return
     settings, before = run_config(out).as_dict(), run_document(out)
     differences = [

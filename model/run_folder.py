@@ -9,12 +9,12 @@ RUN/seed_0/         stage_*.safetensors and stage_*.json, bimodal.parquet (H),
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.config import config_from_dict, read_toml
-from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import is_feature_folder
+from fmltk.toolkit.io import documents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,11 +131,5 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run. Raises StoreError if it is absent or broken."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{path} does not exist; the run is not complete: run the same `fmltk train` again") from error
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); run the same `fmltk train` again") from error
-    return document
+    """Read a JSON file of a run. Raises StoreError if it is absent, as in a run that is not complete, or broken."""
+    return documents.read_json(path, error=advised(StoreError, "run the same `fmltk train` again"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmltk.model.checkpoint import load_history
 from fmltk.model.compute import one_thread
@@ -17,7 +16,8 @@ from fmltk.model.registry import model_spec
 from fmltk.model.results import finish_seed
 from fmltk.model.run_folder import stage_history_file
 from fmltk.model.stages import run_stage
-from fmltk.toolkit.errors import TrainingError
+from fmltk.toolkit.errors import StoreError, TrainingError
+from fmltk.toolkit.io.documents import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +100,8 @@ def _report_done(job: StageJob, reporter: Reporter) -> None:
 
 def _report_progress(job: StageJob, reporter: Reporter) -> None:
     try:
-        state: dict[str, Any] = json.loads(job.progress_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        state = read_json(job.progress_file)
+    except StoreError:
         return  # not yet through its first epoch, or just being written
     left = max(job.config.patience - (state["epoch"] - state["best"]), 0) * state["seconds"]
     reporter.say(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from fmltk.model.run_folder import (
 from fmltk.model.tasks import task_key
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.io.documents import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,8 +59,6 @@ def write_seed_metrics(
 
     folder : the seed's, which holds the stages' histories; predictions : by `task_key`, float64 (n,)
     """
-    from fmltk.toolkit.io.files import write_bytes
-
     tasks: dict[str, Any] = {}
     collapsed = []
     for stage in model.stages:
@@ -80,7 +78,7 @@ def write_seed_metrics(
         "stages": _stage_times(folder, model),
         "collapsed": collapsed,
     }
-    write_bytes(folder / METRICS_FILE, json.dumps(_plain(document), indent=1).encode())
+    write_json(folder / METRICS_FILE, document, indent=1, ensure_ascii=True)
 
 
 def is_collapsed(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> bool:
@@ -177,19 +175,6 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 def write_summary(run: Path) -> dict[str, Any]:
     """Write and return summary.json of a run, over its finished seeds."""
-    from fmltk.toolkit.io.files import write_bytes
-
     summary = summarise([read_json(seed_folder(run, seed) / METRICS_FILE) for seed in finished_seeds(run)])
-    write_bytes(run / SUMMARY_FILE, json.dumps(_plain(summary), indent=1).encode())
+    write_json(run / SUMMARY_FILE, summary, indent=1, ensure_ascii=True)
     return summary
-
-
-def _plain(value: Any) -> Any:
-    """Return a document with NaN as null, which JSON can hold."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

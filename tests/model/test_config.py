@@ -91,7 +91,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     path.write_text("lr = = 1")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
         load_config(path=path)
-    with pytest.raises(ConfigError, match=r"absent\.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot read .*absent\.toml: No such file"):
         load_config(path=tmp_path / "absent.toml")
     path.write_text("[training]\nlr = 1\n")
     with pytest.raises(ConfigError, match="no setting 'training'"):

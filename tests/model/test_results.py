@@ -255,7 +255,7 @@ def test_folders_that_hold_no_model_are_refused(run: Path, tmp_path: Path) -> No
         FmlMSN.from_run(tmp_path / "features")
     with pytest.raises(ConfigError, match="has no seed 9; its seeds: 0, 1"):
         FmlMSN.from_run(run, seed=9)
-    with pytest.raises(ConfigError, match="no saved model"):
+    with pytest.raises(ConfigError, match="is not a saved model"):
         FmlMSN.from_pretrained(tmp_path)
     FmlMSN.from_run(run).save_pretrained(tmp_path)
     data = (tmp_path / "model.safetensors").read_bytes()
@@ -276,6 +276,9 @@ def test_a_saved_model_with_a_damaged_config_is_named(run: Path, tmp_path: Path,
     with pytest.raises(DamagedFileError, match=r"config\.json: its settings are damaged .* save the model again"):
         FmlMSN.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(DamagedFileError, match=r"config\.json is not a JSON object; save the model again"):
+        FmlMSN.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="is not of format 1"):
         FmlMSN.from_pretrained(tmp_path)
 
