@@ -25,6 +25,7 @@ from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.parquet import decode_parquet, encode_parquet
 from fmltk.toolkit.io.paths import RemotePath, list_files
@@ -224,7 +225,7 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
         file = decode_parquet(data)
         held = set(file.schema_arrow.names)
         table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
-    written = json.loads(table[ROW_COLUMN][0].as_py())
+    written = parse_json(table[ROW_COLUMN][0].as_py(), name="a shard's row")
     row = ClipRow.from_columns(written)
     if not sequences:
         return ClipResult(row)

@@ -25,6 +25,7 @@ from fmltk.toolkit.features.label_table import LabelTable, guess_scale
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
+from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
@@ -361,9 +362,9 @@ def _embedded(data: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             found |= value
     documents = found.pop("documents", None)
     if isinstance(documents, str):
-        with contextlib.suppress(ValueError, RecursionError):
-            read = json.loads(documents)
-            if isinstance(read, dict) and all(isinstance(one, dict) for one in read.values()) and _is_text(str(read)):
+        with contextlib.suppress(StoreError, RecursionError):
+            read = parse_json(documents, name="documents")
+            if all(isinstance(one, dict) for one in read.values()) and _is_text(str(read)):
                 found["documents"] = read
     return found
 

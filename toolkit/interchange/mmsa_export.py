@@ -17,6 +17,7 @@ from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
 from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
+from fmltk.toolkit.io.documents import json_text
 from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
 from fmltk.toolkit.io.tables import write_csv
 
@@ -293,7 +294,9 @@ def _embed(features: FeatureSet, labels: Path) -> dict[str, Any]:
     """Return what the pickle's arrays cannot say: each feature file's metadata, the manifest and the label table."""
     try:
         return {
-            "documents": json.dumps({name: table.document for name, table in features.modalities.items()}),
+            "documents": json_text(
+                {name: table.document for name, table in features.modalities.items()}, ensure_ascii=True
+            ),
             "manifest": (features.path / "manifest.parquet").read_bytes(),
             "labels": labels.read_bytes() if labels.suffix.lower() == ".parquet" else _as_parquet(labels),
         }

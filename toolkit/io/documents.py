@@ -13,6 +13,7 @@ from fmltk.toolkit.io.files import write_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
@@ -105,7 +106,7 @@ def read_json_lines(
             yield number, document
 
 
-def read_toml(path: AnyPath | Traversable, *, error: MakeError = ConfigError) -> dict[str, Any]:
+def read_toml(path: Path | Traversable, *, error: MakeError = ConfigError) -> dict[str, Any]:
     """Return the tables and values of a TOML file. Raises `error` if the file cannot be read or is not TOML."""
     import tomllib
 

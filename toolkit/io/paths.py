@@ -95,10 +95,6 @@ class RemotePath:
     def __truediv__(self, name: str) -> RemotePath:
         return RemotePath(self.scheme, "/".join(part for part in (self.key, name.strip("/")) if part))
 
-    def joinpath(self, *names: str) -> RemotePath:
-        """Return the path below this one."""
-        return functools.reduce(RemotePath.__truediv__, names, self)
-
     @property
     def name(self) -> str:
         """The last part of the path."""
@@ -202,10 +198,6 @@ class RemotePath:
             return content
 
         return _retried(read, f"reading {self}")
-
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """Return the content as text."""
-        return self.read_bytes().decode(encoding)
 
     def open_arrow(self) -> pa.NativeFile:
         """Return the object as a file that pyarrow reads parts of."""
