@@ -91,8 +91,9 @@ def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> I
             report.format = "wide table"
             yield from wide_records(path, rows, header, options, report)
         else:
+            columns = printable(", ".join(header))
             raise AnnotationError(
-                f"{path} is neither an export nor a table of ratings: its columns are {printable(', '.join(header))!r}; "
+                f"{path} is neither an export nor a table of ratings: its columns are {columns!r}; "
                 "expected annotator and annotation_id (Label Studio), utterance_id, annotator, value (long), or "
                 "utterance_id and one column per rater (wide)"
             )

@@ -49,9 +49,12 @@ ALLOWED = {
     ("annotation/json_stream.py", "codecs.getincrementaldecoder"): "a JSON array of any length, element by element",
     ("annotation/importing/label_studio.py", "json.loads"): "a cell of a CSV, not a file",
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",
-    ("annotation/label_studio_client.py", ".open to write"): "a download, below atomic_path",
-    ("annotation/stimuli.py", ".open to write"): "a log: a line is added as soon as a clip is done",
-    ("annotation/stimulus_files.py", ".open to write"): "sound, written by the module wave, below atomic_path",
+    ("annotation/labelling/label_studio_client.py", ".open to write"): "a download, below atomic_path",
+    ("annotation/labelling/stimuli.py", ".open to write"): "a log: a line is added as soon as a clip is done",
+    (
+        "annotation/labelling/stimulus_files.py",
+        ".open to write",
+    ): "sound, written by the module wave, below atomic_path",
     ("annotation/raters.py", ".read_text"): "the salt: a secret of its user alone, drawn once and never replaced",
     # model
     ("model/commands.py", "json.loads"): "pandas' own JSON, read back for its numbers of 15 digits",
