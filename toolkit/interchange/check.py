@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EXPLODING = 1e6  # an absolute value that no feature of ours comes near: OpenFace's failed frames reach 3.8e7
 RARE_SHARE = 0.05  # a class with less than this share of the labels is rare
+LEVELS = ("error", "warning", "note")
 NAMED = 5  # how many ids a finding names
 
 
@@ -57,11 +59,10 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
     findings += _check_labels(found)
     for modality in table.modalities.values():
         findings += _check_features(modality)
-    for name in ("text", "audio", "vision"):
+    for name in MODALITIES:
         if name not in table.modalities:
             findings.append(Finding("warning", f"the folder has no {name} features"))
-    order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(findings, key=lambda finding: order[finding.level])
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _named(ids: Sequence[str]) -> str:
@@ -70,9 +71,8 @@ def _named(ids: Sequence[str]) -> str:
 
 def _check_manifest_splits(of_features: Mapping[str, object], labels: LabelTable) -> list[Finding]:
     """Two answers to which split a clip is in: the labels' counts."""
-    named = zip(labels.utterance_ids, labels.splits, strict=True)
-    told = [(utterance, split) for utterance, split in named if split and isinstance(of_features.get(utterance), str)]
-    other = [utterance for utterance, split in told if of_features[utterance] != split]
+    named = [(utterance, split) for utterance, split in zip(labels.utterance_ids, labels.splits, strict=True) if split]
+    other = [name for name, split in named if isinstance(own := of_features.get(name), str) and own != split]
     if not other:
         return []
     return [
@@ -105,8 +105,8 @@ def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
         return [Finding("note", "the labels name no splits; `fmltk train` draws them by video")]
     findings = []
     counts = Counter(split for _, split in named)
-    told = ", ".join(f"{split} {counts[split]}" for split in sorted(counts))
-    findings.append(Finding("note", f"clips per split: {told}"))
+    sizes = ", ".join(f"{split} {counts[split]}" for split in sorted(counts))
+    findings.append(Finding("note", f"clips per split: {sizes}"))
     if len(named) < len(labels.splits):
         n = len(labels.splits) - len(named)
         findings.append(Finding("error", f"{n} clips have no split while others have one"))
@@ -148,13 +148,13 @@ def _check_labels(labels: LabelTable) -> list[Finding]:
                 ("positive", np.mean(known > 0)),
             )
         }
-        told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        words = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         findings.append(
-            Finding("note", f"label_{condition}: {len(known)} labels, {len(values) - len(known)} missing: {told}")
+            Finding("note", f"label_{condition}: {len(known)} labels, {len(values) - len(known)} missing: {words}")
         )
         rare = [name for name in ("negative", "positive") if shares[name] < RARE_SHARE]
         if rare:
-            findings.append(Finding("warning", f"label_{condition}: hardly any label is {' or '.join(rare)} ({told})"))
+            findings.append(Finding("warning", f"label_{condition}: hardly any label is {' or '.join(rare)} ({words})"))
     return findings
 
 
@@ -194,6 +194,6 @@ def _check_features(table: ModalityTable) -> list[Finding]:
     return findings
 
 
-def _feature_names(table: ModalityTable, places: NDArray[np.int64]) -> str:
+def _feature_names(table: ModalityTable, numbers: NDArray[np.int64]) -> str:
     names = table.feature_names
-    return _named([names[place] if names else f"number {place}" for place in places.tolist()])
+    return _named([names[number] if names else f"number {number}" for number in numbers.tolist()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
-from fmltk.toolkit.interchange.mmsa import EMBEDDED_KEY, EXTRAS_FILE, LABEL_KEYS
+from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, as_held, read_extras
+from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
 from fmltk.toolkit.io.documents import json_text
-from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
 from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.features.feature_set import FeatureSet
     from fmltk.toolkit.features.sequences import ModalityTable
+    from fmltk.toolkit.interchange.mmsa_extras import Extras
 
 ALL_LABEL_KEYS = {**LABEL_KEYS, **{pair: f"regression_labels_{pair}" for pair in BIMODAL}}
 LABEL_CSV_COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A", "label_V", "annotation", "mode")
@@ -44,17 +44,44 @@ class ExportSummary:
 
 @dataclass(frozen=True)
 class _Source:
-    """A feature folder and its labels, by utterance_id."""
+    """A feature folder and its labels, by utterance_id; `utterances` are its clips in the order of the export."""
 
     features: FeatureSet
     texts: Mapping[str, str]
     labels: Mapping[str, Mapping[str, float]]
     splits: Mapping[str, str]
-    extras: Mapping[str, Mapping[str, Any]]
-    kinds: Mapping[str, Mapping[str, Any]]
-    keys: Mapping[str, Sequence[str]]
-    order: Sequence[str]
-    embeds: bool
+    extras: Extras | None
+    utterances: Sequence[str]
+
+    def label_values(self, condition: str, utterances: Sequence[str]) -> list[float]:
+        """Return the labels of clips, NaN where there is none."""
+        return [self.labels[utterance][condition] for utterance in utterances]
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """One modality of a split: features float32 (n, L, d), true lengths int64 (n,), masks bool (n, L)."""
+
+    features: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def zeros(cls, n: int, table: ModalityTable) -> _Padded:
+        return cls(
+            np.zeros((n, table.length, table.dimension), np.float32),
+            np.zeros(n, np.int64),
+            np.zeros((n, table.length), bool),
+        )
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The clips of a split, in the order of the export, and their sequences by modality."""
+
+    name: str
+    utterances: Sequence[str]
+    sequences: Mapping[str, _Padded]
 
 
 def export_mmsa(
@@ -83,9 +110,11 @@ def export_mmsa(
     source = _open(Path(features), Path(labels))
     remarks: list[str] = []
     chosen = _choose(source, remarks)
-    sequences = {modality: _padded(source.features[modality], chosen) for modality in MODALITIES}
-    data = {split: _part(split, ids, source, sequences, remarks) for split, ids in chosen.items()}
-    if source.embeds:
+    padded = {modality: _padded(source.features[modality], chosen) for modality in MODALITIES}
+    splits = [_Split(name, ids, {m: padded[m][name] for m in MODALITIES}) for name, ids in chosen.items()]
+    make = _new_part if source.extras is None else _restored_part
+    data = {split.name: make(split, source, remarks) for split in splits}
+    if source.extras is None or source.extras.embedded:
         data[SPLITS[0]][EMBEDDED_KEY] = _embed(source.features, Path(labels))
     write_pickle(data, Path(out))
     if label_csv is not None:
@@ -112,30 +141,18 @@ def _open(folder: Path, labels: Path) -> _Source:
         for utterance, *own in zip(table.utterance_ids, *values, strict=True)
     }
     named = {utterance: split for utterance, split in zip(table.utterance_ids, table.splits, strict=True) if split}
-    extras, document = _read_extras(folder / EXTRAS_FILE)
-    order = list(extras) if extras else sorted(texts)
-    kinds, keys = document.get("kinds", {}), document.get("keys", {})
-    return _Source(features, texts, by_clip, named, extras, kinds, keys, order, document.get("embedded", True))
-
-
-def _read_extras(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    if not path.is_file():
-        return {}, {}
-    with open_parquet(path) as file, reading(path):
-        table = file.read()
-        document = decode_metadata(file.schema_arrow, name=str(path))
-    rows = {row["utterance_id"]: row for row in table.to_pylist()}
-    return rows, document
+    extras = read_extras(folder / EXTRAS_FILE)
+    return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts))
 
 
 def _choose(source: _Source, remarks: list[str]) -> dict[str, list[str]]:
-    """Return the clips of each split, in order; what cannot be exported is told."""
+    """Return the clips of each split, in order; what cannot be exported is a remark."""
     absent = [split for split in SPLITS if split not in set(source.splits.values())]
-    if absent and not source.extras:
+    if absent and source.extras is None:
         raise ConfigError(f"the labels name no clip of the split {', '.join(absent)}; MMSA reads train, valid and test")
     chosen: dict[str, list[str]] = {split: [] for split in SPLITS if split not in absent}
     unlabelled, unsplit = [], []
-    for utterance in source.order:
+    for utterance in source.utterances:
         if utterance not in source.labels or not np.isfinite(source.labels[utterance]["M"]):
             unlabelled.append(utterance)
         elif utterance not in source.splits:
@@ -153,60 +170,45 @@ def _choose(source: _Source, remarks: list[str]) -> dict[str, list[str]]:
     return chosen
 
 
-def _padded(table: ModalityTable, chosen: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
-    """Return, per split, features float32 (n, L, d), true lengths and masks of its clips; zeros where missing."""
-    place = {utterance: (split, row) for split, ids in chosen.items() for row, utterance in enumerate(ids)}
-    parts: dict[str, dict[str, Any]] = {
-        split: {
-            "features": np.zeros((len(ids), table.length, table.dimension), np.float32),
-            "lengths": np.zeros(len(ids), np.int64),
-            "mask": np.zeros((len(ids), table.length), bool),
-        }
-        for split, ids in chosen.items()
-    }
+def _padded(table: ModalityTable, chosen: Mapping[str, Sequence[str]]) -> dict[str, _Padded]:
+    """Return one modality of the clips of each split; zeros where it is missing."""
+    row_of = {utterance: (split, row) for split, ids in chosen.items() for row, utterance in enumerate(ids)}
+    padded = {split: _Padded.zeros(len(ids), table) for split, ids in chosen.items()}
     true_lengths = dict(zip(table.utterance_ids, table.lengths.tolist(), strict=True))
     for ids, features, mask in table.batches():
         for utterance, values, valid in zip(ids, features, mask, strict=True):
-            if utterance in place:
-                split, row = place[utterance]
-                parts[split]["features"][row] = values
-                parts[split]["lengths"][row] = true_lengths[utterance]
-                parts[split]["mask"][row] = valid
-    return parts
+            if utterance in row_of:
+                split, row = row_of[utterance]
+                padded[split].features[row] = values
+                padded[split].lengths[row] = true_lengths[utterance]
+                padded[split].mask[row] = valid
+    return padded
 
 
-def _part(
-    split: str,
-    ids: Sequence[str],
-    source: _Source,
-    sequences: Mapping[str, Mapping[str, dict[str, Any]]],
-    remarks: list[str],
-) -> dict[str, Any]:
-    """Return one split's arrays."""
-    if source.extras:
-        kinds = source.kinds.get(split) or next(iter(source.kinds.values()))
-        keys = source.keys.get(split) or next(iter(source.keys.values()))
-        return {key: _restored(key, kinds[key], ids, source, sequences, split) for key in keys if key in kinds}
+def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, Any]:
+    """Return the arrays of a split whose clips were not imported from a pickle."""
+    ids, sequences = split.utterances, split.sequences
     part: dict[str, Any] = {
         "raw_text": np.array([source.texts[utterance] for utterance in ids]),
-        **{modality: sequences[modality][split]["features"] for modality in MODALITIES},
+        **{modality: sequences[modality].features for modality in MODALITIES},
         "id": np.array(ids),
-        **{f"{modality}_lengths": sequences[modality][split]["lengths"].tolist() for modality in MODALITIES},
+        **{f"{modality}_lengths": sequences[modality].lengths.tolist() for modality in MODALITIES},
     }
     for modality in MODALITIES:
         if source.features[modality].has_mask:
-            part[f"{modality}_mask"] = sequences[modality][split]["mask"]
-    multimodal = _label_array("M", ids, source)
+            part[f"{modality}_mask"] = sequences[modality].mask
+    multimodal = np.array(source.label_values("M", ids), np.float32)
     part["regression_labels"] = multimodal
     part["annotations"] = np.array([_annotation(value) for value in multimodal])
     part["classification_labels"] = np.sign(multimodal) + 1  # 0 negative, 1 neutral, 2 positive
     for condition in (*UNIMODAL, *BIMODAL):
         if any(np.isfinite(labels[condition]) for labels in source.labels.values()):
-            part[ALL_LABEL_KEYS[condition]] = _label_array(condition, ids, source)
-            n = int(np.isnan(part[ALL_LABEL_KEYS[condition]]).sum())
+            values = np.array(source.label_values(condition, ids), np.float32)
+            part[ALL_LABEL_KEYS[condition]] = values
+            n = int(np.isnan(values).sum())
             if n:
-                remarks.append(f"{n} clips of {split} have no label_{condition}: NaN, which MMSA does not expect")
-    tokens = _text_bert(ids, source.features, sequences["text"][split]["features"].shape[1])
+                remarks.append(f"{n} clips of {split.name} have no label_{condition}: NaN, which MMSA does not expect")
+    tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1])
     if tokens is None:
         remarks.append("the folder keeps no token numbers (shards), so there is no text_bert: use_bert=False in MMSA")
     else:
@@ -214,12 +216,10 @@ def _part(
     return part
 
 
-def _label_array(condition: str, ids: Sequence[str], source: _Source) -> NDArray[np.float32]:
-    return np.array([source.labels[utterance][condition] for utterance in ids], np.float32)
-
-
 def _annotation(value: float) -> str:
-    return "Positive" if value > 0 else "Negative" if value < 0 else "Neutral"
+    if value == 0:
+        return "Neutral"
+    return "Positive" if value > 0 else "Negative"
 
 
 def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray[np.float32] | None:
@@ -243,51 +243,24 @@ def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray
     return tokens
 
 
-def _restored(
-    key: str,
-    kind: Mapping[str, Any],
-    ids: Sequence[str],
-    source: _Source,
-    sequences: Mapping[str, Mapping[str, dict[str, Any]]],
-    split: str,
-) -> Any:
-    """Return one key of an imported pickle as it was held."""
+def _restored_part(split: _Split, source: _Source, _remarks: list[str]) -> dict[str, Any]:
+    """Return the arrays of a split as the pickle held them that it was imported from."""
+    assert source.extras is not None  # noqa: S101 - the caller has seen to it
+    kinds = source.extras.kinds_of(split.name)
+    return {key: _restored(key, kind, split, source, source.extras) for key, kind in kinds.items()}
+
+
+def _restored(key: str, kind: Mapping[str, Any], split: _Split, source: _Source, extras: Extras) -> Any:
     if key in MODALITIES:
-        values = sequences[key][split]["features"]
-        for row, utterance in enumerate(ids):
-            tail = source.extras[utterance].get(f"tail_{key}")
-            if tail:
-                steps = np.frombuffer(tail, np.float32).reshape(-1, values.shape[2])
-                values[row, values.shape[1] - len(steps) :] = steps
+        values = split.sequences[key].features
+        extras.add_tails(key, split.utterances, values)
         return values.astype(np.dtype(kind["dtype"]))
     if key == "id":
-        return _held(list(ids), kind)
+        return as_held(list(split.utterances), kind)
     condition = next((c for c, name in LABEL_KEYS.items() if name == key), None)
     if condition is not None and kind["kind"] != "value":
-        return _held([source.labels[utterance][condition] for utterance in ids], kind)
-    if kind["kind"] == "value":
-        return kind["value"]
-    cells = [source.extras[utterance][f"key_{key}"] for utterance in ids]
-    if kind["kind"] == "ndarray" and np.dtype(kind["dtype"]).kind in "fiub":
-        dtype = np.dtype(kind["dtype"])
-        rows = [np.frombuffer(cell, dtype).reshape(kind["shape"]) for cell in cells]
-        return np.stack(rows) if rows else np.zeros((0, *kind["shape"]), dtype)
-    return _held([_unplain(json.loads(cell)) for cell in cells], kind)
-
-
-def _held(values: list[Any], kind: Mapping[str, Any]) -> Any:
-    if kind["kind"] == "ndarray":
-        dtype = np.dtype(kind["dtype"])
-        return np.array(values, dtype=dtype).reshape((len(values), *kind["shape"]))
-    return tuple(values) if kind["kind"] == "tuple" else values
-
-
-def _unplain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return np.array(value["array"], dtype=np.dtype(value["dtype"]))
-    if isinstance(value, list):
-        return [_unplain(item) for item in value]
-    return value
+        return as_held(source.label_values(condition, split.utterances), kind)
+    return extras.values(key, kind, split.utterances)
 
 
 def _embed(features: FeatureSet, labels: Path) -> dict[str, Any]:

@@ -40,14 +40,14 @@ def _encode(text: object, codec: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axis_order: Any = None) -> np.ndarray[Any, Any]:
+def _from_buffer(buffer: Any, dtype: Any, shape: Any, layout: Any, axis_order: Any = None) -> np.ndarray[Any, Any]:
     """Return the array of a protocol 5 pickle, as numpy's ``_frombuffer``."""
     if not isinstance(dtype, np.dtype) or dtype.hasobject:
         raise pickle.UnpicklingError("a buffer that does not hold plain numbers")
     flat = np.frombuffer(buffer, dtype=dtype)
-    if order == "K" and axis_order is not None:
+    if layout == "K" and axis_order is not None:
         return flat.reshape([shape[axis] for axis in axis_order]).transpose(np.argsort(axis_order)).copy()
-    return flat.reshape(shape, order=order if order in ("C", "F") else "C").copy()
+    return flat.reshape(shape, order=layout if layout in ("C", "F") else "C").copy()
 
 
 def _scalar(dtype: object, data: object = None) -> Any:

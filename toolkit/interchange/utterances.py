@@ -6,7 +6,7 @@ optionally split, transcript and label_T, label_A, label_V, label_AT, label_VT, 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,10 @@ from fmltk.toolkit.features.clip_row import OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.interchange.mmsa import ImportSummary, check_target, label_counts
+from fmltk.toolkit.interchange.importing import ImportSummary, check_target, label_counts
 from fmltk.toolkit.io.parquet import open_parquet, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
 
     from fmltk.toolkit.conditions import Scale
@@ -50,63 +48,71 @@ def import_utterances(
         raise StoreError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
     labels = read_labels(path, scales=None if scale is None else dict.fromkeys(CONDITIONS, scale))
     labels = replace(labels, metadata={"source": path.name})
+    source = _Source(path, table, labels)
     out.mkdir(parents=True, exist_ok=True)
-    remarks: list[str] = []
-    shapes = {m: _write(m, labels.utterance_ids, table, out, path, non_finite, remarks) for m in MODALITIES}
+    written = {modality: _write_modality(modality, source, out, non_finite) for modality in MODALITIES}
     write_labels(labels, out / LABEL_FILE)
-    texts = _strings(table, "transcript") if "transcript" in table.column_names else [None] * table.num_rows
-    _write_manifest(out / "manifest.parquet", labels, texts, path)
+    _write_manifest(out / "manifest.parquet", source)
     splits = {split: labels.splits.count(split) for split in SPLITS if split in labels.splits}
     return ImportSummary(
-        splits or {"without split": table.num_rows}, shapes, label_counts(labels), str(labels.scale), tuple(remarks)
+        splits or {"without split": table.num_rows},
+        {modality: (1, width) for modality, (width, _) in written.items()},
+        label_counts(labels),
+        str(labels.scale),
+        tuple(
+            f"{n} {modality} vectors held NaN or infinities; 0 was written for them"
+            for modality, (_, n) in written.items()
+            if n
+        ),
     )
 
 
-def _strings(table: pa.Table, name: str) -> list[str | None]:
-    return [None if value is None else str(value) for value in table[name].to_pylist()]
+@dataclass(frozen=True)
+class _Source:
+    """A table that is imported, and its labels: one row per clip."""
+
+    path: Path
+    table: pa.Table
+    labels: LabelTable
 
 
-def _write(
-    modality: str,
-    ids: Sequence[str],
-    table: pa.Table,
-    out: Path,
-    path: Path,
-    non_finite: str,
-    remarks: list[str],
-) -> tuple[int, int]:
-    rows = table[modality].to_pylist()
+def _write_modality(modality: str, source: _Source, out: Path, non_finite: str) -> tuple[int, int]:
+    """Write one modality's file; return (dimension, vectors in which 0 was written for NaN and infinities)."""
+    rows = source.table[modality].to_pylist()
     widths = {len(row) for row in rows if row is not None}
     if len(widths) != 1:
-        raise StoreError(f"{path}: the {modality} vectors have different lengths: {sorted(widths)}")
+        raise StoreError(f"{source.path}: the {modality} vectors have different lengths: {sorted(widths)}")
+    ids = source.labels.utterance_ids
     values = {u: np.array(row, np.float32)[None] for u, row in zip(ids, rows, strict=True) if row is not None}
     bad = [utterance for utterance, value in values.items() if not np.isfinite(value).all()]
     if bad and non_finite == "refuse":
         raise StoreError(
-            f"{path}: {len(bad)} {modality} vectors hold NaN or infinities, the first is {bad[0]!r}; "
+            f"{source.path}: {len(bad)} {modality} vectors hold NaN or infinities, the first is {bad[0]!r}; "
             "--non-finite zero writes 0 for them"
         )
-    if bad:
-        remarks.append(f"{len(bad)} {modality} vectors held NaN or infinities; 0 was written for them")
     width = widths.pop()
-    document: dict[str, object] = {"feature_names": [], "rate_hz": None, "source": path.name}
+    document: dict[str, object] = {"feature_names": [], "rate_hz": None, "source": source.path.name}
     with ModalityWriter(out / f"{modality}.parquet", ModalitySpec(modality, width, 1, False, document)) as writer:
         for utterance in sorted(values):
             writer.append(utterance, np.nan_to_num(values[utterance], nan=0.0, posinf=0.0, neginf=0.0))
-    return 1, width
+    return width, len(bad)
 
 
-def _write_manifest(path: Path, labels: LabelTable, texts: Sequence[str | None], source: Path) -> None:
+def _write_manifest(path: Path, source: _Source) -> None:
+    labels = source.labels
+    texts: list[str | None] = [None] * source.table.num_rows
+    if "transcript" in source.table.column_names:
+        texts = [None if value is None else str(value) for value in source.table["transcript"].to_pylist()]
     rows = zip(
         labels.utterance_ids, labels.video_ids, labels.table["clip_id"].to_pylist(), texts, labels.splits, strict=True
     )
-    with ManifestWriter(path, {"source": source.name, "format": "utterances"}) as manifest:
+    with ManifestWriter(path, {"source": source.path.name, "format": "utterances"}) as manifest:
         for utterance, video, clip, text, split in sorted(rows, key=lambda row: row[0]):
             row = ClipRow(
                 utterance_id=utterance,
                 video_id=video,
                 clip_id=clip,
-                source=source.name,
+                source=source.path.name,
                 split=split,
                 text=text,
                 status=OK,

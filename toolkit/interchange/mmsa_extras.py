@@ -1,0 +1,157 @@
+"""mmsa.parquet: what a pickle holds that has no place in a feature folder's other files, both ways."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.interchange.mmsa_pickle import is_per_clip
+from fmltk.toolkit.io.parquet import decode_metadata, encode_metadata, open_parquet, reading, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fmltk.toolkit.interchange.mmsa_pickle import MmsaPickle
+
+EXTRAS_FILE = "mmsa.parquet"
+
+
+def write_extras(path: Path, pickle: MmsaPickle, tails: Mapping[str, Mapping[str, bytes]], *, embedded: bool) -> None:
+    """Write what has no place in the folder's other files, and how each array was held.
+
+    tails : by modality and utterance_id, what lies beyond the true lengths
+    embedded : whether the folder's manifest and labels are those that the pickle embeds
+    """
+    import pyarrow as pa
+
+    data = pickle.data
+    columns: dict[str, Any] = {
+        "utterance_id": pa.array([clip.utterance for clip in pickle.clips], pa.string()),
+        "split": pa.array([clip.split for clip in pickle.clips], pa.string()),
+    }
+    keys = {key for part in data.values() for key in part} - set(MODALITIES) - {"id"}
+    kinds: dict[str, Any] = {split: {} for split in data}
+    for key in sorted(keys):
+        cells: list[bytes | None] = []
+        for split, part in data.items():
+            if key not in part:
+                cells += [None] * len(part["id"])
+                continue
+            cells += _encoded(part[key], len(part["id"]))
+            kinds[split][key] = _kind_of(part[key])
+        columns[f"key_{key}"] = pa.array(cells, pa.binary())
+    for split, part in data.items():
+        kinds[split] |= {key: _kind_of(part[key]) for key in ("id", *MODALITIES)}
+    for modality, tail in tails.items():
+        columns[f"tail_{modality}"] = pa.array([tail.get(clip.utterance) for clip in pickle.clips], pa.binary())
+    keys_of = {split: list(map(str, part)) for split, part in data.items()}
+    metadata = encode_metadata({"kinds": kinds, "keys": keys_of, "embedded": embedded})
+    write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+
+def _kind_of(values: Any) -> dict[str, Any]:
+    """Return how a key's values were held, so that the export holds them so again."""
+    if isinstance(values, np.ndarray) and values.ndim:
+        return {"kind": "ndarray", "dtype": values.dtype.str, "shape": list(values.shape[1:])}
+    if isinstance(values, list | tuple):
+        return {"kind": type(values).__name__}
+    return {"kind": "value", "value": values}
+
+
+def _encoded(values: Any, n: int) -> list[bytes | None]:
+    """Return one cell per clip: raw numbers of an array, JSON of anything else."""
+    if not is_per_clip(values):
+        return [None] * n
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return [np.ascontiguousarray(row).tobytes() for row in values]
+    try:
+        return [json.dumps(_plain(value), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
+    except RecursionError as error:
+        raise StoreError("a list in the pickle holds itself, or lists too deep for a table; remove that key") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"array": _plain(value.tolist()), "dtype": value.dtype.str}
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        return _plain(value.item())
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    raise StoreError(f"a {type(value).__name__} in the pickle has no place in a table; remove that key first")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What mmsa.parquet holds.
+
+    rows : by utterance_id, in the pickle's order; kinds, keys : by split, how each key was held, and the keys in order;
+    embedded : whether an export embeds the folder's own tables
+    """
+
+    rows: Mapping[str, Mapping[str, Any]]
+    kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    keys: Mapping[str, Sequence[str]]
+    embedded: bool
+
+    def kinds_of(self, split: str) -> dict[str, Mapping[str, Any]]:
+        """Return the keys of a split in their order, and how each was held; of another split where it has none."""
+        kinds = self.kinds.get(split) or next(iter(self.kinds.values()))
+        keys = self.keys.get(split) or next(iter(self.keys.values()))
+        return {key: kinds[key] for key in keys if key in kinds}
+
+    def add_tails(self, modality: str, utterances: Sequence[str], values: NDArray[np.float32]) -> None:
+        """Write into `values`, (n, L, d), what the pickle had beyond the true lengths."""
+        for row, utterance in enumerate(utterances):
+            tail = self.rows[utterance].get(f"tail_{modality}")
+            if tail:
+                steps = np.frombuffer(tail, np.float32).reshape(-1, values.shape[2])
+                values[row, values.shape[1] - len(steps) :] = steps
+
+    def values(self, key: str, kind: Mapping[str, Any], utterances: Sequence[str]) -> Any:
+        """Return the values of a key, as they were held."""
+        if kind["kind"] == "value":
+            return kind["value"]
+        cells = [self.rows[utterance][f"key_{key}"] for utterance in utterances]
+        if kind["kind"] == "ndarray" and np.dtype(kind["dtype"]).kind in "fiub":
+            dtype = np.dtype(kind["dtype"])
+            rows = [np.frombuffer(cell, dtype).reshape(kind["shape"]) for cell in cells]
+            return np.stack(rows) if rows else np.zeros((0, *kind["shape"]), dtype)
+        return as_held([_decoded(json.loads(cell)) for cell in cells], kind)
+
+
+def read_extras(path: Path) -> Extras | None:
+    """Return what mmsa.parquet holds; None where there is none, or it has no clip."""
+    if not path.is_file():
+        return None
+    with open_parquet(path) as file, reading(path):
+        table = file.read()
+        document = decode_metadata(file.schema_arrow, name=str(path))
+    rows = {row["utterance_id"]: row for row in table.to_pylist()}
+    if not rows:
+        return None
+    return Extras(rows, document.get("kinds", {}), document.get("keys", {}), document.get("embedded", True))
+
+
+def as_held(values: list[Any], kind: Mapping[str, Any]) -> Any:
+    """Return values as an array, a tuple or a list: as the pickle held them."""
+    if kind["kind"] == "ndarray":
+        return np.array(values, dtype=np.dtype(kind["dtype"])).reshape((len(values), *kind["shape"]))
+    return tuple(values) if kind["kind"] == "tuple" else values
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return np.array(value["array"], dtype=np.dtype(value["dtype"]))
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return value
