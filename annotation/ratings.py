@@ -8,11 +8,19 @@ import pyarrow as pa
 
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.io.parquet import TableWriter, decode_metadata, encode_metadata, open_parquet, reading
+from fmltk.toolkit.io.parquet import (
+    TableWriter,
+    column_names,
+    decode_metadata,
+    encode_metadata,
+    open_parquet,
+    reading,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+KIND = "table of ratings (see `fmltk annotation import`)"
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 65_536
 STATUSES = ("rated", "skipped", "empty", "draft")
@@ -59,25 +67,18 @@ def memory_schema() -> pa.Schema:
     )
 
 
-def write_table(table: pa.Table, path: Path, *, schema: pa.Schema, metadata: dict[str, Any]) -> None:
-    """Write `table` as Parquet under `schema` with one JSON document of metadata: the same table gives the same bytes.
-
-    The file appears whole or not at all. Raises AnnotationError if it cannot be written.
-    """
-    target = schema.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION, **metadata}))
-    with TableWriter(path, target, error=AnnotationError) as writer:
-        for start in range(0, table.num_rows, ROWS_PER_GROUP):
-            part = table.slice(start, ROWS_PER_GROUP)
-            columns = [part.column(field.name).combine_chunks().cast(field.type) for field in target]
-            writer.append(pa.table(columns, schema=target), group_rows=len(part))
-
-
 def write_ratings(table: pa.Table, path: Path) -> None:
     """Write ratings.parquet, sorted by clip, condition and rater, whatever the order of `table`.
 
-    Raises AnnotationError if the file cannot be written.
+    The same ratings give the same bytes. Raises AnnotationError if the file cannot be written.
     """
-    write_table(sort_ratings(table), path, schema=RATINGS_SCHEMA, metadata={})
+    ratings = sort_ratings(table)
+    schema = RATINGS_SCHEMA.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION}))
+    with TableWriter(path, schema, error=AnnotationError) as writer:
+        for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts in place of dictionaries, a part at a time
+            part = ratings.slice(start, ROWS_PER_GROUP)
+            columns = [part.column(field.name).combine_chunks().cast(field.type) for field in schema]
+            writer.append(pa.table(columns, schema=schema), group_rows=len(part))
 
 
 def sort_ratings(table: pa.Table) -> pa.Table:
@@ -111,12 +112,17 @@ def read_ratings(path: Path) -> pa.Table:
     Raises AnnotationError if the file cannot be read, lacks a column, or holds a condition, status or value that
     cannot be.
     """
-    table, metadata = read_table(
-        path,
-        schema=RATINGS_SCHEMA,
-        kind="table of ratings (see fmltk annotation import)",
-        dictionaries=DICTIONARY_COLUMNS,
-    )
+    written = column_names(path, what=KIND, error=AnnotationError)
+    missing = [name for name in RATINGS_SCHEMA.names if name not in written]
+    if missing:
+        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise AnnotationError(f"{path} lacks the columns {some}: it is not a {KIND}")
+    with (
+        open_parquet(path, dictionaries=DICTIONARY_COLUMNS, error=AnnotationError) as file,
+        reading(path, error=AnnotationError),
+    ):
+        metadata = decode_metadata(file.schema_arrow, name=str(path), error=AnnotationError)
+        table = file.read(columns=RATINGS_SCHEMA.names)
     version = metadata.get("schema_version")
     if version != SCHEMA_VERSION:
         raise AnnotationError(f"{path} has schema version {version!r}; this fmltk reads {SCHEMA_VERSION}: import again")
@@ -125,32 +131,6 @@ def read_ratings(path: Path) -> pa.Table:
     _check_words(path, table, "status", STATUSES)
     _check_values(path, table)
     return table
-
-
-def column_names(path: Path) -> set[str]:
-    """Return the names of a Parquet file's columns. Raises AnnotationError if it is none."""
-    with open_parquet(path, what="table", error=AnnotationError) as file:
-        return set(file.schema_arrow.names)
-
-
-def read_table(
-    path: Path, *, schema: pa.Schema, kind: str, dictionaries: tuple[str, ...] = ()
-) -> tuple[pa.Table, dict[str, Any]]:
-    """Read the columns of `schema` from a Parquet file, and its JSON metadata; `kind` is what an error calls it.
-
-    Raises AnnotationError if the file is not Parquet, was not written by fmltk, or lacks a column.
-    """
-    written = column_names(path)
-    missing = [name for name in schema.names if name not in written]
-    if missing:
-        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise AnnotationError(f"{path} lacks the columns {some}: it is not a {kind}")
-    with (
-        open_parquet(path, dictionaries=dictionaries, error=AnnotationError) as file,
-        reading(path, error=AnnotationError),
-    ):
-        metadata = decode_metadata(file.schema_arrow, name=str(path), error=AnnotationError)
-        return file.read(columns=schema.names), metadata
 
 
 def _check_words(path: Path, table: pa.Table, name: str, allowed: tuple[str, ...]) -> None:

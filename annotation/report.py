@@ -9,7 +9,7 @@ import numpy as np
 
 from fmltk.annotation import agreement_tables as tables
 from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 
@@ -55,11 +55,11 @@ def label_sections(request: ReportRequest) -> Contribution:
 
 
 def _has_ratings(path: Path) -> bool:
-    from fmltk.annotation.ratings import column_names
+    from fmltk.toolkit.io.parquet import column_names
 
     try:
-        return path.is_file() and {"annotator", "condition", "value"} <= column_names(path)
-    except AnnotationError:
+        return path.is_file() and {"annotator", "condition", "value"} <= set(column_names(path, what="table"))
+    except StoreError:
         return False
 
 

@@ -18,6 +18,7 @@ from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
 from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
 from fmltk.toolkit.io.parquet import (
     METADATA_KEY,
+    column_names,
     decode_metadata,
     encode_metadata,
     open_parquet,
@@ -119,10 +120,9 @@ def has_labels(path: Path) -> bool:
 
 
 def _column_names(path: Path) -> Sequence[str]:
-    if path.suffix.lower() != ".parquet":
-        return list(next(iter(read_rows(path)), ("", {}))[1])
-    with open_parquet(path, what="table of labels") as file:
-        return list(file.schema_arrow.names)
+    if path.suffix.lower() == ".parquet":
+        return column_names(path, what="table of labels")
+    return list(next(iter(read_rows(path)), ("", {}))[1])
 
 
 def _picked_columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> dict[str, str]:

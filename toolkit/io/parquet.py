@@ -179,6 +179,12 @@ def open_parquet(
         return pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=list(dictionaries))
 
 
+def column_names(path: AnyPath, *, what: str, error: MakeError | None = None) -> list[str]:
+    """Return the names of a Parquet file's columns; `what` is of `open_parquet`. Raises as `reading` does."""
+    with open_parquet(path, what=what, error=error) as file:
+        return list(file.schema_arrow.names)
+
+
 def is_parquet(path: AnyPath, *, error: MakeError = StoreError) -> bool:
     """Whether a file's content says that it is Parquet, whatever its name. Raises `error` if it cannot be read."""
     return read_start(path, len(_MAGIC), error=error) == _MAGIC
