@@ -354,7 +354,7 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are a$"):
         read_labels(tmp_path / "x.parquet")
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(StoreError, match="expected a table of labels"):
         read_labels(tmp_path / "absent.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     with pytest.raises(DamagedFileError):
