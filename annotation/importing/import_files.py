@@ -157,9 +157,9 @@ def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
         if any(word and "@" in word for word in written):
             safe = {word: names.safe_name(word) if word and "@" in word else word for word in written}
             words = pa.array([safe[word] for word in table.column(column).to_pylist()], pa.string())
-            place = table.schema.get_field_index(column)
-            field = table.schema.field(place)
-            table = table.set_column(place, field, words.dictionary_encode().cast(field.type))
+            index = table.schema.get_field_index(column)
+            field = table.schema.field(index)
+            table = table.set_column(index, field, words.dictionary_encode().cast(field.type))
     return table
 
 
