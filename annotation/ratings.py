@@ -99,11 +99,11 @@ def ranks(column: pa.ChunkedArray) -> Any:
     if isinstance(combined, pa.ChunkedArray):  # an empty column
         combined = pa.array([], column.type) if combined.num_chunks == 0 else combined.chunk(0)
     words = np.array(combined.dictionary.to_pylist(), dtype=object)
-    place = np.empty(len(words) + 1, dtype=np.int64)
-    place[np.array(sorted(range(len(words)), key=words.__getitem__), dtype=np.int64)] = np.arange(len(words))
-    place[-1] = -1
+    rank_of = np.empty(len(words) + 1, dtype=np.int64)
+    rank_of[np.array(sorted(range(len(words)), key=words.__getitem__), dtype=np.int64)] = np.arange(len(words))
+    rank_of[-1] = -1
     indices = combined.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return place[indices]
+    return rank_of[indices]
 
 
 def read_ratings(path: Path) -> pa.Table:
@@ -152,12 +152,12 @@ def _check_values(path: Path, table: pa.Table) -> None:
         row = int(np.flatnonzero(np.isnan(value) == rated)[0])
         raise AnnotationError(f"{path} row {row}: a value belongs to status rated, and to no other")
     scale = table.column("scale").combine_chunks()
-    places = scale.indices.to_numpy()
-    for place, text in enumerate(scale.dictionary.to_pylist()):
+    codes = scale.indices.to_numpy()
+    for code, text in enumerate(scale.dictionary.to_pylist()):
         try:
             bounds = Scale.parse(text)
         except ConfigError as error:
             raise AnnotationError(f"{path}: {error}") from error
-        here = value[rated & (places == place)]
+        here = value[rated & (codes == code)]
         if here.size and (here.min() < bounds.low or here.max() > bounds.high):
             raise AnnotationError(f"{path} has values outside the scale {text}")

@@ -21,7 +21,7 @@ from fmltk.toolkit.io.files import atomic_path, write_bytes
 from fmltk.toolkit.io.parquet import is_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -157,9 +157,9 @@ def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
         if any(word and "@" in word for word in written):
             safe = {word: names.safe_name(word) if word and "@" in word else word for word in written}
             words = pa.array([safe[word] for word in table.column(column).to_pylist()], pa.string())
-            place = table.schema.get_field_index(column)
-            field = table.schema.field(place)
-            table = table.set_column(place, field, words.dictionary_encode().cast(field.type))
+            index = table.schema.get_field_index(column)
+            field = table.schema.field(index)
+            table = table.set_column(index, field, words.dictionary_encode().cast(field.type))
     return table
 
 
@@ -255,12 +255,3 @@ def _summarise(table: pa.Table, report: ImportReport) -> None:
     for entry in counts:
         report.conditions[entry["condition"]][entry["status"]] = entry["count_all"]
     report.conditions = dict(sorted(report.conditions.items()))
-
-
-def iterate_dropped(output: Path) -> Iterator[dict[str, Any]]:
-    """Yield every line of the file of dropped annotations beside `output`.
-
-    Raises AnnotationError if there is none, or a line is damaged.
-    """
-    for _, entry in read_json_lines(dropped_path(output), error=AnnotationError):
-        yield entry

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmltk.annotation.importing.import_files import dropped_path, import_ratings, iterate_dropped, report_path
+from fmltk.annotation.importing.import_files import dropped_path, import_ratings, report_path
 from fmltk.annotation.raters import RaterNames, pseudonym, read_rater_list
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from tests.annotation.dropped import dropped_lines
 
 FILES = {
     "VT_sync_JSON_all.json": "JSON",
@@ -134,7 +135,7 @@ def test_an_unknown_label_is_dropped_with_its_line(exports, read, tmp_path, labe
         assert statuses(rows)["3"] == "empty"
         return
     assert report.dropped == {"unknown label": 1}
-    (line,) = iterate_dropped(tmp_path / "out" / "ratings.parquet")
+    (line,) = dropped_lines(tmp_path / "out" / "ratings.parquet")
     assert (line["annotator"], line["label"], line["reason"]) == ("3", str(label), "unknown label")
 
 
@@ -308,7 +309,7 @@ def test_addresses_that_an_earlier_import_kept_go_when_they_are_no_longer_to_be_
     assert {row["annotator"] for row in rows} == {names.name("bob@example.com")}
     assert {row["edited_by"] for row in rows} == {names.name("eve@example.com"), None}
     assert b"example.com" not in b"".join(path.read_bytes() for path in files)
-    assert [line["label"] for line in iterate_dropped(tmp_path / "out" / "ratings.parquet")] == [
+    assert [line["label"] for line in dropped_lines(tmp_path / "out" / "ratings.parquet")] == [
         "7",
         f"ask {names.name('bob@example.com')}",
     ]
@@ -532,7 +533,7 @@ def test_what_is_written_beside_the_ratings_accounts_for_every_annotation(test_d
     report = import_ratings([test_data / "labelstudio" / "VT_sync_JSON_all.json"], output)
     document = json.loads(report_path(output).read_text(encoding="utf-8"))
     assert document == json.loads(json.dumps(report.as_dict()))
-    lines = list(iterate_dropped(output))
+    lines = list(dropped_lines(output))
     assert len(lines) == sum(document["dropped"].values())
     assert document["files"][0]["annotations"] == document["n_ratings"] + len(lines)
 
@@ -550,7 +551,7 @@ def test_annotations_that_nothing_tells_apart_have_a_line_each(exports, read, tm
     for _ in range(2):
         _, report = read([task], overwrite=False)
         assert report.dropped == {"no rater": 2}
-        assert len(list(iterate_dropped(tmp_path / "out" / "ratings.parquet"))) == 2
+        assert len(list(dropped_lines(tmp_path / "out" / "ratings.parquet"))) == 2
 
 
 def test_a_damaged_list_of_what_was_dropped_is_named(exports, read, tmp_path):
@@ -719,4 +720,4 @@ def test_whatever_an_export_holds_it_is_read_dropped_or_refused_in_one_line(tmp_
         return
     rows = read_ratings(folder / "out" / "ratings.parquet").to_pylist()
     assert ("v$_$2", 0) in {(row["utterance_id"], row["value"]) for row in rows}
-    assert all(json.loads(json.dumps(line)) for line in iterate_dropped(folder / "out" / "ratings.parquet"))
+    assert all(json.loads(json.dumps(line)) for line in dropped_lines(folder / "out" / "ratings.parquet"))

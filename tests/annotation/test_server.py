@@ -9,7 +9,6 @@ import av
 import pytest
 
 import fmltk.toolkit as toolkit
-from fmltk.annotation.importing.import_files import iterate_dropped
 from fmltk.annotation.labelling.label_studio_client import Server
 from fmltk.annotation.labelling.project import ProjectPlan
 from fmltk.annotation.ratings import read_ratings
@@ -17,6 +16,7 @@ from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.features.label_file import read_labels
+from tests.annotation.dropped import dropped_lines
 from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.server
@@ -131,7 +131,7 @@ def test_clips_become_labels_over_a_real_server(label_studio, clips, fmltk, tmp_
         "VT": {"clips": 3, "raters": 5, "rated": 14, "skipped": 1, "empty": 0, "draft": 0},
     }
     assert report["dropped"] == {"repeated": 2, "skipped too": 2}
-    assert sum(report["dropped"].values()) == len(list(iterate_dropped(ratings)))
+    assert sum(report["dropped"].values()) == len(list(dropped_lines(ratings)))
     rows = read_ratings(ratings).to_pylist()
     assert {row["annotator"] for row in rows} == {rater.identity for rater in (*raters, late)}
     flags = {(r["condition"], r["clip_id"], r["annotator"]): r["flags"] for r in rows if r["flags"]}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.audio.blocks import N_FFT, check_samples, frame_blocks
-from fmltk.toolkit.audio.chroma import N_CHROMA, chroma
+from fmltk.toolkit.audio.chroma import chroma
 from fmltk.toolkit.audio.spectrum import magnitude_blocks, mel_decibels, mel_filters, pitch_offsets, tuning_of_offsets
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ ACOUSTIC_FEATURES: tuple[tuple[str, str, str], ...] = (
         for name in _PITCH_CLASSES
     ),
 )
-N_ACOUSTIC = 1 + N_MFCC + N_CHROMA
 
 
 def acoustic_sequence(samples: NDArray[np.float32], *, mfcc_scale: str = "htk") -> NDArray[np.float32]:

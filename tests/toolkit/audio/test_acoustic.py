@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmltk.toolkit.audio import acoustic
-from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES, N_ACOUSTIC, acoustic_sequence
+from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES, acoustic_sequence
 from fmltk.toolkit.audio.blocks import BLOCK_FRAMES
 from fmltk.toolkit.audio.chroma import chroma
 from fmltk.toolkit.audio.reference import librosa_sequence
@@ -135,7 +135,7 @@ def test_a_known_tone_has_its_crossings_and_its_pitch_class():
 
 
 def test_feature_names_are_distinct_and_one_per_column():
-    assert len({name for name, _, _ in ACOUSTIC_FEATURES}) == len(ACOUSTIC_FEATURES) == N_ACOUSTIC == 33
+    assert len({name for name, _, _ in ACOUSTIC_FEATURES}) == len(ACOUSTIC_FEATURES) == 33
     assert all(unit and description for _, unit, description in ACOUSTIC_FEATURES)
 
 

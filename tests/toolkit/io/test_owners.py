@@ -40,8 +40,11 @@ ALLOWED = {
     ("toolkit/io/paths.py", ".open to write"): "a download to a temporary folder",
     ("toolkit/io/documents.py", ".read_text"): "TOML is UTF-8 by its standard; also of a package's own files",
     ("toolkit/features/shards.py", "json.dumps"): "bytes that shards are named by: the same in every version",
-    ("toolkit/interchange/mmsa.py", "json.dumps"): "cells of mmsa.parquet keep NaN, since the export gives it back",
-    ("toolkit/interchange/mmsa_export.py", "json.loads"): "the same cells, of which most are no JSON objects",
+    (
+        "toolkit/interchange/mmsa_extras.py",
+        "json.dumps",
+    ): "cells of mmsa.parquet keep NaN, since the export gives it back",
+    ("toolkit/interchange/mmsa_extras.py", "json.loads"): "the same cells, of which most are no JSON objects",
     ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, the owner of pickles, below atomic_path",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",

@@ -88,8 +88,8 @@ def _check_header(path: Path, header: Sequence[str], image_mode: bool) -> None:
     needed = () if image_mode else ("frame", "success")
     for name in needed:
         if name not in header:
-            shown = ", ".join(header[:5])[:80]
-            raise OpenFaceError(f"{path}: is no OpenFace CSV: no column {name!r}; its columns begin with {shown!r}")
+            begin = ", ".join(header[:5])[:80]
+            raise OpenFaceError(f"{path}: is no OpenFace CSV: no column {name!r}; its columns begin with {begin!r}")
     counts = Counter(name for name in header if name in _FEATURE_NAMES or name in _HEAD_COLUMNS)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
@@ -107,8 +107,8 @@ def _read_columns(
     """Return the head columns, shape (n, len(heads)), and the features, shape (n, len(names))."""
     head_parts: list[NDArray[np.float64]] = [np.empty((0, len(heads)))]
     value_parts: list[NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)]
-    places = [table.header.index(name) for name in (*heads, *names)]
-    for block in table.numbers(places, missing=NOT_A_NUMBER):
+    columns = [table.header.index(name) for name in (*heads, *names)]
+    for block in table.numbers(columns, missing=NOT_A_NUMBER):
         head_parts.append(block[:, : len(heads)])
         with np.errstate(over="ignore"):  # a failed row may hold a number beyond float32: it becomes infinite
             value_parts.append(block[:, len(heads) :].astype(np.float32))
