@@ -20,6 +20,8 @@ from fmltk.annotation.shipped import read_shipped
 from fmltk.toolkit.conditions import BINS, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale, five_bin
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
+pytestmark = pytest.mark.numeric
+
 SCALES = dict.fromkeys(CONDITIONS, CH_SIMS_SCALE)
 
 
@@ -217,7 +219,6 @@ def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, rand
 
 
 def test_dawid_skene_follows_the_reliable_and_not_the_order_of_rows():
-    pytest.importorskip("crowdkit")
     generator = np.random.default_rng(1)
     truth = generator.integers(-1, 2, 80)
     ratings = {
