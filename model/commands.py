@@ -262,7 +262,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
         reporter.table(names, cells)
         return
     if out.suffix == ".csv":
-        write_csv(out, list(table), table.itertuples(index=False, name=None), spreadsheet_safe=spreadsheet_safe)
+        write_csv(out, list(table.columns), table.itertuples(index=False, name=None), spreadsheet_safe=spreadsheet_safe)
     elif out.suffix == ".json":
         write_json(out, rows, indent=1)
     elif out.suffix == ".parquet":

@@ -20,6 +20,8 @@ from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.features.label_file import read_labels, write_labels
 
+pytestmark = pytest.mark.numeric
+
 SCALES = dict.fromkeys(CONDITIONS, CH_SIMS_SCALE)
 
 
@@ -189,7 +191,6 @@ def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, rand
 
 
 def test_dawid_skene_follows_the_reliable_and_not_the_order_of_rows():
-    pytest.importorskip("crowdkit")
     generator = np.random.default_rng(1)
     truth = generator.integers(-1, 2, 80)
     ratings = {

@@ -28,6 +28,8 @@ from fmltk.annotation.agreement import (
 from fmltk.annotation.quality import most_disputed, rater_quality, raters_with
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema
 
+pytestmark = pytest.mark.numeric
+
 # Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, section C: four observers, twelve units, 7 missing.
 EXAMPLE = np.array(
     [

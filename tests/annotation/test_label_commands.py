@@ -140,7 +140,6 @@ def test_aggregate_joins_shipped_labels_and_their_split(ratings, run_json, run, 
 
 
 def test_dawid_skene_stands_in_its_own_column(ratings, run_json, tmp_path):
-    pytest.importorskip("crowdkit")
     document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--dawid-skene")
     assert set(document["conditions"]["AT"]["beside_the_mean"]) == {"median", "majority", "dawid_skene"}
     import pyarrow.parquet as pq

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 N_CLIPS = 1_000_000
 FIRST = 8  # of the size: what a step costs per clip is compared between an eighth and the whole
-SLOWER = 2.0  # a quadratic step would cost eight times as much per clip
+SLOWER = 4.0  # a quadratic step would cost eight times as much per clip, and a busy machine up to twice
 BYTES_PER_CLIP = 12_000  # ids, lengths, names, paths; a clip's features alone are more where they are real
 FEW_S = 0.3  # a step of less says nothing
 

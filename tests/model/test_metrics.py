@@ -14,6 +14,8 @@ from fmltk.model.significance import mean_interval, paired_test
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
 
+pytestmark = pytest.mark.numeric
+
 CH_SIMS_VALUES = np.round(np.arange(-1.0, 1.01, 0.2), 1)
 
 

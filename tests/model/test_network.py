@@ -21,6 +21,8 @@ from fmltk.toolkit.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.numeric
+
 LENGTHS = (3, 1, 7, 7, 2, 5)
 DIMS = {"T": 5, "A": 4, "V": 6}
 SMALL = Config(thid=16, tout=12, ahid=11, vhid=14, fdim=10, tdim=13, adim=12, vdim=9, bs=8)

@@ -112,7 +112,7 @@ def test_secrets_of_the_environment_are_in_no_process_list_log_or_feature_file(t
         program = subprocess.Popen(argv, env=ENVIRONMENT, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
         while program.poll() is None:
             shown.append(command_lines())
-            time.sleep(0.02)
+            time.sleep(0.1)
     assert program.returncode == 3, (tmp_path / "log").read_text()
     for name in (b"fmltk extract", b"fmltk.toolkit.run.local_engine"):
         assert any(name in lines for lines in shown), f"{name!r} was looked at while it ran"

@@ -9,7 +9,7 @@ import io
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.files import cannot_read
@@ -59,7 +59,7 @@ def open_text(
     """  # noqa: D301 - the line ends are written out
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("rb"))
+            file = cast("BinaryIO", stack.enter_context(path.open("rb")))
             codec = encoding or find_encoding(file)
             file.seek(0)
         except OSError as fault:

@@ -20,6 +20,10 @@ from fmltk.toolkit.audio.spectrum import magnitude_blocks, mel_filters, pitch_of
 from fmltk.toolkit.errors import ConfigError, FeatureError, MissingModalityError
 from fmltk.toolkit.settings import AUDIO_RATE_HZ, HOP_SAMPLES
 
+# One process compiles librosa's functions, for twenty CPU-seconds.
+pytestmark = [pytest.mark.numeric, pytest.mark.xdist_group("librosa")]
+
+TOLERANCE = 1e-5  # relative above 1, absolute below: what docs/features.md promises on every processor
 GROUPS = {"zcr": slice(0, 1), "mfcc": slice(1, 21), "chroma": slice(21, 33)}
 
 
@@ -32,33 +36,35 @@ def voice_like(n_samples: int, seed: int = 0) -> np.ndarray:
     return (gated + vibrato + rng.normal(size=n_samples) * 0.02).astype(np.float32)
 
 
+def assert_close(ours: np.ndarray, theirs: np.ndarray, name: str = "") -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
+
+
 def assert_equals_librosa(samples: np.ndarray) -> None:
     ours, theirs = acoustic_sequence(samples), librosa_sequence(samples)
     assert ours.dtype == np.float32
-    assert ours.shape == theirs.shape == (1 + len(samples) // 512, 33)
+    assert ours.shape == theirs.shape == (1 + len(samples) // HOP_SAMPLES, 33)
     for name, columns in GROUPS.items():
-        np.testing.assert_array_equal(ours[:, columns], theirs[:, columns], err_msg=name)
+        assert_close(ours[:, columns], theirs[:, columns], name)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 100, 511, 512, 513, 1025, 2205, 22050, 5 * 22050 + 77])
-def test_short_clips_have_librosas_bits(n_samples):
+def test_short_clips_have_librosas_numbers(n_samples):
     assert_equals_librosa(voice_like(n_samples))
 
 
 @settings(max_examples=25, deadline=None)
 @given(n_samples=st.integers(1, 30_000), seed=st.integers(0, 1000), gain=st.sampled_from([1e-6, 1e-3, 1.0]))
-def test_any_short_sound_has_librosas_bits(n_samples, seed, gain):
+def test_any_short_sound_has_librosas_numbers(n_samples, seed, gain):
     assert_equals_librosa(voice_like(n_samples, seed) * np.float32(gain))
 
 
 @pytest.mark.parametrize("name", ["grid_bbaf2n", "grid_id2_swwp2s", "WDA_AOC", "retalking_1"])
-def test_real_speech_has_librosas_bits(test_data, name):
+def test_real_speech_has_librosas_numbers(test_data, name):
     import av
 
-    paths = sorted((test_data / "videos").glob(f"{name}*"))
-    if not paths:
-        pytest.skip(f"no clip named {name}")
-    with av.open(str(paths[0])) as container:
+    (path,) = (test_data / "videos").glob(f"{name}.*")
+    with av.open(str(path)) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ)
         pieces = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]
     samples = np.concatenate(pieces)
@@ -69,7 +75,7 @@ def test_real_speech_has_librosas_bits(test_data, name):
 def test_slaney_scale_is_librosas_default():
     samples = voice_like(22050)
     ours = acoustic_sequence(samples, mfcc_scale="slaney")
-    np.testing.assert_array_equal(ours, librosa_sequence(samples, mfcc_scale="slaney"))
+    assert_close(ours, librosa_sequence(samples, mfcc_scale="slaney"))
     assert not np.allclose(ours[:, GROUPS["mfcc"]], acoustic_sequence(samples)[:, GROUPS["mfcc"]])
 
 
@@ -80,19 +86,12 @@ def test_long_clips_equal_librosa_on_the_whole_clip():
     samples[400_000:600_000] = 0
     samples[900_000:] *= 1e-4
     assert 1 + len(samples) // HOP_SAMPLES > 5 * BLOCK_FRAMES
-    ours, theirs = acoustic_sequence(samples), librosa_sequence(samples)
-    assert ours.shape == theirs.shape
-    np.testing.assert_array_equal(ours[:, GROUPS["zcr"]], theirs[:, GROUPS["zcr"]])
-    np.testing.assert_allclose(ours[:, GROUPS["mfcc"]], theirs[:, GROUPS["mfcc"]], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(ours[:, GROUPS["chroma"]], theirs[:, GROUPS["chroma"]], rtol=0, atol=1e-5)
+    assert_equals_librosa(samples)
 
 
 @pytest.mark.parametrize("offset", [-1, 0, 1, 511, 512, 513])
 def test_clips_that_end_near_a_block_lose_no_frame(offset):
-    samples = voice_like(BLOCK_FRAMES * HOP_SAMPLES + offset)
-    ours, theirs = acoustic_sequence(samples), librosa_sequence(samples)
-    assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert_equals_librosa(voice_like(BLOCK_FRAMES * HOP_SAMPLES + offset))
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=1024 is too large")
@@ -102,7 +101,7 @@ def test_chroma_follows_the_tuning(tuning):
 
     samples = voice_like(22050)
     theirs = librosa.feature.chroma_cqt(y=samples, sr=22050, tuning=tuning).T
-    np.testing.assert_array_equal(chroma(samples, tuning=tuning), theirs)
+    assert_close(chroma(samples, tuning=tuning), theirs)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -111,7 +110,7 @@ def test_tuning_is_librosas(seed):
 
     samples = voice_like(3 * 22050, seed)
     theirs = librosa.estimate_tuning(y=samples, sr=22050, bins_per_octave=36)
-    assert tuning_of(samples) == theirs
+    assert tuning_of(samples) == pytest.approx(theirs, abs=1e-9)
 
 
 def tuning_of(samples):
@@ -143,7 +142,7 @@ def test_digital_silence_follows_the_written_rule():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sequence = acoustic_sequence(np.zeros(30_000, np.float32))
-    np.testing.assert_array_equal(sequence, librosa_sequence(np.zeros(30_000, np.float32)))
+    assert_close(sequence, librosa_sequence(np.zeros(30_000, np.float32)))
     assert (sequence[:, GROUPS["zcr"]] == 0).all()
     assert (sequence[:, GROUPS["chroma"]] == 0).all()
     np.testing.assert_allclose(sequence[:, 1], -100 * np.sqrt(128), rtol=1e-6)  # -100 dB in all 128 bands
@@ -184,7 +183,8 @@ def test_an_unknown_scale_is_refused():
 def test_mel_filters_are_librosas(scale):
     import librosa
 
-    np.testing.assert_array_equal(mel_filters(scale), librosa.filters.mel(sr=22050, n_fft=2048, htk=scale == "htk"))
+    theirs = librosa.filters.mel(sr=22050, n_fft=2048, htk=scale == "htk")
+    np.testing.assert_allclose(mel_filters(scale), theirs, rtol=1e-6, atol=0)
 
 
 def test_the_sound_is_left_as_it_was_and_results_repeat():

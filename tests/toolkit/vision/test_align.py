@@ -12,6 +12,8 @@ from fmltk.toolkit.vision.align import TEMPLATE_PX, Window, align_face, crop_fra
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.tracks import FaceTrack
 
+pytestmark = pytest.mark.numeric
+
 
 def smooth_picture(height: int, width: int) -> np.ndarray:
     """A picture whose value at x, y is known and changes slowly."""

@@ -18,6 +18,8 @@ from fmltk.toolkit.vision.openface.table import read_openface
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.numeric
+
 COLUMN = {feature.name: i for i, feature in enumerate(GEOMETRY_FEATURES)}
 RELATIVE = [name for name in COLUMN if name.endswith(("_x", "_y")) and not name.startswith(("box", "center"))]
 POSE = ["yaw", "pitch", "roll"]

@@ -23,6 +23,8 @@ from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix, suppress
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.numeric
+
 CLIPS = (
     "WDA_AOC.mp4",
     "grid_bbaf2n.mpg",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from fmltk.toolkit.errors import ConfigError, OpenFaceError, ProcessError
 from fmltk.toolkit.vision.openface.program import find_openface, openface_version, run_openface
 from fmltk.toolkit.vision.openface.table import read_openface
+from tests.processes import LIMIT_S
 
 CSV = "frame,success,pose_Tx\n1,1,2\n"
 # What FeatureExtraction does with its arguments: -f FILE -out_dir DIR, and the CSV is DIR/<stem of FILE>.csv.
@@ -50,7 +50,7 @@ def video(tmp_path: Path) -> Path:
 def test_a_run_gives_the_csv_that_openface_wrote(test_data: Path, video: Path, tmp_path: Path) -> None:
     recorded = test_data / "openface" / "grid_bbaf2n.csv"
     program = stand_in(tmp_path / "openface", f'mkdir -p "$out"; cp "{recorded}" "$csv"')
-    csv = run_openface(program, video, tmp_path / "out", timeout_s=30)
+    csv = run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
     assert csv == tmp_path / "out" / "clip.csv"
     assert csv.read_bytes() == recorded.read_bytes()
     assert read_openface(csv).values.shape == (75, 709)
@@ -59,7 +59,7 @@ def test_a_run_gives_the_csv_that_openface_wrote(test_data: Path, video: Path, t
 
 def test_openface_is_asked_for_all_groups_and_nothing_else(video: Path, tmp_path: Path) -> None:
     program = stand_in(tmp_path / "openface", f'mkdir -p "$out"; printf "{CSV}" > "$csv"')
-    run_openface(program, video, tmp_path / "out", timeout_s=30)
+    run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
     arguments = (tmp_path / "openface" / "arguments").read_text().split()
     assert arguments[0] == "-f"
     assert arguments[1].endswith("/video.mp4")
@@ -73,7 +73,7 @@ def test_openface_is_asked_for_all_groups_and_nothing_else(video: Path, tmp_path
 def test_no_character_of_the_video_s_name_matters(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"pictures")
     program = stand_in(tmp_path / "openface", f'cat "$file" > /dev/null && mkdir -p "$out" && printf "{CSV}" > "$csv"')
-    csv = run_openface(program, tmp_path / name, tmp_path / "out", timeout_s=30)
+    csv = run_openface(program, tmp_path / name, tmp_path / "out", timeout_s=LIMIT_S)
     assert csv == tmp_path / "out" / f"{Path(name).stem}.csv"
     assert csv.read_text() == CSV
 
@@ -81,21 +81,21 @@ def test_no_character_of_the_video_s_name_matters(tmp_path: Path, name: str) -> 
 def test_a_relative_program_and_video_are_found(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path, f'cat "$file" > /dev/null && mkdir -p "$out" && printf "{CSV}" > "$csv"')
     monkeypatch.chdir(tmp_path)
-    csv = run_openface("./FeatureExtraction", "clip.mp4", "out", timeout_s=30)
+    csv = run_openface("./FeatureExtraction", "clip.mp4", "out", timeout_s=LIMIT_S)
     assert csv.read_text() == CSV
 
 
 def test_a_failure_carries_what_openface_said(video: Path, tmp_path: Path) -> None:
     program = stand_in(tmp_path / "openface", "echo 'ERROR: Could not load the landmark detector' >&2; exit 3")
     with pytest.raises(ProcessError, match=r"OpenFace on clip\.mp4.*3.*Could not load the landmark detector"):
-        run_openface(program, video, tmp_path / "out", timeout_s=30)
+        run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_openface_says_on_stdout_is_carried_where_stderr_is_empty(video: Path, tmp_path: Path) -> None:
     program = stand_in(tmp_path / "openface", "echo 'ERROR: Could not load the landmark detector'; exit 1")
     with pytest.raises(ProcessError, match=r"ended with status 1; it said: ERROR: Could not load the landmark"):
-        run_openface(program, video, tmp_path / "out", timeout_s=30)
+        run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -104,7 +104,7 @@ def test_a_failure_is_told_in_the_same_words_each_time(video: Path, tmp_path: Pa
     messages = set()
     for _ in range(2):
         with pytest.raises((ProcessError, OpenFaceError), match=r"cannot open video\.mp4") as caught:
-            run_openface(program, video, tmp_path / "out", timeout_s=30)
+            run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
         messages.add(str(caught.value))
     assert len(messages) == 1
 
@@ -114,16 +114,14 @@ def test_a_failure_leaves_an_older_csv_as_it_was(video: Path, tmp_path: Path) ->
     (tmp_path / "out" / "clip.csv").write_text(CSV)
     program = stand_in(tmp_path / "openface", 'mkdir -p "$out"; echo half > "$csv"; exit 1')
     with pytest.raises(ProcessError):
-        run_openface(program, video, tmp_path / "out", timeout_s=30)
+        run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
     assert (tmp_path / "out" / "clip.csv").read_text() == CSV
 
 
 def test_a_hanging_openface_is_stopped(video: Path, tmp_path: Path) -> None:
-    program = stand_in(tmp_path / "openface", f"echo $$ > {tmp_path}/pid; sleep 60")
-    started = time.monotonic()
-    with pytest.raises(ProcessError, match=r"OpenFace on clip\.mp4 did not end within 2 s"):
-        run_openface(program, video, tmp_path / "out", timeout_s=2)
-    assert time.monotonic() - started < 20
+    program = stand_in(tmp_path / "openface", f"echo $$ > {tmp_path}/pid; sleep 3600")
+    with pytest.raises(ProcessError, match=r"OpenFace on clip\.mp4 did not end within 5 s"):
+        run_openface(program, video, tmp_path / "out", timeout_s=5)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert list((tmp_path / "out").iterdir()) == []
@@ -141,18 +139,18 @@ def test_a_hanging_openface_is_stopped(video: Path, tmp_path: Path) -> None:
 def test_ending_well_without_a_csv_is_an_error(video: Path, tmp_path: Path, script: str, message: str) -> None:
     program = stand_in(tmp_path / "openface", script)
     with pytest.raises(OpenFaceError, match=rf"clip\.mp4.*{message}"):
-        run_openface(program, video, tmp_path / "out", timeout_s=30)
+        run_openface(program, video, tmp_path / "out", timeout_s=LIMIT_S)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_cannot_be_run_is_an_error(video: Path, tmp_path: Path) -> None:
     with pytest.raises(ProcessError, match="OpenFace on clip"):
-        run_openface(tmp_path / "absent", video, tmp_path / "out", timeout_s=30)
+        run_openface(tmp_path / "absent", video, tmp_path / "out", timeout_s=LIMIT_S)
     program = stand_in(tmp_path / "openface", "exit 0")
     with pytest.raises(OpenFaceError, match=r"absent\.mp4.*No such file"):
-        run_openface(program, tmp_path / "absent.mp4", tmp_path / "out", timeout_s=30)
+        run_openface(program, tmp_path / "absent.mp4", tmp_path / "out", timeout_s=LIMIT_S)
     with pytest.raises(OpenFaceError, match="could not be run"):
-        run_openface(program, video, video / "out", timeout_s=30)
+        run_openface(program, video, video / "out", timeout_s=LIMIT_S)
 
 
 # Finding
