@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fmltk.toolkit.errors import ClipTimeoutError, DamagedFileError, MediaLimitError, RunError, WorkerDiedError
+from fmltk.toolkit.machine import THREAD_VARIABLES
 from fmltk.toolkit.run import local_engine as engine_module
 from fmltk.toolkit.run.engine import Task
-from fmltk.toolkit.run.local_engine import THREAD_VARIABLES, LocalEngine
+from fmltk.toolkit.run.local_engine import LocalEngine
 from tests.processes import FOREVER_S, child_ids, is_alive, wait_until
 
 if TYPE_CHECKING:

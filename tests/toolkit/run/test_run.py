@@ -21,7 +21,8 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.padding import padded_length
 from fmltk.toolkit.media.process import find_ffmpeg
-from fmltk.toolkit.run.extract import extract, pad
+from fmltk.toolkit.run.extract import extract
+from fmltk.toolkit.run.pad import pad
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from tests.processes import child_ids, command_line, kill_session, session_ids, wait_until
 

@@ -19,7 +19,8 @@ from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.io import paths as storage
 from fmltk.toolkit.io.paths import Fetcher, RemotePath, list_files, locate, look_up
 from fmltk.toolkit.run.clip_worker import ClipWorker
-from fmltk.toolkit.run.extract import extract, pad
+from fmltk.toolkit.run.extract import extract
+from fmltk.toolkit.run.pad import pad
 from fmltk.toolkit.run.tasks import ClipTask, RunPaths, hash_input
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from tests.processes import wait_until
