@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fmltk.model.run_folder import read_predictions
-from tests.ffmpeg import run_ffmpeg
+from tests.ffmpeg import copy_short_demo
 from tests.program import fmltk_here as fmltk
-from tests.toolkit.run.conftest import DEMO, OFFLINE
+from tests.toolkit.run.conftest import OFFLINE
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,15 +32,9 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with videos (half a second of each demo clip), transcripts.csv, and ratings.csv of five raters."""
     folder = tmp_path_factory.mktemp("chain")
-    with (DEMO / "transcripts.csv").open(encoding="utf-8", newline="") as file:
+    copy_short_demo(folder)
+    with (folder / "transcripts.csv").open(encoding="utf-8", newline="") as file:
         clips = list(csv.DictReader(file))
-    for clip in clips:
-        target = folder / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = DEMO / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
-        piece = ("-ss", 0.2, "-t", 0.5, "-i", source)
-        run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
-    (folder / "transcripts.csv").write_bytes((DEMO / "transcripts.csv").read_bytes())
     rng = np.random.default_rng(0)
     with (folder / "ratings.csv").open("w", newline="") as file:
         writer = csv.writer(file)

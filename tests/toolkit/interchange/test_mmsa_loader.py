@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import pytest
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from tests.toolkit.interchange.pickles import mmsa_data, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VENV_VARIABLE = "FMLTK_MMSA_VENV"
 REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
@@ -41,7 +45,7 @@ print(json.dumps(seen))
 
 
 @pytest.fixture(scope="session")
-def mmsa_python() -> Path:
+def mmsa_python(may_install: Callable[[str], None]) -> Path:
     """The Python of an environment with MMSA: FMLTK_MMSA_VENV, or one that is made once and kept in the cache."""
     given = os.environ.get(VENV_VARIABLE)
     venv = Path(given) if given else Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1"
@@ -50,6 +54,7 @@ def mmsa_python() -> Path:
     with (venv.parent / "mmsa.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
         if not ready.exists():
+            may_install("MMSA 2.2.1")
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
             subprocess.run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
             ready.touch()
