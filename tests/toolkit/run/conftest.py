@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ffmpeg import DEMO, cut_clip
+from tests.processes import one_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OFFLINE = ("--text-model", "minilm", "--openface", "none")  # what needs neither a hub nor OpenFace
+
+
+@pytest.fixture(autouse=True)
+def _one_worker() -> Iterator[None]:
+    """Let a run that is given no number of workers start one, on every machine."""
+    with one_core():
+        yield
 
 
 @pytest.fixture(scope="session")
