@@ -3,8 +3,9 @@
 A test that lacks something (real data, a browser) is skipped with the reason, except in continuous integration
 (``CI=true``), where everything is there by construction: what is missing is then an error.
 
-Tests marked `slow` are minutes of work at full size. Those that take the fixture `sized` run at a fiftieth of it,
-the others are left out; ``--full-size`` runs both whole.
+Tests marked `slow` are minutes of work at full size. Those that take the fixture `sized` run at a fiftieth of it, the
+others are left out, and so is what needs a program that has to be installed first. ``--slow`` leaves nothing out, as
+continuous integration does; ``--full-size`` runs everything whole.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ EXCLUSIVE_MARKERS = ("server", "browser", "ray")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="leave out no slow test, and install what a test needs")
     parser.addoption("--full-size", action="store_true", help="run slow tests whole, not at a fiftieth of their size")
 
 
@@ -64,14 +66,14 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    full_size = config.getoption("--full-size")
+    slow_too = config.getoption("--slow") or config.getoption("--full-size")
     for item in items:
         exclusive = [name for name in EXCLUSIVE_MARKERS if item.get_closest_marker(name)]
         if exclusive:
             item.add_marker(pytest.mark.xdist_group(exclusive[0]))
         fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("slow") and "sized" not in fixtures and not full_size:
-            item.add_marker(pytest.mark.skip(reason="slow and not to be made smaller: run with --full-size"))
+        if item.get_closest_marker("slow") and "sized" not in fixtures and not slow_too:
+            item.add_marker(pytest.mark.skip(reason="slow and not to be made smaller: run with --slow"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -108,3 +110,14 @@ def sized(request: pytest.FixtureRequest) -> Callable[[int], int]:
     if request.config.getoption("--full-size"):
         return lambda size: size
     return lambda size: max(1, size // REDUCTION)
+
+
+@pytest.fixture(scope="session")
+def may_install(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Skip the test, unless --slow: what it needs is not installed yet, which takes minutes and is done once."""
+
+    def check(what: str) -> None:
+        if not (request.config.getoption("--slow") or request.config.getoption("--full-size")):
+            pytest.skip(f"{what} is not installed yet, which takes minutes: run once with --slow")
+
+    return check

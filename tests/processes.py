@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LIMIT_S = 900.0  # below pytest's own limit (pyproject.toml), so that the test itself says what did not happen
 FOREVER_S = 3600.0  # how long a program sleeps that is to be stopped: longer than any limit
@@ -30,6 +30,22 @@ def wait_until(condition: Callable[[], object], *, every_s: float = 0.02) -> boo
             return False
         time.sleep(every_s)
     return True
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let this process, and what it starts, see one core: a program that starts a worker per core then starts one.
+
+    Starting a worker costs seconds of imports, and a machine may have many cores.
+    """
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if before is not None:
+        os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.sched_setaffinity(0, before)
 
 
 def is_alive(process_id: int) -> bool:

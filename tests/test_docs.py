@@ -22,6 +22,8 @@ import click
 import pytest
 
 from fmltk.toolkit import errors
+from tests.ffmpeg import copy_short_demo
+from tests.processes import one_core
 from tests.tools.make_cli_reference import reference
 
 if TYPE_CHECKING:
@@ -43,12 +45,10 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the documentation's examples assume, made by the commands that the tutorial names."""
+    """What the documentation's examples assume, made of the bundled clips by the commands that the tutorial names."""
     folder = tmp_path_factory.mktemp("project")
-    demo = ROOT / "toolkit" / "demo"
-    for name, source in {"videos": "videos", "exports": "ratings"}.items():
-        shutil.copytree(demo / source, folder / name)
-    shutil.copy(demo / "transcripts.csv", folder)
+    copy_short_demo(folder)
+    (folder / "ratings").rename(folder / "exports")
     made = ("features", "ratings.parquet", "labels.parquet", "runs/first")
     tutorial = "\n".join(code for kind, code in blocks(ROOT / "docs" / "tutorial.md") if kind == "bash")
     for name in made:
@@ -59,9 +59,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(kind: str, code: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     argv = ["bash", "-euo", "pipefail", "-c", code] if kind == "bash" else [sys.executable, "-c", code]
-    done = subprocess.run(
-        argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    with one_core():
+        done = subprocess.run(
+            argv, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, f"{code}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
 
 

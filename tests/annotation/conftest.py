@@ -108,12 +108,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def label_studio_program() -> Path:
+def label_studio_program(may_install: Callable[[str], None] = lambda what: None) -> Path:
     """Return the program, installed into its own environment if it is not there (995 MB, about 3 minutes)."""
     folder = Path(os.environ.get(VENV_VARIABLE) or CACHE / f"label-studio-{LABEL_STUDIO}")
     program = folder / "bin" / "label-studio"
     with locked(CACHE / "install.lock"):
         if not (folder / "installed").exists() and VENV_VARIABLE not in os.environ:
+            may_install(f"Label Studio {LABEL_STUDIO}")
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
             pip = [folder / "bin" / "python", "-m", "pip", "install", "-qq", f"label-studio=={LABEL_STUDIO}"]
@@ -258,9 +259,9 @@ class Rater:
 
 
 @pytest.fixture(scope="session")
-def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
+def label_studio(tmp_path_factory: pytest.TempPathFactory, may_install: Callable[[str], None]) -> Iterator[LabelStudio]:
     """A running server with an empty database of its own."""
-    program = label_studio_program()
+    program = label_studio_program(may_install)
     template = CACHE / f"label-studio-{LABEL_STUDIO}-empty"
     with locked(CACHE / "template.lock"):
         if not template.exists():

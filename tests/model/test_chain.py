@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from fmltk.model.run_folder import read_predictions
-from tests.ffmpeg import run_ffmpeg
-from tests.toolkit.run.conftest import DEMO, OFFLINE, fmltk
+from tests.ffmpeg import copy_short_demo
+from tests.program import fmltk_here as fmltk
+from tests.toolkit.run.conftest import OFFLINE
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
 CONDITIONS = ("M", "T", "A", "V", "AT", "VT", "AV")
+ONE = ("--workers", 1)
 SMALL = ("thid=8", "ahid=8", "vhid=8", "tout=8", "fdim=8", "tdim=8", "adim=8", "vdim=8", "max_epochs=40", "lr=0.01")
 
 
@@ -28,17 +30,11 @@ def done(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with videos (a second of each demo clip), transcripts.csv, and ratings.csv of five raters."""
+    """A folder with videos (half a second of each demo clip), transcripts.csv, and ratings.csv of five raters."""
     folder = tmp_path_factory.mktemp("chain")
-    with (DEMO / "transcripts.csv").open(encoding="utf-8", newline="") as file:
+    copy_short_demo(folder)
+    with (folder / "transcripts.csv").open(encoding="utf-8", newline="") as file:
         clips = list(csv.DictReader(file))
-    for clip in clips:
-        target = folder / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = DEMO / "videos" / clip["video_id"] / f"{clip['clip_id']}.mp4"
-        piece = ("-ss", 0.2, "-t", 1, "-i", source)
-        run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
-    (folder / "transcripts.csv").write_bytes((DEMO / "transcripts.csv").read_bytes())
     rng = np.random.default_rng(0)
     with (folder / "ratings.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -54,12 +50,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_from_videos_to_scores_of_new_clips(story: Path) -> None:
     videos, features, run = story / "videos", story / "features", story / "run"
-    done(fmltk("extract", videos, "-o", features, "--transcripts", story / "transcripts.csv", *OFFLINE))
+    done(fmltk("extract", videos, "-o", features, "--transcripts", story / "transcripts.csv", *OFFLINE, *ONE))
     done(fmltk("annotation", "import", story / "ratings.csv", "-o", story / "ratings.parquet"))
     done(fmltk("annotation", "aggregate", story / "ratings.parquet", "-o", story / "labels.parquet"))
     settings = [part for setting in SMALL for part in ("--set", setting)]
     trained = json.loads(
-        done(fmltk("train", features, "--labels", story / "labels.parquet", "-o", run, "--json", *settings))
+        done(
+            fmltk(
+                *("train", features, "--labels", story / "labels.parquet", "-o", run, "--jobs", 0, "--json"), *settings
+            )
+        )
     )
     assert {task["labels"] for task in trained["tasks"].values()} == {"labels"}
     assert trained["tasks"]["fusion_M"]["n"] > 0

@@ -21,7 +21,7 @@ SEEDS = (0, 1, 2, 3, 4)
 def test_fine_grained_labels_beat_multimodal_labels_alone(tmp_path: Path) -> None:
     """Over five seeds, significantly, in error and in sign: table 6's direction."""
     folder = write_clips(planted(300, seed=1, noise=1.0), tmp_path / "features")
-    settings = small_settings("max_epochs=60", "lr=0.003")
+    settings = small_settings("max_epochs=20", "lr=0.01")
     for name, more in (("fine", []), ("multimodal", ["unimodal=multimodal", "bimodal=multimodal"])):
         config = load_config("ch-sims", settings=[*settings, *more])
         train(folder, out=tmp_path / name, config=config, options=RunOptions(seeds=SEEDS, jobs=0))

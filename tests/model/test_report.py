@@ -23,12 +23,18 @@ def contribution(*paths: Path) -> Any:
     return run_sections(ReportRequest(paths, Reporter(quiet=True)))
 
 
+@pytest.fixture(scope="module")
+def shown(features: Path, run: Path) -> Any:
+    """What a report of a features folder and a run shows of the run: its charts take seconds to draw."""
+    return contribution(features, run)
+
+
 def blocks(section: Any, kind: str) -> dict[str, Any]:
     return {block.title: block for block in section.blocks if block.kind == kind}
 
 
-def test_the_scores_are_those_of_evaluate(run: Path) -> None:
-    (section,) = contribution(run).sections
+def test_the_scores_are_those_of_evaluate(run: Path, shown: Any) -> None:
+    (section,) = shown.sections
     table = blocks(section, "table")["Scores on the test split (the paper's tables 7 and 8)"]
     columns, rows, _ = evaluation_rows(run, "test")
     assert (table.columns, table.rows) == (columns, rows)
@@ -38,15 +44,15 @@ def test_the_scores_are_those_of_evaluate(run: Path) -> None:
     assert [float(row[6]) for row in seeds] == pytest.approx(wanted, abs=5e-4)
 
 
-def test_every_stage_has_its_learning_curve_of_every_seed(run: Path) -> None:
-    (section,) = contribution(run).sections
+def test_every_stage_has_its_learning_curve_of_every_seed(shown: Any) -> None:
+    (section,) = shown.sections
     curves = [chart for title, chart in blocks(section, "chart").items() if title.startswith("Learning: stage")]
     assert len(curves) == 4
     assert all("validation, seed 0" in chart.svg and "validation, seed 1" in chart.svg for chart in curves)
 
 
-def test_the_confusions_count_the_clips_of_the_best_seed(run: Path) -> None:
-    (section,) = contribution(run).sections
+def test_the_confusions_count_the_clips_of_the_best_seed(run: Path, shown: Any) -> None:
+    (section,) = shown.sections
     frame = read_predictions(run, best_seed(run))
     part = frame[(frame["split"] == "test") & frame["truth_M"].notna() & frame["pred_M"].notna()]
     true, predicted = part["truth_M"].to_numpy(float), part["pred_M"].to_numpy(float)
@@ -60,9 +66,9 @@ def test_the_confusions_count_the_clips_of_the_best_seed(run: Path) -> None:
     assert scatter[0].description.endswith(f"{len(part)} clips, {wrong} with the wrong sign.")
 
 
-def test_clips_become_cases_that_name_what_is_wrong(run: Path) -> None:
+def test_clips_become_cases_that_name_what_is_wrong(run: Path, shown: Any) -> None:
     frame = read_predictions(run, best_seed(run))
-    cases = {case.utterance_id: case for case in contribution(run).cases}
+    cases = {case.utterance_id: case for case in shown.cases}
     assert len(cases) == len(frame) == 240
     for row in frame.to_dict("records"):
         case = cases[row["utterance_id"]]
@@ -84,6 +90,6 @@ def test_two_runs_are_compared_on_the_same_clips(run: Path, tmp_path: Path) -> N
     assert {row[3] for row in tests.rows} <= {"+0.0000", "+nan"}
 
 
-def test_what_is_no_run_is_left_to_others(features: Path, run: Path) -> None:
+def test_what_is_no_run_is_left_to_others(features: Path, run: Path, shown: Any) -> None:
     assert contribution(features, features / "labels.parquet").used == []
-    assert contribution(features, run).used == [run]
+    assert shown.used == [run]

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ffmpeg import DEMO, cut_clip
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
-DEMO = Path(__file__).parents[2] / "toolkit" / "demo"
 SECRET = "s3cr3t-0123456789abcdef0123456789abcdef"
 VARIABLES = (
     "LABEL_STUDIO_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
@@ -71,17 +72,21 @@ class Server:
         self._server.server_close()
 
 
-@pytest.fixture(params=[401, 500])
+@pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     one = Server(request.param)
     yield one
     one.close()
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_token_goes_to_the_server_and_nowhere_else(server: Server, options: list[str], tmp_path: Path) -> None:
-    for command in (["status"], ["pull", "-o", str(tmp_path / "ratings.parquet")]):
-        argv = [FMLTK, "annotation", *command, "--url", server.url, "--timeout", "600", *options]
+@pytest.mark.parametrize(
+    ("server", "status", "pull"), [(401, [], ["--json"]), (500, ["--json"], [])], indirect=["server"]
+)
+def test_a_token_goes_to_the_server_and_nowhere_else(
+    server: Server, status: list[str], pull: list[str], tmp_path: Path
+) -> None:
+    for command in (["status", *status], ["pull", "-o", str(tmp_path / "ratings.parquet"), *pull]):
+        argv = [FMLTK, "annotation", *command, "--url", server.url, "--timeout", "600"]
         done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 1, done.stdout + done.stderr
         assert SECRET not in done.stdout + done.stderr
@@ -93,8 +98,7 @@ def test_a_token_goes_to_the_server_and_nowhere_else(server: Server, options: li
 
 def test_secrets_of_the_environment_are_in_no_process_list_log_or_feature_file(tmp_path: Path) -> None:
     videos = tmp_path / "videos"
-    videos.mkdir()
-    (videos / "good.mp4").write_bytes((DEMO / "videos" / "video_0001" / "0001.mp4").read_bytes())
+    cut_clip(DEMO / "videos" / "video_0001" / "0001.mp4", videos / "good.mp4", start_s=0.2, seconds=0.5)
     (videos / "bad.mp4").write_bytes(b"no video")
     argv = [
         FMLTK,
@@ -106,6 +110,8 @@ def test_secrets_of_the_environment_are_in_no_process_list_log_or_feature_file(t
         "minilm",
         "--openface",
         "none",
+        "--workers",
+        "1",
     ]
     shown = []
     with (tmp_path / "log").open("wb") as log:

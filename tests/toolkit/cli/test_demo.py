@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
+import shutil
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-import fmltk.toolkit as toolkit
 from fmltk.toolkit.cli import demo as demo_story
 from fmltk.toolkit.cli.demo import Step, demo, story
 from fmltk.toolkit.cli.main import fmltk
 from fmltk.toolkit.conditions import CONDITIONS
+from tests.ffmpeg import DEMO, copy_short_demo
+from tests.processes import one_core
 
-DEMO = Path(next(iter(toolkit.__path__))) / "demo"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "whole"])
 @pytest.mark.installed
-def test_the_whole_story_runs_and_runs_again(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
+def test_the_whole_story_runs_and_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """On half a second of each clip; with --slow also on the whole clips."""
+    if not whole:
+        copy_short_demo(tmp_path / "short")
+        copy_bundled = demo_story._copy_bundled
+
+        def copy_and_shorten(folder: Path) -> None:
+            copy_bundled(folder)
+            shutil.copytree(tmp_path / "short" / "videos", folder / "videos", dirs_exist_ok=True)
+
+        monkeypatch.setattr(demo_story, "_copy_bundled", copy_and_shorten)
+    with one_core():
+        run_demo_twice(tmp_path / "demo")
+
+
+def run_demo_twice(out: Path) -> None:
     done = CliRunner().invoke(fmltk, ["demo", "--out", str(out), "--json"], standalone_mode=False)
     assert done.exception is None, done.output
     document = json.loads(done.stdout)

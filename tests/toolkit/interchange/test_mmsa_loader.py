@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,32 +17,35 @@ from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from tests.toolkit.interchange.pickles import mmsa_data, write
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VENV_VARIABLE = "FMLTK_MMSA_VENV"
 REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
 
 LOADER = """
 import json, sys
 from MMSA.data_loader import MMDataLoader
-path, use_bert = sys.argv[1], sys.argv[2] == "bert"
-loader = MMDataLoader(dict(dataset_name='sims', custom_feature=path, use_bert=use_bert, feature_dims=[0, 0, 0],
-    feature_T='', feature_A='', feature_V='', need_data_aligned=False, need_normalized=False, batch_size=2,
-    seq_lens=[0, 0, 0]), 0)
-seen = {}
-for split, batches in loader.items():
-    for batch in batches:
-        for k, utterance in enumerate(batch['id']):
-            seen[utterance] = {
-                'split': split, 'text': list(batch['text'][k].shape), 'audio': batch['audio'][k].tolist(),
-                'vision': list(batch['vision'][k].shape), 'audio_length': int(batch['audio_lengths'][k]),
-                'raw_text': batch['raw_text'][k],
-                'labels': {m: float(v[k]) for m, v in batch['labels'].items()},
-                'first': float(batch['text'][k].flatten()[0])}
-print(json.dumps(seen))
+for use_bert in (False, True):
+    loader = MMDataLoader(dict(dataset_name='sims', custom_feature=sys.argv[1], use_bert=use_bert,
+        feature_dims=[0, 0, 0], feature_T='', feature_A='', feature_V='', need_data_aligned=False,
+        need_normalized=False, batch_size=2, seq_lens=[0, 0, 0]), 0)
+    seen = {}
+    for split, batches in loader.items():
+        for batch in batches:
+            for k, utterance in enumerate(batch['id']):
+                seen[utterance] = {
+                    'split': split, 'text': list(batch['text'][k].shape), 'audio': batch['audio'][k].tolist(),
+                    'vision': list(batch['vision'][k].shape), 'audio_length': int(batch['audio_lengths'][k]),
+                    'raw_text': batch['raw_text'][k],
+                    'labels': {m: float(v[k]) for m, v in batch['labels'].items()},
+                    'first': float(batch['text'][k].flatten()[0])}
+    print(json.dumps(seen))
 """
 
 
 @pytest.fixture(scope="session")
-def mmsa_python() -> Path:
+def mmsa_python(may_install: Callable[[str], None]) -> Path:
     """The Python of an environment with MMSA: FMLTK_MMSA_VENV, or one that is made once and kept in the cache."""
     given = os.environ.get(VENV_VARIABLE)
     venv = Path(given) if given else Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1"
@@ -50,20 +54,20 @@ def mmsa_python() -> Path:
     with (venv.parent / "mmsa.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
         if not ready.exists():
+            may_install("MMSA 2.2.1")
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
             subprocess.run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
             ready.touch()
     return python
 
 
-@pytest.mark.parametrize("use_bert", [False, True])
-def test_mmsas_own_loader_reads_an_export(tmp_path: Path, mmsa_python: Path, use_bert: bool) -> None:
+def test_mmsas_own_loader_reads_an_export_with_and_without_bert(tmp_path: Path, mmsa_python: Path) -> None:
     data = mmsa_data()
     import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
     out = tmp_path / "out.pkl"
     export_mmsa(tmp_path / "features", tmp_path / "features" / "labels.parquet", out)
     done = subprocess.run(
-        [str(mmsa_python), "-c", LOADER, str(out), "bert" if use_bert else "features"],
+        [str(mmsa_python), "-c", LOADER, str(out)],
         check=False,
         capture_output=True,
         text=True,
@@ -71,14 +75,20 @@ def test_mmsas_own_loader_reads_an_export(tmp_path: Path, mmsa_python: Path, use
         env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    features, bert = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    assert_same_clips(features, data, field="text", shape=[5, 6])
+    assert_same_clips(bert, data, field="text_bert", shape=[3, 5])
+
+
+def assert_same_clips(seen: dict[str, Any], data: dict[str, Any], *, field: str, shape: list[int]) -> None:
+    """What the loader gave is what was exported; its text is `field`, of that shape."""
     assert len(seen) == 8
     for split, part in data.items():
         for k, utterance in enumerate(part["id"]):
             clip = seen[str(utterance)]
             assert clip["split"] == split
-            assert clip["text"] == ([3, 5] if use_bert else [5, 6])
-            assert clip["first"] == pytest.approx(float(part["text_bert" if use_bert else "text"][k].flat[0]))
+            assert clip["text"] == shape
+            assert clip["first"] == pytest.approx(float(part[field][k].flat[0]))
             np.testing.assert_array_equal(np.array(clip["audio"], np.float32), part["audio"][k])
             assert clip["audio_length"] == part["audio_lengths"][k]
             assert clip["raw_text"] == part["raw_text"][k]

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ffmpeg import run_ffmpeg
+from tests.ffmpeg import DEMO, cut_clip
+from tests.processes import one_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-DEMO = Path(str(resources.files("fmltk.toolkit").joinpath("demo")))
 OFFLINE = ("--text-model", "minilm", "--openface", "none")  # what needs neither a hub nor OpenFace
 
 
-def fmltk(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    argv = [str(Path(sys.executable).with_name("fmltk")), *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+@pytest.fixture(autouse=True)
+def _one_worker() -> Iterator[None]:
+    """Let a run that is given no number of workers start one, on every machine."""
+    with one_core():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,7 @@ def cut() -> Callable[[Path, float, float], None]:
     """Cut a piece of a bundled clip, by default its first second: cut(target, start_s, seconds)."""
 
     def make(target: Path, start_s: float = 0.0, seconds: float = 1.0, source: str = "video_0001/0001") -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        piece = ("-ss", start_s, "-t", seconds, "-i", DEMO / "videos" / f"{source}.mp4")
-        run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
+        cut_clip(DEMO / "videos" / f"{source}.mp4", target, start_s=start_s, seconds=seconds)
 
     return make
 

@@ -44,7 +44,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory, cut: Callable[..., None])
     table = folder / "transcripts.csv"
     table.write_text("video_id,clip_id,text\n" + "".join(f'{name},0,"{text}"\n' for name, text in rows.items()))
     summary = extract(
-        videos, folder / "features", transcripts=table, text_model="minilm", openface="none", n_workers=2,
+        videos, folder / "features", transcripts=table, text_model="minilm", openface="none", n_workers=1,
     )  # fmt: skip
     frame = read_features(folder / "features").manifest().set_index("video_id")
     n_files = sum(path.suffix in (".mp4", ".mkv", ".mov") for path in videos.iterdir())
