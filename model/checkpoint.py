@@ -14,10 +14,10 @@ import torch
 from fmltk.model.config import Config, config_from_dict
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import Scaler
+from fmltk.model.tensors import read_tensors, write_tensors
 from fmltk.model.training import Epoch, TrainedStage
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
 from fmltk.toolkit.io.documents import json_text, parse_json, read_json, write_json
-from fmltk.toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 METADATA = "fmltk"
+REMEDY = "delete it and train again"
 # What two feature files must agree on for one network to read both; how they were padded is not of it.
 SCHEMA_KEYS = ("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale")
 
@@ -97,13 +98,11 @@ def restore_stage(
 
 def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
     """Write a stage; a file of that name is either the old one or the new one."""
-    from safetensors.torch import save
-
     tensors, document = stage_parts(checkpoint)
     document |= {"format": FORMAT, "stage": checkpoint.stage}
     if checkpoint.out_of_fold is not None:
         tensors["out_of_fold.rows"], tensors["out_of_fold.hidden"] = checkpoint.out_of_fold
-    write_bytes(path, save(tensors, {METADATA: json_text(document, sort_keys=True)}))
+    write_tensors(path, tensors, {METADATA: json_text(document, sort_keys=True)})
 
 
 def load_stage(path: Path) -> StageCheckpoint:
@@ -112,9 +111,7 @@ def load_stage(path: Path) -> StageCheckpoint:
     Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
     """
     tensors, document = _read(path)
-    stage = restore_stage(
-        document.get("stage", ""), tensors, document, source=str(path), remedy="delete it and train again"
-    )
+    stage = restore_stage(document.get("stage", ""), tensors, document, source=str(path), remedy=REMEDY)
     rows, hidden = tensors.get("out_of_fold.rows"), tensors.get("out_of_fold.hidden")
     if rows is None or hidden is None:
         return stage
@@ -122,26 +119,17 @@ def load_stage(path: Path) -> StageCheckpoint:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; is the run complete? Run the same `fmltk train` again") from error
-    except (SafetensorError, OSError) as error:
-        raise DamagedFileError(
-            f"{path} is not a whole safetensors file ({error}); delete it and train again"
-        ) from error
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; is the run complete? Run the same `fmltk train` again")
+    damaged = advised(DamagedFileError, REMEDY)
+    tensors, metadata = read_tensors(path, error=damaged)
     if METADATA not in metadata:
         raise ConfigError(f"{path} holds no stage that fmltk trained")
-    remedy = "delete it and train again"
-    document = parse_json(metadata[METADATA], name=f"{path}: its metadata", error=advised(DamagedFileError, remedy))
+    document = parse_json(metadata[METADATA], name=f"{path}: its metadata", error=damaged)
     try:
         newer = document["format"] > FORMAT
     except (KeyError, TypeError) as error:
-        raise DamagedFileError(f"{path}: its settings are damaged ({error}); {remedy}") from error
+        raise damaged(f"{path}: its settings are damaged ({error})") from error
     if newer:
         raise ConfigError(f"{path} was written by a newer fmltk; upgrade fmltk to read it")
     return tensors, document
@@ -155,11 +143,11 @@ def save_history(path: Path, trained: TrainedStage) -> None:
 
 def load_history(path: Path) -> tuple[tuple[Epoch, ...], int]:
     """Return (epochs, best epoch) of a stage. Raises DamagedFileError if the file holds no history."""
-    document = read_json(path, error=advised(DamagedFileError, "delete it and train again"))
+    document = read_json(path, error=advised(DamagedFileError, REMEDY))
     try:
         return tuple(Epoch(**epoch) for epoch in document["epochs"]), int(document["best_epoch"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DamagedFileError(f"{path} is not a stage's history ({error}); delete it and train again") from error
+        raise DamagedFileError(f"{path} is not a stage's history ({error}); {REMEDY}") from error
 
 
 def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,11 +20,11 @@ from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
 from fmltk.model.tasks import condition_predictions, task_key
+from fmltk.model.tensors import read_tensors, write_tensors
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
 from fmltk.toolkit.io.documents import read_json, write_json
-from fmltk.toolkit.io.files import write_bytes
 from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
@@ -168,8 +168,6 @@ class TrainedModel:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
-        from safetensors.torch import save
-
         folder = Path(folder)
         tensors: dict[str, torch.Tensor] = {}
         stages = {}
@@ -186,7 +184,7 @@ class TrainedModel:
             "stages": stages,
         }
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / WEIGHTS_FILE, save(tensors, {"format": "pt"}))
+        write_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
         write_json(folder / CONFIG_FILE, document, indent=1, sort_keys=True)
 
     @classmethod
@@ -195,17 +193,12 @@ class TrainedModel:
 
         Raises ConfigError if the folder holds none, DamagedFileError if a file is broken.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         folder = Path(folder)
         if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
             raise ConfigError(f"{folder} is not a saved model: it needs {CONFIG_FILE} and {WEIGHTS_FILE}")
-        document = read_json(folder / CONFIG_FILE, error=advised(DamagedFileError, "save the model again"))
-        try:
-            tensors = load_file(folder / WEIGHTS_FILE)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise DamagedFileError(f"{folder}: {error}; save the model again") from error
+        damaged = advised(DamagedFileError, "save the model again")
+        document = read_json(folder / CONFIG_FILE, error=damaged)
+        tensors, _ = read_tensors(folder / WEIGHTS_FILE, error=damaged)
         source = str(folder / CONFIG_FILE)
         if document.get("format") != FORMAT:
             raise ConfigError(f"{source} is not of format {FORMAT}; was it written by fmltk?")

@@ -391,7 +391,7 @@ def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "stage_av.safetensors"
     data = (run / "seed_0" / "stage_av.safetensors").read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(DamagedFileError, match=r"stage_av\.safetensors is not a whole safetensors file"):
+    with pytest.raises(DamagedFileError, match=r"stage_av\.safetensors is not a complete safetensors file"):
         load_stage(path)
     with pytest.raises(ConfigError, match="does not exist"):
         load_stage(tmp_path / "absent.safetensors")

@@ -18,6 +18,7 @@ PACKAGES = ("toolkit", "annotation", "model")
 TABLES, PARQUET, FILES, DOCUMENTS, ENCODINGS = (
     f"toolkit/io/{name}.py" for name in ("tables", "parquet", "files", "documents", "encodings")
 )
+TENSORS = "model/tensors.py"
 OWNERS = {
     **dict.fromkeys(("csv.reader", "csv.writer", "csv.DictReader", "csv.DictWriter"), TABLES),
     **dict.fromkeys(("pyarrow.csv.open_csv", "pyarrow.csv.read_csv", "pandas.read_csv", ".to_csv"), TABLES),
@@ -30,6 +31,14 @@ OWNERS = {
     **dict.fromkeys((".write_bytes", ".write_text", ".open to write", "open"), FILES),
     **dict.fromkeys(("json.load", "json.loads", "json.dump", "json.dumps"), DOCUMENTS),
     **dict.fromkeys(("tomllib.load", "tomllib.loads"), DOCUMENTS),
+    **dict.fromkeys(
+        ("pickle.load", "pickle.loads", "pickle.dump", "pickle.dumps"), "toolkit/interchange/safe_pickle.py"
+    ),
+    **dict.fromkeys(("safetensors.safe_open", "safetensors.torch.save", "safetensors.torch.save_file"), TENSORS),
+    **dict.fromkeys(("safetensors.torch.load", "safetensors.torch.load_file", "torch.save"), TENSORS),
+    "torch.load": "toolkit/vision/mtcnn/networks.py",
+    **dict.fromkeys(("numpy.load", "numpy.save", "numpy.savez"), "model/prepared.py"),
+    "wave.open": "annotation/labelling/stimulus_files.py",
     **dict.fromkeys((".read_text", ".open as text", "io.TextIOWrapper", "codecs.getincrementaldecoder"), ENCODINGS),
 }
 ALLOWED = {
@@ -45,7 +54,7 @@ ALLOWED = {
         "json.dumps",
     ): "cells of mmsa.parquet keep NaN, since the export gives it back",
     ("toolkit/interchange/mmsa_extras.py", "json.loads"): "the same cells, of which most are no JSON objects",
-    ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, the owner of pickles, below atomic_path",
+    ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, below atomic_path",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
     # annotation
