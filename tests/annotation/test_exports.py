@@ -342,7 +342,8 @@ def test_data_fields_that_collide_with_the_servers_own_are_named(exports, read):
 
 def test_a_colliding_column_of_a_csv_does_not_replace_the_answer(read, tmp_path):
     """Label Studio's own converter writes data called like the control as _data_<control>."""
-    converter = pytest.importorskip("label_studio_sdk.converter.exports.csv2")
+    from label_studio_sdk.converter.exports import csv2
+
     item = {
         "id": 1,
         "input": {"video_id": "v", "clip_id": "1", "condition": "VT", "sentiment": "-1", "annotator": "nobody"},
@@ -351,7 +352,7 @@ def test_a_colliding_column_of_a_csv_does_not_replace_the_answer(read, tmp_path)
         "completed_by": 3,
         "annotation_id": 5,
     }
-    converter.convert(lambda _: iter([item]), None, str(tmp_path / "x.csv"), sep=",")
+    csv2.convert(lambda _: iter([item]), None, str(tmp_path / "x.csv"), sep=",")
     rows, _ = read((tmp_path / "x.csv").read_text(encoding="utf-8"), name="y.csv")
     assert values(rows) == {("1", "3"): 1}
 

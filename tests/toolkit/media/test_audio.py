@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.media.audio import read_audio
@@ -19,7 +20,6 @@ from tests.ffmpeg import run_ffmpeg
 if TYPE_CHECKING:
     from pathlib import Path
 
-soundfile = pytest.importorskip("soundfile")
 RATE = 22_050
 
 
