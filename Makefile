@@ -20,18 +20,19 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(PYTEST_ARGS)
 
-.PHONY: help setup demo test lint format bench soak docs constraints clean
+.PHONY: help setup demo test test-rounding lint format bench soak docs constraints clean
 
 help:
-	@echo 'make demo         install and run the whole job on bundled clips'
-	@echo 'make test         install and run every test that this machine can run'
-	@echo 'make setup        install everything for work on fmltk itself, also the git hooks'
-	@echo 'make lint         format, lint, types, import rules (make format mends what can be mended)'
-	@echo 'make bench        measure speed and memory, and write docs/performance.md (20 minutes)'
-	@echo 'make soak         run the slow tests at full size, and write docs/reliability.md'
-	@echo 'make docs         build the documentation into site/'
-	@echo 'make constraints  write constraints.txt anew from what pip resolves today'
-	@echo 'make clean        remove what these targets made, $(VENV) too'
+	@echo 'make demo           install and run the whole job on bundled clips'
+	@echo 'make test           install and run every test that this machine can run'
+	@echo 'make test-rounding  run the numeric tests as older x86 processors round'
+	@echo 'make setup          install everything for work on fmltk itself, also the git hooks'
+	@echo 'make lint           format, lint, types, import rules (make format mends what can be mended)'
+	@echo 'make bench          measure speed and memory, and write docs/performance.md (20 minutes)'
+	@echo 'make soak           run the slow tests at full size, and write docs/reliability.md'
+	@echo 'make docs           build the documentation into site/'
+	@echo 'make constraints    write constraints.txt anew from what pip resolves today'
+	@echo 'make clean          remove what these targets made, $(VENV) too'
 
 # Stamps say what $(VENV) holds, so that a second call is quick. Each is written after its step has succeeded.
 $(VENV)/.created:
@@ -59,6 +60,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(PYTEST)
+
+test-rounding: $(VENV)/.test
+	$(BIN)/python tests/tools/rounding.py avx2 $(PYTEST) -m numeric
+	$(BIN)/python tests/tools/rounding.py plain $(PYTEST) -m numeric
 
 lint: $(VENV)/.all
 	$(BIN)/ruff format --check .

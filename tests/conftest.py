@@ -1,7 +1,8 @@
 """What every test may use, and when a test may be left out.
 
 A test that lacks something (real data, a browser) is skipped with the reason, except in continuous integration
-(``CI=true``), where everything is there by construction: what is missing is then an error.
+(``CI=true``), where everything is there by construction: what is missing is then an error. No test needs an ffmpeg on
+PATH, and those that need a browser carry the marker ``browser``, so that .ci/run chooses by markers what runs where.
 
 Tests marked `slow` are minutes of work at full size. Those that take the fixture `sized` run at a fiftieth of it, the
 others are left out, and so is what needs a program that has to be installed first. ``--slow`` leaves nothing out, as
@@ -61,8 +62,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header() -> list[str]:
     data = os.environ.get(DATA_VARIABLE) or f"none ({DATA_VARIABLE} is not set)"
-    browser = shutil.which(BROWSER_PROGRAMS[0]) or "none"
-    return [f"real data: {data}", f"browser: {browser}", f"continuous integration: {'yes' if in_ci() else 'no'}"]
+    programs = ", ".join(f"{name} {shutil.which(name) or 'none'}" for name in ("ffmpeg", *BROWSER_PROGRAMS))
+    return [
+        f"real data: {data}",
+        f"on PATH: {programs}",
+        f"continuous integration: {'yes' if in_ci() else 'no'}",
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

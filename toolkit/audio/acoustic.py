@@ -2,7 +2,7 @@
 
 Sound is mono at 22,050 Hz. Frames are 2048 samples long, 512 apart and centred: 43.07 per second, frame t at
 t * 512 / 22050 s. The values are those of ``librosa.feature.zero_crossing_rate``, ``mfcc`` and ``chroma_cqt`` (librosa
-0.11) on the whole clip: the same bits for clips of one block (11.9 s), the same to 1e-5 for longer ones.
+0.11) on the whole clip, the same to 1e-5 (of their size where that is above 1) on every processor.
 
 Rules for unusual sound:
 

@@ -90,7 +90,7 @@ def mel_decibels(magnitude: NDArray[np.float32], scale: str) -> NDArray[np.float
     Source: librosa.feature.melspectrogram, librosa.power_to_db without its top_db.
     """
     power = magnitude.T**2
-    # The same contraction as librosa's, so that the last bits are the same too.
+    # The same contraction as librosa's, so that little is rounded in another way.
     energy = np.einsum("ft,mf->mt", power, mel_filters(scale), optimize=True)
     decibels: NDArray[np.float32] = 10.0 * np.log10(np.maximum(MIN_POWER, energy))
     return decibels
