@@ -63,8 +63,8 @@ test: $(VENV)/.test
 lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p fmltk.toolkit -p fmltk.annotation -p fmltk.model
-	$(BIN)/lint-imports
+	$(BIN)/mypy -p fmltk
+	PYTHONPATH=.typing $(BIN)/lint-imports
 
 format: $(VENV)/.all
 	$(BIN)/ruff format .

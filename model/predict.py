@@ -5,7 +5,7 @@ The folder has two files, config.json and model.safetensors, as on the Hugging F
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -28,6 +28,7 @@ from fmltk.toolkit.io.files import write_bytes
 from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     import pandas as pd
@@ -40,9 +41,9 @@ WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedModel:
-    """All stages of one seed of a run, ready to predict.
+    """All stages of one seed of a run, ready to predict. Its repr is three lines: what it is, reads, learned from.
 
     Attributes
     ----------
@@ -50,17 +51,34 @@ class TrainedModel:
     stages : by name, in order
     scale : of the labels it learned
     impute : whether a missing modality becomes the training mean (the run's setting `missing`)
+    splits : how many clips it was trained, validated and tested on, as the run counted them
     """
 
     name: str
     stages: Mapping[str, StageCheckpoint]
     scale: Scale
     impute: bool
+    splits: Mapping[str, int] = field(default_factory=dict)
     only: ClassVar[str] = ""  # the one model that a subclass stands for
 
     def __post_init__(self) -> None:
         if self.only and self.name != self.only:
             raise ConfigError(f"this is a model named {self.name}; load it with TrainedModel")
+
+    def __repr__(self) -> str:
+        tasks = {task for stage in model_spec(self.name).stages for task in stage.tasks}
+        conditions = ", ".join(condition for condition in CONDITIONS if condition in tasks)
+        inputs = ", ".join(
+            f"{MODALITY_OF[letter]} of {document['dimension']} features x {document['length']} steps"
+            for letter, document in self.schema.items()
+        )
+        n_weights = sum(weight.numel() for stage in self.stages.values() for weight in stage.net.parameters())
+        counts = ", ".join(f"{n} {split}" for split, n in self.splits.items()) or "not recorded"
+        return (
+            f"{type(self).__name__} {self.name}: stages {', '.join(self.stages)}; scores {conditions} on {self.scale}\n"
+            f"  reads {inputs}\n"
+            f"  {n_weights:,} weights; clips: {counts}"
+        )
 
     @classmethod
     def from_run(cls, run: str | Path, *, seed: int | None = None) -> Self:
@@ -76,7 +94,8 @@ class TrainedModel:
         model = model_spec(run_config(run).model)
         stages = {stage.name: load_stage(stage_file(folder, stage.name)) for stage in model.stages}
         first = stages[model.stages[0].name]  # it reads the modalities, in an earlier run where its H was reused
-        return cls(model.name, stages, Scale.parse(document["scale"]), first.config.missing == "mean")
+        impute = first.config.missing == "mean"
+        return cls(model.name, stages, Scale.parse(document["scale"]), impute, document["splits"])
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -183,6 +202,7 @@ class TrainedModel:
             "name": self.name,
             "scale": str(self.scale),
             "impute": self.impute,
+            "splits": dict(self.splits),
             "stages": stages,
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +235,8 @@ class TrainedModel:
                 own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
                 parts = document["stages"][name]
                 stages[name] = restore_stage(name, own, parts, source=source, remedy="save the model again")
-            return cls(document["name"], stages, Scale.parse(document["scale"]), bool(document["impute"]))
+            scale, splits = Scale.parse(document["scale"]), dict(document.get("splits", {}))  # 0.1.0 wrote no splits
+            return cls(document["name"], stages, scale, bool(document["impute"]), splits)
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedFileError(f"{source}: its settings are damaged ({error}); save the model again") from error
 
@@ -227,3 +248,16 @@ class FmlMSN(TrainedModel):
     """
 
     only: ClassVar[str] = "fmlmsn"
+
+
+def load_model(folder: str | os.PathLike[str], *, seed: int | None = None) -> TrainedModel:
+    """Return the model of a run folder, or of a folder that `save_pretrained` wrote; an FmlMSN where it is one.
+
+    seed : of a run; by default the best on validation
+
+    Raises ConfigError if the folder contains neither, DamagedFileError if a file is broken.
+    """
+    path = Path(folder)
+    is_saved = (path / CONFIG_FILE).is_file()
+    model = TrainedModel.from_pretrained(path) if is_saved else TrainedModel.from_run(path, seed=seed)
+    return FmlMSN(**vars(model)) if model.name == FmlMSN.only else model
