@@ -21,6 +21,7 @@ from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
 from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.toolkit.classes import classes_of_values
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
 from fmltk.toolkit.io.documents import read_json, write_json
@@ -73,11 +74,12 @@ class TrainedModel:
             for letter, document in self.schema.items()
         )
         n_weights = sum(weight.numel() for stage in self.stages.values() for weight in stage.net.parameters())
-        counts = ", ".join(f"{n} {split}" for split, n in self.splits.items()) or "not recorded"
+        counts = ", ".join(f"{self.splits[split]} {split}" for split in SPLITS if split in self.splits)
+        name = "" if self.only else f" {self.name}"  # else the class says it
         return (
-            f"{type(self).__name__} {self.name}: stages {', '.join(self.stages)}; scores {conditions} on {self.scale}\n"
+            f"{type(self).__name__}{name}: stages {', '.join(self.stages)}; scores {conditions} on {self.scale}\n"
             f"  reads {inputs}\n"
-            f"  {n_weights:,} weights; clips: {counts}"
+            f"  {n_weights:,} weights; clips: {counts or 'not recorded'}"
         )
 
     @classmethod

@@ -17,11 +17,12 @@ from fmltk.annotation.agreement import agreement as measure_agreement
 from fmltk.annotation.importing import import_files
 from fmltk.annotation.importing.frames import ratings_of_frame
 from fmltk.annotation.importing.records import REASONS
-from fmltk.annotation.label_table import join_labels, write_labels
+from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.raters import RaterNames, read_rater_list
 from fmltk.annotation.ratings import RATINGS_SCHEMA, read_ratings
 from fmltk.annotation.settings import N_BOOTSTRAP, PANEL_SIZE, ImportOptions, Policy
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
+from fmltk.toolkit.features.label_file import write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,8 +158,7 @@ def aggregate(
     with python_warnings(None) as reporter:
         table = _ratings_table(ratings, scale, reporter)
     aggregated = aggregate_ratings(table, policy, dawid_skene=dawid_skene)
-    labels = join_labels(aggregated, None, shipped_scales={})
-    labels.metadata["policy"] = asdict(policy)
+    labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
     if out is not None:
         write_labels(labels, Path(out))
     unrated = tuple(f"_{condition}" for condition in CONDITIONS if condition not in labels.scales)

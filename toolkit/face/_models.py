@@ -121,7 +121,7 @@ def train(
         stage task  n
     9  fusion    M  3
     >>> run.model()
-    FmlMSN fmlmsn: stages AV, AT, VT, fusion; scores M, T, A, V, AT, VT, AV on -1..1
+    FmlMSN: stages AV, AT, VT, fusion; scores M, T, A, V, AT, VT, AV on -1..1
       reads text of 384 features x 8 steps, audio of 33 features x 8 steps, vision of 33 features x 8 steps
       ... weights; clips: 6 train, 3 valid, 3 test
     """
