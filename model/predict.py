@@ -83,12 +83,20 @@ class TrainedModel:
         )
 
     @classmethod
-    def from_run(cls, run: str | Path, *, seed: int | None = None) -> Self:
+    def from_run(cls, run: str | os.PathLike[str], *, seed: int | None = None) -> Self:
         """Return the model of a run folder.
 
-        seed : which; by default the one with the smallest validation error of the last stage (ties: the smallest seed)
+        Parameters
+        ----------
+        run
+            The folder that `fmltk train` wrote.
+        seed
+            Which; by default the one with the smallest validation error of the last stage (ties: the smallest seed).
 
-        Raises ConfigError if the folder is not a run's or has no such seed.
+        Raises
+        ------
+        ConfigError
+            If the folder is not a run's or has no such seed.
         """
         run = Path(run)
         document = run_document(run)
@@ -115,18 +123,27 @@ class TrainedModel:
             merged |= stage.scalers
         return {letter: merged[letter] for letter in MODALITY_OF if letter in merged}
 
-    def predict(self, source: str | Path, *, device: str = "cpu") -> pd.DataFrame:
+    def predict(self, source: str | os.PathLike[str], *, device: str = "cpu") -> pd.DataFrame:
         """Return seven scores and classes per clip of a feature folder.
 
         Parameters
         ----------
-        source : a folder that `fmltk extract` wrote with the settings of the run's own features
+        source
+            A folder that `fmltk extract` wrote with the settings of the run's own features, or its FeatureSet.
+        device
+            "cpu", "cuda" or "cuda:1".
 
-        Columns: utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition the
-        model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with the
-        reason; never 0.
+        Returns
+        -------
+        DataFrame
+            utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition that the
+            model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with
+            the reason; never 0.
 
-        Raises ConfigError if the features are not what the model was trained on: what differs is named.
+        Raises
+        ------
+        ConfigError
+            If the features are not what the model was trained on: what differs is named.
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
@@ -187,7 +204,7 @@ class TrainedModel:
         columns["reason"] = [reason or None for reason in reasons]
         return pd.DataFrame(columns)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
         from safetensors.torch import save
 
@@ -212,7 +229,7 @@ class TrainedModel:
         write_json(folder / CONFIG_FILE, document, indent=1, sort_keys=True)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
         """Return the model that `save_pretrained` wrote.
 
         Raises ConfigError if the folder holds none, DamagedFileError if a file is broken.
@@ -244,9 +261,20 @@ class TrainedModel:
 
 
 class FmlMSN(TrainedModel):
-    """A trained FmlMSN.
+    """A trained FmlMSN, ready to predict. Its repr is three lines: what it is, reads, learned from.
 
-    Example: ``FmlMSN.from_run("runs/first").predict("features/")`` is a table of seven scores per clip.
+    Examples
+    --------
+    >>> from fmltk.model.config import Config
+    >>> from fmltk.model.run import train
+    >>> summary = train("features", "labels.parquet", out="runs/tiny", config=Config(lr=0.01, bs=4, max_epochs=10))
+    >>> FmlMSN.from_run("runs/tiny")
+    FmlMSN: stages AV, AT, VT, fusion; scores M, T, A, V, AT, VT, AV on -1..1
+      reads text of 384 features x 8 steps, audio of 33 features x 8 steps, vision of 33 features x 8 steps
+      ... weights; clips: 6 train, 3 valid, 3 test
+    >>> scores = FmlMSN.from_run("runs/tiny").predict("features")
+    >>> scores.columns.tolist()[4:8]
+    ['score_M', 'score_T', 'score_A', 'score_V']
     """
 
     only: ClassVar[str] = "fmlmsn"

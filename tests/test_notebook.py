@@ -39,7 +39,7 @@ def test_the_notebook_runs_from_clips_to_a_report(
     assert "(6, 200, 33)" in by_end["X.shape, mask.sum(axis=1).tolist()"][0]["data"]["text/plain"][0]
     assert "<td>M</td>" in html(by_end["run"])
     assert len(by_end["run.model()"][0]["data"]["text/plain"]) == 3
-    assert (tmp_path / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "report.html").stat().st_size > 50_000
     # What the file shows has the same form as what it shows now: numbers differ between processors.
     for cell in code_cells(notebook):
         kept, now = cell["outputs"], shown[source(cell)]
