@@ -89,6 +89,6 @@ def test_what_a_config_cannot_be_is_named(folder: Path, tmp_path: Path) -> None:
         fmltk.train(folder, None, tmp_path / "run", config="chsims")
     with pytest.raises(ConfigError, match="there is no setting 'learning_rate'"):
         fmltk.train(folder, None, tmp_path / "run", config={"learning_rate": 1})
-    with pytest.raises(ConfigError, match=r"no-such\.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"no-such\.toml"):
         fmltk.train(folder, None, tmp_path / "run", config=tmp_path / "no-such.toml")
     assert not (tmp_path / "run").exists()
