@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fmltk.toolkit.console import Reporter
-    from fmltk.toolkit.run.assemble import Summary
+    from fmltk.toolkit.run.summary import Summary
 
 
 def pad(

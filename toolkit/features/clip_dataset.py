@@ -128,7 +128,7 @@ class _RowGroups:
             while self._n_bytes > self._cache_bytes and len(self._held) > 1:
                 self._n_bytes -= _size(self._held.popitem(last=False)[1])
         self._held.move_to_end(key)
-        return self._held[key][row - starts[group]]
+        return self._held[key][row - int(starts[group])]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is held: each worker of a DataLoader reads its own."""

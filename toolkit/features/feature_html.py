@@ -6,7 +6,7 @@ The tables are pandas' own, so the notebook's theme decides how they look, in li
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -65,7 +65,7 @@ def _failures(manifest: pd.DataFrame) -> str:
     return f"<details><summary>clips that failed: {len(failed)}</summary>{_html(listed)}{note}</details>"
 
 
-def _failure(row: Mapping[str, object]) -> dict[str, object]:
+def _failure(row: Mapping[Any, object]) -> dict[str, object]:
     """Return the first failure of a clip: the whole clip's, else a modality's."""
     kind = next(kind for kind in _KINDS if row[f"{kind}status"] == "failed")
     return {
