@@ -68,8 +68,8 @@ test-rounding: $(VENV)/.test
 lint: $(VENV)/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p fmltk.toolkit -p fmltk.annotation -p fmltk.model
-	$(BIN)/lint-imports
+	$(BIN)/mypy -p fmltk
+	PYTHONPATH=.typing $(BIN)/lint-imports
 
 format: $(VENV)/.all
 	$(BIN)/ruff format .

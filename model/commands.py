@@ -78,6 +78,7 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
     """
+    from fmltk.model.config import default_preset
     from fmltk.model.evaluation import evaluation_rows
     from fmltk.model.run import train as run
     from fmltk.toolkit.features.label_file import find_labels, read_labels
@@ -88,7 +89,7 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         require_tensorboard()
     labels = labels or find_labels(features)
     scale = read_labels(labels).scale
-    config = _config(options, "ch-sims" if scale.high <= 1 else "mosi-unaligned")
+    config = _config(options, default_preset(scale))
     out = options["out"] or Path("runs") / _time_name()
     run(features, labels, out=out, config=config, options=_run_options(options), reporter=reporter)
     if options["tensorboard"]:
@@ -214,31 +215,15 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     own settings. RUN is a run folder or a folder that save_pretrained wrote.
     Example: fmltk predict runs/first new_videos/ --transcripts new.csv -o scores.csv
     """
-    from fmltk.model.predict import TrainedModel
+    from fmltk.model.predict import load_model
+    from fmltk.model.raw import predict_source
     from fmltk.toolkit.errors import ConfigError
-    from fmltk.toolkit.features.layout import is_feature_folder
 
     if out is not None and out.suffix not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
-    is_saved = (run / "config.json").is_file()
-    model = TrainedModel.from_pretrained(run) if is_saved else TrainedModel.from_run(run, seed=seed)
-    if is_feature_folder(source):
-        if options["transcripts"] is not None or options["features"] is not None:
-            raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
-        table = model.predict(source, device=options["device"])
-    else:
-        from fmltk.model.raw import predict_clips
-
-        table = predict_clips(
-            model,
-            source,
-            features=options["features"],
-            transcripts=options["transcripts"],
-            openface=options["openface"],
-            device=options["device"],
-            reporter=reporter,
-        )
-    _write_scores(table, out, reporter, spreadsheet_safe=options["spreadsheet_safe"])
+    spreadsheet_safe = options.pop("spreadsheet_safe")
+    table = predict_source(load_model(run, seed=seed), source, reporter=reporter, **options)
+    _write_scores(table, out, reporter, spreadsheet_safe=spreadsheet_safe)
 
 
 def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, spreadsheet_safe: bool) -> None:

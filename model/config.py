@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError
@@ -17,7 +19,8 @@ from fmltk.toolkit.io import documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from fmltk.toolkit.conditions import Scale
 
 PRESETS = ("ch-sims", "mosi-aligned", "mosi-unaligned", "mosei-aligned", "mosei-unaligned")
 CHOICES = {
@@ -161,6 +164,44 @@ def load_config(
     name = preset or str(from_file.get("preset", default))
     values: dict[str, Any] = {**_preset_values(name), **from_file, **_parse_settings(settings), "preset": name}
     return Config(**values)
+
+
+def as_config(config: Config | Mapping[str, object] | str | os.PathLike[str] | None, *, default: str) -> Config:
+    """Return settings from what a caller of Python has: a preset's name, a TOML file, a dict, or nothing.
+
+    A dict may name its preset beside its settings; it, a file without one, and None take the preset `default`.
+
+    Raises ConfigError as `load_config` does, also where a text is neither a preset nor a file.
+
+    >>> as_config({"preset": "mosi-aligned", "bs": 32}, default="ch-sims").tout
+    32
+    >>> as_config("chsims", default="ch-sims")
+    Traceback (most recent call last):
+    fmltk.toolkit.errors.ConfigError: 'chsims' is neither a preset nor a file; the nearest is 'ch-sims'; presets: ...
+    """
+    if isinstance(config, Config):
+        return config
+    if config is None:
+        return load_config(default=default)
+    if not isinstance(config, str | os.PathLike):
+        return load_config(str(config.get("preset", default))).changed(**config)
+    if config in PRESETS:
+        return load_config(str(config))
+    path = Path(config)
+    if not path.exists() and path.suffix != ".toml":
+        nearest = _nearest(str(config), PRESETS)
+        raise ConfigError(f"{str(config)!r} is neither a preset nor a file{nearest}; presets: {', '.join(PRESETS)}")
+    return load_config(path=path, default=default)
+
+
+def default_preset(scale: Scale) -> str:
+    """Return the preset for labels of a scale, where the user names none.
+
+    >>> from fmltk.toolkit.conditions import Scale
+    >>> default_preset(Scale(-1, 1)), default_preset(Scale(-3, 3))
+    ('ch-sims', 'mosi-unaligned')
+    """
+    return "ch-sims" if scale.high <= 1 else "mosi-unaligned"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

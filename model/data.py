@@ -17,8 +17,8 @@ from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import StoreError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -97,7 +97,7 @@ class ClipFeatures:
         return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
 
 
-def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None = None) -> ClipFeatures:
+def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, int] | None = None) -> ClipFeatures:
     """Read a features folder.
 
     Parameters
@@ -140,7 +140,7 @@ def read_clip_features(folder: str | Path, *, lengths: Mapping[str, int] | None 
     return ClipFeatures(ids, texts, text, means, reasons, schema, _manifest_splits(manifest))
 
 
-def read_clip_names(folder: str | Path) -> ClipFeatures:
+def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:
     """Return the clips of a features folder without their sequences: all that a fusion of saved H needs."""
     from fmltk.toolkit.features.feature_set import read_features
 

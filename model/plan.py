@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class RunPlan:
     """What all jobs of a run share.
 
-    features, labels : what is read; out : the run folder
+    features, labels : what is read, and what training.json calls it; out : the run folder
     """
 
     features: Path
-    labels: Path
+    labels: str
     out: Path
     config: Config
     options: RunOptions

@@ -5,7 +5,7 @@ The folder has two files, config.json and model.safetensors, as on the Hugging F
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -22,12 +22,14 @@ from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_f
 from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.model.tensors import read_tensors, write_tensors
 from fmltk.toolkit.classes import classes_of_values
+from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF, Scale
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
 from fmltk.toolkit.io.documents import read_json, write_json
 from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     import pandas as pd
@@ -40,9 +42,9 @@ WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedModel:
-    """All stages of one seed of a run, ready to predict.
+    """All stages of one seed of a run, ready to predict. Its repr is three lines: what it is, reads, learned from.
 
     Attributes
     ----------
@@ -50,25 +52,51 @@ class TrainedModel:
     stages : by name, in order
     scale : of the labels it learned
     impute : whether a missing modality becomes the training mean (the run's setting `missing`)
+    splits : how many clips it was trained, validated and tested on, as the run counted them
     """
 
     name: str
     stages: Mapping[str, StageCheckpoint]
     scale: Scale
     impute: bool
+    splits: Mapping[str, int] = field(default_factory=dict)
     only: ClassVar[str] = ""  # the one model that a subclass stands for
 
     def __post_init__(self) -> None:
         if self.only and self.name != self.only:
             raise ConfigError(f"this is a model named {self.name}; load it with TrainedModel")
 
+    def __repr__(self) -> str:
+        tasks = {task for stage in model_spec(self.name).stages for task in stage.tasks}
+        conditions = ", ".join(condition for condition in CONDITIONS if condition in tasks)
+        inputs = ", ".join(
+            f"{MODALITY_OF[letter]} of {document['dimension']} features x {document['length']} steps"
+            for letter, document in self.schema.items()
+        )
+        n_weights = sum(weight.numel() for stage in self.stages.values() for weight in stage.net.parameters())
+        counts = ", ".join(f"{self.splits[split]} {split}" for split in SPLITS if split in self.splits)
+        name = "" if self.only else f" {self.name}"  # else the class says it
+        return (
+            f"{type(self).__name__}{name}: stages {', '.join(self.stages)}; scores {conditions} on {self.scale}\n"
+            f"  reads {inputs}\n"
+            f"  {n_weights:,} weights; clips: {counts or 'not recorded'}"
+        )
+
     @classmethod
-    def from_run(cls, run: str | Path, *, seed: int | None = None) -> Self:
+    def from_run(cls, run: str | os.PathLike[str], *, seed: int | None = None) -> Self:
         """Return the model of a run folder.
 
-        seed : which; by default the one with the smallest validation error of the last stage (ties: the smallest seed)
+        Parameters
+        ----------
+        run
+            The folder that `fmltk train` wrote.
+        seed
+            Which; by default the one with the smallest validation error of the last stage (ties: the smallest seed).
 
-        Raises ConfigError if the folder is not a run's or has no such seed.
+        Raises
+        ------
+        ConfigError
+            If the folder is not a run's or has no such seed.
         """
         run = Path(run)
         document = run_document(run)
@@ -76,7 +104,8 @@ class TrainedModel:
         model = model_spec(run_config(run).model)
         stages = {stage.name: load_stage(stage_file(folder, stage.name)) for stage in model.stages}
         first = stages[model.stages[0].name]  # it reads the modalities, in an earlier run where its H was reused
-        return cls(model.name, stages, Scale.parse(document["scale"]), first.config.missing == "mean")
+        impute = first.config.missing == "mean"
+        return cls(model.name, stages, Scale.parse(document["scale"]), impute, document["splits"])
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -94,18 +123,27 @@ class TrainedModel:
             merged |= stage.scalers
         return {letter: merged[letter] for letter in MODALITY_OF if letter in merged}
 
-    def predict(self, source: str | Path, *, device: str = "cpu") -> pd.DataFrame:
+    def predict(self, source: str | os.PathLike[str], *, device: str = "cpu") -> pd.DataFrame:
         """Return seven scores and classes per clip of a feature folder.
 
         Parameters
         ----------
-        source : a folder that `fmltk extract` wrote with the settings of the run's own features
+        source
+            A folder that `fmltk extract` wrote with the settings of the run's own features, or its FeatureSet.
+        device
+            "cpu", "cuda" or "cuda:1".
 
-        Columns: utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition the
-        model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with the
-        reason; never 0.
+        Returns
+        -------
+        DataFrame
+            utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition that the
+            model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with
+            the reason; never 0.
 
-        Raises ConfigError if the features are not what the model was trained on: what differs is named.
+        Raises
+        ------
+        ConfigError
+            If the features are not what the model was trained on: what differs is named.
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
@@ -166,7 +204,7 @@ class TrainedModel:
         columns["reason"] = [reason or None for reason in reasons]
         return pd.DataFrame(columns)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""
         folder = Path(folder)
         tensors: dict[str, torch.Tensor] = {}
@@ -181,6 +219,7 @@ class TrainedModel:
             "name": self.name,
             "scale": str(self.scale),
             "impute": self.impute,
+            "splits": dict(self.splits),
             "stages": stages,
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +227,7 @@ class TrainedModel:
         write_json(folder / CONFIG_FILE, document, indent=1, sort_keys=True)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
         """Return the model that `save_pretrained` wrote.
 
         Raises ConfigError if the folder holds none, DamagedFileError if a file is broken.
@@ -208,15 +247,40 @@ class TrainedModel:
                 own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
                 parts = document["stages"][name]
                 stages[name] = restore_stage(name, own, parts, source=source, remedy="save the model again")
-            return cls(document["name"], stages, Scale.parse(document["scale"]), bool(document["impute"]))
+            scale, splits = Scale.parse(document["scale"]), dict(document.get("splits", {}))  # 0.1.0 wrote no splits
+            return cls(document["name"], stages, scale, bool(document["impute"]), splits)
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedFileError(f"{source}: its settings are damaged ({error}); save the model again") from error
 
 
 class FmlMSN(TrainedModel):
-    """A trained FmlMSN.
+    """A trained FmlMSN, ready to predict. Its repr is three lines: what it is, reads, learned from.
 
-    Example: ``FmlMSN.from_run("runs/first").predict("features/")`` is a table of seven scores per clip.
+    Examples
+    --------
+    >>> from fmltk.model.config import Config
+    >>> from fmltk.model.run import train
+    >>> summary = train("features", "labels.parquet", out="runs/tiny", config=Config(lr=0.01, bs=4, max_epochs=10))
+    >>> FmlMSN.from_run("runs/tiny")
+    FmlMSN: stages AV, AT, VT, fusion; scores M, T, A, V, AT, VT, AV on -1..1
+      reads text of 384 features x 8 steps, audio of 33 features x 8 steps, vision of 33 features x 8 steps
+      ... weights; clips: 6 train, 3 valid, 3 test
+    >>> scores = FmlMSN.from_run("runs/tiny").predict("features")
+    >>> scores.columns.tolist()[4:8]
+    ['score_M', 'score_T', 'score_A', 'score_V']
     """
 
     only: ClassVar[str] = "fmlmsn"
+
+
+def load_model(folder: str | os.PathLike[str], *, seed: int | None = None) -> TrainedModel:
+    """Return the model of a run folder, or of a folder that `save_pretrained` wrote; an FmlMSN where it is one.
+
+    seed : of a run; by default the best on validation
+
+    Raises ConfigError if the folder contains neither, DamagedFileError if a file is broken.
+    """
+    path = Path(folder)
+    is_saved = (path / CONFIG_FILE).is_file()
+    model = TrainedModel.from_pretrained(path) if is_saved else TrainedModel.from_run(path, seed=seed)
+    return FmlMSN(**vars(model)) if model.name == FmlMSN.only else model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.layout import is_feature_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,37 @@ if TYPE_CHECKING:
 
     from fmltk.model.predict import TrainedModel
     from fmltk.toolkit.console import Reporter
+
+
+def predict_source(
+    model: TrainedModel,
+    source: Path,
+    *,
+    features: Path | None = None,
+    transcripts: Path | None = None,
+    openface: str = "auto",
+    device: str = "cpu",
+    reporter: Reporter | None = None,
+) -> pd.DataFrame:
+    """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
+
+    features, transcripts, openface : of raw clips, as `predict_clips` takes them
+
+    Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
+    """
+    if not is_feature_folder(source):
+        return predict_clips(
+            model,
+            source,
+            features=features,
+            transcripts=transcripts,
+            openface=openface,
+            device=device,
+            reporter=reporter,
+        )
+    if transcripts is not None or features is not None:
+        raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
+    return model.predict(source, device=device)
 
 
 def predict_clips(

@@ -116,6 +116,8 @@ def model_spec(name: str) -> ModelSpec:
 
     Raises ConfigError if no installed package has a model of that name, several have, or it cannot be loaded.
 
+    Examples
+    --------
     >>> [stage.name for stage in model_spec("fmlmsn").stages]
     ['AV', 'AT', 'VT', 'fusion']
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,22 +21,25 @@ from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
 from fmltk.model.scores import write_summary
 from fmltk.toolkit.errors import ConfigError, TrainingError
-from fmltk.toolkit.features.label_file import find_labels, read_labels
+from fmltk.toolkit.features.label_file import as_labels, find_labels
 from fmltk.toolkit.features.layout import is_feature_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
     from fmltk.model.config import Config
     from fmltk.model.prepared import Prepared
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.features.label_table import LabelTable
 
 
 def train(
-    features: str | Path,
-    labels: str | Path | None = None,
+    features: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | pd.DataFrame | LabelTable | None = None,
     *,
-    out: str | Path,
+    out: str | os.PathLike[str],
     config: Config,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
@@ -45,7 +49,8 @@ def train(
     Parameters
     ----------
     features : what `fmltk extract` or `fmltk dataset import` wrote
-    labels : a table of labels (see `read_labels`); by default labels.parquet in the features folder or next to it
+    labels : a file of labels (see `read_labels`), a data frame of them, or a LabelTable; by default labels.parquet in
+        the features folder or next to it
     out : the run folder
     config : every setting that changes numbers
     options : how the run is done: seeds, stages, worker processes, an earlier run, the device
@@ -58,7 +63,8 @@ def train(
     from fmltk.toolkit.console import Reporter as Console
 
     out, options, reporter = Path(out), options or RunOptions(), reporter or Console(quiet=True)
-    plan = _plan_run(Path(features), labels, out, config, options)
+    folder = Path(features)
+    plan = _plan_run(folder, find_labels(folder) if labels is None else labels, out, config, options)
     decisions = decide_seeds(options, plan.dataset, config)
     for remark in plan.dataset.remarks:
         reporter.warn(remark)
@@ -84,19 +90,24 @@ def train(
     return summary
 
 
-def _plan_run(features: Path, labels: str | Path | None, out: Path, config: Config, options: RunOptions) -> RunPlan:
+def _plan_run(
+    features: Path,
+    labels: str | os.PathLike[str] | pd.DataFrame | LabelTable,
+    out: Path,
+    config: Config,
+    options: RunOptions,
+) -> RunPlan:
     """Check the settings and read the data; where every seed fuses saved H, no sequence is read."""
     model = model_spec(config.model)
     check_options(options, config, model)
     if is_feature_folder(out):
         raise ConfigError(f"{out} is a feature folder; a run has a folder of its own: choose another -o")
-    label_file = Path(labels) if labels is not None else find_labels(features)
-    label_table = read_labels(label_file)
+    label_table = as_labels(labels)
     only_fuses = options.reuse is not None and config.retrain == "never"
     clips = read_clip_names(features) if only_fuses else read_clip_features(features)
     return RunPlan(
         features=features,
-        labels=label_file,
+        labels=os.fspath(labels) if isinstance(labels, str | os.PathLike) else "a table in memory",
         out=out,
         config=config,
         options=options,

@@ -25,6 +25,7 @@ CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = CONFIG["tool"]["setuptools"]
 VERSION = CONFIG["project"]["version"]
 FOLDERS = dict(SETUPTOOLS["package-dir"])  # fmltk.toolkit -> toolkit
+FACE = PurePosixPath(FOLDERS["fmltk"])
 # Libraries that take seconds to import. `fmltk --help` loads every command module, so none may be imported at its top.
 HEAVY = {
     "datasets", "facenet_pytorch", "label_studio_sdk", "librosa", "numba", "numpy", "pandas", "ray", "scipy", "sklearn",
@@ -50,13 +51,15 @@ def source_files() -> list[PurePosixPath]:
 
 
 def package_files() -> dict[str, PurePosixPath]:
-    """Each file of the three packages: where the wheel must hold it -> where it lies in the source tree."""
-    places = {folder: name.replace(".", "/") for name, folder in FOLDERS.items()}
-    return {
-        "/".join([places[file.parts[0]], *file.parts[1:]]): file
-        for file in source_files()
-        if file.parts[0] in places and len(file.parts) > 1
-    }
+    """Each file of the packages: where the wheel must hold it -> where it lies in the source tree."""
+    places = sorted(FOLDERS.items(), key=lambda pair: -len(pair[1]))  # a folder before the one that it lies in
+    files = {}
+    for file in source_files():
+        for name, folder in places:
+            if file.is_relative_to(folder):
+                files[f"{name.replace('.', '/')}/{file.relative_to(folder)}"] = file
+                break
+    return files
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +101,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(built: tupl
 @pytest.mark.xdist_group("packaging")
 def test_the_wheel_holds_types_clips_and_transcripts(built: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(built[1]).namelist()
-    assert {f"fmltk/{part}/py.typed" for part in ("toolkit", "annotation", "model")} <= set(names)
+    assert {f"fmltk/{part}py.typed" for part in ("", "toolkit/", "annotation/", "model/")} <= set(names)
     assert "fmltk/toolkit/demo/transcripts.csv" in names
     assert sum(name.endswith(".mp4") for name in names) == 12
     assert not [name for name in names if "test" in name.lower()]
@@ -131,18 +134,18 @@ def test_the_wheel_works_where_it_is_unpacked_also_in_spawned_processes(
     script.write_text(
         "from concurrent.futures import ProcessPoolExecutor\n"
         "from multiprocessing import get_context\n"
-        "import fmltk.annotation, fmltk.model, fmltk.toolkit\n"
+        "import fmltk, fmltk.annotation, fmltk.model, fmltk.toolkit\n"
         "from fmltk.toolkit.features.padding import padded_length\n"
         "if __name__ == '__main__':\n"
         "    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:\n"
         "        print(pool.submit(padded_length, [10, 10, 40]).result())\n"
-        "    for package in (fmltk.annotation, fmltk.model, fmltk.toolkit):\n"
+        "    for package in (fmltk, fmltk.annotation, fmltk.model, fmltk.toolkit):\n"
         "        print(package.__file__)\n",
         encoding="utf-8",
     )
     length, *places = python(str(script), cwd=tmp_path, PYTHONPATH=str(site)).splitlines()
     assert length == "62"
-    assert places == [str(site / "fmltk" / part / "__init__.py") for part in ("annotation", "model", "toolkit")]
+    assert places == [str(site / "fmltk" / part / "__init__.py") for part in ("", "annotation", "model", "toolkit")]
 
 
 @pytest.mark.installed
@@ -214,6 +217,12 @@ def test_help_imports_no_heavy_library(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["toolkit", "annotation", "model"])
 def test_type_checkers_reach_the_packages(part: str) -> None:
     assert (ROOT / ".typing" / "fmltk" / part).resolve() == ROOT / part
+
+
+@needs_source
+def test_type_checkers_reach_every_module_of_the_face() -> None:
+    links = {path.name: path.resolve() for path in (ROOT / ".typing" / "fmltk").iterdir() if path.suffix}
+    assert links == {path.name: path for path in (ROOT / FACE).iterdir() if path.suffix in (".py", ".typed")}
 
 
 @needs_source

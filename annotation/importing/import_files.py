@@ -134,7 +134,7 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
         status = table.column("status").value_counts().to_pylist()
         file_report.kept = {entry["values"]: entry["counts"] for entry in status}
         return table
-    collector = _Collector(options.names.source)
+    collector = RecordCollector(options.names.source)
     dropped: Counter[str] = Counter()
     for item in read_export(path, options, file_report):
         if isinstance(item, Drop):
@@ -202,7 +202,7 @@ class _DropLines:
             self._file.write(line)
 
 
-class _Collector:
+class RecordCollector:
     """Gathers records into Arrow batches, so that only one batch is Python objects at a time."""
 
     def __init__(self, source: str) -> None:
@@ -213,6 +213,7 @@ class _Collector:
         self._tables: list[pa.Table] = []
 
     def add(self, record: Record) -> None:
+        """Take one more."""
         self._rows.append(record)
         self.kept[record.status] += 1
         self.n_rows += 1
@@ -232,6 +233,7 @@ class _Collector:
         self._rows = []
 
     def table(self) -> pa.Table:
+        """Return all that were taken, their repeated strings as dictionaries."""
         if self._rows or not self._tables:
             self._flush()
         return pa.concat_tables(self._tables)

@@ -63,9 +63,17 @@ def _rater_columns(header: Sequence[str]) -> list[str]:
 
 
 def long_records(
-    path: Path, rows: Iterable[tuple[int, dict[str, str]]], header: Sequence[str], options: ImportOptions, report: Any
+    path: Path,
+    rows: Iterable[tuple[int, dict[str, str]]],
+    header: Sequence[str],
+    options: ImportOptions,
+    report: Any,
+    *,
+    unit: str = "line",
 ) -> Iterator[Record | Drop]:
     """Yield the ratings of a long table: utterance_id (or video_id, clip_id), condition, annotator, value.
+
+    unit : what a message calls the number of a row
 
     Optional columns: status, scale, lead_time_s, created_at, updated_at, annotation_id. A row without a value is an
     empty answer, unless status says skipped or draft.
@@ -75,7 +83,7 @@ def long_records(
     names = _meanings(path, header)
     for line, written in rows:
         row = {names[name]: cell for name, cell in written.items()}
-        where = f"{path.name} line {line}"
+        where = f"{path.name} {unit} {line}"
         report.annotations += 1
         about = rated_of(row, options, where)
         if isinstance(about, Drop):

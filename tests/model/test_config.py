@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fmltk.model.config import PRESETS, Config, config_from_dict, load_config, write_toml
+from fmltk.model.config import PRESETS, Config, as_config, config_from_dict, load_config, write_toml
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,3 +96,23 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     path.write_text("[training]\nlr = 1\n")
     with pytest.raises(ConfigError, match="no setting 'training'"):
         load_config(path=path)
+
+
+def test_a_name_a_dict_a_file_and_settings_themselves_are_the_same_settings(tmp_path: Path) -> None:
+    config = load_config("mosi-aligned", settings=["bs=32"])
+    (tmp_path / "own.toml").write_text('preset = "mosi-aligned"\nbs = 32\n', encoding="utf-8")
+    for form in (config, {"preset": "mosi-aligned", "bs": 32}, tmp_path / "own.toml", str(tmp_path / "own.toml")):
+        assert as_config(form, default="ch-sims") == config
+    assert as_config("mosi-aligned", default="ch-sims") == load_config("mosi-aligned")
+
+
+def test_without_a_preset_the_default_counts(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("bs = 32\n", encoding="utf-8")
+    assert as_config(None, default="mosi-aligned") == load_config("mosi-aligned")
+    for form in ({"bs": 32}, tmp_path / "own.toml"):
+        assert as_config(form, default="mosi-aligned") == load_config("mosi-aligned", settings=["bs=32"])
+
+
+def test_a_preset_in_a_dict_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ConfigError, match="there is no preset 'mosi'; the nearest is"):
+        as_config({"preset": "mosi"}, default="ch-sims")

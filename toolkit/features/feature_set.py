@@ -1,12 +1,13 @@
-"""A feature folder as one object: its manifest and its modalities."""
+"""A feature folder as one object: its manifest, its modalities, and the forms that other libraries read them in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.clip import MODALITIES, SPLITS
+from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.features.sequences import ModalityTable, read_modality
 from fmltk.toolkit.io.parquet import (
@@ -17,23 +18,54 @@ from fmltk.toolkit.io.parquet import (
 from fmltk.toolkit.io.paths import locate
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
+    import datasets
     import pandas as pd
 
+    from fmltk.toolkit.features.clip_dataset import ClipDataset
+    from fmltk.toolkit.features.label_table import LabelTable
+    from fmltk.toolkit.features.sequences import PaddedArrays
     from fmltk.toolkit.io.paths import AnyPath
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureSet:
-    """A feature folder: the manifest and the modalities it holds."""
+    """A feature folder: the manifest and the modalities it holds. Features are read when they are asked for.
+
+    A FeatureSet is accepted wherever a feature folder's path is. In a notebook it shows its clips, modalities, lengths
+    and failures; `len` counts the clips, also those that failed.
+
+    Examples
+    --------
+    >>> features = read_features("features")
+    >>> len(features)
+    12
+    >>> features["audio"]
+    <features/audio.parquet: 12 clips x 8 steps x 33 features>
+    >>> features.manifest()["audio_status"].value_counts().to_dict()
+    {'ok': 12}
+    """
 
     path: AnyPath
     modalities: Mapping[str, ModalityTable]
 
+    def __len__(self) -> int:
+        with open_parquet(self.path / MANIFEST_FILE) as file:
+            return int(file.metadata.num_rows)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     def __repr__(self) -> str:
         held = "; ".join(f"{name}: {table._shape}" for name, table in self.modalities.items())
         return f"<{self.path}: {held or 'no features'}>"
+
+    def _repr_html_(self) -> str:
+        from fmltk.toolkit.features.feature_html import SHOWN_COLUMNS, feature_html
+
+        return feature_html(self.path, self.manifest(SHOWN_COLUMNS), self.modalities)
 
     def __getitem__(self, modality: str) -> ModalityTable:
         if modality not in self.modalities:
@@ -41,11 +73,11 @@ class FeatureSet:
             raise StoreError(f"{self.path} has no {modality} features (it has: {held}); run `fmltk extract` for them")
         return self.modalities[modality]
 
-    def manifest(self) -> pd.DataFrame:
-        """Return one row per clip, also for those that failed."""
+    def manifest(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row per clip, also for those that failed; `columns` are those to read, by default all."""
         path = self.path / MANIFEST_FILE
         with open_parquet(path) as file, reading(path):
-            frame: pd.DataFrame = file.read().to_pandas()
+            frame: pd.DataFrame = file.read(columns=columns).to_pandas()
             return frame
 
     def settings(self) -> dict[str, Any]:
@@ -63,16 +95,151 @@ class FeatureSet:
             frame[f"{name}_features"] = column
         return frame
 
+    def to_numpy(self, modality: str) -> PaddedArrays:
+        """Return one modality of the clips that have it, as scikit-learn takes it: X, mask and ids.
 
-def read_features(path: str | AnyPath) -> FeatureSet:
+        Returns
+        -------
+        PaddedArrays
+            X, float32 (n, L, d), padded with zeros; mask, bool (n, L), True at the clip's valid steps; ids of the
+            clips, text (n,).
+
+        Raises
+        ------
+        StoreError
+            If the folder does not have the modality.
+
+        Examples
+        --------
+        >>> X, mask, ids = read_features("features").to_numpy("audio")
+        >>> X.shape, mask.sum(axis=1).tolist()[:3], str(ids[0])
+        ((12, 8, 33), [8, 6, 4], 'video_0001$_$0001')
+        """
+        return self[modality].to_numpy()
+
+    def torch_dataset(
+        self,
+        labels: str | os.PathLike[str] | pd.DataFrame | None = None,
+        *,
+        conditions: Sequence[str] = ("M",),
+        modalities: Sequence[str] | None = None,
+        split: str | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> ClipDataset:
+        """Return the clips as a torch Dataset whose items have their true lengths.
+
+        Parameters
+        ----------
+        labels
+            A table of labels, as `fmltk.aggregate` returns it or as a file; None: the items have no labels.
+        conditions
+            Which labels the items have, as ``label_M`` and so on.
+        modalities
+            Which modalities the items have; by default every one of the folder.
+        split
+            "train", "valid" or "test": only these clips, by the labels' split, else by the manifest's.
+        cache_bytes
+            How much of the features is kept in memory once read. A larger data set is read again and again if it is
+            shuffled: give it as much as it has.
+
+        Returns
+        -------
+        ClipDataset
+            Clips that lack one of the modalities or labels are left out and counted in its `left_out`.
+
+        Raises
+        ------
+        StoreError
+            If the folder lacks a modality.
+        ConfigError
+            If no clip is left or a name is unknown.
+
+        Examples
+        --------
+        >>> from torch.utils.data import DataLoader
+        >>> dataset = read_features("features").torch_dataset("labels.parquet")
+        >>> len(dataset), dataset[0]["audio"].shape, dataset[0]["label_M"]
+        (12, torch.Size([8, 33]), tensor(0.8000))
+        >>> batch = next(iter(DataLoader(dataset, batch_size=4, collate_fn=dataset.collate)))
+        >>> batch["audio"].shape, batch["audio_lengths"]
+        (torch.Size([4, 8, 33]), tensor([8, 6, 4, 3]))
+        """
+        from fmltk.toolkit.features.clip_dataset import ClipDataset
+        from fmltk.toolkit.features.label_file import as_labels
+
+        tables = {name: self[name] for name in (self.modalities if modalities is None else modalities)}
+        table = None if labels is None else as_labels(labels)
+        columns = {} if table is None else _label_columns(table, conditions)
+        dataset = ClipDataset(tables, self._clips_of(split, table), columns, cache_bytes=cache_bytes)
+        if not dataset.utterance_ids:
+            lacking = ", ".join(f"{n} without {what}" for what, n in dataset.left_out.items())
+            raise ConfigError(f"{self.path}: no clip is left ({lacking or f'no clip is in the split {split}'})")
+        return dataset
+
+    def _clips_of(self, split: str | None, labels: LabelTable | None) -> list[str]:
+        """Return the clips of a split, by the labels where they name any split, else by the manifest."""
+        manifest = self.manifest(["utterance_id", "split"])
+        if split is None:
+            return list(manifest["utterance_id"])
+        if split not in SPLITS:
+            raise ConfigError(f"there is no split {split!r}; expected one of {', '.join(SPLITS)}")
+        splits = dict(zip(manifest["utterance_id"], manifest["split"], strict=True))
+        if labels is not None and any(labels.splits):
+            by_labels = dict(zip(labels.utterance_ids, labels.splits, strict=True))
+            splits = {utterance: by_labels.get(utterance) for utterance in splits}
+        return [utterance for utterance, own in splits.items() if own == split]
+
+    def to_datasets(self) -> datasets.Dataset:
+        """Return a Hugging Face Dataset: the manifest's columns and, per modality, the clips' true sequences.
+
+        The columns are those of `to_pandas`: ``audio_features`` and so on, None where a clip has none. All of it is in
+        memory; ``datasets.load_dataset("parquet", data_files="features/audio.parquet")`` reads padded sequences from
+        disk.
+
+        Raises
+        ------
+        ConfigError
+            If the package datasets is not installed.
+
+        Examples
+        --------
+        >>> dataset = read_features("features").to_datasets()
+        >>> len(dataset), len(dataset[0]["audio_features"])
+        (12, 8)
+        """
+        from fmltk.toolkit.features.hugging_face import hugging_face_dataset
+
+        return hugging_face_dataset(self.path / MANIFEST_FILE, self.modalities)
+
+
+def read_features(path: str | os.PathLike[str] | AnyPath) -> FeatureSet:
     """Open what `fmltk extract` wrote, on this machine or in a store (``s3://bucket/features``).
 
-    Raises StoreError if `path` is no feature folder.
+    Raises
+    ------
+    StoreError
+        If `path` is not a feature folder.
 
-    Example: ``read_features("features")["audio"].features()`` is a float32 array of shape (n_clips, L, 33).
+    Examples
+    --------
+    >>> read_features("features")
+    <features: text: 12 clips x 8 steps x 384 features; audio: ...>
     """
     folder = locate(path)
     if not (folder / MANIFEST_FILE).is_file():
-        raise StoreError(f"{folder} is no features folder: it has no manifest.parquet; make one with `fmltk extract`")
+        raise StoreError(
+            f"{folder} is not a features folder: it has no manifest.parquet; make one with `fmltk extract`"
+        )
     names: Sequence[str] = [name for name in MODALITIES if (folder / f"{name}.parquet").is_file()]
     return FeatureSet(folder, {name: read_modality(folder / f"{name}.parquet") for name in names})
+
+
+def _label_columns(labels: LabelTable, conditions: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return each condition's labels by clip, under the name that items give them."""
+    for condition in conditions:
+        if condition not in CONDITIONS:
+            raise ConfigError(f"there is no condition {condition!r}; expected some of {', '.join(CONDITIONS)}")
+    return {
+        f"label_{condition}": dict(zip(labels.utterance_ids, labels.values(condition).tolist(), strict=True))
+        for condition in conditions
+    }

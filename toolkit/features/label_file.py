@@ -5,7 +5,9 @@ MMSA's label.csv (video_id, clip_id, label, label_T, label_A, label_V, mode) is 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +27,13 @@ from fmltk.toolkit.io.parquet import (
     reading,
     write_table,
 )
+from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.io.tables import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    import pandas as pd
 
     from fmltk.toolkit.io.paths import AnyPath
 
@@ -108,6 +112,32 @@ def load_labels(
         document = decode_metadata(file.schema_arrow, name=str(path)) if stated else {}
         labels = _label_table(path, {name: table[column] for name, column in picked.items()}, document, scales)
         labels.table.validate(full=True)
+    return labels
+
+
+def as_labels(labels: str | os.PathLike[str] | pd.DataFrame | LabelTable) -> LabelTable:
+    """Return labels from what a caller of Python has: a file, a data frame with its columns, or the labels themselves.
+
+    Raises AnnotationError as `read_labels` does.
+    """
+    if isinstance(labels, LabelTable):
+        return labels
+    if isinstance(labels, str | os.PathLike):
+        return read_labels(locate(labels))
+    return _labels_of_frame(labels)
+
+
+def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
+    """Return the labels of a data frame; its attrs may state the scales by condition, as `fmltk.aggregate` does."""
+    name = Path("data frame")  # in messages
+    picked = _picked_columns(name, [str(column) for column in frame.columns], needs_labels=True)
+    try:
+        table = pa.Table.from_pandas(frame[list(picked.values())], preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise AnnotationError(f"{name}: a column has values of several kinds, or occurs twice ({error})") from error
+    document = {"scales": frame.attrs["scales"]} if "scales" in frame.attrs else {}
+    labels = _label_table(name, {key: table[column] for key, column in picked.items()}, document, None)
+    labels.check(name)
     return labels
 
 

@@ -6,7 +6,7 @@ Any Parquet reader opens them: sequences are nested fixed-size lists; pandas, po
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
     import torch
     from numpy.typing import NDArray
 
@@ -138,6 +139,17 @@ class ModalityWriter(RowGroupWriter):
         self._ids, self._lengths, self._features, self._masks = [], [], [], []
 
 
+class PaddedArrays(NamedTuple):
+    """One modality of n clips.
+
+    X : float32 (n, L, d), padded with zeros; mask : bool (n, L), True at the clip's valid steps; ids : text (n,)
+    """
+
+    X: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    ids: NDArray[np.str_]
+
+
 @dataclass(frozen=True)
 class ModalityTable:
     """One modality's file. Ids and lengths are in memory; the features are read when asked for.
@@ -182,41 +194,76 @@ class ModalityTable:
         with open_parquet(self.path) as file:
             start = 0
             for group in range(file.num_row_groups):
-                with reading(self.path):
-                    table = file.read_row_group(group)
-                    n = table.num_rows
-                    features = _numbers(table["features"]).reshape(n, self.length, self.dimension)
-                    mask = np.arange(self.length) < self.lengths[start : start + n, None]
-                    if self.has_mask:
-                        mask &= _numbers(table["mask"]).reshape(n, self.length)
-                    ids = table["utterance_id"].to_pylist()
+                ids, features, mask = self._row_group(file, group, start)
                 yield ids, features, mask
-                start += n
+                start += len(ids)
+
+    def group_starts(self) -> NDArray[np.int64]:
+        """Return the row that each row group begins with, and the number of rows, int64 (n_groups + 1,)."""
+        with open_parquet(self.path) as file, reading(self.path):
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        return np.cumsum([0, *sizes])
+
+    def read_group(self, group: int, start: int) -> list[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        """Return (features float32 (n_steps, d), valid bool (n_steps,)) per clip of the row group that `start` begins.
+
+        The arrays are the clips' own: what is kept of them does not keep the padding in memory.
+        """
+        with open_parquet(self.path) as file:
+            _, features, mask = self._row_group(file, group, start)
+        return [(values.copy(), valid.copy()) for values, valid in self._unpadded(features, mask, start)]
+
+    def _row_group(
+        self, file: pq.ParquetFile, group: int, start: int
+    ) -> tuple[list[str], NDArray[np.float32], NDArray[np.bool_]]:
+        with reading(self.path):
+            table = file.read_row_group(group)
+            n = table.num_rows
+            features = _numbers(table["features"]).reshape(n, self.length, self.dimension)
+            mask = np.arange(self.length) < self.lengths[start : start + n, None]
+            if self.has_mask:
+                mask &= _numbers(table["mask"]).reshape(n, self.length)
+            return table["utterance_id"].to_pylist(), features, mask
 
     def sequences(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
         """Yield (utterance_id, features float32 (n_steps, d), valid bool (n_steps,)) per clip, padding removed."""
         start = 0
         for ids, features, mask in self.batches():
-            kept = np.minimum(self.lengths[start : start + len(ids)], self.length)
-            for utterance, values, valid, n in zip(ids, features, mask, kept, strict=True):
-                yield utterance, values[:n], valid[:n]
+            for utterance, (values, valid) in zip(ids, self._unpadded(features, mask, start), strict=True):
+                yield utterance, values, valid
             start += len(ids)
+
+    def _unpadded(
+        self, features: NDArray[np.float32], mask: NDArray[np.bool_], start: int
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+        kept = np.minimum(self.lengths[start : start + len(features)], self.length)
+        for values, valid, n in zip(features, mask, kept, strict=True):
+            yield values[:n], valid[:n]
+
+    def to_numpy(self) -> PaddedArrays:
+        """Return every clip's padded features, which of their steps are valid, and the clips' ids."""
+        n = len(self.utterance_ids)
+        features, mask = np.empty((n, self.length, self.dimension), np.float32), np.empty((n, self.length), bool)
+        start = 0
+        for ids, values, valid in self.batches():
+            features[start : start + len(ids)], mask[start : start + len(ids)] = values, valid
+            start += len(ids)
+        return PaddedArrays(features, mask, np.array(self.utterance_ids, np.str_))
 
     def features(self) -> NDArray[np.float32]:
         """Return every clip's padded features, float32 (n, L, d)."""
-        parts = [features for _, features, _ in self.batches()]
-        return np.concatenate(parts) if parts else np.zeros((0, self.length, self.dimension), np.float32)
+        return self.to_numpy().X
 
     def mask(self) -> NDArray[np.bool_]:
         """Return where `features` holds valid steps of the clip, bool (n, L)."""
-        parts = [mask for _, _, mask in self.batches()]
-        return np.concatenate(parts) if parts else np.zeros((0, self.length), bool)
+        return self.to_numpy().mask
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (features float32 (n, L, d), mask bool (n, L)) as torch tensors."""
         import torch
 
-        return torch.from_numpy(self.features()), torch.from_numpy(self.mask())
+        features, mask, _ = self.to_numpy()
+        return torch.from_numpy(features), torch.from_numpy(mask)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return utterance_id, length, truncated and features, one float32 (n_steps, d) array per clip, unpadded."""

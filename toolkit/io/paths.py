@@ -248,16 +248,19 @@ AnyPath: TypeAlias = Path | RemotePath
 _Tree: TypeAlias = dict[str, dict[str, FileState]]  # by folder, then by name
 
 
-def locate(place: str | Path | RemotePath) -> AnyPath:
+def locate(place: str | os.PathLike[str] | RemotePath) -> AnyPath:
     """Return the path that `place` names: a URL of a store, ``file://``, or a path of this machine.
+
+    What knows its own path, such as a FeatureSet, stands for it.
 
     Raises ConfigError if a URL holds credentials, names no bucket, or is of a kind that nothing here reaches.
 
     >>> locate("s3://bucket/videos/"), locate("file:///data/my%20videos")
     (RemotePath('s3://bucket/videos'), PosixPath('/data/my videos'))
     """
-    if not isinstance(place, str):
+    if isinstance(place, Path | RemotePath):
         return place
+    place = os.fspath(place)
     match = _URL.fullmatch(place)
     if match is None:
         return Path(place)

@@ -496,7 +496,7 @@ def test_a_file_of_a_later_fmltk_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_feature_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StoreError, match=rf"{name} is no features folder: it has no manifest\.parquet; make one with"):
+    with pytest.raises(StoreError, match=rf"{name} is not a features folder: it has no manifest\.parquet"):
         read_features(tmp_path / name)
     with pytest.raises(
         StoreError, match=r"cannot read .*audio\.parquet: No such file or directory; expected a features folder"

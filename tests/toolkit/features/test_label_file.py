@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError, FmltkError, StoreError
-from fmltk.toolkit.features.label_file import find_labels, has_labels, load_labels, read_labels, write_labels
+from fmltk.toolkit.features.label_file import as_labels, find_labels, has_labels, load_labels, read_labels, write_labels
 from fmltk.toolkit.features.label_table import LabelTable, label_faults
 from tests.model.folders import Clips, planted, small_settings, write_clips
 
@@ -478,3 +478,44 @@ def test_labels_are_found_in_the_folder_or_next_to_it(tmp_path: Path) -> None:
         find_labels(folder)
     with pytest.raises(ConfigError, match="nowhere is not a folder"):
         find_labels(tmp_path / "nowhere")
+
+
+# ---- from Python
+
+
+def test_a_frame_a_file_and_labels_themselves_are_the_same_labels(tmp_path: Path) -> None:
+    frame = frame_of(planted(20, n_videos=10))
+    of_file = as_labels(str(write_frame(frame, tmp_path / "labels.csv")))
+    assert as_labels(of_file) is of_file
+    of_frame = as_labels(frame.assign(what=[{"is": "else"}] * 20))
+    assert of_frame.table.equals(of_file.table)
+    assert of_frame.scales == of_file.scales
+    assert (of_frame.scale_source, of_file.scale_source) == ("guessed", "guessed")
+
+
+def test_a_frame_may_state_its_scales() -> None:
+    frame = frame_of(planted(20, n_videos=10))
+    frame.attrs["scales"] = {"M": "-3..3"}
+    labels = as_labels(frame)
+    assert labels.scales["M"] == labels.scales["AV"] == MOSI_SCALE
+    assert labels.scale_source == "stated"
+    frame.attrs["scales"] = {"M": "-1..1"}
+    with pytest.raises(AnnotationError, match=r"data frame: label_M is 2 for .* is not on the scale -1\.\.1"):
+        as_labels(frame.assign(label_M=2.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label_M": [["a"]] * 20}, "data frame: the column label_M holds list"),
+        ({"label_M": [1, "a", *[0] * 18]}, "data frame: a column has values of several kinds"),
+        ({"utterance_id": ["a"] * 20}, "data frame: 1 clips occur twice in the labels: 'a"),
+        ({"utterance_id": [None] * 20}, "data frame row 1 names no clip"),
+    ],
+)
+def test_a_frame_that_is_not_a_table_of_labels_is_refused(change: dict[str, Any], message: str) -> None:
+    frame = frame_of(planted(20, n_videos=10))
+    with pytest.raises(AnnotationError, match=message):
+        as_labels(frame.assign(**change))
+    with pytest.raises(AnnotationError, match="data frame has no column of labels"):
+        as_labels(frame[["utterance_id", "split"]])

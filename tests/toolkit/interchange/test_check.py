@@ -105,5 +105,5 @@ def test_missing_splits_and_labels(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no features folder"):
+    with pytest.raises(StoreError, match="not a features folder"):
         check_dataset(tmp_path, tmp_path / "labels.parquet")

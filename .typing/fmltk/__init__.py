@@ -1,0 +1,1 @@
+../../toolkit/face/__init__.py

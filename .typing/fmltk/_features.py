@@ -1,0 +1,1 @@
+../../toolkit/face/_features.py

@@ -1,0 +1,1 @@
+../../toolkit/face/_models.py

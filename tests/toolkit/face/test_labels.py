@@ -1,0 +1,124 @@
+"""Ratings and labels as data frames: the same as from files, and what is wrong is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fmltk
+from fmltk.annotation.agreement import agreement as measure_agreement
+from fmltk.annotation.ratings import read_ratings
+from fmltk.toolkit.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def ratings() -> pd.DataFrame:
+    """Three clips rated by five people for AT and three for M; one answer is empty."""
+    rows = [
+        (f"video$_${clip:04d}", condition, f"rater {rater}", value)
+        for condition, by_clip in {
+            "AT": [(1, 1, 0, 1, 1), (-1, -1, 0, -1, None), (0, 0, 0, 1, -1)],
+            "M": [(1, 1, 0)],
+        }.items()
+        for clip, values in enumerate(by_clip)
+        for rater, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=["utterance_id", "condition", "annotator", "value"])
+
+
+def test_labels_of_a_frame_are_the_means_of_whole_panels(ratings: pd.DataFrame) -> None:
+    labels = fmltk.aggregate(ratings)
+    assert labels["label_AT"].round(9).tolist()[::2] == [0.8, 0.0]
+    assert np.isnan(labels["label_AT"][1])
+    assert labels["reason_AT"][1] == "4 of 5 ratings: 1 empty"
+    assert labels["class_AT"].tolist()[::2] == ["PS", "NU"]
+    assert labels["label_M"].isna().all()
+    assert [name for name in labels.columns if name.endswith(("_T", "_A", "_V", "_AV", "_VT"))] == []
+    assert labels.attrs["scales"] == {"M": "-1..1", "AT": "-1..1"}
+    assert fmltk.aggregate(ratings, at_least=3)["label_M"].round(9).dropna().tolist() == [0.666666667]
+
+
+def test_a_frame_a_csv_and_a_parquet_of_the_same_ratings_give_the_same(ratings: pd.DataFrame, tmp_path: Path) -> None:
+    ratings.to_csv(tmp_path / "ratings.csv", index=False)
+    imported = fmltk.import_ratings(str(tmp_path / "ratings.csv"), tmp_path / "ratings.parquet")
+    of_frame = fmltk.aggregate(ratings)
+    pd.testing.assert_frame_equal(fmltk.aggregate(imported), of_frame)
+    pd.testing.assert_frame_equal(fmltk.aggregate(str(tmp_path / "ratings.parquet")), of_frame)
+    measures = measure_agreement(read_ratings(tmp_path / "ratings.parquet"))
+    agreement = fmltk.agreement(ratings)
+    assert agreement.index.tolist() == list(measures) == ["M", "AT"]
+    for condition, measured in measures.items():
+        assert agreement.loc[condition, "clips"] == measured["clips"]
+        for level in ("nominal", "ordinal", "interval"):
+            found = agreement.loc[condition, [f"alpha_{level}", f"alpha_{level}_low", f"alpha_{level}_high"]].tolist()
+            np.testing.assert_array_equal(found, list(measured[f"alpha_{level}"].values()))
+        np.testing.assert_array_equal(agreement.loc[condition, "fleiss_kappa"], measured["fleiss_kappa"]["kappa"])
+
+
+def test_labels_are_written_where_they_are_asked_for(ratings: pd.DataFrame, tmp_path: Path) -> None:
+    labels = fmltk.aggregate(ratings, str(tmp_path / "labels.parquet"))
+    written = pd.read_parquet(tmp_path / "labels.parquet")
+    assert written["utterance_id"].tolist() == labels["utterance_id"].tolist()
+    np.testing.assert_array_equal(written["label_AT"], labels["label_AT"])
+    assert "label_V" in written
+
+
+def test_an_import_without_a_file_leaves_none_and_counts_what_it_dropped(ratings: pd.DataFrame, tmp_path: Path) -> None:
+    ratings.to_csv(tmp_path / "a.csv", index=False)
+    ratings.assign(value=7).head(3).to_csv(tmp_path / "b.csv", index=False)
+    pd.concat([ratings.head(2), ratings.assign(value=7).head(3)]).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.warns(UserWarning, match=r"3 unknown label: the value is none of the scale's") as warned:
+        imported = fmltk.import_ratings([tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert warned[0].filename == __file__
+    assert len(imported) == len(ratings)
+    assert imported["value"].sum() == ratings["value"].sum()
+    assert imported.attrs["report"]["dropped"] == {"unknown label": 3}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_a_rating_given_twice_counts_once_and_is_counted(ratings: pd.DataFrame) -> None:
+    again = pd.concat([ratings, ratings.head(1).assign(value=-1)])
+    with pytest.warns(UserWarning, match="1 repeated: an earlier rating of the clip by the same rater"):
+        labels = fmltk.aggregate(again)
+    assert labels["n_AT"][0] == 5
+    assert labels["label_AT"][0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"value": 2},
+            r"row 0 is not a rating: the value is none of the scale's.*'2'; a row that does not say its scale has -1",
+        ),
+        ({"value": 0.5}, "the value is none of the scale's"),
+        ({"condition": "X"}, "row 0 is not a rating: the condition is none of M, T, A, V, AT, VT, AV"),
+        ({"annotator": None}, "does not say who made it"),
+        ({"status": "later"}, "row 0: status 'later' is none of rated, skipped, empty, draft"),
+    ],
+)
+def test_a_row_that_is_not_a_rating_is_named(ratings: pd.DataFrame, change: dict[str, object], message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        fmltk.aggregate(ratings.assign(**change))
+    with pytest.raises(AnnotationError, match=message):
+        fmltk.agreement(ratings.assign(**change))
+
+
+def test_a_frame_without_a_column_is_told_which_there_are(ratings: pd.DataFrame) -> None:
+    with pytest.raises(AnnotationError, match=r"utterance_id, condition, annotator and value.*has utterance_id, value"):
+        fmltk.aggregate(ratings[["utterance_id", "value"]])
+
+
+def test_other_scales_and_ids_in_two_columns(ratings: pd.DataFrame) -> None:
+    wide = ratings.assign(video_id="video", clip_id=ratings["utterance_id"].str[-4:], value=ratings["value"] * 3)
+    labels = fmltk.aggregate(wide.drop(columns="utterance_id"), scale="-3..3")
+    assert labels["label_AT"].round(9)[0] == 2.4
+    assert labels["clip_id"].tolist() == ["0000", "0001", "0002"]
+    own = fmltk.aggregate(wide.assign(scale="-3..3"))
+    np.testing.assert_array_equal(own["label_AT"], labels["label_AT"])

@@ -1,0 +1,235 @@
+"""What `fmltk` gives for ratings and labels: data frames in and out; the rules are those of fmltk.annotation."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fmltk._reporting import python_warnings
+from fmltk.annotation.aggregate import aggregate_ratings
+from fmltk.annotation.agreement import LEVELS
+from fmltk.annotation.agreement import agreement as measure_agreement
+from fmltk.annotation.importing import import_files
+from fmltk.annotation.importing.frames import ratings_of_frame
+from fmltk.annotation.importing.records import REASONS
+from fmltk.annotation.label_join import join_labels
+from fmltk.annotation.raters import RaterNames, read_rater_list
+from fmltk.annotation.ratings import RATINGS_SCHEMA, read_ratings
+from fmltk.annotation.settings import N_BOOTSTRAP, PANEL_SIZE, ImportOptions, Policy
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
+from fmltk.toolkit.features.label_file import write_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
+
+    from fmltk.toolkit.console import Reporter
+
+
+def import_ratings(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    condition: str | None = None,
+    scale: str = str(CH_SIMS_SCALE),
+    label_values: Mapping[str, int] | None = None,
+    raters: str | os.PathLike[str] | None = None,
+    keep_identities: bool = False,
+    overwrite: bool = False,
+) -> pd.DataFrame:
+    """Read annotators' exports, or plain tables of ratings, into one table: a row per clip, condition and annotator.
+
+    Parameters
+    ----------
+    paths
+        One file or several: exports of Label Studio (JSON, JSON_MIN, CSV, TSV), a long table (utterance_id, condition,
+        annotator, value), a wide one (utterance_id, condition, one column per annotator), or a ratings.parquet.
+    out
+        Where the ratings are also written, such as "ratings.parquet", with a report and every dropped annotation next
+        to it; ratings that it has already are kept and the new ones are added.
+    condition
+        Of files that do not say theirs: M, T, A, V, AT, VT or AV.
+    scale
+        What annotators chose from, "-1..1" or "-3..3", where a file does not say it.
+    label_values
+        Words that stand for numbers, such as ``{"Negative": -1}``.
+    raters
+        A CSV with the columns id and rater: one name per annotator; whoever is not listed is refused.
+    keep_identities
+        Keep e-mail addresses, which otherwise become pseudonyms.
+    overwrite
+        Start `out` again instead of adding to it.
+
+    Returns
+    -------
+    DataFrame
+        The ratings, with the columns of ratings.parquet (docs/data-format.md). A UserWarning counts what was dropped,
+        and why; ``ratings.attrs["report"]`` has all of it.
+
+    Raises
+    ------
+    AnnotationError
+        If a file cannot be read, gives no rating, or contradicts another.
+
+    Examples
+    --------
+    >>> ratings = import_ratings("ratings.csv")
+    >>> ratings[["utterance_id", "condition", "annotator", "value"]].head(3)
+            utterance_id condition annotator  value
+    0  video_0001$_$0001        AT   rater 1      1
+    1  video_0001$_$0001        AT   rater 2      1
+    2  video_0001$_$0001        AT   rater 3      0
+    """
+    names = RaterNames(
+        listed=None if raters is None else read_rater_list(Path(raters)), keep_identities=keep_identities
+    )
+    options = ImportOptions(
+        condition=condition, default_scale=Scale.parse(scale), label_values=label_values or {}, names=names
+    )
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    with tempfile.TemporaryDirectory(prefix="fmltk-") as temporary:
+        target = Path(temporary) / "ratings.parquet" if out is None else Path(out)
+        report = import_files.import_ratings(files, target, options, overwrite=overwrite)
+        ratings: pd.DataFrame = read_ratings(target).cast(RATINGS_SCHEMA).to_pandas()
+    with python_warnings(None) as reporter:
+        _warn_of_dropped(report.dropped, reporter)
+    ratings.attrs["report"] = report.as_dict()
+    return ratings
+
+
+def aggregate(
+    ratings: pd.DataFrame | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    scale: str = str(CH_SIMS_SCALE),
+    panel: int = PANEL_SIZE,
+    at_least: int | None = None,
+    more: str = "null",
+    nearest: bool = True,
+    dawid_skene: bool = False,
+) -> pd.DataFrame:
+    """Return one label per clip and condition: the mean of a whole panel of annotators, its class, its spread.
+
+    Parameters
+    ----------
+    ratings
+        A data frame with the columns utterance_id, condition, annotator, value, and optionally status (rated, skipped,
+        empty, draft) and scale; or a ratings.parquet.
+    out
+        Where the labels are also written, such as "labels.parquet".
+    scale
+        What annotators chose from, "-1..1" or "-3..3", where the ratings do not say it.
+    panel, at_least
+        How many ratings a whole panel has, and how many are enough; None: exactly `panel`.
+    more
+        What more ratings than a panel give: "null" no label, "first" the mean of the first, "all" the mean of all.
+    nearest
+        Whether a mean between the paper's eleven values has the class of its interval; otherwise it has none.
+    dawid_skene
+        Also give labels weighted by the annotators' reliability (needs crowd-kit: ``fmltk[reliability]``).
+
+    Returns
+    -------
+    DataFrame
+        A row per clip with, for each condition that was rated, label_AT, class_AT, n_AT, spread_AT, reason_AT (why
+        there is no label), median_AT, majority_AT. A label that cannot be given is NaN, never 0.
+
+    Raises
+    ------
+    AnnotationError
+        If a column is missing or a row does not give a rating; the row is named.
+
+    Examples
+    --------
+    >>> ratings = pd.read_csv("ratings.csv")
+    >>> aggregate(ratings)[["utterance_id", "label_AT", "class_AT", "n_AT"]]
+            utterance_id  label_AT class_AT  n_AT
+    0  video_0001$_$0001       0.8       PS     5
+    1  video_0001$_$0002      -0.6       WN     5
+    2  video_0001$_$0003       0.0       NU     5
+    """
+    policy = Policy(panel=panel, at_least=at_least, more=more, nearest=nearest)
+    with python_warnings(None) as reporter:
+        table = _ratings_table(ratings, scale, reporter)
+    aggregated = aggregate_ratings(table, policy, dawid_skene=dawid_skene)
+    labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
+    if out is not None:
+        write_labels(labels, Path(out))
+    unrated = tuple(f"_{condition}" for condition in CONDITIONS if condition not in labels.scales)
+    frame: pd.DataFrame = labels.table.to_pandas()
+    frame = frame[[name for name in frame.columns if not name.endswith(unrated)]]
+    frame.attrs["scales"] = {condition: str(own) for condition, own in labels.scales.items()}
+    return frame
+
+
+def agreement(
+    ratings: pd.DataFrame | str | os.PathLike[str],
+    *,
+    scale: str = str(CH_SIMS_SCALE),
+    n_bootstrap: int = N_BOOTSTRAP,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how far annotators agree, one row per condition.
+
+    Parameters
+    ----------
+    ratings, scale
+        As `aggregate` takes them.
+    n_bootstrap, seed
+        Resamples of the clips that the intervals are drawn from.
+
+    Returns
+    -------
+    DataFrame
+        By condition: clips, raters, ratings; Krippendorff's alpha at three levels, each with the ends of its 95 %
+        interval, as alpha_ordinal, alpha_ordinal_low, alpha_ordinal_high; fleiss_kappa, weighted_kappa (Cohen's, mean
+        over pairs of annotators) and percent_agreement. NaN where a measure is undefined.
+
+    Raises
+    ------
+    AnnotationError
+        If a column is missing or a row does not give a rating; the row is named.
+
+    Examples
+    --------
+    >>> agreement(pd.read_csv("ratings.csv"))[["clips", "raters", "alpha_ordinal", "percent_agreement"]].round(3)
+               clips  raters  alpha_ordinal  percent_agreement
+    condition
+    AT             3       5          0.484              0.433
+    """
+    with python_warnings(None) as reporter:
+        table = _ratings_table(ratings, scale, reporter)
+    measures = measure_agreement(table, n_bootstrap=n_bootstrap, seed=seed)
+    rows = {condition: _flat(entry) for condition, entry in measures.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, object]:
+    """Return the measures of one condition with one name each."""
+    row: dict[str, object] = {name: entry[name] for name in ("clips", "raters", "ratings", "scale")}
+    for level in LEVELS:
+        alpha = entry[f"alpha_{level}"]
+        row[f"alpha_{level}"] = alpha["alpha"]
+        row |= {f"alpha_{level}_{end}": alpha[end] for end in ("low", "high")}
+    row |= {"fleiss_kappa": entry["fleiss_kappa"]["kappa"], "weighted_kappa": entry["weighted_kappa"]["mean"]}
+    return row | {"percent_agreement": entry["percent_agreement"]}
+
+
+def _ratings_table(ratings: pd.DataFrame | str | os.PathLike[str], scale: str, reporter: Reporter) -> pa.Table:
+    if not isinstance(ratings, pd.DataFrame):
+        return read_ratings(Path(ratings))
+    merged = ratings_of_frame(ratings, scale=Scale.parse(scale))
+    _warn_of_dropped(merged.dropped, reporter)
+    return merged.table
+
+
+def _warn_of_dropped(dropped: Mapping[str, int], reporter: Reporter) -> None:
+    if dropped:
+        told = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
+        reporter.warn(f"not every annotation counts: {told}")
