@@ -128,7 +128,7 @@ def test_compare_takes_a_predictions_file_of_any_system(run: Path, tmp_path: Pat
     ("content", "message"),
     [
         ("utterance_id,score\na,1\n", "has the columns utterance_id"),
-        ("utterance_id,prediction\na,much\n", "is no number"),
+        ("utterance_id,prediction\na,much\n", "is not a number"),
         ("utterance_id,prediction\na,1\na,2\n", "occurs twice"),
         ("utterance_id,prediction\nnobody,1\n", "no labelled test clip is predicted by all"),
     ],
