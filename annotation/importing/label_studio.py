@@ -6,13 +6,14 @@ and no HTML is interpreted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of
 from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of, short_text
 from fmltk.annotation.raters import read_identity, text_id
+from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.documents import parse_json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,8 +180,8 @@ def _row_choice(cell: object) -> object | Drop:
     """
     if isinstance(cell, str) and cell[:1] in ("[", "{"):
         try:
-            cell = json.loads(cell)
-        except (ValueError, RecursionError):
+            cell = parse_json_value(cell, name="the answer", error=AnnotationError)
+        except AnnotationError:
             return cell
     labels: list[object] = []
     for part in cell if isinstance(cell, list) else [cell]:
