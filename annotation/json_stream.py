@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.documents import is_too_deep
 from fmltk.toolkit.io.files import cannot_read
 
 if TYPE_CHECKING:
@@ -139,5 +140,7 @@ def _element(buffer: _Buffer) -> object:
             raise buffer.fault(str(error)) from error
         if end == len(buffer.text) and buffer.fill(size):
             continue  # a number may go on
+        if is_too_deep(value):
+            raise buffer.fault("values nested too deeply")
         buffer.position = end
         return value

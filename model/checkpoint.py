@@ -17,7 +17,7 @@ from fmltk.model.standardise import Scaler
 from fmltk.model.tensors import read_tensors, write_tensors
 from fmltk.model.training import Epoch, TrainedStage
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
-from fmltk.toolkit.io.documents import json_text, parse_json, read_json, write_json
+from fmltk.toolkit.io.documents import check_shape, json_text, parse_json, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,14 @@ METADATA = "fmltk"
 REMEDY = "delete it and train again"
 # What two feature files must agree on for one network to read both; how they were padded is not of it.
 SCHEMA_KEYS = ("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale")
+# What `restore_stage` and its callers read of a stage's document.
+STAGE_SHAPE = {
+    "config": {},
+    "dims": {"*": int},
+    "schema": {"*": {"length": int, "dimension": int}},
+    "limits": {"*": float},
+    "best_epoch": int,
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ def restore_stage(
 
     source, remedy : what was read and what to do if it is damaged, for the DamagedFileError
     """
+    check_shape(document, STAGE_SHAPE, name=source, error=advised(DamagedFileError, remedy))
     weights = {name.removeprefix("net."): value.float() for name, value in tensors.items() if name.startswith("net.")}
     try:
         config = config_from_dict(document["config"], source)

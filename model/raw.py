@@ -97,9 +97,12 @@ def predict_clips(
 
 def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
     """Return the ExtractSettings and PaddingSettings that made the model's features, with its own L."""
+    from fmltk.toolkit.features.sequences import check_padded_size
     from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 
     documents = model.schema
+    for letter, document in documents.items():
+        check_padded_size(MODALITY_OF[letter], document["length"], document["dimension"])
     made = next((document["settings"] for document in documents.values() if document.get("settings")), None)
     if made is None:
         raise ConfigError(

@@ -9,15 +9,17 @@ RUN/seed_0/         stage_*.safetensors and stage_*.json, bimodal.parquet (H),
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, get_args
 
 from fmltk.model.config import config_from_dict, read_toml
+from fmltk.model.metrics import Family, metric_names
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import is_feature_folder
 from fmltk.toolkit.io import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -29,6 +31,21 @@ OLD_TRAINING_FILE = "run.json"  # the name of TRAINING_FILE in fmltk 0.1.0; also
 PREDICTIONS_FILE, HIDDEN_FILE, HISTORY_FILE, METRICS_FILE = (
     *("predictions.parquet", "bimodal.parquet", "history.parquet", "metrics.json"),
 )
+_MOST_DIGITS = 18  # of a seed in a folder's name
+_NUMBER = (float, type(None))
+_SPREAD = {"mean": _NUMBER, "std": _NUMBER, "values": [_NUMBER]}
+_TRAINING_SHAPE = {
+    "scale": str,
+    "family": str,
+    "splits": {},
+    "label_sources": {"*": str},
+    "device": str,
+    "torch": str,
+    "reuse": (str, type(None)),
+    "schema": {"*": {}},
+    "fingerprint": str,
+}
+_damaged = advised(StoreError, "run the same `fmltk train` again")
 
 
 def seed_folder(run: Path, seed: int) -> Path:
@@ -65,7 +82,9 @@ def run_document(run: Path) -> dict[str, Any]:
         raise ConfigError(f"{run} is a feature folder, not a run folder; `fmltk train {run}` makes one of it")
     if path is None:
         raise ConfigError(f"{run} is not a run folder: it has no {TRAINING_FILE}; `fmltk train` makes one")
-    return read_json(path)
+    document = read_json(path)
+    documents.check_shape(document, _TRAINING_SHAPE, name=str(path), error=_damaged)
+    return document
 
 
 def run_config(run: Path) -> Config:
@@ -77,12 +96,37 @@ def run_config(run: Path) -> Config:
 def run_summary(run: Path) -> dict[str, Any]:
     """Return the summary of a complete run. Raises ConfigError if the folder is not a run's, StoreError without one."""
     run_document(run)
-    return read_json(run / SUMMARY_FILE)
+    path = run / SUMMARY_FILE
+    summary = read_json(path)
+    _check_summary(summary, str(path))
+    return summary
+
+
+def _check_summary(summary: Mapping[str, Any], name: str) -> None:
+    """Raise StoreError if a summary does not hold what is read from it, as one of a stranger may not."""
+    documents.check_shape(summary, {"family": str, "seeds": [int]}, name=name, error=_damaged)
+    if summary["family"] not in get_args(Family) or not summary["seeds"]:
+        raise _damaged(f"{name} is damaged: its family is {summary['family']!r}, its seeds are {summary['seeds']}")
+    metrics = metric_names(summary["family"])
+    scores = {"n": int, "metrics": dict.fromkeys(metrics, _SPREAD)}
+    shape = {
+        "tasks": {"*": {"stage": str, "task": str, "labels": str, "splits": {"*": scores}}},
+        "constant": {"*": {"*": dict.fromkeys(metrics, _NUMBER) | {"MAE": float}}},
+        "stages": {"*": dict.fromkeys(("valid_mae", "seconds_per_epoch"), _SPREAD)},
+        "collapsed": [str],
+    }
+    documents.check_shape(summary, shape, name=name, error=_damaged)
+    tasks = list(summary["tasks"].values())
+    if not tasks or not summary["stages"] or any(task["splits"].keys() != tasks[0]["splits"].keys() for task in tasks):
+        raise _damaged(f"{name} is damaged: its tasks are not scored on the same splits")
+    if any(len(stage["valid_mae"]["values"]) != len(summary["seeds"]) for stage in summary["stages"].values()):
+        raise _damaged(f"{name} is damaged: its stages have not one value per seed")
 
 
 def finished_seeds(run: Path) -> list[int]:
     """Return the finished seeds of a folder, in order; [] where there is none."""
-    return sorted(int(path.parent.name.removeprefix("seed_")) for path in run.glob(f"seed_*/{METRICS_FILE}"))
+    names = (path.parent.name.removeprefix("seed_") for path in run.glob(f"seed_*/{METRICS_FILE}"))
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS)
 
 
 def run_seeds(run: Path) -> list[int]:
@@ -98,8 +142,9 @@ def best_seed(run: Path) -> int:
     """Return the seed with the smallest validation error of the last stage; the test split is not looked at."""
     summary = run_summary(run)
     last = list(summary["stages"])[-1]
-    errors: Sequence[float] = summary["stages"][last]["valid_mae"]["values"]
-    return int(min(zip(errors, summary["seeds"], strict=True))[1])
+    errors = summary["stages"][last]["valid_mae"]["values"]
+    known = (math.inf if error is None else error for error in errors)
+    return int(min(zip(known, summary["seeds"], strict=True))[1])
 
 
 def chosen_seed(run: Path, seed: int | None) -> int:
@@ -132,4 +177,4 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file of a run. Raises StoreError if it is absent, as in a run that is not complete, or broken."""
-    return documents.read_json(path, error=advised(StoreError, "run the same `fmltk train` again"))
+    return documents.read_json(path, error=_damaged)

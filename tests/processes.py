@@ -1,4 +1,4 @@
-"""Waiting for other processes, and finding them in /proc: not every machine has ps and pkill.
+"""Other processes: on a terminal, waiting for them, finding them in /proc (not every machine has ps and pkill).
 
 No test fails because the machine is busy: it waits for a condition, and the only limits are LIMIT_S and pytest's own,
 which end a test that hangs.
@@ -6,8 +6,13 @@ which end a test that hangs.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import signal
+import struct
+import subprocess
+import termios
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 LIMIT_S = 900.0  # below pytest's own limit (pyproject.toml), so that the test itself says what did not happen
 FOREVER_S = 3600.0  # how long a program sleeps that is to be stopped: longer than any limit
@@ -46,6 +51,27 @@ def one_core() -> Iterator[None]:
     finally:
         if before is not None:
             os.sched_setaffinity(0, before)
+
+
+def on_terminal(argv: Sequence[str], *, width: int = 80, **environment: str) -> tuple[int, str]:
+    """Run a program on a terminal; return its exit code and what appears there, escape sequences and all."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    env = {**kept, "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen(argv, stdin=follower, stdout=follower, stderr=follower, env=env)
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            block = os.read(leader, 65_536)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not block:
+            break
+        written += block
+    os.close(leader)
+    return process.wait(), written.decode()
 
 
 def is_alive(process_id: int) -> bool:

@@ -1,18 +1,26 @@
-"""What people see: progress, tables, warnings. Bars and colours only on a terminal, plain lines when piped."""
+"""What people see: progress, tables, warnings, errors. Bars and colours only on a terminal, plain lines when piped.
+
+Only this module writes to stdout and stderr; all that it writes is printable (`fmltk.toolkit.io.printable`).
+"""
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
+import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.toolkit.io.printable import printable, printable_json, printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
 
     from rich.console import Console
 
@@ -51,7 +59,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """Write one line for people."""
         if not self.silent:
-            click.echo(message, err=True)
+            echo_error(message)
 
     def warn(self, message: str) -> None:
         """Write one warning, once, also with --json: only --quiet leaves it out."""
@@ -59,14 +67,14 @@ class Reporter:
             return
         self.warnings.append(message)
         if not self.quiet:
-            click.echo(f"Warning: {message}", err=True)
+            echo_error(f"Warning: {message}")
 
     def json(self, document: object) -> None:
         """Write one JSON document to stdout, NaN as null."""
         from fmltk.toolkit.io.documents import json_text
 
         is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-        click.echo(json_text(document, ensure_ascii=not is_unicode, indent=2))
+        click.echo(printable_json(json_text(document, ensure_ascii=not is_unicode, indent=2)))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
         """Write a table to stdout; numbers are right-aligned. Left out with --json.
@@ -82,13 +90,13 @@ class Reporter:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index, column in enumerate(columns):
             numeric = all(isinstance(row[index], int | float | None) or row[index] in ("", "-") for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            table.add_column(Text(printable(column)), justify="right" if numeric else "left", overflow="fold")
         cells = list(zip(*(_cells(values) for values in zip(*rows, strict=True)), strict=True))
         for row in cells:
             table.add_row(*map(Text, row))  # Text: nothing in a cell is markup
         console = _console(sys.stdout)
         if title:  # not the table's own, which is folded to the width of its columns
-            console.print(Text(title, style="italic"))
+            console.print(Text(printable(title), style="italic"))
         wide_enough = Measurement.get(console, console.options.update_width(10_000), table).minimum <= console.width
         if wide_enough or len(columns) < 3 or not sys.stdout.isatty():
             console.print(table)
@@ -98,7 +106,7 @@ class Reporter:
         records.add_column(overflow="fold")
         for number, row in enumerate(cells):
             for column, cell in zip(columns, row, strict=True):
-                records.add_row(column, Text(cell))
+                records.add_row(Text(printable(column)), Text(cell))
             if number < len(rows) - 1:
                 records.add_row()
         console.print(records)
@@ -106,6 +114,7 @@ class Reporter:
     @contextmanager
     def progress(self, label: str, total: int, *, unit: str = "clips", done: int = 0) -> Iterator[Progress]:
         """Show how far a job of `total` items is: a bar with rate and time left on a terminal, else plain lines."""
+        label = printable(label)
         if self.silent or total == 0:
             yield Progress(lambda n, note: None)
         elif sys.stderr.isatty():
@@ -120,10 +129,10 @@ class Reporter:
         from rich.progress import Progress as RichProgress
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[tail]}"),
+            TextColumn("{task.fields[tail]}", markup=False),
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=_console(sys.stderr), transient=True) as bars:
@@ -147,7 +156,7 @@ class Reporter:
             told = now
             rate = count.rate()
             left_s = (count.total - count.done) / rate if rate else 0.0
-            click.echo(f"{label}: {count.done}/{count.total} {count.tail(note)}, {left_s:.0f} s left", err=True)
+            echo_error(f"{label}: {count.done}/{count.total} {count.tail(note)}, {left_s:.0f} s left")
 
         return Progress(update)
 
@@ -167,7 +176,7 @@ class _Count:
     def tail(self, note: str) -> str:
         """Return what follows the count: the unit, the note, the rate."""
         rate = f"{self.rate():.2g}" if self.rate() < 100 else f"{self.rate():.0f}"
-        return ", ".join(part for part in (self.unit, note, f"{rate} {self.unit}/s") if part)
+        return ", ".join(part for part in (self.unit, printable(note), f"{rate} {self.unit}/s") if part)
 
 
 def _console(stream: Any) -> Console:
@@ -187,9 +196,26 @@ def _cells(values: Sequence[object]) -> list[str]:
     def cell(value: object) -> str:
         if isinstance(value, float):
             return "-" if math.isnan(value) else f"{value:{form}}"
-        return "-" if value is None else str(value)
+        return "-" if value is None else printable(str(value))
 
     return [cell(value) for value in values]
+
+
+def echo_error(message: str) -> None:
+    """Write one line to stderr."""
+    click.echo(printable(message), err=True)
+
+
+def echo_usage_error(error: click.ClickException) -> None:
+    """Write what click says of a wrong command line to stderr, its lines as they are."""
+    text = io.StringIO()
+    error.show(file=text)
+    click.echo(printable_lines(text.getvalue()), nl=False, err=True)
+
+
+def echo_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write the traceback of an error that fmltk did not foresee to stderr; it may stand as ``sys.excepthook``."""
+    click.echo(printable_lines("".join(traceback.format_exception(kind, error, trace))), nl=False, err=True)
 
 
 class CommandList(click.Group):

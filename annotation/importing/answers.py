@@ -12,7 +12,7 @@ from fmltk.annotation.importing.records import (
     parse_seconds,
     parse_time,
     parse_value,
-    printable,
+    short_text,
 )
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ class Answer:
             self.about.condition,
             name,
             self.annotation_id,
-            printable(label),
+            short_text(label),
         )

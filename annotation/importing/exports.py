@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.annotation.importing.label_studio import FileReport, read_row, read_task
 from fmltk.annotation.importing.rating_tables import is_long, is_wide, long_records, wide_records
-from fmltk.annotation.importing.records import Drop, Record, printable
+from fmltk.annotation.importing.records import Drop, Record, short_text
 from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.features.label_table import LABEL_COLUMNS
@@ -45,11 +45,11 @@ def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterat
     for number, element in enumerate(iterate_json_array(path)):
         if not isinstance(element, dict):
             raise AnnotationError(
-                f"{path} element {number} is {printable(element)!r}; a task or an annotation was expected"
+                f"{path} element {number} is {short_text(element)!r}; a task or an annotation was expected"
             )
         if "annotations" in element or "completions" in element:
             report.format = report.format or ("JSON before 1.0" if "completions" in element else "JSON")
-            yield from read_task(element, f"{path.name} task {printable(element.get('id'))}", options, report)
+            yield from read_task(element, f"{path.name} task {short_text(element.get('id'))}", options, report)
         elif "annotator" in element or options.control in element or "annotation_id" in element:
             report.format = report.format or "JSON_MIN"
             yield from read_row(element, f"{path.name} element {number}", options, report)
@@ -91,7 +91,7 @@ def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> I
             report.format = "wide table"
             yield from wide_records(path, rows, header, options, report)
         else:
-            columns = printable(", ".join(header))
+            columns = short_text(", ".join(header))
             raise AnnotationError(
                 f"{path} is neither an export nor a table of ratings: its columns are {columns!r}; "
                 "expected annotator and annotation_id (Label Studio), utterance_id, annotator, value (long), or "

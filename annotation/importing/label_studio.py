@@ -6,13 +6,14 @@ and no HTML is interpreted.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of
-from fmltk.annotation.importing.records import Drop, Rated, Record, printable, rated_of
+from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of, short_text
 from fmltk.annotation.raters import read_identity, text_id
+from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.documents import parse_json_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,15 +89,15 @@ def _listed(value: object) -> list[Any]:
 
 def _read_annotation(annotation: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
     if not isinstance(annotation, dict):
-        return Drop(where, "not an annotation", label=printable(annotation))
-    annotation_id = printable(annotation.get("id"))
+        return Drop(where, "not an annotation", label=short_text(annotation))
+    annotation_id = short_text(annotation.get("id"))
     if isinstance(about, Drop):
         return about._replace(annotation_id=annotation_id)
     identity = read_identity(annotation.get("completed_by"))
     last = read_identity(annotation.get("updated_by"))
     edited_by = None
     if last is not None and identity is not None and last != identity:
-        edited_by = rater_of(last, options) or options.names.safe_name(str(printable(last)))
+        edited_by = rater_of(last, options) or options.names.safe_name(str(short_text(last)))
     known = {"identity": identity, "annotation_id": annotation_id, "edited_by": edited_by}
     answer = Answer.of(annotation, about, where, options, lead_time=annotation.get("lead_time"), **known)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
@@ -113,8 +114,8 @@ def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
 
 def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
     if not isinstance(draft, dict):
-        return Drop(where, "not an annotation", label=printable(draft))
-    draft_id = f"draft-{printable(draft.get('id'))}"
+        return Drop(where, "not an annotation", label=short_text(draft))
+    draft_id = f"draft-{short_text(draft.get('id'))}"
     if isinstance(about, Drop):
         return about._replace(annotation_id=draft_id)
     known = {"identity": read_identity({"created_username": None, **draft}), "annotation_id": draft_id}
@@ -137,7 +138,7 @@ def _chosen(result: object, control: str) -> object | Drop:
         else:
             choices.extend(found)
     if not choices:
-        return Drop("", "wrong control", label=printable(regions[0])) if others else None
+        return Drop("", "wrong control", label=short_text(regions[0])) if others else None
     return _only(choices)
 
 
@@ -151,13 +152,13 @@ def _labels_of(value: object) -> list[object] | None:
 
 
 def _only(labels: list[object]) -> object | Drop:
-    return labels[0] if len(labels) == 1 else Drop("", "two choices", label=printable(labels))
+    return labels[0] if len(labels) == 1 else Drop("", "two choices", label=short_text(labels))
 
 
 def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Read one row of JSON_MIN, CSV or TSV: one annotation, its task's data in the same row."""
     report.tasks += 1
-    annotation_id = printable(text_id(row.get("annotation_id")))
+    annotation_id = short_text(text_id(row.get("annotation_id")))
     identity = read_identity(row.get("annotator"))
     if annotation_id is None and identity is None and row.get(options.control) in (None, ""):
         report.tasks_without_annotation += 1
@@ -179,8 +180,8 @@ def _row_choice(cell: object) -> object | Drop:
     """
     if isinstance(cell, str) and cell[:1] in ("[", "{"):
         try:
-            cell = json.loads(cell)
-        except (ValueError, RecursionError):
+            cell = parse_json_value(cell, name="the answer", error=AnnotationError)
+        except AnnotationError:
             return cell
     labels: list[object] = []
     for part in cell if isinstance(cell, list) else [cell]:
@@ -188,6 +189,6 @@ def _row_choice(cell: object) -> object | Drop:
         if isinstance(part, dict):
             found = _labels_of(part)
         if found is None:
-            return Drop("", "wrong control", label=printable(part))
+            return Drop("", "wrong control", label=short_text(part))
         labels.extend(found)
     return _only(labels) if labels else None

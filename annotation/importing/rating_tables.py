@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
-from fmltk.annotation.importing.records import Drop, Record, parse_value, printable, rated_of
+from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of, short_text
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.errors import AnnotationError
 
@@ -93,7 +93,7 @@ def long_records(
         status = row.get("status", "").strip() or ("rated" if cell else "empty")
         if status not in STATUSES:
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
-        identity, annotation_id = row["annotator"].strip() or None, printable(row.get("annotation_id") or None)
+        identity, annotation_id = row["annotator"].strip() or None, short_text(row.get("annotation_id") or None)
         known = {"identity": identity, "annotation_id": annotation_id}
         answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time_s"), **known)
         yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
@@ -125,5 +125,5 @@ def wide_records(
             unrated[name] = not is_rating and unrated.get(name, True)
             yield Answer(about, where, options, name).rating(cell)
     for column in (name for name, is_none in unrated.items() if is_none):
-        safe_name = printable(raters[column] or refused_rater(column, options)[1])
+        safe_name = short_text(raters[column] or refused_rater(column, options)[1])
         report.remark(f"the column of {safe_name} holds no rating, but was taken for a rater's: leave it out")

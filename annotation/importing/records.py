@@ -10,6 +10,7 @@ from fmltk.annotation.raters import text_id
 from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id
 from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.io.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ REASONS = {
     "skipped too": "the rater skipped or left the clip, and also rated it; the rating stands",
     "superseded": "an earlier skip, empty answer or draft by the same rater",
 }
-# Control characters, which terminals obey, and halves of surrogate pairs, which are no text.
+# No id holds control characters, or halves of surrogate pairs, which are no text.
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
 _UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]*)?", re.ASCII)
@@ -97,11 +98,11 @@ def condition_of_title(title: str) -> str | None:
     return last if last in CONDITIONS else None
 
 
-def printable(value: object) -> str | None:
-    """Return what may be shown of a value from an export: short, without control characters."""
+def short_text(value: object) -> str | None:
+    """Return what is listed of a value from an export: short, in characters that a terminal does not obey."""
     if value is None:
         return None
-    text = CONTROL_CHARACTERS.sub("?", str(value))
+    text = printable(str(value))
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
@@ -160,7 +161,7 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rat
     """
     ids = _ids_of(data, options)
     if isinstance(ids, str):
-        return Drop(where, ids, utterance_id=printable(data.get("utterance_id")))
+        return Drop(where, ids, utterance_id=short_text(data.get("utterance_id")))
     given = data.get("condition")
     if given in (None, ""):
         if options.condition is None:
@@ -169,7 +170,7 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rat
     else:
         found = canonical_condition(str(given))
         if found is None:
-            return Drop(where, "unknown condition", utterance_id=ids[0], condition=printable(given))
+            return Drop(where, "unknown condition", utterance_id=ids[0], condition=short_text(given))
         if options.condition is not None and found != options.condition:
             raise AnnotationError(f"{where} says condition {found}, --condition says {options.condition}: drop one")
         condition = found

@@ -89,7 +89,8 @@ def demo(reporter: Reporter, *, out: Path) -> int:
     reporter.say(DEMONSTRATION)
     done: list[dict[str, Any]] = []
     for step in story(out):
-        reporter.say(f"\n# {step.why}\n$ {step.line}")
+        for line in ("", f"# {step.why}", f"$ {step.line}"):
+            reporter.say(line)
         begun = time.monotonic()
         code = _run(step, reporter)
         done.append({"command": step.line, "exit_code": code, "seconds": round(time.monotonic() - begun, 1)})
@@ -99,7 +100,8 @@ def demo(reporter: Reporter, *, out: Path) -> int:
     if reporter.json_output:
         reporter.json({"folder": str(out), "report": str(out / "report.html"), "demonstration": True, "steps": done})
     elif is_well:
-        reporter.say(f"\nDone in {time.monotonic() - started:.0f} s. Open {out / 'report.html'} in a browser.")
+        reporter.say("")
+        reporter.say(f"Done in {time.monotonic() - started:.0f} s. Open {out / 'report.html'} in a browser.")
     return int(done[-1]["exit_code"])
 
 

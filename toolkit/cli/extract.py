@@ -152,8 +152,7 @@ def _show(summary: Summary, reporter: Reporter) -> None:
     columns = ("modality", "ok", "missing", "failed", "skipped", "lengths", "L", "truncated")
     reporter.table(columns, rows)
     for failure in summary.failures[:LISTED_FAILURES]:
-        message = " ".join(failure["error_message"].split())
-        reporter.say(f"failed: {failure['utterance_id']}: {message}")
+        reporter.say(f"failed: {failure['utterance_id']}: {failure['error_message']}")
     if len(summary.failures) > LISTED_FAILURES:
         reporter.say(f"... and {len(summary.failures) - LISTED_FAILURES} more failed: see manifest.parquet")
     by_status = ", ".join(f"{n} {status}" for status, n in summary.counts.items() if n)

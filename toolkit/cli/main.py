@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.toolkit.console import CommandList
+from fmltk.toolkit.console import CommandList, echo_error, echo_traceback, echo_usage_error
 from fmltk.toolkit.errors import FmltkError
 
 if TYPE_CHECKING:
@@ -69,18 +69,19 @@ def fmltk() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors are one line on stderr and exit code 1."""
+    sys.excepthook = echo_traceback
     arguments: Any = None if argv is None else list(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
         code = fmltk.main(args=arguments, prog_name="fmltk", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Stopped. What was done is kept; the same command goes on from there.", err=True)
+        echo_error("Stopped. What was done is kept; the same command goes on from there.")
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        echo_usage_error(error)
         sys.exit(error.exit_code)
     except FmltkError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo_error(f"Error: {error}")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

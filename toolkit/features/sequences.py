@@ -36,6 +36,17 @@ if TYPE_CHECKING:
 
 ROW_GROUP_BYTES = 16 << 20  # uncompressed features per row group: bounds memory, and does not depend on the data set
 MAX_ROWS_PER_GROUP = 1024
+MAX_CLIP_BYTES = 1 << 30  # of one padded clip: three hours of 709 visual features
+
+
+def check_padded_size(modality: str, length: int, dimension: int) -> None:
+    """Raise StoreError if one clip that is padded to L takes more memory than any real one needs."""
+    n_bytes = 4 * length * dimension
+    if n_bytes > MAX_CLIP_BYTES:
+        raise StoreError(
+            f"{modality}: a clip padded to L = {length} steps of {dimension} numbers would take "
+            f"{n_bytes / (1 << 30):,.0f} GB, more than {MAX_CLIP_BYTES >> 30} GB; is L right? Hours of video need less"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,9 @@ class ModalitySpec:
     length: int
     has_mask: bool
     document: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_padded_size(self.modality, self.length, self.dimension)
 
     @property
     def rows_per_group(self) -> int:

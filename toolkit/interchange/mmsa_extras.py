@@ -11,6 +11,7 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.mmsa_pickle import is_per_clip
+from fmltk.toolkit.io.documents import parse_json_value
 from fmltk.toolkit.io.parquet import decode_metadata, encode_metadata, open_parquet, reading, write_table
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Extras:
             dtype = np.dtype(kind["dtype"])
             rows = [np.frombuffer(cell, dtype).reshape(kind["shape"]) for cell in cells]
             return np.stack(rows) if rows else np.zeros((0, *kind["shape"]), dtype)
-        return as_held([_decoded(json.loads(cell)) for cell in cells], kind)
+        return as_held([_decoded(parse_json_value(cell, name=f"key_{key}")) for cell in cells], kind)
 
 
 def read_extras(path: Path) -> Extras | None:

@@ -74,9 +74,15 @@ def open_text(
 
 
 def read_text(path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError) -> str:
-    """Return a text file's content, its line ends as written. Raises as `open_text` does."""
+    """Return a text file's content, its line ends as written. Raises as `open_text` does, or if it is too long."""
+    kept, n_chars = [], 0
     with open_text(path, encoding=encoding, error=error) as text:
-        return "".join(text.lines)
+        for line in text.lines:
+            kept.append(line)
+            n_chars += len(line)
+            if n_chars > MAX_LINE_CHARS:
+                raise error(f"{path} has more than {MAX_LINE_CHARS:,} characters; is it the right file?")
+    return "".join(kept)
 
 
 def find_encoding(file: BinaryIO) -> str | None:

@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fmltk.toolkit.console import echo_traceback
 from fmltk.toolkit.errors import ClipTimeoutError, FmltkError, RunError, WorkerDiedError
 from fmltk.toolkit.machine import ONE_THREAD
 from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey
@@ -201,6 +202,7 @@ class LocalEngine(Engine):
 
 def _serve(pipe: Connection, scratch: str) -> None:
     """Answer tasks until the pipe closes; the life of a worker process."""
+    sys.excepthook = echo_traceback
     with contextlib.suppress(OSError):
         os.dup2(2, 1)  # stdout is the run's: for its result alone
     threading.Thread(target=_end_with_parent, args=(pipe.fileno(), scratch), daemon=True).start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import FAILED
+from fmltk.toolkit.io.printable import printable
 from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def problems_of_row(row: ClipRow, usual_s: tuple[float, float]) -> list[Problem]
 
 
 def write_problems(folder: AnyPath, problems: Sequence[Problem]) -> None:
-    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets."""
-    write_csv(folder / PROBLEMS_FILE, Problem.__slots__, map(astuple, problems), spreadsheet_safe=True)
+    """Write everything that is odd about the input to problems.csv, which people open in spreadsheets and terminals."""
+    rows = (tuple(map(printable, astuple(problem))) for problem in problems)
+    write_csv(folder / PROBLEMS_FILE, Problem.__slots__, rows, spreadsheet_safe=True)
 
 
 def say_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporter) -> None:
@@ -64,12 +66,6 @@ def say_problems(folder: AnyPath, problems: Sequence[Problem], reporter: Reporte
         if not cases:
             continue
         by_id_alone = kind in NAMED_BY_ID
-        named = "; ".join(
-            _one_line(case.where if by_id_alone else f"{case.where}: {case.message}") for case in cases[:LISTED]
-        )
+        named = "; ".join(case.where if by_id_alone else f"{case.where}: {case.message}" for case in cases[:LISTED])
         more = f"; and {len(cases) - LISTED} more in {folder / PROBLEMS_FILE}" if len(cases) > LISTED else ""
         reporter.warn(f"{title} ({len(cases)}): {named}{more}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from fmltk.toolkit.cli.main import fmltk
+from tests.processes import on_terminal
 
 WIDTH = 60
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -36,26 +33,11 @@ with Reporter().progress("Extracting", 4) as progress:
 """
 
 
-def on_terminal(code: str, **environment: str) -> str:
+def shown_on_terminal(code: str, **environment: str) -> str:
     """Run Python code on a terminal of 60 columns and return what appears there."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    env = {**kept, "TERM": "xterm-256color", **environment}
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower, env=env)
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 65_536)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not block:
-            break
-        written += block
-    os.close(leader)
-    assert process.wait() == 0, written
-    return written.decode()
+    exit_code, written = on_terminal([sys.executable, "-c", code], width=WIDTH, **environment)
+    assert exit_code == 0, written
+    return written
 
 
 def piped(code: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +45,7 @@ def piped(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_table_fits_the_terminal_and_loses_no_word() -> None:
-    lines = ESCAPE.sub("", on_terminal(TABLE)).splitlines()
+    lines = ESCAPE.sub("", shown_on_terminal(TABLE)).splitlines()
     assert max(map(len, lines)) <= WIDTH
     words = " ".join(lines).split()
     assert set(MESSAGE.split()) <= set(words)
@@ -74,7 +56,7 @@ def test_a_table_of_too_many_columns_becomes_lines_of_names_and_values() -> None
     columns = tuple(f"condition_{number}" for number in range(9))
     rows = [tuple(f"value_{row}_{number}" for number in range(9)) for row in range(2)]
     code = f"from fmltk.toolkit.console import Reporter; Reporter().table({columns!r}, {rows!r})"
-    lines = [line.split() for line in ESCAPE.sub("", on_terminal(code)).splitlines()]
+    lines = [line.split() for line in ESCAPE.sub("", shown_on_terminal(code)).splitlines()]
     assert [line for line in lines if line] == [
         [column, cell] for row in rows for column, cell in zip(columns, row, strict=True)
     ]
@@ -82,7 +64,7 @@ def test_a_table_of_too_many_columns_becomes_lines_of_names_and_values() -> None
 
 
 def test_colours_and_bars_appear_on_a_terminal_and_not_in_a_pipe() -> None:
-    shown = on_terminal(BAR)
+    shown = shown_on_terminal(BAR)
     assert COLOUR.search(shown)
     assert "━" in shown
     done = piped(BAR)
@@ -91,7 +73,7 @@ def test_colours_and_bars_appear_on_a_terminal_and_not_in_a_pipe() -> None:
 
 
 def test_no_color_takes_the_colours_and_leaves_the_bar() -> None:
-    shown = on_terminal(BAR, NO_COLOR="1")
+    shown = shown_on_terminal(BAR, NO_COLOR="1")
     assert COLOUR.search(shown) is None
     assert "━" in shown
 
