@@ -1,11 +1,11 @@
 """The process that reads a pickle: it is limited in memory and time, and hands back a document, never an object.
 
-Started by safe_pickle.py as `python -m fmltk.toolkit.interchange.pickle_child FILE PARENT`. Its answer is the length of
-a JSON document (8 bytes), the document, and the bytes of every array that do not lie in the file as they are.
+Started by safe_pickle.py as `python -P -m fmltk.toolkit.interchange.pickle_child FILE PARENT`. Its answer is the length
+of a JSON document (8 bytes), the document, and the bytes of every array that do not lie in the file as they are.
 
-A document has `atoms` (None, numbers and texts) and `nodes`, of which each is a list that opens with its kind. A part of
-a node is an integer: from 0 an atom's place, below 0 the node -1 - part; parts stand before what holds them, the whole
-comes last. Bytes are given as (offset in the file or None, length).
+A document has `atoms` (None, numbers and texts) and `nodes`, each a list that opens with its kind. A part of a node is
+an integer: from 0 the index of an atom, below 0 that of the node -1 - part. Parts stand before what contains them; the
+whole comes last. Bytes are given as their offset in the file, or null for those that follow, and their length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.interchange.pickle_machine import Array, Content, CutOff, Items, Refused, Scalar, run_pickle
+from fmltk.toolkit.interchange.pickle_machine import (
+    Array,
+    Content,
+    CutOffError,
+    Items,
+    RefusedError,
+    Scalar,
+    run_pickle,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -47,15 +55,15 @@ def time_limit_s(size: int) -> float:
 
 
 class Document:
-    """What a pickle built, as the document above; `texts` are the bytes that follow it, one per character.
+    """What a pickle built, as the document above; `contents` are the bytes that follow it.
 
-    Raises Refused for what holds itself, is too deep, or would be many times as large as the file.
+    Raises RefusedError for what holds itself, is too deep, or would be many times as large as the file.
     """
 
     def __init__(self, value: Any, file_size: int) -> None:
         self.atoms: list[Any] = []
         self.nodes: list[list[Any]] = []
-        self.texts: list[str] = []
+        self.contents: list[bytes] = []
         self._limit = WEIGHT_PER_BYTE * file_size + WEIGHT
         self._places: dict[str, int] = {}
         self._done: dict[int, tuple[int, int, int] | None] = {}
@@ -69,12 +77,12 @@ class Document:
         if key in self._done:
             done = self._done[key]
             if done is None:
-                raise Refused("a list in the pickle holds itself")
+                raise RefusedError("a list in the pickle holds itself")
             return done
         self._done[key] = None
         node, weight, height = self._node(value, depth)
         if weight > self._limit:
-            raise Refused(f"it is larger than {self._limit:,} bytes when every part of it is written out")
+            raise RefusedError(f"it is larger than {self._limit:,} bytes when every part of it is written out")
         self.nodes.append(node)
         self._done[key] = done = (-len(self.nodes), weight, height)
         return done
@@ -102,14 +110,14 @@ class Document:
             if isinstance(value.data, Content):
                 return ["array", *layout, *self._content(value.data)], value.data.length + 1, 0
             if len(value.data.held) != math.prod(value.shape):
-                raise Refused(f"an array of objects of shape {value.shape} with {len(value.data.held):,} objects")
+                raise RefusedError(f"an array of objects of shape {value.shape} with {len(value.data.held):,} objects")
             parts, weight, height = self._parts(value.data, depth)
             return ["objects", *layout, parts], weight, height
-        raise Refused("it holds an array that is not filled, or a name in place of data")
+        raise RefusedError("it holds an array that is not filled, or a name in place of data")
 
     def _parts(self, items: Items, depth: int) -> tuple[list[int], int, int]:
         if depth >= MAX_DEPTH:
-            raise Refused(f"it is more than {MAX_DEPTH} containers deep")
+            raise RefusedError(f"it is more than {MAX_DEPTH} containers deep")
         places, weight, height = [], 1, 0
         _check_keys(items)
         for item in items.held:
@@ -120,14 +128,12 @@ class Document:
             if weight > self._limit:
                 break  # which the caller refuses
         if height >= MAX_DEPTH:
-            raise Refused(f"it is more than {MAX_DEPTH} containers deep")
+            raise RefusedError(f"it is more than {MAX_DEPTH} containers deep")
         return places, weight, height + 1
 
     def _content(self, content: Content) -> tuple[int | None, int]:
         if content.offset is None and content.length:
-            if not content.text.isascii() and max(content.text) > "\xff":
-                raise Refused("bytes with a character that is no byte")
-            self.texts.append(content.text)
+            self.contents.append(content.data)
         return content.offset, content.length
 
 
@@ -136,7 +142,7 @@ def _check_keys(items: Items) -> None:
     keys = items.held[::2] if items.kind == "dict" else items.held if items.kind in ("set", "frozenset") else ()
     for key in keys:
         if not (key is None or isinstance(key, int | float | str | Scalar) or _is_bytes(key)):
-            raise Refused("a key of a dict or an element of a set that is neither text nor a number")
+            raise RefusedError("a key of a dict or an element of a set that is neither text nor a number")
 
 
 def _is_bytes(value: object) -> bool:
@@ -145,7 +151,7 @@ def _is_bytes(value: object) -> bool:
 
 def _check_empty(shape: tuple[int, ...]) -> None:
     if 0 in shape and math.prod(size or 1 for size in shape) > MAX_EMPTY_SIZE:
-        raise Refused(f"an array without elements whose shape is {shape}")
+        raise RefusedError(f"an array without elements whose shape is {shape}")
 
 
 def _limit_process(size: int, parent: int) -> None:
@@ -159,23 +165,23 @@ def _limit_process(size: int, parent: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, PARENT_CHECKED_EACH_S, PARENT_CHECKED_EACH_S)
     cpu_s = int(time_limit_s(size)) + 1
     limits = ((resource.RLIMIT_AS, MEMORY_PER_BYTE * size + MEMORY_BYTES), (resource.RLIMIT_CPU, cpu_s))
-    for kind, limit in limits:
+    for kind, wanted in limits:
         _, hard = resource.getrlimit(kind)
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):  # a system without this limit; the parent has one of its own
             resource.setrlimit(kind, (limit, limit))
 
 
-def _answer(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the document of a file, or one that says why there is none; and the texts that follow it."""
+def _answer(path: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the document of a file, or one that says why there is none; and the bytes that follow it."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             document = Document(run_pickle(file, size), size)
-        return {"atoms": document.atoms, "nodes": document.nodes, "whole": document.whole}, document.texts
-    except CutOff:
+        return {"atoms": document.atoms, "nodes": document.nodes, "whole": document.whole}, document.contents
+    except CutOffError:
         return {"fault": "cut off"}, []
-    except Refused as error:
+    except RefusedError as error:
         return {"fault": "refused", "said": str(error)}, []
     except MemoryError:
         return {"fault": "memory"}, []
@@ -185,16 +191,16 @@ def main(path: Path, parent: int) -> None:
     """Write the answer to stdout."""
     gc.disable()  # nothing here is thrown away before the end
     _limit_process(path.stat().st_size, parent)
-    answer, texts = _answer(path)
+    answer, contents = _answer(path)
     try:
         document = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     except MemoryError:
-        document, texts = b'{"fault": "memory"}', []
+        document, contents = b'{"fault": "memory"}', []
     out = sys.stdout.buffer
     out.write(len(document).to_bytes(8, "little"))
     out.write(document)
-    for text in texts:
-        out.write(text.encode("latin1"))
+    for content in contents:
+        out.write(content)
     out.flush()
     os._exit(0)  # at once: to free every object takes as long as to build it
 

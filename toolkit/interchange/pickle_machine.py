@@ -18,7 +18,7 @@ LINE_LIMIT = 1000  # characters of a number in text, or of a name: far more than
 LONG_LIMIT = 255  # bytes of an integer, as the opcode LONG1 has them
 SEEN_AHEAD = 65_536  # bytes: what is longer is compared with the file's size before it is read
 TEXT_CODECS = ("latin1", "latin-1", "iso-8859-1")
-NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 c8 c16".split())
+NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 OBJECTS = ("O", "O4", "O8")
 DTYPE_VERSION = 3  # of the state of a dtype without metadata
 MAX_DIMENSIONS = 32
@@ -36,11 +36,11 @@ NAMES = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The file asks for something that no MMSA pickle needs."""
 
 
-class CutOff(Exception):
+class CutOffError(Exception):
     """The file ends within its pickle."""
 
 
@@ -55,15 +55,15 @@ class Items:
 
 
 class Content:
-    """Bytes or a bytearray, by its `kind`: at an offset of the file, or one byte per character of a text."""
+    """Bytes or a bytearray, by its `kind`: at an offset of the file, or where they do not lie there, `data`."""
 
-    __slots__ = ("kind", "length", "offset", "text")
+    __slots__ = ("data", "kind", "length", "offset")
 
-    def __init__(self, kind: str, length: int, *, offset: int | None = None, text: str = "") -> None:
+    def __init__(self, kind: str, length: int, *, offset: int | None = None, data: bytes = b"") -> None:
         self.kind = kind
         self.length = length
         self.offset = offset
-        self.text = text
+        self.data = data
 
 
 class Dtype:
@@ -121,7 +121,7 @@ class Name:
 def run_pickle(file: BinaryIO, size: int) -> Any:
     """Return what a pickle of `size` bytes builds: a number, a text, None, or one of the nodes above.
 
-    Raises CutOff where the file ends too early, Refused for everything that plain data does not need.
+    Raises CutOffError where the file ends too early, RefusedError for everything that plain data does not need.
     """
     return _Machine(file, size).run()
 
@@ -143,25 +143,27 @@ class _Machine:
                 step = _STEPS.get(code)
                 if step is None:
                     raise (
-                        CutOff if not code else Refused(f"it has {_REFUSED.get(code, f'the unknown opcode {code!r}')}")
+                        CutOffError
+                        if not code
+                        else RefusedError(f"it has {_REFUSED.get(code, f'the unknown opcode {code!r}')}")
                     )
                 step(self)
             return self.stack.pop()
         except IndexError:
-            raise Refused("it takes more from its stack than it put there") from None
+            raise RefusedError("it takes more from its stack than it put there") from None
         except KeyError:
-            raise Refused("it refers to an object that it did not build") from None
+            raise RefusedError("it refers to an object that it did not build") from None
         except ValueError:  # of int(), float() and decode()
-            raise Refused("a number or text in it is damaged") from None
+            raise RefusedError("a number or text in it is damaged") from None
 
     # Reading
 
     def take(self, length: int) -> bytes:
         if length > SEEN_AHEAD and length > self.size - self.file.tell():
-            raise CutOff
+            raise CutOffError
         data = self.file.read(length)
         if len(data) < length:
-            raise CutOff
+            raise CutOffError
         return data
 
     def number(self, n_bytes: int) -> int:
@@ -170,7 +172,7 @@ class _Machine:
     def line(self, limit: int = LINE_LIMIT) -> bytes:
         line = self.file.readline(limit)
         if not line.endswith(b"\n"):
-            raise Refused("a line in it is too long") if len(line) == limit else CutOff
+            raise RefusedError("a line in it is too long") if len(line) == limit else CutOffError
         return line[:-1]
 
     def text(self, n_bytes: int) -> str:
@@ -180,7 +182,7 @@ class _Machine:
         length = self.number(n_bytes)
         offset = self.file.tell()
         if length > self.size - offset:
-            raise CutOff
+            raise CutOffError
         self.file.seek(length, 1)
         return Content(kind, length, offset=offset)
 
@@ -191,7 +193,7 @@ class _Machine:
 
     def integer(self, length: int) -> None:
         if length > LONG_LIMIT:
-            raise Refused(f"it has an integer of {length:,} bytes")
+            raise RefusedError(f"it has an integer of {length:,} bytes")
         self.push(int.from_bytes(self.take(length), "little", signed=True))
 
     def integer_in_text(self) -> None:
@@ -217,7 +219,7 @@ class _Machine:
         """Return what the container on top of the stack holds, to add to it."""
         container = self.stack[-1]
         if not isinstance(container, Items) or container.kind != kind:
-            raise Refused(f"it adds to something as if it were a {kind}")
+            raise RefusedError(f"it adds to something as if it were a {kind}")
         return container.held
 
     def pack(self, kind: str, n_items: int) -> None:
@@ -259,7 +261,7 @@ class _Machine:
     def find(self, module: object, name: object) -> None:
         known = NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
         if known is None:
-            raise Refused(
+            raise RefusedError(
                 f"it names {_shown(module)}.{_shown(name)}, and only numpy arrays and plain containers are read"
             )
         self.push(Name(known))
@@ -271,16 +273,16 @@ class _Machine:
     def call(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
         if not isinstance(called, Name) or not _is(arguments, "tuple"):
-            raise Refused("it calls something that is not a name")
+            raise RefusedError("it calls something that is not a name")
         build = _CALLS.get(called.name)
         if build is None:
-            raise Refused(f"it calls {called.name}")
+            raise RefusedError(f"it calls {called.name}")
         self.push(build(arguments.held))
 
     def build(self) -> None:
         state, built = self.stack.pop(), self.stack[-1]
         if not _is(state, "tuple") or not isinstance(built, Array | Dtype):
-            raise Refused("it sets the state of something that is not an array")
+            raise RefusedError("it sets the state of something that is not an array")
         if isinstance(built, Dtype):
             _build_dtype(built, state.held)
         else:
@@ -298,7 +300,7 @@ def _shown(name: object) -> str:
 
 def _check_pairs(kind: str, items: list[Any]) -> None:
     if kind == "dict" and len(items) % 2:
-        raise Refused("it has a dict with a key and no value")
+        raise RefusedError("it has a dict with a key and no value")
 
 
 # Calls: each takes the arguments that a file gives
@@ -308,33 +310,33 @@ def _empty_array(arguments: list[Any]) -> Array:
     kind, shape, typecode = arguments if len(arguments) == 3 else (None, None, None)
     is_numpys = isinstance(kind, Name) and kind.name == NDARRAY and _is(shape, "tuple") and shape.held == [0]
     if not is_numpys or not isinstance(typecode, Content | str):
-        raise Refused("an array that is not built as numpy builds it")
+        raise RefusedError("an array that is not built as numpy builds it")
     return Array()
 
 
 def _encoded(arguments: list[Any]) -> Content:
     text, codec = arguments if len(arguments) == 2 else (arguments[0] if len(arguments) == 1 else None, "latin1")
     if not isinstance(text, str) or codec not in TEXT_CODECS:
-        raise Refused(f"bytes in the codec '{_shown(codec)}', which no array needs")
-    return Content("bytes", len(text), text=text)
+        raise RefusedError(f"bytes in the codec '{_shown(codec)}', which no array needs")
+    return _bytes_of(text)
 
 
 def _dtype(arguments: list[Any]) -> Dtype:
     name = arguments[0] if arguments else None
     if not isinstance(name, str):
-        raise Refused("a data type that is not named")
+        raise RefusedError("a data type that is not named")
     is_text = (
         name[:1] in ("S", "U") and name.isascii() and name[1:].isdecimal() and len(name) < 10 and int(name[1:]) > 0
     )
     if not (is_text or name in NUMBERS or name in OBJECTS):
-        raise Refused(f"the data type '{_shown(name)}', and only numbers, texts and objects are read")
+        raise RefusedError(f"the data type '{_shown(name)}', and only numbers, texts and objects are read")
     return Dtype(name)
 
 
 def _scalar(arguments: list[Any]) -> Scalar:
     dtype, data = arguments if len(arguments) == 2 else (None, None)
     if not isinstance(dtype, Dtype) or dtype.name in OBJECTS:
-        raise Refused("a scalar that is not a plain number")
+        raise RefusedError("a scalar that is not a plain number")
     return Scalar(dtype.order + dtype.name, _plain_bytes(data, dtype.itemsize))
 
 
@@ -342,7 +344,7 @@ def _from_buffer(arguments: list[Any]) -> Array:
     """Return the array of a protocol 5 pickle, as numpy's ``_frombuffer``."""
     data, dtype, shape, layout, axes = [*arguments, None][:5] if len(arguments) in (4, 5) else [None] * 5
     if not isinstance(dtype, Dtype) or dtype.name in OBJECTS or not isinstance(layout, str):
-        raise Refused("a buffer that does not hold plain numbers")
+        raise RefusedError("a buffer that does not hold plain numbers")
     array = Array()
     array.shape, n_items = _checked_shape(shape)
     array.dtype = dtype.order + dtype.name
@@ -356,7 +358,7 @@ def _set(kind: str) -> Callable[[list[Any]], Items]:
         if not arguments:
             return Items(kind, [])
         if len(arguments) != 1 or not _is(arguments[0], "list"):
-            raise Refused(f"a {kind} that is not made from a list")
+            raise RefusedError(f"a {kind} that is not made from a list")
         return Items(kind, arguments[0].held)
 
     return build
@@ -364,8 +366,8 @@ def _set(kind: str) -> Callable[[list[Any]], Items]:
 
 def _no_bytes(arguments: list[Any]) -> Content:
     if arguments:
-        raise Refused("bytes that are made by a call")
-    return Content("bytes", 0, text="")
+        raise RefusedError("bytes that are made by a call")
+    return _bytes_of("")
 
 
 _CALLS: dict[str, Callable[[list[Any]], Any]] = {
@@ -388,12 +390,12 @@ def _build_dtype(dtype: Dtype, state: list[Any]) -> None:
     version, byte_order, *parts = state if len(state) == 8 else [None] * 8
     subarray, names, fields, itemsize, alignment, flags = parts
     if version != DTYPE_VERSION or dtype.is_built or (subarray, names, fields) != (None, None, None):
-        raise Refused("an array of records, or a data type that is not built as numpy builds it")
+        raise RefusedError("an array of records, or a data type that is not built as numpy builds it")
     expected = (-1, dtype.itemsize)
     if itemsize not in expected or not isinstance(alignment, int) or not isinstance(flags, int):
-        raise Refused(f"the data type {dtype.name} with another size of its elements")
+        raise RefusedError(f"the data type {dtype.name} with another size of its elements")
     if byte_order not in ("<", ">") and not (byte_order == "|" and dtype.order == "|"):
-        raise Refused(f"the data type {dtype.name} without the order of its bytes")
+        raise RefusedError(f"the data type {dtype.name} without the order of its bytes")
     dtype.is_built = True
     if dtype.order != "|":
         dtype.order = byte_order
@@ -402,14 +404,14 @@ def _build_dtype(dtype: Dtype, state: list[Any]) -> None:
 def _build_array(array: Array, state: list[Any]) -> None:
     _, shape, dtype, is_fortran, data = state if len(state) == 5 else [None] * 5
     if array.data is not None or not isinstance(dtype, Dtype) or not isinstance(is_fortran, int):
-        raise Refused("an array whose state is not numpy's")
+        raise RefusedError("an array whose state is not numpy's")
     shape, n_items = _checked_shape(shape)
     if dtype.name not in OBJECTS:
         content: Content | Items = _plain_bytes(data, n_items * dtype.itemsize)
     elif _is(data, "list"):
         content = data  # its length is checked when all of the file was read: more may be added to it
     else:
-        raise Refused("an array of objects that is not filled from a list")
+        raise RefusedError("an array of objects that is not filled from a list")
     array.shape, array.dtype, array.data = shape, dtype.order + dtype.name, content
     array.axes = _checked_axes("F" if is_fortran else "C", None, len(shape))
 
@@ -418,7 +420,7 @@ def _checked_shape(shape: object) -> tuple[tuple[int, ...], int]:
     """Return a shape and the number of its items."""
     sizes = shape.held if isinstance(shape, Items) and shape.kind == "tuple" else [-1]
     if len(sizes) > MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**62 for size in sizes):
-        raise Refused("an array whose shape is not that of an array")
+        raise RefusedError("an array whose shape is not that of an array")
     n_items = 1
     for size in sizes:
         n_items *= size
@@ -430,18 +432,22 @@ def _checked_axes(layout: str, axes: object, n_dimensions: int) -> tuple[int, ..
     ordered = list(range(n_dimensions))
     if layout == "K" and isinstance(axes, Items) and all(type(axis) is int for axis in axes.held):
         if sorted(axes.held) != ordered:
-            raise Refused("an array whose axes are not those of its shape")
+            raise RefusedError("an array whose axes are not those of its shape")
         return tuple(axes.held)
     return tuple(reversed(ordered) if layout == "F" else ordered)
 
 
+def _bytes_of(text: str) -> Content:
+    return Content("bytes", len(text), data=text.encode("latin1"))
+
+
 def _plain_bytes(data: object, length: int) -> Content:
     if isinstance(data, str):
-        data = Content("bytes", len(data), text=data)  # as Python 2 wrote bytes
+        data = _bytes_of(data)  # as Python 2 wrote bytes
     if not isinstance(data, Content):
-        raise Refused("an array of numbers that is not filled from bytes")
+        raise RefusedError("an array of numbers that is not filled from bytes")
     if data.length != length:
-        raise Refused(f"an array whose shape needs {length:,} bytes, filled from {data.length:,}")
+        raise RefusedError(f"an array whose shape needs {length:,} bytes, filled from {data.length:,}")
     return data
 
 
@@ -517,9 +523,9 @@ def _forget(items: list[Any]) -> None:
 
 def _check_protocol(protocol: int) -> None:
     if protocol > 5:
-        raise Refused(f"its protocol is {protocol}, and the highest that is read is 5")
+        raise RefusedError(f"its protocol is {protocol}, and the highest that is read is 5")
 
 
 def _check_frame(machine: _Machine, length: int) -> None:
     if length > machine.size - machine.file.tell():
-        raise CutOff
+        raise CutOffError

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 LFS_POINTER = b"version https://git-lfs"
 PROTOCOL = b"\x80"  # what every pickle of protocol 2 and later begins with
 CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
@@ -83,7 +85,8 @@ def _fault(path: Path, answer: dict[str, str], *, is_protocol_2: bool) -> str:
         return f"{path} asks for more memory than a file of its size needs; it is damaged or hostile"
     said = answer.get("said", "its pickle ends too early")
     if not is_protocol_2:
-        return f"{path}: no pickle of protocol 2 or later; expected an MMSA file (.pkl), or utterances as .parquet ({said})"
+        expected = "expected an MMSA file (.pkl), or utterances as .parquet"
+        return f"{path}: no pickle of protocol 2 or later; {expected} ({said})"
     if answer["fault"] == "cut off":
         return f"{path} is cut off: its pickle ends too early; copy or download it again"
     return f"{path}: refused ({said})"
@@ -126,37 +129,38 @@ def build(document: dict[str, Any], fill: Callable[[int | None, memoryview], Non
                 array[row] = part
             values.append(_laid_out(array, shape, axes))
         elif kind == "array":
-            dtype, shape, axes, offset, _ = held
-            values.append(_laid_out(_numbers(dtype, offset, held[-1], fill), shape, axes))
+            dtype, shape, axes, *content = held
+            values.append(_laid_out(_numbers(dtype, _bytes(content, fill)), shape, axes))
         elif kind == "scalar":
-            dtype, offset, length = held
-            values.append(_numbers(dtype, offset, length, fill)[0])
+            dtype, *content = held
+            values.append(_numbers(dtype, _bytes(content, fill))[0])
         else:
-            content = bytearray(held[1])
-            fill(held[0], memoryview(content))
-            values.append(bytes(content) if kind == "bytes" else content)
+            values.append({"bytes": bytes, "bytearray": bytearray}[kind](_bytes(held, fill)))
     return parts([document["whole"]])[0]
 
 
-def _numbers(
-    dtype: str, offset: int | None, length: int, fill: Callable[[int | None, memoryview], None]
-) -> np.ndarray[Any, Any]:
-    """Return a flat array in this machine's order of bytes, from bytes in the order of `dtype`."""
-    stored = np.dtype(dtype)
-    content = np.empty(length, np.uint8)
+def _bytes(content: Sequence[Any], fill: Callable[[int | None, memoryview], None]) -> NDArray[np.uint8]:
+    offset, length = content
+    filled = np.empty(length, np.uint8)
     if length:
-        fill(offset, memoryview(content))
+        fill(offset, memoryview(filled))
+    return filled
+
+
+def _numbers(dtype: str, content: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return a flat array in this machine's order of bytes, made of bytes in the order of `dtype`."""
+    stored = np.dtype(dtype)
     array = content.view(stored)
     if not stored.isnative:
         array = array.byteswap(inplace=True).view(stored.newbyteorder())
-    if stored.kind == "U" and length and content.view(np.uint32).max() > sys.maxunicode:
+    if stored.kind == "U" and content.size and content.view(np.uint32).max() > sys.maxunicode:
         raise ValueError("refused (an array of texts with a number that is no character)")
-    if stored.kind == "b" and length and content.max() > 1:
+    if stored.kind == "b" and content.size and content.max() > 1:
         raise ValueError("refused (an array of flags with a number that is neither true nor false)")
     return array
 
 
-def _laid_out(flat: np.ndarray[Any, Any], shape: Sequence[int], axes: Sequence[int]) -> np.ndarray[Any, Any]:
+def _laid_out(flat: NDArray[Any], shape: Sequence[int], axes: Sequence[int]) -> NDArray[Any]:
     """Return a flat array in its shape; `axes` are those of the shape in the order in which they lie in memory."""
     inverse = sorted(range(len(axes)), key=axes.__getitem__)
     return flat.reshape([shape[axis] for axis in axes]).transpose(inverse)

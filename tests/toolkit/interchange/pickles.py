@@ -61,11 +61,11 @@ def read_in_this_process(path: Path) -> Any:
         size = path.stat().st_size
         document = Document(run_pickle(file, size), size)
         answer = json.loads(json.dumps({name: getattr(document, name) for name in ("atoms", "nodes", "whole")}))
-        texts = iter(document.texts)
+        contents = iter(document.contents)
 
         def fill(offset: int | None, into: memoryview) -> None:
             if offset is None:
-                into[:] = next(texts).encode("latin1")
+                into[:] = next(contents)
             else:
                 file.seek(offset)
                 assert file.readinto(into) == len(into)

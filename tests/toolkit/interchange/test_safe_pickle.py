@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.interchange.pickle_machine import CutOff, Refused
+from fmltk.toolkit.interchange.pickle_machine import CutOffError, RefusedError
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
 from tests.toolkit.interchange.pickles import read_in_this_process
 
@@ -170,7 +170,7 @@ def test_damaged_bytes_are_refused_or_a_value(tmp_path_factory: Any, noise: byte
     data[at : at + len(noise)] = noise
     path = tmp_path_factory.mktemp("fuzz") / "x.pkl"
     path.write_bytes(bytes(data))
-    with contextlib.suppress(CutOff, Refused, ValueError):  # anything else fails the test
+    with contextlib.suppress(CutOffError, RefusedError, ValueError):  # anything else fails the test
         read_in_this_process(path)
 
 
@@ -188,6 +188,13 @@ def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
     return array.transpose(draw(st.permutations(range(array.ndim)))) if draw(st.booleans()) else array
 
 
+def object_array(values: list[Any]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), object)
+    for row, value in enumerate(values):
+        array[row] = value
+    return array
+
+
 VALUES = st.recursive(
     KEYS | st.floats() | arrays() | st.sampled_from([np.float32(1.5), np.str_("é"), np.dtype(">i2").type(3)]),
     lambda inner: (
@@ -200,13 +207,6 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-
-
-def object_array(values: list[Any]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    for row, value in enumerate(values):
-        array[row] = value
-    return array
 
 
 @settings(max_examples=300)
@@ -292,13 +292,13 @@ def array(shape: object, kind: tuple[object, ...], data: bytes) -> tuple[object,
         (EMPTY_ARRAY, "not filled"),
         ((*NDARRAY, b"}(", "x", 1, b"ub"), "sets the state"),
         ((*NDARRAY, b"N}(", "x", 1, b"u\x86b"), "sets the state"),
-        ((b"](N\x86b",), "sets the state"),
+        ((b"]NN\x86b",), "sets the state"),
         ((*NDARRAY, 5, b"\x85R"), "calls ndarray"),
         ((*NDARRAY, b")\x81"), "an object of a class"),
         ((*NDARRAY, b")}\x92"), "an object of a class"),
         ((b"(cnumpy\ndtype\no",), "an object of a class"),
         (NDARRAY, "a name in place of data"),
-        ((b"Nq\x00", b"h\x00\x85R"), "more from its stack"),
+        ((b"Nq\x00h\x00\x85R",), "calls something"),
         ((b"P1\n",), "outside the file"),
         ((b"NQ",), "outside the file"),
         ((b"\x82\x01",), "registered extension"),
@@ -314,18 +314,23 @@ def array(shape: object, kind: tuple[object, ...], data: bytes) -> tuple[object,
         ((b"(", LAUGHS, b"\x91"), "neither text nor a number"),
         ((b"}]Ns",), "neither text nor a number"),
         ((LAUGHS,), "when every part of it is written out"),
-        ((b"(", b"]" + b"(N" * 0 + b"N" * 0, b"t" + b"\x85" * 200_000), "containers deep"),
+        ((b")" + b"\x85" * 200_000,), "containers deep"),
         ((b"]" * 150 + b"a" * 149,), "containers deep"),
         ((b"]2a",), "a list in the pickle holds itself"),
-        ((b"](2\x85e",), "more from its stack"),
+        ((b"](2e",), "more from its stack"),
     ],
 )
 def test_hostile_programs_are_refused(tmp_path: Path, parts: tuple[object, ...], reason: str) -> None:
     path = tmp_path / "bad.pkl"
     path.write_bytes(program(*parts))
-    with pytest.raises((Refused, ValueError), match=reason):
+    with pytest.raises((RefusedError, ValueError), match=reason):
         read_in_this_process(path)
-    with pytest.raises(StoreError, match=rf"^{path}: refused \(.*{reason}.*\)$"):
+
+
+def test_a_refusal_crosses_from_the_child_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(program(*array((1,), dtype("S8", *SUBARRAY), EIGHT)))
+    with pytest.raises(StoreError, match=rf"^{path}: refused \(an array of records, or .* as numpy builds it\)$"):
         load_pickle(path)
 
 
@@ -366,7 +371,7 @@ def test_files_that_crashed_or_hung_are_refused(test_data: Path, name: str) -> N
 
 def test_the_labels_that_were_read_as_nothing(test_data: Path) -> None:
     part = load_pickle(test_data / "cases" / "pickles" / "be_labels.pkl")["train"]
-    assert part["regression_labels"].tolist() == pytest.approx([-1, -0.33, 0.33, 1])
+    assert part["regression_labels"].tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
 
 
 # The process that reads
@@ -398,13 +403,13 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "never")
     starts = (
         "import subprocess, sys, os\n"
-        "command = [sys.executable, '-P', '-m', 'fmltk.toolkit.interchange.pickle_child', sys.argv[1], str(os.getpid())]\n"
+        "command = [sys.executable, '-P', '-m', 'fmltk.toolkit.interchange.pickle_child', sys.argv[1]]\n"
+        "command.append(str(os.getpid()))\n"
         "print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, flush=True)\n"
         "import time; time.sleep(60)\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", starts, str(tmp_path / "never")], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", starts, str(tmp_path / "never")]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = Path(f"/proc/{int(parent.stdout.readline())}")
     time.sleep(2)
