@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import json
 import math
 import os
@@ -196,7 +197,8 @@ def main(path: Path, parent: int) -> None:
         document = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     except MemoryError:
         document, contents = b'{"fault": "memory"}', []
-    out = sys.stdout.buffer
+    # A buffer of its own: under PYTHONUNBUFFERED, stdout's writes end early when the alarm rings.
+    out = io.BufferedWriter(io.FileIO(sys.stdout.fileno(), "wb", closefd=False))
     out.write(len(document).to_bytes(8, "little"))
     out.write(document)
     for content in contents:

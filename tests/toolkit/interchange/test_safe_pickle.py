@@ -379,7 +379,8 @@ def test_the_labels_that_were_read_as_nothing(test_data: Path) -> None:
 
 def test_a_file_that_fills_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "given.pkl"
-    path.write_bytes(b"\x80\x04(" + b"]" * 12_000_000 + b"t.")
+    encoded = b"c_codecs\nencode\nh\x00\x85R"
+    path.write_bytes(program("a" * 2**20, b"q\x00(" + encoded * 1200 + b"t"))  # 1.2 GiB of bytes
     with pytest.raises(StoreError, match="asks for more memory than a file of its size needs"):
         load_pickle(path)
 
@@ -397,6 +398,16 @@ def test_a_child_that_dies_costs_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.executable", str(dies))
     with pytest.raises(StoreError, match=r"x\.pkl is refused: the process that reads it was killed by SIGSEGV"):
         load_pickle(dump(tmp_path / "x.pkl", [1]))
+
+
+def test_an_answer_is_whole_however_slowly_it_is_taken(tmp_path: Path) -> None:
+    path = dump(tmp_path / "x.pkl", np.arange(100_000), protocol=2)
+    command = [sys.executable, "-P", "-m", "fmltk.toolkit.interchange.pickle_child", str(path), str(os.getpid())]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        time.sleep(2.5)  # the child's alarm rings meanwhile
+        assert child.stdout is not None
+        assert child.stdout.read().endswith(np.arange(100_000).tobytes())
 
 
 def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
