@@ -73,10 +73,7 @@ def _encoded(values: Any, n: int) -> list[bytes | None]:
         return [None] * n
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return [np.ascontiguousarray(row).tobytes() for row in values]
-    try:
-        return [json.dumps(_plain(value), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
-    except RecursionError as error:
-        raise StoreError("a list in the pickle holds itself, or lists too deep for a table; remove that key") from error
+    return [json.dumps(_plain(value), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
 
 
 def _plain(value: Any) -> Any:

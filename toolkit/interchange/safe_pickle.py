@@ -1,175 +1,172 @@
-"""Pickles of numpy arrays and plain containers: one from anywhere is read without running code in it; and written."""
+"""Pickles of numpy arrays and plain containers: one from anywhere is read without running code in it; and written.
+
+The opcodes are read by pickle_machine.py in a process of their own (pickle_child.py), which is limited in memory and
+time. It hands back a document; the arrays are then read here, straight from the file.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
+import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.errors import ProcessError, StoreError
+from fmltk.toolkit.interchange.pickle_child import time_limit_s
 from fmltk.toolkit.io.files import atomic_path, cannot_read
+from fmltk.toolkit.media.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 LFS_POINTER = b"version https://git-lfs"
-ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # numpy 1 and numpy 2
-BUFFER_MODULES = ("numpy.core.numeric", "numpy._core.numeric")
 PROTOCOL = b"\x80"  # what every pickle of protocol 2 and later begins with
-TEXT_CODECS = ("latin1", "latin-1", "iso-8859-1")
-
-
-class _NdarrayName:
-    """Stands for the class numpy.ndarray in a pickle, where it may be named but not called."""
-
-
-def _reconstruct(kind: object, shape: object, typecode: object) -> np.ndarray[Any, Any]:
-    """Return the empty array that a pickle then fills; numpy's own function would build any class it is given."""
-    if kind is not _NdarrayName or shape != (0,) or not isinstance(typecode, bytes | str):
-        raise pickle.UnpicklingError("an array that is not built as numpy builds it")
-    return np.empty((0,), "b")
-
-
-def _encode(text: object, codec: object = "latin1") -> bytes:
-    """Return the bytes that protocol 2 spells as text."""
-    if not isinstance(text, str) or codec not in TEXT_CODECS:
-        raise pickle.UnpicklingError(f"bytes in the codec {codec!r}, which no array needs")
-    return text.encode("latin1")
-
-
-def _from_buffer(buffer: Any, dtype: Any, shape: Any, layout: Any, axis_order: Any = None) -> np.ndarray[Any, Any]:
-    """Return the array of a protocol 5 pickle, as numpy's ``_frombuffer``."""
-    if not isinstance(dtype, np.dtype) or dtype.hasobject:
-        raise pickle.UnpicklingError("a buffer that does not hold plain numbers")
-    flat = np.frombuffer(buffer, dtype=dtype)
-    if layout == "K" and axis_order is not None:
-        return flat.reshape([shape[axis] for axis in axis_order]).transpose(np.argsort(axis_order)).copy()
-    return flat.reshape(shape, order=layout if layout in ("C", "F") else "C").copy()
-
-
-def _scalar(dtype: object, data: object = None) -> Any:
-    """Return a numpy scalar."""
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(data, bytes):
-        raise pickle.UnpicklingError("a scalar that is not a plain number")
-    value = np.frombuffer(data, dtype=dtype, count=1)
-    _check_array(value)
-    return value[0]
-
-
-def _no_bytes(*arguments: object) -> bytes:
-    """Return the empty bytes, which protocol 2 spells as a call."""
-    if arguments:
-        raise pickle.UnpicklingError("bytes that are made by a call")
-    return b""
-
-
-def _dtype(name: object, align: object = False, copy: object = False) -> Any:
-    if not isinstance(name, str):
-        raise pickle.UnpicklingError("a data type that is not named")
-    return np.dtype(name)
-
-
-_ALLOWED: dict[tuple[str, str], Callable[..., Any] | type] = {
-    ("numpy", "ndarray"): _NdarrayName,
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _encode,
-    **{(module, "_reconstruct"): _reconstruct for module in ARRAY_MODULES},
-    **{(module, "scalar"): _scalar for module in ARRAY_MODULES},
-    **{(module, "_frombuffer"): _from_buffer for module in BUFFER_MODULES},
-    **{
-        (module, name): kind
-        for module in ("builtins", "__builtin__")
-        for name, kind in (("set", set), ("frozenset", frozenset), ("bytes", _no_bytes))
-    },
+CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "dict": lambda held: dict(zip(held[::2], held[1::2], strict=True)),
 }
-
-
-class _SafeUnpickler(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Return the stand-in of an allowed name; every other name is refused, and nothing is imported."""
-        try:
-            return _ALLOWED[module_name, global_name]
-        except KeyError:
-            raise pickle.UnpicklingError(
-                f"it names {module_name}.{global_name}, and only numpy arrays and plain containers are read"
-            ) from None
-
-
-def _check_array(array: np.ndarray[Any, Any]) -> None:
-    """Refuse records, and texts of numbers that are no characters: numpy makes strings of them that break Python."""
-    if array.dtype.kind == "V":
-        raise pickle.UnpicklingError("an array of records")
-    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-        codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
-        if codes.max() > sys.maxunicode:
-            raise pickle.UnpicklingError("an array of texts with a number that is no character")
-
-
-def _check_arrays(loaded: object) -> None:
-    """Refuse what `_check_array` refuses, wherever it lies in what was loaded."""
-    pending: list[object] = [loaded]
-    seen: set[int] = set()
-    while pending:
-        value = pending.pop()
-        if isinstance(value, np.ndarray):
-            _check_array(value)
-            held = list(value.reshape(-1)) if value.dtype.hasobject else []
-        elif isinstance(value, dict):
-            held = [*value, *value.values()]
-        elif isinstance(value, list | tuple | set | frozenset):
-            held = list(value)
-        else:
-            continue
-        if id(value) not in seen:  # a pickle may hold itself
-            seen.add(id(value))
-            pending += held
 
 
 def load_pickle(path: Path) -> Any:
     """Return what a pickle holds.
 
     Raises StoreError if the file is absent, a Git LFS pointer, cut off, or holds anything but numpy arrays, numbers,
-    texts, lists, tuples, dicts and sets; no code in it is run.
+    texts, lists, tuples, dicts and sets; no code in it is run. Keys of dicts and elements of sets are texts and
+    numbers; nothing holds itself.
     """
     try:
-        with path.open("rb") as file:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path} is no regular file (a folder, pipe, socket or device)")
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(64)
             if start.startswith(LFS_POINTER):
                 raise StoreError(f"{path} is a Git LFS pointer, not the data: fetch the file with `git lfs pull`")
             if not start:
                 raise StoreError(f"{path} is empty")
-            file.seek(0)
-            loaded = _SafeUnpickler(file).load()
-        _check_arrays(loaded)
-        return loaded
-    except StoreError:
-        raise
-    except pickle.UnpicklingError as error:
-        hint = "the file is cut off or damaged" if "truncated" in str(error) else "refused"
-        if start[:1] != PROTOCOL:
-            hint = "no pickle of protocol 2 or later; expected an MMSA file (.pkl), or utterances as .parquet"
-        raise StoreError(f"{path}: {hint} ({_said(error)})") from error
-    except EOFError as error:
-        raise StoreError(f"{path} is cut off: its pickle ends too early; copy or download it again") from error
+            return _load(path, file, size, is_protocol_2=start[:1] == PROTOCOL)
     except OSError as error:
         raise StoreError(cannot_read(path, error)) from error
     except MemoryError as error:
         raise StoreError(f"{path} asks for more memory than there is; it is damaged or hostile") from error
-    except Exception as error:  # numpy answers a damaged state with an error of any kind, SystemError too
-        raise StoreError(
-            f"{path} is no pickle of arrays, or damaged ({type(error).__name__}: {_said(error)})"
-        ) from error
+
+
+def _load(path: Path, file: BinaryIO, size: int, *, is_protocol_2: bool) -> Any:
+    command = [sys.executable, "-P", "-m", "fmltk.toolkit.interchange.pickle_child", str(path), str(os.getpid())]
+    try:
+        with Program(command, timeout_s=time_limit_s(size), what="the process that reads it") as program:
+            length = program.read(8)
+            document = program.read(int.from_bytes(length, "little"))
+            if len(length) == 8:
+                answer = json.loads(document)
+                if "fault" in answer:
+                    raise StoreError(_fault(path, answer, is_protocol_2=is_protocol_2))
+                loaded = build(answer, lambda offset, into: _fill(file, program, offset, into))
+            program.finish()
+    except ProcessError as error:
+        raise StoreError(f"{path} is refused: {error}; it is damaged or hostile") from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise StoreError(f"{path}: {error}") from error
+    return loaded
+
+
+def _fault(path: Path, answer: dict[str, str], *, is_protocol_2: bool) -> str:
+    if answer["fault"] == "memory":
+        return f"{path} asks for more memory than a file of its size needs; it is damaged or hostile"
+    said = answer.get("said", "its pickle ends too early")
+    if not is_protocol_2:
+        expected = "expected an MMSA file (.pkl), or utterances as .parquet"
+        return f"{path}: no pickle of protocol 2 or later; {expected} ({said})"
+    if answer["fault"] == "cut off":
+        return f"{path} is cut off: its pickle ends too early; copy or download it again"
+    return f"{path}: refused ({said})"
+
+
+def _fill(file: BinaryIO, program: Program, offset: int | None, into: memoryview) -> None:
+    """Fill `into` from the file, or with the next bytes that the child wrote. Raises ValueError if there are fewer."""
+    filled = 0
+    if offset is None:
+        filled = program.read_into(into)
+    while offset is not None and filled < len(into):
+        count = os.preadv(file.fileno(), [into[filled:]], offset + filled)
+        if not count:
+            break
+        filled += count
+    if filled < len(into):
+        raise ValueError("it was changed while it was read; copy or download it again")
+
+
+def build(document: dict[str, Any], fill: Callable[[int | None, memoryview], None]) -> Any:
+    """Return what a document of pickle_child.py says.
+
+    fill : writes the bytes at an offset of the pickle, or the next that the child wrote, into a buffer
+
+    Raises ValueError for texts and flags of numbers that are neither.
+    """
+    values: list[Any] = []
+    atoms = document["atoms"]
+
+    def parts(places: Sequence[int]) -> list[Any]:
+        return [atoms[place] if place >= 0 else values[-1 - place] for place in places]
+
+    for kind, *held in document["nodes"]:
+        if kind in CONTAINERS:
+            values.append(CONTAINERS[kind](parts(held[0])))
+        elif kind == "objects":
+            _, shape, axes, places = held
+            array = np.empty(len(places), object)
+            for row, part in enumerate(parts(places)):
+                array[row] = part
+            values.append(_laid_out(array, shape, axes))
+        elif kind == "array":
+            dtype, shape, axes, *content = held
+            values.append(_laid_out(_numbers(dtype, _bytes(content, fill)), shape, axes))
+        elif kind == "scalar":
+            dtype, *content = held
+            values.append(_numbers(dtype, _bytes(content, fill))[0])
+        else:
+            values.append({"bytes": bytes, "bytearray": bytearray}[kind](_bytes(held, fill)))
+    return parts([document["whole"]])[0]
+
+
+def _bytes(content: Sequence[Any], fill: Callable[[int | None, memoryview], None]) -> NDArray[np.uint8]:
+    offset, length = content
+    filled = np.empty(length, np.uint8)
+    if length:
+        fill(offset, memoryview(filled))
+    return filled
+
+
+def _numbers(dtype: str, content: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return a flat array in this machine's order of bytes, made of bytes in the order of `dtype`."""
+    stored = np.dtype(dtype)
+    array = content.view(stored)
+    if not stored.isnative:
+        array = array.byteswap(inplace=True).view(stored.newbyteorder())
+    if stored.kind == "U" and content.size and content.view(np.uint32).max() > sys.maxunicode:
+        raise ValueError("refused (an array of texts with a number that is no character)")
+    if stored.kind == "b" and content.size and content.max() > 1:
+        raise ValueError("refused (an array of flags with a number that is neither true nor false)")
+    return array
+
+
+def _laid_out(flat: NDArray[Any], shape: Sequence[int], axes: Sequence[int]) -> NDArray[Any]:
+    """Return a flat array in its shape; `axes` are those of the shape in the order in which they lie in memory."""
+    inverse = sorted(range(len(axes)), key=axes.__getitem__)
+    return flat.reshape([shape[axis] for axis in axes]).transpose(inverse)
 
 
 def write_pickle(data: Any, path: Path) -> None:
     """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pickle.dump(data, file, protocol=4)
-
-
-def _said(error: Exception) -> str:
-    """Return an error's message in one line: some of pickle's own have two."""
-    return " ".join(str(error).split())
