@@ -36,8 +36,8 @@ def test_programs_of_opcodes_are_read_or_refused(
     if request.config.getoption("--full-size"):
         minutes = (time.monotonic() - started) / 60
         text = (
-            f"{n_programs:,} programs in {minutes:.0f} minutes: {figures['n_read']:,} were read, the others refused. No "
-            f"signal, no hang; the slowest took {figures['slowest_s']:.2f} CPU-seconds, and the process grew by "
+            f"{n_programs:,} programs in {minutes:.0f} minutes: {figures['n_read']:,} were read, the others refused. "
+            f"No signal, no hang; the slowest took {figures['slowest_s']:.2f} CPU-seconds, and the process grew by "
             f"{figures['grown_mb']:.0f} MB after the first fifth."
         )
         write_section("pickle programs", text)

@@ -307,6 +307,8 @@ def _check_pairs(kind: str, items: list[Any]) -> None:
 
 
 def _empty_array(arguments: list[Any]) -> Array:
+    kind: Any
+    shape: Any
     kind, shape, typecode = arguments if len(arguments) == 3 else (None, None, None)
     is_numpys = isinstance(kind, Name) and kind.name == NDARRAY and _is(shape, "tuple") and shape.held == [0]
     if not is_numpys or not isinstance(typecode, Content | str):
@@ -402,6 +404,7 @@ def _build_dtype(dtype: Dtype, state: list[Any]) -> None:
 
 
 def _build_array(array: Array, state: list[Any]) -> None:
+    data: Any
     _, shape, dtype, is_fortran, data = state if len(state) == 5 else [None] * 5
     if array.data is not None or not isinstance(dtype, Dtype) or not isinstance(is_fortran, int):
         raise RefusedError("an array whose state is not numpy's")
