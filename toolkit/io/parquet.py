@@ -10,8 +10,6 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from fmltk.toolkit.errors import DamagedFileError, StoreError, advised
 from fmltk.toolkit.io.documents import json_text, parse_json
 from fmltk.toolkit.io.files import atomic_path, cannot_read, read_start
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
@@ -48,6 +47,7 @@ def decode_metadata(schema: pa.Schema, *, name: str, error: MakeError = StoreErr
 
 def nested_array(values: NDArray[np.generic]) -> pa.Array:
     """Return an array of shape (n, a, b, ...) as nested fixed-size lists, n of them, without a copy of the numbers."""
+    import numpy as np
     import pyarrow as pa
 
     array = pa.array(np.ascontiguousarray(values).reshape(-1))
