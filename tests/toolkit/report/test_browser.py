@@ -15,12 +15,12 @@ from fmltk.toolkit.report.charts import histogram, small_histograms
 from fmltk.toolkit.report.clips import gather_clips
 from fmltk.toolkit.report.document import Case, Section, Table, Tile
 from fmltk.toolkit.report.render import render
-from tests.processes import LIMIT_S, wait_until
+from tests.processes import wait_until
 
 from .conftest import DEMO, HOSTILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.browser
@@ -60,24 +60,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     out.write_text(render("A report", [Section(HOSTILE, 1, blocks)], cases, clips), encoding="utf-8")
     return out
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-    more = ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
-    for flag in (*flags, *more, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(LIMIT_S)
-    yield browser
-    browser.quit()
 
 
 @pytest.fixture
