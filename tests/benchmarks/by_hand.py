@@ -39,14 +39,17 @@ class ByHand:
         from facenet_pytorch import MTCNN
         from transformers import AutoModel, AutoTokenizer
 
+        from fmltk.toolkit.media.process import find_ffmpeg
+
         torch.set_num_threads(1)
+        self.ffmpeg = find_ffmpeg().path
         self.detector = MTCNN(keep_all=True)
         self.tokenizer = AutoTokenizer.from_pretrained(text_model)
         self.model = AutoModel.from_pretrained(text_model).eval()
 
     def frames(self, path: Path, width: int, height: int) -> list[np.ndarray]:
         """Return every frame at 30 Hz, uint8 (height, width, 3)."""
-        command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", f"fps={RATE_HZ}", "-f", "rawvideo", "-pix_fmt",
+        command = [self.ffmpeg, "-v", "error", "-i", str(path), "-vf", f"fps={RATE_HZ}", "-f", "rawvideo", "-pix_fmt",
                    "rgb24", "-"]  # fmt: skip
         raw = subprocess.run(command, capture_output=True, check=True).stdout
         return list(np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3))
@@ -59,7 +62,7 @@ class ByHand:
         """Return the 33 features, (steps, 33)."""
         import librosa
 
-        command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "f32le", "-ac", "1", "-ar", "22050", "-"]
+        command = [self.ffmpeg, "-v", "error", "-i", str(path), "-f", "f32le", "-ac", "1", "-ar", "22050", "-"]
         samples = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.float32)
         parts = [
             librosa.feature.zero_crossing_rate(samples),
