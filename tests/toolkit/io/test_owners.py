@@ -47,13 +47,11 @@ ALLOWED = {
     ("toolkit/io/tables.py", "json.dumps"): "a JSONL or Parquet value as the text that was written, NaN included",
     ("toolkit/io/paths.py", ".write_bytes"): "an object of a store, which the store itself writes whole",
     ("toolkit/io/paths.py", ".open to write"): "a download to a temporary folder",
-    ("toolkit/io/documents.py", ".read_text"): "TOML is UTF-8 by its standard; also of a package's own files",
     ("toolkit/features/shards.py", "json.dumps"): "bytes that shards are named by: the same in every version",
     (
         "toolkit/interchange/mmsa_extras.py",
         "json.dumps",
     ): "cells of mmsa.parquet keep NaN, since the export gives it back",
-    ("toolkit/interchange/mmsa_extras.py", "json.loads"): "the same cells, of which most are no JSON objects",
     ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, below atomic_path",
     ("toolkit/interchange/pickle_child.py", "json.dumps"): "between two processes, with NaN; not a file",
     ("toolkit/interchange/safe_pickle.py", "json.loads"): "the same answer",
@@ -61,7 +59,6 @@ ALLOWED = {
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
     # annotation
     ("annotation/json_stream.py", "codecs.getincrementaldecoder"): "a JSON array of any length, element by element",
-    ("annotation/importing/label_studio.py", "json.loads"): "a cell of a CSV, not a file",
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",
     ("annotation/labelling/label_studio_client.py", ".open to write"): "a download, below atomic_path",
     ("annotation/labelling/stimuli.py", ".open to write"): "a log: a line is added as soon as a clip is done",

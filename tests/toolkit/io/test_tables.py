@@ -158,7 +158,7 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
         ("t.csv", 'id,text\n1,"so" what\n', r"t\.csv line 2: .* the quote in it written twice"),
         ("t.jsonl", '{"id": 1}\n{"id": \n', r"t\.jsonl line 2 is not JSON"),
         ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object"),
-        ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 is not JSON"),
+        ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 holds lists and objects more than 64 deep"),
         ("t.parquet", "id,text\n", r"t\.parquet is damaged or not a Parquet file"),
         ("t.xlsx", "PK", r"t\.xlsx is not a table; expected one of \.csv, \.tsv, \.jsonl, \.parquet"),
     ],
