@@ -138,9 +138,13 @@ def _load(source: TextModel, device: str) -> tuple[Any, Any]:
             model = model.to(device)
         except Exception as error:  # tokenizers and torch raise plain Exception for damaged files
             reason = " ".join(str(error).split())[:200]
+            said = f"{type(error).__name__}: {reason}"
+            if "weights_only" in str(error):  # torch advises to switch off what keeps a pickle from running code
+                said = (
+                    "its pickled weights are damaged or hold more than numbers, which may be code that fmltk never runs"
+                )
             raise TextModelError(
-                f"text model {source.name!r} in {source.folder} cannot be loaded ({type(error).__name__}: {reason}); "
-                f"{WHAT_TO_DO}"
+                f"text model {source.name!r} in {source.folder} cannot be loaded ({said}); {WHAT_TO_DO}"
             ) from error
     # The pooler follows the last hidden states, so a checkpoint without it is whole for our purpose.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
