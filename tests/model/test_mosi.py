@@ -31,10 +31,10 @@ RIDGE_MAE, RIDGE_ACC2 = 0.947, 0.778
 
 @pytest.mark.slow
 def test_fmlmsn_is_better_than_ridge_on_real_mosi(test_data: Path, tmp_path: Path, sized: Callable[[int], int]) -> None:
-    """Five seeds at full size, one otherwise."""
+    """Five seeds at full size; otherwise one, which stops sooner: that costs 0.01 in MAE."""
     import_utterances(test_data / "mosi" / "mosi_utterances.parquet", tmp_path / "features")
     seeds = tuple(range(sized(5)))
-    config = load_config("mosi-unaligned", settings=SETTINGS)
+    config = load_config("mosi-unaligned", settings=(*SETTINGS, *(["patience=5"] if len(seeds) == 1 else [])))
     summary = train(tmp_path / "features", out=tmp_path / "run", config=config, options=RunOptions(seeds=seeds, jobs=0))
     scores = summary["tasks"]["fusion_M"]["splits"]["test"]["metrics"]
     print({name: scores[name]["mean"] for name in ("MAE", "Acc-2 Non0", "Corr")}, file=sys.stderr)
