@@ -21,6 +21,8 @@ def check_device(device: str) -> None:
 
     >>> check_device("cpu")
     """
+    if device == "cpu":
+        return  # without torch, whose import takes seconds
     import torch
 
     try:
