@@ -143,7 +143,7 @@ def _bytes(content: Sequence[Any], fill: Callable[[int | None, memoryview], None
     offset, length = content
     filled = np.empty(length, np.uint8)
     if length:
-        fill(offset, memoryview(filled))
+        fill(offset, filled.data)
     return filled
 
 
