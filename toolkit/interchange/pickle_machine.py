@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import struct
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,7 +289,7 @@ class _Machine:
             _build_array(built, state.held)
 
 
-def _is(value: object, kind: str) -> bool:
+def _is(value: object, kind: str) -> TypeGuard[Items]:
     return isinstance(value, Items) and value.kind == kind
 
 
