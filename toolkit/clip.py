@@ -50,10 +50,14 @@ def split_utterance_id(utterance: str) -> tuple[str, str]:
 def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the (video_id, clip_id) that a row names, by these columns or by utterance_id; None if it names none.
 
+    A video_id without a clip_id is a video that is one clip, unless the utterance_id says which clip it is.
+
     >>> ids_of_row({"utterance_id": "video_0001$_$0001"}), ids_of_row({"video_id": "talk", "clip_id": ""})
     (('video_0001', '0001'), ('talk', '0'))
+    >>> ids_of_row({"video_id": "video_0001", "utterance_id": "video_0001$_$0001"})
+    ('video_0001', '0001')
     """
-    if row.get("video_id"):
+    if row.get("video_id") and (row.get("clip_id") or not row.get("utterance_id")):
         return composed(row["video_id"]), composed(row.get("clip_id") or WHOLE)
     if row.get("utterance_id"):
         video_id, clip_id = split_utterance_id(composed(row["utterance_id"]))

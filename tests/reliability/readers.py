@@ -332,7 +332,7 @@ def _checkpoint() -> list[bytes]:
         config = load_config(settings=["thid=2", "ahid=2", "vhid=2", "tout=2", "fdim=2", "tdim=2", "adim=2", "vdim=2"])
         dims, spec = {"T": 3, "A": 2, "V": 2}, model_spec(config.model).stage("AV")
         scalers = {name: Scaler(np.zeros(2, np.float32), np.ones(2, np.float32), 5.0) for name in "AV"}
-        schema = {name: {"dimension": d} for name, d in dims.items()}
+        schema = {name: {"dimension": d, "length": 4} for name, d in dims.items()}
         with torch.random.fork_rng():
             torch.manual_seed(0)
             net = spec.build(dims, config)

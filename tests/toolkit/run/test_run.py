@@ -425,7 +425,7 @@ def test_a_video_that_changes_while_it_is_read_is_no_result(
     monkeypatch.setattr(worker, "_result", change_meanwhile)
     done = worker.extract(ClipTask(clip, mark))
     assert done.status == "failed"
-    assert "changed while it was read" in str(worker._shards.read(done.name).row["error_message"])
+    assert "changed while it was read" in str(worker._shards.read(done.name).row.error_message)
     assert hash_input(clip, settings, paths) != mark, "the next run does the clip again"
 
 
@@ -478,7 +478,7 @@ def test_fixed_and_longest_lengths_can_be_taken_back(uninterrupted: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--device", "nonsense"], "--device nonsense"),
+        (["--device", "nonsense"], "'nonsense' is not a device"),
         (["--openface-features", "au"], "action_units"),
         (["--lengths-from", "train"], "no clip is in the training split"),
         (["--usual-duration", "5", "2"], "usual durations of 5 to 2 s"),
