@@ -141,12 +141,14 @@ def pad(features: AnyPath, *, padding: dict[str, Any], reporter: Reporter) -> No
 
 def _show(summary: Summary, reporter: Reporter) -> None:
     """Write the summary: what is there per modality, what failed and why, and where the features are."""
+    from fmltk.toolkit.features.clip_row import STATUSES
+
     if reporter.json_output:
         reporter.json(summary.document())
         return
     rows: list[tuple[object, ...]] = []
     for name, one in summary.modalities.items():
-        counts = [one.counts[status] for status in ("ok", "missing", "failed", "skipped")]
+        counts = [one.counts[status] for status in STATUSES]
         span = f"{one.lengths['min']:.0f} - {one.lengths['max']:.0f}" if one.lengths else "-"
         rows.append((name, *counts, span, one.length, one.clips_truncated))
     columns = ("modality", "ok", "missing", "failed", "skipped", "lengths", "L", "truncated")

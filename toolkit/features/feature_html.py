@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.features.clip_row import FAILED, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.io.paths import AnyPath
 
-STATUSES = ("ok", "missing", "failed", "skipped")
 LISTED_FAILURES = 10
-
-
 # The whole clip's columns of the manifest, then each modality's.
 _KINDS = ("", *(f"{modality}_" for modality in MODALITIES))
 SHOWN_COLUMNS = (
@@ -56,7 +54,7 @@ def _modality_row(modality: str, table: ModalityTable | None, manifest: pd.DataF
 
 
 def _failures(manifest: pd.DataFrame) -> str:
-    failed = manifest[(manifest[[f"{kind}status" for kind in _KINDS]] == "failed").any(axis=1)]
+    failed = manifest[(manifest[[f"{kind}status" for kind in _KINDS]] == FAILED).any(axis=1)]
     if failed.empty:
         return ""
     listed = pd.DataFrame([_failure(row) for row in failed.head(LISTED_FAILURES).to_dict("records")])
@@ -67,7 +65,7 @@ def _failures(manifest: pd.DataFrame) -> str:
 
 def _failure(row: Mapping[Any, object]) -> dict[str, object]:
     """Return the first failure of a clip: the whole clip's, else a modality's."""
-    kind = next(kind for kind in _KINDS if row[f"{kind}status"] == "failed")
+    kind = next(kind for kind in _KINDS if row[f"{kind}status"] == FAILED)
     return {
         "clip": row["utterance_id"],
         "modality": kind.rstrip("_") or "all",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.features.clip_row import STATUSES
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
@@ -55,7 +56,7 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
         Tile("in all", _minutes(float(np.nansum(durations)))),
         *(
             Tile(name, f"{counts[name]:,}", {"failed": "bad", "ok": "good"}.get(name, ""))
-            for name in ("ok", "missing", "failed", "skipped")
+            for name in STATUSES
             if counts.get(name)
         ),
     ]
@@ -86,7 +87,7 @@ def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
     rows = []
     for name in MODALITIES:
         status = manifest[f"{name}_status"].value_counts().to_dict()
-        counts = [status.get(word, 0) for word in ("ok", "missing", "failed", "skipped")]
+        counts = [status.get(word, 0) for word in STATUSES]
         table = features.modalities.get(name)
         if table is None:
             rows.append((name, *counts, None, None, None, None, None))
