@@ -25,8 +25,9 @@ THEMES = {"light": ("#ffffff", "#111111"), "dark": ("#111111", "#eeeeee")}  # ba
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The HTML of one folder on a light and on a dark background."""
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "features"
     rows = [
         {"utterance_id": f"video_0001$_${number:04d}", "status": "ok"}
@@ -46,9 +47,9 @@ def page(tmp_path: Path) -> Path:
                     writer.append(
                         row["utterance_id"], np.zeros((rng.integers(length // 2, length), dimension), np.float32)
                     )
-    html = read_features(folder)._repr_html_()
+    html = read_features("features")._repr_html_()
     sections = "".join(
-        f'<section id="{name}" style="background:{background};color:{color};padding:2em">{html}</section>'
+        f'<section id="{name}" style="background:{background};color:{color};padding:1.5em 2em">{html}</section>'
         for name, (background, color) in THEMES.items()
     )
     style = (
@@ -72,6 +73,8 @@ def test_a_feature_set_has_the_colours_of_the_page(chromium: Any, page: Path, th
 
 
 def test_a_feature_set_shows_what_failed_and_runs_no_script(chromium: Any, page: Path) -> None:
+    metrics = {"width": 900, "height": 500, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     chromium.get(page.as_uri())
     chromium.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     assert chromium.title == "features"
