@@ -109,8 +109,9 @@ def check_choices(settings: Any) -> None:
     Raises ConfigError if a field is neither its default nor one of its option's choices or within its range.
     """
     for one, _, attributes in _option_fields(type(settings)):
-        expected = _expected(attributes.get("type"), value := getattr(settings, one.name))
-        if expected and value != one.default:
+        value = getattr(settings, one.name)
+        expected = "" if value == one.default else _expected(attributes.get("type"), value)
+        if expected:
             raise ConfigError(f"{one.name} is {value!r}; expected {expected}")
 
 

@@ -1,10 +1,23 @@
-"""What this machine has: cores and devices, and the environment in which numbers do not depend on the cores."""
+"""What this machine has: cores, memory and devices, and the environment in which numbers do not depend on the cores."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GB = 10**9
+_LEAST_LIMIT_BYTES = 2 * GB
+_FILE_BYTES = 256 << 20  # what opening a file may take beyond
+_BYTES_PER_FILE_BYTE = 16  # an index entry of 32 bytes for every packet of two bytes
 
 # One thread per worker: faster in sum, and numbers do not depend on the number of cores.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -14,6 +27,65 @@ ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 def n_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_memory_limit() -> int:
+    """Return the bytes that one worker may take: a quarter of this machine's memory (or container's), at least 2 GB."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # not in a container, or "max"
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return max(total // 4, _LEAST_LIMIT_BYTES)
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let this process, and each that it starts, allocate no more than `n_bytes`: beyond it comes MemoryError.
+
+    Files that are mapped read-only do not count. Where the system has no such limit (macOS), nothing is limited.
+    """
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+@contextmanager
+def memory_for_file(file_bytes: int) -> Iterator[None]:
+    """Within a process of limited memory, allow for a while only what a file of this size can need to be opened.
+
+    A header of a few bytes may declare a table of gigabytes.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY:  # not a worker: other threads of the process are not to be surprised
+        yield
+        return
+    allowed = _allocated_bytes() + _FILE_BYTES + _BYTES_PER_FILE_BYTE * file_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (min(allowed, soft), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _allocated_bytes() -> int:
+    """Return what counts against the limit of this process."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[5]  # data and stack
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory could not be had: numpy's, libav's, ffmpeg's and torch's do so.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
+    (True, False)
+    """
+    return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
 
 def check_device(device: str) -> None:

@@ -65,6 +65,8 @@ class ExtractSettings:
         "built-in" or "librosa": who computes the acoustic features; the numbers are the same.
     text_model
         The name or folder that the text model is loaded from; "" where text is not extracted.
+    video_stream, audio_stream
+        Which of several in a file, counted from 0; None: the one that players choose.
     max_duration_s, max_pixels
         Longer clips and larger frames are refused by name.
     device
@@ -133,6 +135,24 @@ class ExtractSettings:
         ),
     )
     text_model: str = ""
+    video_stream: int | None = field(
+        default=None,
+        metadata=option(
+            type=click.IntRange(min=0),
+            metavar="N",
+            show_default="as players choose",
+            help="Which of a file's video streams, counted from 0.",
+        ),
+    )
+    audio_stream: int | None = field(
+        default=None,
+        metadata=option(
+            type=click.IntRange(min=0),
+            metavar="N",
+            show_default="as players choose",
+            help="Which of a file's audio streams, counted from 0.",
+        ),
+    )
     max_duration_s: float = field(
         default=DEFAULT_MAX_DURATION_S,
         metadata=option(
@@ -256,6 +276,8 @@ class RunOptions:
         Where workers run: "local" or "ray", and the address of the Ray cluster.
     clip_timeout_s
         The longest that one clip may take; None: by its duration.
+    worker_memory_gb
+        The most memory that a worker may take; None: a quarter of the machine's, at least 2.
     usual_duration_s
         Clips outside this range are named in a warning.
     retry_failed
@@ -289,6 +311,16 @@ class RunOptions:
             metavar="SECONDS",
             show_default="180 s + 60 s per second of video",
             help="The longest that one clip may take.",
+        ),
+    )
+    worker_memory_gb: float | None = field(
+        default=None,
+        metadata=option(
+            "--worker-memory",
+            type=click.FloatRange(min=1),
+            metavar="GB",
+            show_default="a quarter of the machine's, at least 2",
+            help="The most memory that a worker may take; a clip that needs more is a failed row.",
         ),
     )
     usual_duration_s: tuple[float, float] = field(

@@ -144,7 +144,8 @@ def write_sound(cut: Cut, target: Path) -> None:
 
     from fmltk.toolkit.media.audio import read_audio
 
-    samples = read_audio(cut.path, info=cut.info, start_s=cut.clip.start_s, end_s=cut.end_s, rate_hz=SOUND_RATE_HZ)
+    part = {"start_s": cut.clip.start_s, "end_s": cut.end_s}
+    samples = read_audio(cut.path, info=cut.info, rate_hz=SOUND_RATE_HZ, **part).samples
     n_samples = round(cut.duration_s * SOUND_RATE_HZ)
     whole = np.zeros(n_samples, dtype="<i2")
     kept = min(len(samples), n_samples)

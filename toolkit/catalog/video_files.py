@@ -24,6 +24,14 @@ VIDEO_SUFFIXES = frozenset(
 )
 # What lies beside videos and is no surprise there: transcripts, tables, notes, pictures.
 OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xlsx"))
+ANIMATION_SUFFIXES = frozenset((".gif", ".webp", ".apng"))
+# What network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
+SYSTEM_FOLDERS = frozenset(
+    (
+        "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler",
+        "system volume information", "lost+found", "network trash folder", "temporary items",
+    )
+)  # fmt: skip
 RAW_FOLDER = "Raw"  # MMSA keeps its clips in Raw/<video_id>/<clip_id>.mp4
 
 
@@ -87,12 +95,16 @@ class _Listing:
         for path in entries:
             if path.name.startswith("."):
                 continue
-            if path.is_dir():
+            if path.name.lower() in SYSTEM_FOLDERS:
+                self._ignore(path, "is a folder of the computer or the network drive, not of videos: not read")
+            elif path.is_dir():
                 self._add_folder(path, video_id)
             elif path.suffix.lower() in VIDEO_SUFFIXES:
                 stem = composed(readable(path.stem))
                 ids = (stem, WHOLE) if video_id is None else (video_id, stem)
                 self.files.clips.append(Clip(*ids, path, source=self._source(path)))
+            elif path.suffix.lower() in ANIMATION_SUFFIXES:
+                self._ignore(path, "is a silent animation, not a video: not read (ffmpeg makes an mp4 of it)")
             elif path.suffix.lower() not in OTHER_SUFFIXES:
                 self._ignore(path, "its ending is none of a video's: not read")
 

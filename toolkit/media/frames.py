@@ -35,6 +35,8 @@ SEEK_MARGIN_FRAMES = 16
 READ_SCALE_FLAGS = "bicubic+bitexact"
 WRITE_SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+bitexact"
 
+MAX_LATE_START_S = 0.1
+
 MIN_TIMEOUT_S = 120.0
 TIMEOUT_PER_SECOND = 20.0  # of decoded video
 
@@ -50,9 +52,9 @@ def read_frames(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of a file, upright, at an exact rate; frame k is the picture at ``start_s + k / rate_hz``.
 
-    A frame shows the latest picture whose time, rounded to the nearest multiple of ``1 / rate_hz``, is not after it.
-    Where the picture starts late (``info.video_start_s > 0``) its first frame is repeated from 0 on, so that frame k
-    stays at k/rate_hz and beside the sound. One frame is held at a time.
+    A frame shows the latest picture whose time, rounded to the nearest multiple of ``1 / rate_hz``, is not after it,
+    in square pixels. Frames before the first picture that can be decoded are black (see `count_blank_frames`), so that
+    frame k stays at k/rate_hz and with the sound. One frame is held at a time.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def read_frames(
     than the file holds, ProcessError if ffmpeg fails or hangs, MediaError if the part is empty.
     """
     if not info.has_video:
-        raise MissingModalityError(f"{path.name!r}: the file has no picture")
+        raise MissingModalityError(f"{path.name!r}: {info.video_note}")
     if not 0 <= start_s < math.inf or (end_s is not None and not end_s > start_s):
         raise MediaError(f"{path.name!r}: the part from {start_s} s to {end_s} s is empty; end_s must be after start_s")
     n_frames = count_frames(info, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
@@ -79,9 +81,13 @@ def read_frames(
         raise MissingModalityError(
             f"{path.name!r}: the file has no picture after {start_s:g} s; it ends at {info.video_end_s:.2f} s"
         )
+    n_blank = count_blank_frames(info, start_s=start_s, rate_hz=rate_hz)
+    if n_blank >= n_frames:
+        raise MissingModalityError(f"{path.name!r}: the file has no picture before {info.first_key_s:.2f} s")
     argv = _frames_command(path, info, start_s=start_s, n_frames=n_frames, rate_hz=rate_hz)
     limit_s = timeout_s or max(MIN_TIMEOUT_S, TIMEOUT_PER_SECOND * n_frames / rate_hz)
-    return _stream(argv, path, info, n_expected=n_frames, rate_hz=rate_hz, timeout_s=limit_s)
+    frames = _stream(argv, path, info, n_expected=n_frames, rate_hz=rate_hz, timeout_s=limit_s)
+    return _blackened(frames, n_blank)
 
 
 def count_frames(
@@ -93,6 +99,24 @@ def count_frames(
     """
     last_s = info.video_end_s if end_s is None else min(end_s, info.video_end_s)
     return max(round((last_s - start_s) * rate_hz), 1) if start_s < last_s else 0
+
+
+def count_blank_frames(info: MediaInfo, *, start_s: float = 0.0, rate_hz: int = FRAME_RATE_HZ) -> int:
+    """Return how many frames of the part that begins at `start_s` come before the first picture that can be decoded.
+
+    There are such frames where the sound starts first, and where a recording or a stream was joined in the middle of a
+    group of pictures. Up to 0.1 s, which is how containers and codecs begin, the first picture counts from 0 on.
+    """
+    if info.first_key_s <= MAX_LATE_START_S:
+        return 0
+    return max(round(info.first_key_s * rate_hz) - math.floor(start_s * rate_hz + 1e-6), 0)
+
+
+def _blackened(frames: Iterator[NDArray[np.uint8]], n_blank: int) -> Iterator[NDArray[np.uint8]]:
+    for number, frame in enumerate(frames):
+        if number < n_blank:
+            frame[:] = 0
+        yield frame
 
 
 def _stream(

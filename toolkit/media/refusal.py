@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 SHORT_S = 0.5  # a file is cut off where more than this and more than SHORT_SHARE of its duration are missing
 SHORT_SHARE = 0.1
 
+_CONVERT = "which holds no sound; make a video of it if it is to count: ffmpeg -i FILE -pix_fmt yuv420p NEW.mp4"
+# How files begin that are sometimes among videos, or named like them: (bytes, where, what it is).
+_OTHER_KINDS = (
+    (b"GIF8", 0, f"a GIF animation, {_CONVERT}"),
+    (b"WEBP", 8, f"a WebP picture or animation, {_CONVERT}"),
+    (b"\x89PNG", 0, "a PNG picture, not a video"),
+    (b"\xff\xd8\xff", 0, "a JPEG picture, not a video"),
+    (b"%PDF", 0, "a PDF, not a video"),
+    (b"PK\x03\x04", 0, "a ZIP archive (or a document of an office program), not a video; unpack it first"),
+    (b"Rar!", 0, "a RAR archive, not a video; unpack it first"),
+    (b"7z\xbc\xaf", 0, "a 7-Zip archive, not a video; unpack it first"),
+    (b"\x1f\x8b", 0, "a gzip archive, not a video; unpack it first"),
+    (b"\xd0\xcf\x11\xe0", 0, "a document of an office program, not a video"),
+)
 _LIBAV_MAX_PIXELS = 2**28  # av_image_check_size
 
 
@@ -61,6 +75,9 @@ def explain_refusal(path: Path, error: av.error.FFmpegError) -> str:
         return "this is a DASH manifest, which names other files; give the video itself"
     if start.startswith(b"ffconcat") or start.startswith((b"file ", b"file\t")):
         return "this is a concat script, which names other files; give the videos themselves"
+    for magic, offset, what in _OTHER_KINDS:
+        if head[offset : offset + len(magic)] == magic:
+            return f"this is {what}"
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free", b"skip"):
         return (
             "no decoder can read it: the file is damaged or cut off (an mp4 or mov whose index, the moov atom, is "

@@ -27,6 +27,8 @@ from fmltk.toolkit.features.clip_row import (
 from fmltk.toolkit.features.layout import SHARD_FOLDER
 from fmltk.toolkit.features.shards import ClipResult, ShardFolder, encode_shard
 from fmltk.toolkit.io.paths import Fetcher, RemotePath
+from fmltk.toolkit.machine import GB, default_memory_limit, is_out_of_memory, limit_memory, memory_for_file
+from fmltk.toolkit.run.engine import UsedUpWorkerError
 from fmltk.toolkit.run.modalities import TEXT_WARNING, ClipSource, ModalityResult, audio_result, text_result
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, RunPaths, file_state, media_fingerprint
 from fmltk.toolkit.run.versions import numeric_versions
@@ -43,7 +45,18 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
+_OUT_OF_MEMORY = "the clip needs more memory than a worker may take; allow more with --worker-memory and --retry-failed"
 END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
+
+
+def limited_worker(settings: ExtractSettings, paths: RunPaths, memory_gb: float | None) -> ClipWorker:
+    """Return a worker for a process of its own, which from now on takes at most this much memory.
+
+    memory_gb : None is what `default_memory_limit` says of this machine; a GPU's driver knows no such limit
+    """
+    if settings.device == "cpu":
+        limit_memory(default_memory_limit() if memory_gb is None else int(memory_gb * GB))
+    return ClipWorker(settings, paths)
 
 
 class ClipWorker:
@@ -54,6 +67,7 @@ class ClipWorker:
         self._paths = paths
         self._shards = ShardFolder(paths.features / SHARD_FOLDER)
         self._fetcher = Fetcher()
+        self._n_clips = 0
 
     def prepare(self, _: None) -> dict[str, Any]:
         """Load the text model, so that a broken one is said before any clip is processed.
@@ -69,8 +83,14 @@ class ClipWorker:
         return part_duration_s(clip, self._probe(clip))
 
     def extract(self, task: ClipTask) -> ClipOutput:
-        """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk."""
+        """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk.
+
+        Raises UsedUpWorkerError if memory ran out and clips before this one may have taken it.
+        """
         result = self._result(task.clip)
+        self._n_clips += 1
+        if _ran_out_of_memory(result.row) and self._n_clips > 1:
+            raise UsedUpWorkerError
         if media_fingerprint(task.clip, self._paths) != task.input_hash.partition("-")[0]:
             error = MediaError(f"{task.clip.source!r} changed while it was read; run the same command again")
             result = ClipResult(failed_row(task.clip, error, self._settings.modalities))
@@ -144,6 +164,8 @@ class ClipWorker:
             raise
         except FmltkError as error:
             return ClipResult(failed_row(clip, error, self._settings.modalities))
+        except MemoryError:
+            return ClipResult(failed_row(clip, _out_of_memory(), self._settings.modalities))
         except Exception as error:  # one clip's failure is a row of the manifest
             return ClipResult(failed_row(clip, RunError(unforeseen_message(error)), self._settings.modalities))
         row = ClipRow.of(clip).with_media(clip, info, sha256=digest)
@@ -170,7 +192,9 @@ class ClipWorker:
     def _probe(self, clip: Clip) -> MediaInfo:
         if clip.path is None:
             raise UnreadableMediaError(f"{clip.utterance_id}: there is no video file for this transcript")
-        info = _probe_file(clip.file, self._settings.max_pixels, *(file_state(clip.path) or ()))
+        settings = self._settings
+        streams = (settings.video_stream, settings.audio_stream)
+        info = _probe_file(clip.file, settings.max_pixels, streams, *(file_state(clip.path) or ()))
         duration_s = part_duration_s(clip, info)
         if duration_s > self._settings.max_duration_s:
             raise MediaLimitError(
@@ -187,12 +211,21 @@ def _with_step(result: ClipResult, modality: str, step: Callable[[], ModalityRes
     except StoreError:
         raise
     except Exception as error:
-        found = ModalityResult(error=error)
+        found = ModalityResult(error=_out_of_memory() if is_out_of_memory(error) else error)
     row = replace(result.row, **found.columns).with_modality(modality, found.status).with_warnings(*found.warnings)
     sequences = dict(result.sequences)
     if found.sequence is not None:
         sequences[modality] = found.sequence
     return replace(result, row=row, sequences=sequences, **found.parts)
+
+
+def _out_of_memory() -> MediaLimitError:
+    return MediaLimitError(_OUT_OF_MEMORY)
+
+
+def _ran_out_of_memory(row: ClipRow) -> bool:
+    messages = [row.error_message, *(one.error_message for one in row.modalities.values())]
+    return any(message is not None and message.endswith(_OUT_OF_MEMORY) for message in messages)
 
 
 def _settled(result: ClipResult) -> ClipResult:
@@ -218,11 +251,12 @@ def _model_on_this_machine(model: TextModel) -> TextModel:
 
 
 @functools.lru_cache(maxsize=4)
-def _probe_file(path: Path, max_pixels: int, *_state: int) -> MediaInfo:
-    """Probe a file; many clips cut from one long video probe it once."""
+def _probe_file(path: Path, max_pixels: int, streams: tuple[int | None, int | None], *_state: int) -> MediaInfo:
+    """Probe a file, its header in bounded memory; many clips cut from one long video probe it once."""
     from fmltk.toolkit.media.probe import probe_media
 
-    return probe_media(path, max_pixels=max_pixels)
+    with memory_for_file(path.stat().st_size):
+        return probe_media(path, max_pixels=max_pixels, video_stream=streams[0], audio_stream=streams[1])
 
 
 @functools.lru_cache(maxsize=4)

@@ -34,6 +34,10 @@ class Outcome(Generic[TaskKey]):
     error: FmltkError | None = None
 
 
+class UsedUpWorkerError(Exception):
+    """Raised by a worker that cannot do a task because of what it did before: a new worker is to try."""
+
+
 class Engine(ABC):
     """Runs tasks, wherever that is: what `extract` needs of it."""
 

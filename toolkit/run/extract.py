@@ -21,7 +21,7 @@ from fmltk.toolkit.io.files import remove_temporary_files
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.machine import n_cores
 from fmltk.toolkit.run.assemble import DamagedShardsError, assemble
-from fmltk.toolkit.run.clip_worker import ClipWorker
+from fmltk.toolkit.run.clip_worker import limited_worker
 from fmltk.toolkit.run.engine import Task
 from fmltk.toolkit.run.folder import bind, locked, read_run
 from fmltk.toolkit.run.local_engine import LocalEngine
@@ -76,6 +76,7 @@ def extract(
     engine: str = "local",
     ray_address: str | None = None,
     clip_timeout_s: float | None = None,
+    worker_memory_gb: float | None = None,
     retry_failed: bool = False,
     usual_duration_s: tuple[float, float] = (1.0, 10.0),
     reporter: Reporter | None = None,
@@ -103,6 +104,8 @@ def extract(
         machine alone. No number depends on it. See docs/scaling.md.
     clip_timeout_s
         The longest a clip may take; by default 180 s plus 60 s per second of video.
+    worker_memory_gb
+        The most memory that a worker may take; by default a quarter of the machine's, at least 2.
     retry_failed
         Whether clips that failed in an earlier run are tried again.
     usual_duration_s
@@ -123,6 +126,7 @@ def extract(
         engine=engine,
         ray_address=ray_address,
         clip_timeout_s=clip_timeout_s,
+        worker_memory_gb=worker_memory_gb,
         usual_duration_s=usual_duration_s,
         retry_failed=retry_failed,
     )
@@ -185,8 +189,8 @@ def _extract(run: _Run) -> Summary:
 
 
 def _make_engine(run: _Run, *, n_tasks: int) -> Engine:
-    make_worker = functools.partial(ClipWorker, run.settings, run.paths)
     options = run.options
+    make_worker = functools.partial(limited_worker, run.settings, run.paths, options.worker_memory_gb)
     if options.engine == "local":
         return LocalEngine(make_worker, n_workers=min(options.n_workers or n_cores(), n_tasks))
     from fmltk.toolkit.run.ray_engine import RayEngine

@@ -26,13 +26,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fmltk.toolkit.console import echo_traceback
 from fmltk.toolkit.errors import ClipTimeoutError, FmltkError, RunError, WorkerDiedError
 from fmltk.toolkit.machine import ONE_THREAD
-from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey
+from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey, UsedUpWorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
 
+_LITTLE_MEMORY = " (perhaps for lack of memory; --worker-memory allows more)"
+_DEATH_HINTS = {
+    int(signal.SIGKILL): " (often: out of memory; fewer --workers need less)",
+    int(signal.SIGABRT): _LITTLE_MEMORY,
+    int(signal.SIGSEGV): _LITTLE_MEMORY,
+}
 START_TIMEOUT_S = 300.0  # a worker that has not answered by then will not
 
 
@@ -119,7 +125,9 @@ class LocalEngine(Engine):
                     return
                 for worker in self._wait():
                     outcome = self._collect(worker)
-                    if outcome is not None:
+                    if isinstance(outcome, Task):
+                        queue.appendleft(outcome)
+                    elif outcome is not None:
                         yield outcome
         finally:  # left early: an answer that nobody awaits must not become a later task's
             for worker in [worker for worker in self._workers if worker.task is not None]:
@@ -151,7 +159,8 @@ class LocalEngine(Engine):
         now = time.monotonic()
         return answered + [one for one in active.values() if one.deadline <= now and one not in answered]
 
-    def _collect(self, worker: _Worker) -> Outcome[Any] | None:
+    def _collect(self, worker: _Worker) -> Outcome[Any] | Task[Any] | None:
+        """Return an outcome, a task to hand out again, or None where a worker became ready."""
         task = worker.task
         try:
             if not worker.pipe.poll():
@@ -165,6 +174,10 @@ class LocalEngine(Engine):
             return None
         if task is None:
             raise RunError("a worker answered without having been asked; please report it")
+        if kind == "used up":
+            self._workers.remove(worker)
+            worker.stop()
+            return task
         if kind == "crash":
             value = RunError(f"the worker failed in a way fmltk does not know; please report it:\n{value}")
         return Outcome(task, value=value) if kind == "value" else Outcome(task, error=value)
@@ -194,7 +207,7 @@ class LocalEngine(Engine):
         how = f"ended with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
         if worker.task is None:
             raise RunError(f"a worker process {how} before it was ready; its messages are above")
-        hint = " (often: out of memory; fewer --workers need less)" if status == -signal.SIGKILL else ""
+        hint = _DEATH_HINTS.get(-status, "")
         return Outcome(
             worker.task, error=WorkerDiedError(f"the worker process {how}{hint}; --retry-failed tries the clip again")
         )
@@ -219,6 +232,8 @@ def _serve(pipe: Connection, scratch: str) -> None:
             _end(scratch)
         try:
             answer: tuple[str, Any] = ("value", getattr(worker, method)(argument))
+        except UsedUpWorkerError:
+            answer = ("used up", None)
         except FmltkError as error:
             answer = ("error", error)
         except Exception:

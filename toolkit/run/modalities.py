@@ -80,7 +80,11 @@ def audio_result(source: ClipSource) -> ModalityResult:
     from fmltk.toolkit.audio.reference import librosa_sequence
     from fmltk.toolkit.media.audio import read_audio
 
-    clip, settings = source.clip, source.settings
-    samples = read_audio(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s)
+    clip, info, settings = source.clip, source.info, source.settings
+    sound = read_audio(clip.file, info=info, start_s=clip.start_s, end_s=clip.end_s)
+    warnings = [f"audio: {info.audio_note}"] if info.audio_note else []
+    if sound.cancelled:
+        warnings.append("audio: the channels cancel each other, so that their mean is nearly silent: one is inverted")
     compute = librosa_sequence if settings.acoustics == "librosa" else acoustic_sequence
-    return ModalityResult(ClipSequence(compute(samples, mfcc_scale=settings.mfcc_scale)))
+    sequence = ClipSequence(compute(sound.samples, mfcc_scale=settings.mfcc_scale))
+    return ModalityResult(sequence, warnings=tuple(warnings))

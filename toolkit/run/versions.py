@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FEATURE_VERSION = 1  # raised when the numbers that extraction gives change
+FEATURE_VERSION = 2  # raised when the numbers that extraction gives change
 # Numbers may differ between versions of these (ffmpeg: by one last frame), so resume compares them.
 NUMERIC_PACKAGES = ("av", "facenet-pytorch", "librosa", "numpy", "scipy", "soxr", "torch", "transformers")
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.shards import ClipSequence
-from fmltk.toolkit.media.frames import count_frames, read_frames, write_video
+from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
 from fmltk.toolkit.run.tasks import find_csv
 from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
@@ -62,11 +63,21 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
     """
     clip, info, settings = source.clip, source.info, source.settings
     faces = find_faces(source, detector)
-    warnings = []
+    warnings = [f"vision: {info.video_note}"] if info.video_note else []
     expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
     if faces.n_frames < expected:
         warnings.append(
             f"vision: {faces.n_frames} of {expected} frames could be decoded; the file is damaged at its end"
+        )
+    if source.paths.openface_folder is not None and info.stored_size != (info.width, info.height):
+        warnings.append(
+            f"vision: the pixels are not square ({info.stored_size[0]}x{info.stored_size[1]} shown as "
+            f"{info.width}x{info.height}), and OpenFace takes them for square: its angles and 2D landmarks are squeezed"
+        )
+    n_blank = count_blank_frames(info, start_s=clip.start_s, rate_hz=FRAME_RATE_HZ)
+    if n_blank:
+        warnings.append(
+            f"vision: the first {n_blank} of {expected} frames come before the first picture that can be decoded"
         )
     if faces.n_faces > 1:
         warnings.append(f"vision: {faces.n_faces} faces; the speaker is taken to be the {settings.face_select} one")
@@ -167,12 +178,22 @@ def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray
             n_frames=faces.n_frames,
             start_s=clip.start_s if whole else 0.0,
             source_fps=info.fps,
-            track=faces.speaker,
+            track=_in_stored_pixels(faces.speaker, info),
             groups=source.settings.openface_groups or None,
             video_start_s=info.video_start_s if whole else 0.0,
             frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
             file_duration_s=info.video_end_s if whole and cut else None,
         )
+
+
+def _in_stored_pixels(track: FaceTrack | None, info: MediaInfo) -> FaceTrack | None:
+    """Return the track in the picture that OpenFace saw: it knows nothing of pixels that are not square."""
+    import numpy as np
+
+    if track is None or info.stored_size == (info.width, info.height):
+        return track
+    scale = np.divide(info.stored_size, (info.width, info.height))
+    return replace(track, boxes=(track.boxes * np.tile(scale, 2)).astype(track.boxes.dtype))
 
 
 @functools.lru_cache(maxsize=1)
