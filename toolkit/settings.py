@@ -340,6 +340,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError(f"there is no engine {self.engine!r}; expected 'local' or 'ray'")
+        check_choices(self)
         shortest_s, longest_s = self.usual_duration_s
         if not 0 <= shortest_s < longest_s:
             raise ConfigError(

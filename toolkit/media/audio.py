@@ -196,6 +196,8 @@ def _audio_command(path: Path, info: MediaInfo, *, start_s: float, end_s: float 
     sound = sound.filter("aresample", **timing)
     if end_s is None and info.container == "mov":
         end_s = info.audio_end_s  # without what fills up the last packet
+    if end_s is not None:
+        end_s = max(end_s, start_s + 1 / (info.audio_rate_hz or AUDIO_RATE_HZ))  # one sample at least
     part = {"start": f"{start_s:.6f}"} | ({} if end_s is None else {"end": f"{end_s:.6f}"})
     output = sound.filter("atrim", **part).output("pipe:1", format="au", acodec="pcm_f32be", threads=1)
     return list(ffmpeg.compile(output, cmd=find_ffmpeg().path))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SEEKABLE_FORMATS = ("mov", "matroska")  # containers with an index of key frames
 _OPEN_TIMEOUT_S = 60.0
-_COUNTED_FROM_ZERO = ("matroska", "asf", "flv")  # the header's duration is the end of the last stream
+_COUNTED_FROM_ZERO = ("matroska", "asf")  # the header's duration is the end of the last stream
 
 
 @dataclass(frozen=True, slots=True)

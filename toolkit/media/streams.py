@@ -21,7 +21,7 @@ _SECOND_CHOICE = (
     | av.stream.Disposition.descriptions
     | av.stream.Disposition.dependent
 )
-_SQUARE_TOLERANCE = 0.01
+_SQUARE_TOLERANCE = 0.015
 _MAX_ASPECT = 10.0
 _NOUNS = {"video": "picture", "audio": "sound"}
 
@@ -119,7 +119,7 @@ def declared_end_s(stream: Any, container: str) -> float | None:
 def shown_size(width: int, height: int, stream: Any) -> tuple[int, int]:
     """Return the size of a stored picture in square pixels: nothing is made smaller, the other side is stretched.
 
-    A ratio within a hundredth of 1 is a rounded 1, and one beyond 1:10 or 10:1 is damage.
+    A ratio within 1.5 % of 1 is a rounded 1, and one beyond 1:10 or 10:1 is damage.
     """
     ratio = float(stream.sample_aspect_ratio or 1)
     if abs(ratio - 1) < _SQUARE_TOLERANCE or not 1 / _MAX_ASPECT <= ratio <= _MAX_ASPECT:

@@ -73,7 +73,7 @@ def test_a_picture_that_starts_late_keeps_its_time(container, tmp_path, numbered
     assert info.video_start_s == pytest.approx(1.0, abs=0.05)
     read = frame_numbers(path, numbered)
     late = round(info.video_start_s * 30)
-    assert read[: late + 1] == [0] * (late + 1)
+    assert read[: late + 1] == [0] * (late + 1)  # black, which is also how picture 0 looks
     shown = [math.floor(25 * (k / 30 - info.video_start_s) + 0.51) for k in range(late + 1, len(read))]
     assert np.max(np.abs(np.array(read[late + 1 :]) - shown)) <= 1
     assert len(read) == pytest.approx(90, abs=2)

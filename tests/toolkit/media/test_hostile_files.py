@@ -156,8 +156,9 @@ def test_a_forged_size_is_refused_before_memory_is_taken(make, size, tmp_path, t
 
 
 def test_a_picture_that_grows_in_the_middle_keeps_the_frame_size(tmp_path, both_ffmpegs) -> None:
-    for size in ("64x48", "320x240"):
-        run_ffmpeg("-f", "lavfi", "-i", f"color=red:s={size}:r=30:d=1", "-c:v", "mpeg2video", tmp_path / f"{size}.ts")
+    for start_s, size in enumerate(("64x48", "320x240")):
+        source = ["-f", "lavfi", "-i", f"color=red:s={size}:r=30:d=1", "-c:v", "mpeg2video"]
+        run_ffmpeg(*source, "-output_ts_offset", start_s, tmp_path / f"{size}.ts")
     path = tmp_path / "grows.ts"
     path.write_bytes((tmp_path / "64x48.ts").read_bytes() + (tmp_path / "320x240.ts").read_bytes())
     info = replace(probe_media(path), video_end_s=1.9)

@@ -127,7 +127,7 @@ def test_any_name_is_read(name, tmp_path, talking_clip, monkeypatch, both_ffmpeg
     for path in (tmp_path / name, Path(name)):
         info = probe_media(path)
         assert len(list(read_frames(path, info=info, end_s=0.2))) == 6
-        assert len(read_audio(path, info=info, end_s=0.2)) == 4410
+        assert len(read_audio(path, info=info, end_s=0.2).samples) == 4410
 
 
 def test_a_name_that_is_not_utf8_is_an_error_that_names_it(tmp_path, talking_clip) -> None:

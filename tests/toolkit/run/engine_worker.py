@@ -9,6 +9,7 @@ import time
 from typing import NoReturn
 
 from fmltk.toolkit.errors import ClipTimeoutError, DamagedFileError, FmltkError, MediaLimitError
+from fmltk.toolkit.run.engine import UsedUpWorkerError
 
 ERRORS: dict[str, type[FmltkError]] = {
     one.__name__: one for one in (ClipTimeoutError, DamagedFileError, MediaLimitError)
@@ -54,6 +55,12 @@ class Worker:
 
     def fail(self, what: tuple[str, str]) -> NoReturn:
         raise ERRORS[what[0]](what[1])
+
+    def be_first(self, _: object) -> int:
+        self.n_done += 1
+        if self.n_done > 1:
+            raise UsedUpWorkerError
+        return os.getpid()
 
     def crash(self, text: str) -> NoReturn:
         raise ZeroDivisionError(text)

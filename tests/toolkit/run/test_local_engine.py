@@ -95,6 +95,13 @@ def test_every_error_class_can_travel() -> None:
         assert (type(copy), str(copy)) == (one, "what, where")
 
 
+def test_a_task_that_wants_a_fresh_worker_gets_one(workers: ModuleType) -> None:
+    with LocalEngine(workers.Worker, n_workers=1) as engine:
+        outcomes = list(engine.run([Task(k, "be_first", None) for k in range(3)]))
+    assert [outcome.task.key for outcome in outcomes] == [0, 1, 2]
+    assert len({outcome.value for outcome in outcomes}) == 3
+
+
 def test_an_unforeseen_error_costs_its_task_alone_and_says_where_it_happened(workers: ModuleType) -> None:
     tasks = [Task(0, "double", 0), Task(1, "crash", "one by zero"), Task(2, "double", 2)]
     with LocalEngine(workers.Worker, n_workers=1) as engine:
@@ -109,7 +116,7 @@ def test_an_unforeseen_error_costs_its_task_alone_and_says_where_it_happened(wor
     ("method", "argument", "said"),
     [
         ("kill_itself", signal.SIGKILL, r"was killed by SIGKILL \(often: out of memory"),
-        ("kill_itself", signal.SIGSEGV, r"was killed by SIGSEGV; --retry-failed"),
+        ("kill_itself", signal.SIGSEGV, r"was killed by SIGSEGV \(perhaps for lack of memory; .*\); --retry-failed"),
         ("leave", 9, "ended with status 9"),
     ],
 )
