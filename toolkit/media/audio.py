@@ -91,22 +91,28 @@ def read_audio(
         )
     argv = _audio_command(path, info, start_s=start_s, end_s=None if end_s is None else last_s)
     limit_s = timeout_s or max(MIN_TIMEOUT_S, TIMEOUT_PER_SECOND * last_s)
-    mixer = _Mixer()
     with Program(argv, timeout_s=limit_s, what=f"ffmpeg on the sound of {path.name!r}", hide=[path.parent]) as program:
-        header = _read_header(program)
-        samples = np.empty(0, dtype=np.float32)
-        if header is not None:
-            own_rate_hz, n_channels = header
-            blocks = _resampled(mixer.blocks(program, n_channels), from_hz=own_rate_hz, to_hz=rate_hz)
-            samples = _collect(blocks, spool=last_s - start_s > SPOOL_FROM_S, name=path.name)
+        sound = _decode(program, rate_hz=rate_hz, spool=last_s - start_s > SPOOL_FROM_S, name=path.name)
         program.finish()
-    if len(samples) == 0:
+    length_s = len(sound.samples) / rate_hz
+    if length_s == 0:
         raise UnreadableMediaError(f"{path.name!r}: nothing of its sound could be decoded; the file is damaged")
-    if is_clearly_short(len(samples) / rate_hz, last_s - start_s):
+    if is_clearly_short(length_s, last_s - start_s):
         raise UnreadableMediaError(
-            f"{path.name!r}: only {len(samples) / rate_hz:.2f} of {last_s - start_s:.2f} s of sound could be decoded; "
-            "the file is damaged"
+            f"{path.name!r}: only {length_s:.2f} of {last_s - start_s:.2f} s of sound could be decoded; the file is "
+            "damaged"
         )
+    return sound
+
+
+def _decode(program: Program, *, rate_hz: int, spool: bool, name: str) -> Sound:
+    header = _read_header(program)
+    if header is None:
+        return Sound(np.empty(0, dtype=np.float32), cancelled=False)
+    own_rate_hz, n_channels = header
+    mixer = _Mixer()
+    blocks = _resampled(mixer.blocks(program, n_channels), from_hz=own_rate_hz, to_hz=rate_hz)
+    samples = _collect(blocks, spool=spool, name=name)
     return Sound(samples, mixer.cancelled)
 
 
@@ -158,7 +164,7 @@ def _resampled(blocks: Iterator[NDArray[np.float32]], *, from_hz: int, to_hz: in
         resampled = stream.resample_chunk(block)
         n_out += len(resampled)
         yield resampled
-    n_left = math.ceil(n_in * (to_hz / from_hz)) - n_out  # librosa pads or cuts to this length
+    n_left = max(math.ceil(n_in * (to_hz / from_hz)) - n_out, 0)  # librosa pads or cuts to this length
     rest = stream.resample_chunk(np.empty(0, np.float32), last=True)[:n_left]
     yield np.pad(rest, (0, n_left - len(rest)))
 
