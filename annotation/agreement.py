@@ -136,6 +136,8 @@ class Panel:
         The ratings; `value` counts from 0 for the lowest of the scale.
     scale
         What raters chose from.
+    rated_at_s
+        When each rating was made, in seconds since 1970; NaN where that is not known.
     """
 
     utterances: list[str]
@@ -144,6 +146,7 @@ class Panel:
     rater: NDArray[np.int64]
     value: NDArray[np.int64]
     scale: Scale
+    rated_at_s: NDArray[np.float64]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -170,7 +173,9 @@ def panel_of(ratings: pa.Table, condition: str) -> Panel | None:
     rater, raters = numbered(chosen.column("annotator"))
     rows = np.lexsort((rater, clip))
     value = chosen.column("value").to_numpy().astype(np.int64) - scale.low
-    return Panel(utterances, raters, clip[rows], rater[rows], value[rows], scale)
+    times = chosen.column("created_at").cast("int64").to_numpy()  # microseconds, float64 where some are null
+    rated_at_s = times.astype(np.float64)[rows] / 1e6
+    return Panel(utterances, raters, clip[rows], rater[rows], value[rows], scale, rated_at_s)
 
 
 def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
@@ -180,26 +185,34 @@ def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     return numbers.astype(np.int64), names
 
 
+def shared_ratings(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what any two raters gave to one clip: the pair's number and both values, int64, shape (n_shared,).
+
+    The pair of raters a < b has the number a * len(panel.raters) + b.
+    """
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = [(np.empty(0, np.int64),) * 3]
+    shift = 1
+    while True:
+        same = np.flatnonzero(panel.clip[shift:] == panel.clip[:-shift])
+        if not same.size:
+            break
+        pair = panel.rater[same] * len(panel.raters) + panel.rater[same + shift]
+        found.append((pair, panel.value[same], panel.value[same + shift]))
+        shift += 1
+    pairs, first, second = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    return pairs, first, second
+
+
 def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
     """Return for each pair of raters with common clips: Cohen's kappa with quadratic weights and the number of clips.
 
     NaN where both gave the same value to all of them. Source: Cohen, 1968; with quadratic weights, and a and b the two
     raters' values of n clips, kappa is 1 - n sum((a - b)^2) / (n sum(a^2) + n sum(b^2) - 2 sum(a) sum(b)).
     """
-    pairs, firsts, seconds = [], [], []
-    shift = 1
-    while True:
-        same = np.flatnonzero(panel.clip[shift:] == panel.clip[:-shift])
-        if not same.size:
-            break
-        pairs.append(panel.rater[same] * len(panel.raters) + panel.rater[same + shift])
-        firsts.append(panel.value[same])
-        seconds.append(panel.value[same + shift])
-        shift += 1
-    if not pairs:
+    pairs, first, second = shared_ratings(panel)
+    if not len(pairs):
         return {}
-    found, pair_of = np.unique(np.concatenate(pairs), return_inverse=True)
-    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    found, pair_of = np.unique(pairs, return_inverse=True)
     n = np.bincount(pair_of)
 
     def total(values: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.annotation.agreement import Panel, numbered, pairwise_kappas, panel_of
+from fmltk.annotation.agreement import numbered, pairwise_kappas, panel_of
+from fmltk.annotation.patterns import PATTERNS, answer_marks, beside_others, rating_marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-MIN_RATINGS = 10  # fewer show no pattern
-CONSTANT_SHARE = 0.95  # of a rater's answers are the same value ...
-OTHERS_SHARE = 0.8  # ... which the others give to the same clips less often than this
-FAST_RATIO = 1 / 3  # of the median rater's time per clip
-FAST_S = 1.0  # no clip is heard or seen in less: CH-SIMS clips last a second at least (paper, section 3)
-REVERSED_CORRELATION = -0.2
-PATTERNS = {
-    "constant": "nearly always the same answer, where others differ",
-    "fast": "far faster than the other raters, or than a clip lasts",
-    "reversed": "against the others: the scale may be upside down",
-}
+    from fmltk.annotation.agreement import Panel
+    from fmltk.annotation.patterns import BesideOthers, Mark
+
+_UNKNOWN = float("nan")
 
 
 def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
@@ -33,7 +27,8 @@ def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
 
     Each holds: rated, skipped, empty, draft; skip_share of what was answered; bias, the mean of own rating minus the
     mean of the others' on the same clip; spread, the standard deviation of the own ratings; correlation with the mean
-    of the others; kappa, the mean weighted kappa with each other rater; seconds, the median time per clip; patterns.
+    of the others; kappa, the mean weighted kappa with each other rater; seconds, the median time per clip; patterns
+    (keys of PATTERNS), and marks: for each pattern its evidence and number of clips.
     """
     import pyarrow.compute as pc
 
@@ -46,27 +41,37 @@ def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
     lead_times = np.asarray(rows.column("lead_time_s").to_numpy(zero_copy_only=False), dtype=np.float64)
     panel = panel_of(ratings, condition)
     kappas = {} if panel is None else _kappa_of_raters(panel)
+    sides = {} if panel is None else beside_others(panel)
+    number_of = {} if panel is None else {name: number for number, name in enumerate(panel.raters)}
     entries = []
-    counts = None if panel is None else panel.counts
     for name, own in zip(names, by_rater, strict=True):
         entry: dict[str, Any] = {"rater": name}
         entry |= {status: int((statuses[own] == status).sum()) for status in ("rated", "skipped", "empty", "draft")}
         answered = entry["rated"] + entry["skipped"] + entry["empty"]
-        entry["skip_share"] = entry["skipped"] / answered if answered else float("nan")
-        entry |= _beside_others(panel, counts, name)
-        entry["kappa"] = kappas.get(name, float("nan"))
+        entry["skip_share"] = entry["skipped"] / answered if answered else _UNKNOWN
+        entry |= _figures(panel, sides.get(number_of.get(name, -1)), number_of.get(name, -1))
+        entry["kappa"] = kappas.get(name, _UNKNOWN)
         times = lead_times[own[statuses[own] == "rated"]]
         times = times[~np.isnan(times)]
-        entry["seconds"] = float(np.median(times)) if times.size else float("nan")
+        entry["seconds"] = float(np.median(times)) if times.size else _UNKNOWN
         entries.append(entry)
-    _add_patterns(entries)
+    _add_marks(entries, panel, sides)
     return sorted(entries, key=lambda entry: reading_order(entry["rater"]))
 
 
-def raters_with(pattern: str, raters: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return who shows a pattern in any condition; `raters` are the entries of `rater_quality` by condition."""
-    names = {entry["rater"] for entries in raters.values() for entry in entries if pattern in entry["patterns"]}
-    return sorted(names, key=reading_order)
+def marked_raters(pattern: str, raters: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return who shows a pattern, with the condition and the evidence, for people to read.
+
+    raters : the entries of `rater_quality` by condition
+    """
+    found = [
+        (reading_order(entry["rater"]), f"{entry['rater']} ({name}: {mark['evidence']}; {mark['n_clips']} clips)")
+        for name, entries in raters.items()
+        for entry in entries
+        for mark in entry["marks"]
+        if mark["pattern"] == pattern
+    ]
+    return [text for _, text in sorted(found)]
 
 
 def reading_order(name: str) -> str:
@@ -87,48 +92,28 @@ def _kappa_of_raters(panel: Panel) -> dict[str, float]:
     return {panel.raters[rater]: float(np.mean(kappas)) for rater, kappas in found.items()}
 
 
-def _beside_others(panel: Panel | None, counts: NDArray[np.int64] | None, name: str) -> dict[str, Any]:
-    unknown = float("nan")
-    entry = {"bias": unknown, "spread": unknown, "correlation": unknown, "top_share": unknown, "others_share": unknown}
-    if panel is None or counts is None or name not in panel.raters:
-        return entry
-    own = panel.rater == panel.raters.index(name)
-    value, clip = panel.value[own], panel.clip[own]
-    entry["spread"] = float(value.std())
-    frequency = np.bincount(value, minlength=counts.shape[1])
-    entry["top_share"] = float(frequency.max() / len(value))
-    others = counts[clip]
-    others[np.arange(len(clip)), value] -= 1  # (n_own, n_values): what the others gave the same clips
-    n = others.sum(axis=1)
-    shared = n > 0
-    if shared.any():
-        mean = (others[shared] @ np.arange(counts.shape[1])) / n[shared]
-        entry["bias"] = float((value[shared] - mean).mean())
-        entry["correlation"] = _correlation(value[shared].astype(np.float64), mean)
-        entry["others_share"] = float(others[:, frequency.argmax()].sum() / n.sum())
-    return entry
+def _figures(panel: Panel | None, side: BesideOthers | None, rater: int) -> dict[str, float]:
+    """Return bias, spread and correlation of one rater of the panel."""
+    own = np.empty(0) if panel is None else panel.value[panel.rater == rater]
+    return {
+        "bias": _UNKNOWN if side is None else float((side.own - side.others).mean()),
+        "spread": float(own.std()) if own.size else _UNKNOWN,
+        "correlation": _UNKNOWN if side is None else side.correlation,
+    }
 
 
-def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    if len(first) < 2 or first.std() == 0 or second.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _add_patterns(entries: list[dict[str, Any]]) -> None:
-    seconds = np.array([entry["seconds"] for entry in entries])
-    usual = float(np.median(seconds[~np.isnan(seconds)])) if (~np.isnan(seconds)).any() else float("nan")
+def _add_marks(entries: list[dict[str, Any]], panel: Panel | None, sides: Mapping[int, BesideOthers]) -> None:
+    found: dict[str, list[Mark]] = {entry["rater"]: [] for entry in entries}
+    if panel is not None:
+        seconds = {entry["rater"]: entry["seconds"] for entry in entries}
+        by_number = {number: seconds[name] for number, name in enumerate(panel.raters)}
+        for marks in (answer_marks(panel, by_number), rating_marks(panel, sides)):
+            for number, own in marks.items():
+                found[panel.raters[number]] += own
     for entry in entries:
-        patterns = []
-        if entry["rated"] >= MIN_RATINGS:
-            if entry["top_share"] >= CONSTANT_SHARE and entry["others_share"] < OTHERS_SHARE:
-                patterns.append("constant")
-            if entry["seconds"] < max(FAST_S, FAST_RATIO * usual):
-                patterns.append("fast")
-            if entry["correlation"] < REVERSED_CORRELATION:
-                patterns.append("reversed")
-        entry["patterns"] = patterns
-        del entry["top_share"], entry["others_share"]
+        marks_of_rater = found[entry["rater"]]
+        entry["patterns"] = [pattern for pattern in PATTERNS if any(mark.pattern == pattern for mark in marks_of_rater)]
+        entry["marks"] = [asdict(mark) for mark in marks_of_rater]
 
 
 def most_disputed(ratings: pa.Table, condition: str, *, n_items: int) -> list[dict[str, Any]]:

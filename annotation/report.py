@@ -65,7 +65,8 @@ def _has_ratings(path: Path) -> bool:
 
 def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     from fmltk.annotation.agreement import agreement
-    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality, raters_with
+    from fmltk.annotation.patterns import PATTERNS
+    from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
 
     measures = agreement(ratings)
     raters = {name: rater_quality(ratings, name) for name in measures}
@@ -89,7 +90,7 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     )
     blocks.append(_rater_table(raters))
     for pattern, meaning in PATTERNS.items():
-        suspicious = raters_with(pattern, raters)
+        suspicious = marked_raters(pattern, raters)
         if suspicious:
             blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(suspicious)}", "bad"))
     disputed = {name: most_disputed(ratings, name, n_items=N_DISPUTED) for name in measures}

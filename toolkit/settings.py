@@ -340,7 +340,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError(f"there is no engine {self.engine!r}; expected 'local' or 'ray'")
-        check_choices(self)
+        if self.worker_memory_gb is not None and not self.worker_memory_gb >= 1:
+            raise ConfigError(f"worker_memory_gb is {self.worker_memory_gb}; expected 1 or more")
         shortest_s, longest_s = self.usual_duration_s
         if not 0 <= shortest_s < longest_s:
             raise ConfigError(

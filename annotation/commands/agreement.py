@@ -28,7 +28,8 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     """
     from fmltk.annotation import agreement_tables as tables
     from fmltk.annotation.agreement import agreement as measure
-    from fmltk.annotation.quality import PATTERNS, most_disputed, rater_quality, raters_with
+    from fmltk.annotation.patterns import PATTERNS
+    from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
     from fmltk.annotation.ratings import read_ratings
 
     table = read_ratings(ratings)
@@ -42,6 +43,6 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     reporter.table(tables.RATER_COLUMNS, tables.rater_rows(raters))
     reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(disputed), title="Most disputed clips")
     for pattern, meaning in PATTERNS.items():
-        suspicious = raters_with(pattern, raters)
+        suspicious = marked_raters(pattern, raters)
         if suspicious:
             reporter.warn(f"{pattern}, {meaning}: {', '.join(suspicious)}")

@@ -25,7 +25,7 @@ from fmltk.annotation.agreement import (
     panel_of,
     percent_agreement,
 )
-from fmltk.annotation.quality import most_disputed, rater_quality, raters_with
+from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema
 
 pytestmark = pytest.mark.numeric
@@ -230,9 +230,10 @@ def test_raters_are_listed_by_their_numbers():
     rows = ratings_of(np.zeros((12, 3)), low=-1, high=1)
     names = [f"r{k}" for k in range(12)]
     assert [entry["rater"] for entry in rater_quality(rows, "AT")] == names
-    entries = {"AT": [{"rater": name, "patterns": ["fast"]} for name in reversed(names)]}
-    assert raters_with("fast", entries) == names
-    assert raters_with("constant", entries) == []
+    marks = [{"pattern": "fast", "evidence": "1 s per clip", "n_clips": 12}]
+    entries = {"AT": [{"rater": name, "marks": marks} for name in reversed(names)]}
+    assert marked_raters("fast", entries) == [f"{name} (AT: 1 s per clip; 12 clips)" for name in names]
+    assert marked_raters("constant", entries) == []
 
 
 def test_suspicious_raters_are_marked_and_others_are_not():

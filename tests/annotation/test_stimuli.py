@@ -111,7 +111,7 @@ def test_a_late_sound_stays_late(flash, tmp_path):
 
 def test_odd_and_large_pictures_fit_every_browser(flash, tmp_path):
     odd = tmp_path / "odd.mkv"
-    run_ffmpeg("-i", flash, "-vf", "scale=131:99,format=yuv444p", "-c:v", "libx264", odd)
+    run_ffmpeg("-i", flash, "-vf", "scale=131:99,setsar=1,format=yuv444p", "-c:v", "libx264", odd)
     stimulus, media = prepare(odd, tmp_path / "s", conditions=("V",))
     info = probe_media(media / stimulus.files["silent"])
     assert (info.width, info.height, info.pixel_format) == (130, 98, "yuv420p")

@@ -254,7 +254,9 @@ def _model_on_this_machine(model: TextModel) -> TextModel:
 def _probe_file(path: Path, max_pixels: int, streams: tuple[int | None, int | None], *_state: int) -> MediaInfo:
     """Probe a file, its header in bounded memory; many clips cut from one long video probe it once."""
     from fmltk.toolkit.media.probe import probe_media
+    from fmltk.toolkit.media.refusal import check_readable
 
+    check_readable(path)
     with memory_for_file(path.stat().st_size):
         return probe_media(path, max_pixels=max_pixels, video_stream=streams[0], audio_stream=streams[1])
 
