@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fmltk.annotation.consensus import consensus_labels
 from fmltk.annotation.ratings import ranks
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
+from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
 _UNKNOWN_TIME = int(np.iinfo(np.int64).max)
@@ -44,6 +47,8 @@ class ConditionLabels:
         Why labels are null: how many, by kind of reason.
     n_between
         Labels whose mean is none of the paper's eleven values.
+    weighed
+        What `consensus_labels` gives, by method.
     """
 
     scale: Scale
@@ -56,7 +61,7 @@ class ConditionLabels:
     reason: NDArray[np.object_]
     kinds: Counter[str] = field(default_factory=Counter)
     n_between: int = 0
-    dawid_skene: NDArray[np.float64] | None = None
+    weighed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,12 +73,18 @@ class Aggregated:
     conditions: dict[str, ConditionLabels]
 
 
-def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, dawid_skene: bool = False) -> Aggregated:
+def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, also: Collection[str] = ()) -> Aggregated:
     """Return the labels that a table of ratings gives, whatever the order of its rows.
 
-    Raises AnnotationError if a condition was rated on two scales, or crowd-kit is asked for and missing.
+    also : methods of `fmltk.toolkit.conditions.WEIGHED` to give next to the mean
+
+    Raises AnnotationError if a condition was rated on two scales, ConfigError if a method is unknown or needs crowd-kit
+    and it is not installed.
     """
     policy = policy or Policy()
+    unknown = sorted(set(also) - set(WEIGHED))
+    if unknown:
+        raise ConfigError(f"there is no method {unknown[0]!r}; expected some of {', '.join(WEIGHED)}")
     ratings = ratings.unify_dictionaries()
     pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
     ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
@@ -86,11 +97,9 @@ def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, dawid_
         if rows.size:
             part = ratings.take(pa.array(rows))
             conditions[condition] = _aggregate_condition(part, clip[rows], len(utterances), policy)
-            if dawid_skene:
-                from fmltk.annotation.dawid_skene import dawid_skene_labels
-
-                conditions[condition].dawid_skene = dawid_skene_labels(
-                    part, clip[rows], len(utterances), conditions[condition].scale
+            for method in also:
+                conditions[condition].weighed[method] = consensus_labels(
+                    method, part, clip[rows], len(utterances), conditions[condition].scale
                 )
     return Aggregated(utterances, ids, conditions)
 
@@ -202,16 +211,14 @@ def _why_null(n: int, others: dict[str, int], policy: Policy) -> tuple[str, str]
 
 
 def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
-    """Return how far median, majority and Dawid-Skene lie from the mean: whether the choice matters.
+    """Return how far median, majority and the weighed methods lie from the mean: whether the choice matters.
 
     For each: clips with both, how many change class, how many have no value of this kind, and the mean distance.
     """
     result: dict[str, dict[str, Any]] = {}
-    candidates = {"median": labels.median, "majority": labels.majority, "dawid_skene": labels.dawid_skene}
+    candidates = {"median": labels.median, "majority": labels.majority, **labels.weighed}
     labelled = ~np.isnan(labels.label)
     for name, values in candidates.items():
-        if values is None:
-            continue
         both = labelled & ~np.isnan(values)
         classes = classes_of_values(values, labels.scale)
         result[name] = {

@@ -1,10 +1,12 @@
-"""How far raters agree: Krippendorff's alpha with its interval, Fleiss' and Cohen's kappa, percent agreement.
+"""How far raters agree: Krippendorff's alpha with its interval, Fleiss' and Cohen's kappa, ICC(2,k), percent agreement.
 
-Everything is computed from how often each clip was given each value, so that a missing rating is simply absent.
+Alpha, Fleiss' kappa and percent agreement are computed from how often each clip was given each value, so that a missing
+rating is simply absent.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +115,36 @@ def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
     expected = float((shares * shares).sum())
     kappa = (observed - expected) / (1 - expected) if expected < 1 else float("nan")
     return kappa, len(used), size
+
+
+def icc_2k(panel: Panel) -> tuple[float, int, int]:
+    """Return ICC(2,k), the number of clips it stands on, and the number of raters k.
+
+    How reliable the mean of the panel is: two-way random effects, absolute agreement, average of k raters. It needs the
+    same raters for every clip: clips of the set of two or more raters that rated most clips are used. NaN where there
+    are fewer than two such clips, or nothing varies.
+
+    Source: Shrout and Fleiss, 1979; McGraw and Wong, 1996.
+    """
+    starts = np.flatnonzero(np.r_[True, panel.clip[1:] != panel.clip[:-1]])
+    sets: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(panel.clip)], strict=True):
+        if stop - start >= 2:
+            sets[tuple(panel.rater[start:stop].tolist())].append(start)
+    if not sets:
+        return float("nan"), 0, 0
+    raters, first = max(sets.items(), key=lambda item: (len(item[1]), len(item[0]), item[0]))
+    k, n = len(raters), len(first)
+    if n < 2:
+        return float("nan"), n, k
+    values = panel.value[np.array(first)[:, None] + np.arange(k)].astype(np.float64)  # (n, k)
+    mean = values.mean()
+    between_clips = k * ((values.mean(axis=1) - mean) ** 2).sum() / (n - 1)
+    between_raters = n * ((values.mean(axis=0) - mean) ** 2).sum() / (k - 1)
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + mean
+    residual = (rest**2).sum() / ((n - 1) * (k - 1))
+    scale = between_clips + (between_raters - residual) / n
+    return float((between_clips - residual) / scale) if scale > 0 else float("nan"), n, k
 
 
 def percent_agreement(counts: NDArray[np.int64]) -> float:
@@ -251,6 +283,8 @@ def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: i
         "pairs": int(defined.size),
         "undefined_pairs": int(len(kappas) - defined.size),
     }
+    icc, n_clips, n_raters = icc_2k(panel)
+    result["icc_2k"] = {"icc": icc, "clips": n_clips, "raters": n_raters}
     result["percent_agreement"] = percent_agreement(counts)
     return result
 

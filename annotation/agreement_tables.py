@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Rows = list[tuple[object, ...]]
 AGREEMENT_COLUMNS = (
     *("condition", "clips", "raters", "ratings", *(f"alpha {level}" for level in LEVELS)),
-    *("Fleiss' kappa", "on clips", "weighted kappa", "agreement"),
+    *("Fleiss' kappa", "on clips", "weighted kappa", "ICC(2,k)", "of raters", "agreement"),
 )
 _FIGURES = ("rated", "skipped", "empty", "draft", "skip_share", "bias", "spread", "correlation", "kappa", "seconds")
 RATER_COLUMNS = ("condition", "rater", *(name.replace("_", " ") for name in _FIGURES), "suspicious")
@@ -29,6 +29,8 @@ def agreement_rows(measures: Mapping[str, Mapping[str, Any]]) -> Rows:
             entry["fleiss_kappa"]["kappa"],
             f"{entry['fleiss_kappa']['clips']} x {entry['fleiss_kappa']['ratings_per_clip']}",
             entry["weighted_kappa"]["mean"],
+            entry["icc_2k"]["icc"],
+            f"{entry['icc_2k']['clips']} x {entry['icc_2k']['raters']}",
             entry["percent_agreement"],
         )
         for condition, entry in measures.items()

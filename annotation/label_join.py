@@ -8,7 +8,7 @@ import numpy as np
 
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.features.label_table import METHODS, LabelTable
+from fmltk.toolkit.features.label_table import LabelTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ def _rated_columns(rated: ConditionLabels | None, rows: NDArray[np.int64]) -> di
             "class": np.full(n, None, dtype=object),
             "reason": np.full(n, NO_RATINGS, dtype=object),
         }
-    methods = {name: values for name in METHODS if (values := getattr(rated, name)) is not None}
+    methods = {"median": rated.median, "majority": rated.majority, **rated.weighed}
     return {
         "label": _taken(rated.label, rows, absent=np.nan),
         "n": _taken(rated.n.astype(np.float64), rows, absent=0),  # NaN, where the label is shipped, becomes null

@@ -70,3 +70,6 @@ class Scale:
 
 CH_SIMS_SCALE = Scale(-1, 1)  # paper, section 3: -1 negative, 0 neutral, 1 positive
 MOSI_SCALE = Scale(-3, 3)  # paper, section 3: strongly negative to strongly positive
+
+# What may stand next to the mean of a panel in a table of labels: labels weighed by the raters' reliability.
+WEIGHED = ("evaluator_weighted", "dawid_skene", "mace", "glad")

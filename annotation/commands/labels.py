@@ -10,6 +10,7 @@ from fmltk.annotation.commands.paths import PARQUET, refuse_overwriting
 from fmltk.annotation.settings import FILE, Policy, ScaleOptions, ShippedOptions, SplitOptions
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
+from fmltk.toolkit.conditions import WEIGHED
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
 
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
 @settings_options(ShippedOptions, "shipped")
 @settings_options(Policy, "policy")
-@click.option("--dawid-skene", is_flag=True, help="Add labels weighted by reliability (needs fmltk[reliability]).")
+@click.option(
+    "--also",
+    type=click.Choice(WEIGHED),
+    multiple=True,
+    help="Add labels weighed by the raters' reliability; all but the first need fmltk[reliability]. Repeatable.",
+)
 @settings_options(SplitOptions, "split")
 @settings_options(ScaleOptions, "scales")
 @output_options
@@ -36,7 +42,7 @@ def aggregate(
     output: Path,
     shipped: ShippedOptions,
     policy: Policy,
-    dawid_skene: bool,
+    also: tuple[str, ...],
     split: SplitOptions,
     scales: ScaleOptions,
     reporter: Reporter,
@@ -61,7 +67,7 @@ def aggregate(
     refuse_overwriting(output, (ratings, shipped.path))
     aggregated = None
     if ratings is not None:
-        aggregated = aggregate_ratings(read_ratings(ratings), policy, dawid_skene=dawid_skene)
+        aggregated = aggregate_ratings(read_ratings(ratings), policy, also=also)
     given = None
     if shipped.path is not None:
         given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)

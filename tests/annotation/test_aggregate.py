@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmltk.annotation.aggregate import aggregate_ratings, compare_methods
+from fmltk.annotation.consensus import evaluator_weights
 from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.option_texts import parse_panel
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import SEVEN
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.features.label_file import read_labels, write_labels
 
@@ -190,19 +191,42 @@ def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, rand
     assert other_raters.equals(first)
 
 
-def test_dawid_skene_follows_the_reliable_and_not_the_order_of_rows():
+@pytest.mark.parametrize("method", WEIGHED)
+def test_weighed_labels_follow_the_reliable_and_not_the_order_of_rows(method):
     generator = np.random.default_rng(1)
     truth = generator.integers(-1, 2, 80)
     ratings = {
         f"{index:03d}": [*([value] * 2), *generator.integers(-1, 2, 3).tolist()] for index, value in enumerate(truth)
     }
     rows = table(ratings)
-    weighted = aggregate_ratings(rows, dawid_skene=True).conditions["AT"]
-    assert np.abs(weighted.dawid_skene - truth).mean() < 0.5 * np.abs(weighted.label - truth).mean()
+    labels = aggregate_ratings(rows, also=[method]).conditions["AT"]
+    weighed = labels.weighed[method]
+    assert np.abs(weighed - truth).mean() < 0.5 * np.abs(labels.label - truth).mean()
     shuffled = rows.take(pa.array(generator.permutation(rows.num_rows)))
-    np.testing.assert_array_equal(
-        aggregate_ratings(shuffled, dawid_skene=True).conditions["AT"].dawid_skene, weighted.dawid_skene
-    )
+    np.testing.assert_array_equal(aggregate_ratings(shuffled, also=[method]).conditions["AT"].weighed[method], weighed)
+
+
+def test_the_evaluator_weighted_mean_by_hand():
+    """Two raters who agree and one who is against them: the weights are 1, 1 and 0, so the third does not count."""
+    truth = [-1, 0, 1] * 5
+    rows = table({f"{index:02d}": [value, value, -value] for index, value in enumerate(truth)})
+    weighed = aggregate_ratings(rows, Policy(panel=3), also=["evaluator_weighted"]).conditions["AT"].weighed
+    np.testing.assert_allclose(weighed["evaluator_weighted"], truth)
+
+
+def test_raters_of_few_clips_have_the_usual_weight():
+    weights = evaluator_weights(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([1.0, 0.0, 1.0, -1.0]))
+    assert weights.tolist() == [1.0, 1.0]
+    clip, rater = np.repeat(np.arange(12), 2), np.tile([0, 1], 12)
+    value = np.repeat(np.arange(12) % 3, 2).astype(float)
+    clip, rater, value = np.append(clip, 0), np.append(rater, 2), np.append(value, 2.0)
+    weights = evaluator_weights(clip, rater, value)
+    assert weights[2] == pytest.approx(np.median(weights[:2]))
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ConfigError, match="there is no method 'wawa'; expected some of evaluator_weighted, "):
+        aggregate_ratings(table({"a": [1]}), also=["wawa"])
 
 
 def test_a_condition_on_two_scales_is_refused():

@@ -20,6 +20,7 @@ from fmltk.annotation.agreement import (
     alpha_with_interval,
     coincidences,
     fleiss_kappa,
+    icc_2k,
     krippendorff_alpha,
     pairwise_kappas,
     panel_of,
@@ -68,6 +69,25 @@ def test_alpha_of_krippendorffs_own_example(level, expected):
     alpha, low, high = alpha_with_interval(counts_of(EXAMPLE, values), values, level=level)
     assert alpha == pytest.approx(expected, abs=5e-4)
     assert low < alpha < high
+
+
+# Shrout and Fleiss, Intraclass Correlations, 1979, table 2: six targets, four judges; ICC(2,4) is .62 (table 4).
+JUDGES = np.array([[9, 6, 8, 7, 10, 6], [2, 1, 4, 1, 5, 2], [5, 3, 6, 2, 6, 4], [8, 2, 8, 6, 9, 7]])
+
+
+def test_icc_of_shrout_and_fleiss_own_example():
+    rows = ratings_of(JUDGES.astype(float), low=1, high=10)
+    icc, n_clips, n_raters = icc_2k(panel_of(rows, "AT"))
+    assert (round(icc, 2), n_clips, n_raters) == (0.62, 6, 4)
+
+
+def test_icc_stands_on_the_raters_who_rated_most_clips_together():
+    matrix = np.array([[1, 2, 3, 1, 2, 3, np.nan, np.nan], [1, 2, 3, 2, 2, 3, 1, 1], [np.nan] * 6 + [2, 3]])
+    icc, n_clips, n_raters = icc_2k(panel_of(ratings_of(matrix, low=1, high=3), "AT"))
+    assert (n_clips, n_raters) == (6, 2)
+    assert 0.9 < icc < 1
+    for lonely in (np.array([[1.0, 2, 3]]), np.array([[1.0, np.nan], [1, 2]]), np.array([[1.0, 1], [1, 1]])):
+        assert np.isnan(icc_2k(panel_of(ratings_of(lonely, low=1, high=3), "AT"))[0])
 
 
 def test_alpha_computed_by_hand():

@@ -139,12 +139,14 @@ def test_aggregate_joins_shipped_labels_and_their_split(ratings, run_json, run, 
     assert set(read_labels(output).splits) == {None}
 
 
-def test_dawid_skene_stands_in_its_own_column(ratings, run_json, tmp_path):
-    document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--dawid-skene")
-    assert set(document["conditions"]["AT"]["beside_the_mean"]) == {"median", "majority", "dawid_skene"}
+def test_weighed_labels_stand_in_their_own_columns(ratings, run_json, tmp_path):
+    also = ("--also", "dawid_skene", "--also", "evaluator_weighted")
+    document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", *also)
+    methods = {"median", "majority", "dawid_skene", "evaluator_weighted"}
+    assert set(document["conditions"]["AT"]["beside_the_mean"]) == methods
     import pyarrow.parquet as pq
 
-    assert "dawid_skene_AT" in pq.read_schema(tmp_path / "labels.parquet").names
+    assert {"dawid_skene_AT", "evaluator_weighted_AT"} <= set(pq.read_schema(tmp_path / "labels.parquet").names)
 
 
 @pytest.mark.parametrize(

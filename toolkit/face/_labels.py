@@ -25,7 +25,7 @@ from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.features.label_file import write_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -112,7 +112,7 @@ def aggregate(
     at_least: int | None = None,
     more: str = "null",
     nearest: bool = True,
-    dawid_skene: bool = False,
+    also: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return one label per clip and condition: the mean of a whole panel of annotators, its class, its spread.
 
@@ -131,8 +131,9 @@ def aggregate(
         What more ratings than a panel give: "null" no label, "first" the mean of the first, "all" the mean of all.
     nearest
         Whether a mean between the paper's eleven values has the class of its interval; otherwise it has none.
-    dawid_skene
-        Also give labels weighted by the annotators' reliability (needs crowd-kit: ``fmltk[reliability]``).
+    also
+        Labels weighed by the annotators' reliability to give as well: "evaluator_weighted", and with crowd-kit
+        (``fmltk[reliability]``) "dawid_skene", "mace", "glad".
 
     Returns
     -------
@@ -157,7 +158,7 @@ def aggregate(
     policy = Policy(panel=panel, at_least=at_least, more=more, nearest=nearest)
     with python_warnings(None) as reporter:
         table = _ratings_table(ratings, scale, reporter)
-    aggregated = aggregate_ratings(table, policy, dawid_skene=dawid_skene)
+    aggregated = aggregate_ratings(table, policy, also=also)
     labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
     if out is not None:
         write_labels(labels, Path(out))

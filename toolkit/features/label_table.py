@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.clip import SPLITS
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, WEIGHED, Scale
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ID_COLUMNS = ("utterance_id", "video_id", "clip_id")
 # The columns that hold labels, and their conditions: fmltk's own names, and the `label` of MMSA's label.csv.
 LABEL_COLUMNS = {"label": "M", **{f"label_{name}": name for name in CONDITIONS}}
-METHODS = ("median", "majority", "dawid_skene")  # beside the mean, such as median_AT
+METHODS = ("median", "majority", *WEIGHED)  # next to the mean, such as median_AT
 NO_LABEL = "no label in the data set"
 TOLERANCE = 1e-6  # of a label at the end of its scale: float32 makes 1.0000001 of such a one
 _NAMED = 5  # how many clips a message names
