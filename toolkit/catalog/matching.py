@@ -31,10 +31,10 @@ def _as_number(part: str) -> str:
 
 # What is left out of a name step by step, and what a message says of it.
 _STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("spaces and invisible characters in ids are left out", clean_id),
-    ("endings such as .mp4 and folders are left out of ids", without_ending),
-    ("ids are compared as numbers (1, 1.0, 0001)", _as_number),
-    ("upper and lower case in ids are the same", str.casefold),
+    ("spaces and invisible characters are left out", clean_id),
+    ("endings such as .mp4 and folders are left out", without_ending),
+    ("numbers are compared as numbers (1, 1.0, 0001)", _as_number),
+    ("upper and lower case are the same", str.casefold),
 )
 
 
@@ -98,31 +98,48 @@ def match_names(wanted: Mapping[Name, Sequence[Form]], known: Iterable[Name], *,
     >>> match_names({("a.mp4",): [id_form("a.mp4", "0")], ("1",): [id_form("1", "0")]}, [("a",), ("0001",)]).found
     {('a.mp4',): ('a',), ('1',): ('0001',)}
     """
+    names = list(dict.fromkeys(known))
+    found, several = _single(wanted, names, str, by_file_name=by_file_name)
+    others = {name: forms for name, forms in wanted.items() if name not in found and name not in several}
+    free = [name for name in names if name not in set(found.values())]
+    alike, doubtful = _single(others, free, _plain, by_file_name=by_file_name)
+    return Matches({**found, **alike}, {**several, **doubtful}, _notes({**found, **alike}, by_file_name=by_file_name))
+
+
+def _plain(part: str) -> str:
+    """Return a part of a name without all in which two files may write it differently."""
+    for _, step in _STEPS:
+        part = step(part)
+    return part
+
+
+def _single(
+    wanted: Mapping[Name, Sequence[Form]], known: Sequence[Name], key: Callable[[str], str], *, by_file_name: bool
+) -> tuple[dict[Name, Name], dict[Name, list[Name]]]:
+    """Return the names that have one candidate, which is no other's, and those that have several or share theirs."""
     whole: defaultdict[Name, list[Name]] = defaultdict(list)
     ends: defaultdict[Name, list[Name]] = defaultdict(list)
-    for name in dict.fromkeys(known):
-        key = _key(name)
-        whole[key].append(name)
-        for n_parts in range(1, len(key) if by_file_name else 0):
-            ends[key[-n_parts:]].append(name)
-    candidates = {name: _candidates(forms, whole, ends) for name, forms in wanted.items()}
+    for name in known:
+        parts = tuple(map(key, name))
+        whole[parts].append(name)
+        for n_parts in range(1, len(parts) if by_file_name else 0):
+            ends[parts[-n_parts:]].append(name)
+    candidates = {name: _candidates(forms, whole, ends, key) for name, forms in wanted.items()}
     claims = Counter(one for meant in candidates.values() for one in meant)
     found = {name: meant[0] for name, meant in candidates.items() if len(meant) == 1 and claims[meant[0]] == 1}
-    several = {name: meant for name, meant in candidates.items() if meant and name not in found}
-    return Matches(found, several, _notes(found, by_file_name=by_file_name))
+    return found, {name: meant for name, meant in candidates.items() if meant and name not in found}
 
 
-def _key(name: Name) -> Name:
-    for _, step in _STEPS:
-        name = tuple(map(step, name))
-    return name
-
-
-def _candidates(forms: Sequence[Form], whole: Mapping[Name, list[Name]], ends: Mapping[Name, list[Name]]) -> list[Name]:
+def _candidates(
+    forms: Sequence[Form],
+    whole: Mapping[Name, list[Name]],
+    ends: Mapping[Name, list[Name]],
+    key: Callable[[str], str],
+) -> list[Name]:
     for form, n_needed in forms:
-        key = _key(form)
-        for n_left_out in range(len(key) - n_needed + 1):  # folders that only one of the two has
-            meant = whole.get(key[n_left_out:]) or ends.get(key[n_left_out:])
+        parts = tuple(map(key, form))
+        for n_left_out in range(len(parts) - n_needed + 1):  # folders that only one of the two has
+            meant = whole.get(parts[n_left_out:]) or ends.get(parts[n_left_out:])
             if meant:
                 return meant
     return []
@@ -134,8 +151,9 @@ def _notes(found: Mapping[Name, Name], *, by_file_name: bool) -> tuple[str, ...]
     for name, meant in found.items():
         by_step[_step(name, meant)].append(f"{'/'.join(name)!r} is {'/'.join(meant)!r}")
     return tuple(
-        f"{_STEPS[step][0]}, so that {', '.join(cases[:_EXAMPLES])}"
-        + (f", and {len(cases) - _EXAMPLES} more ids match" if len(cases) > _EXAMPLES else "")
+        f"{len(cases)} {'ids match' if len(cases) > 1 else 'id matches'} once {_STEPS[step][0]}: "
+        + ", ".join(cases[:_EXAMPLES])
+        + (", ..." if len(cases) > _EXAMPLES else "")
         for step, cases in sorted(by_step.items())
         if not by_file_name or step != _FILE_STEP
     )

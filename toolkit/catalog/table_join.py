@@ -81,7 +81,7 @@ class _Meant:
         self._clips = {_name(clip): clip for clip in clips}
         taken = {_name(clip) for clip in exact if clip is not None}
         free = [name for name in self._clips if name not in taken]
-        by_ids = {(row.video_id, row.clip_id): _forms(row) for row in rows if row.has_ids}
+        by_ids = {_name(row): _forms(row) for row in rows if row.has_ids}
         self._by_ids = match_names(by_ids, free)
         videos: dict[Name, list[Form]] = {
             (row.video_id,): [id_form(row.video_id, WHOLE)] for row in rows if row.has_ids and row.is_cut
@@ -92,7 +92,7 @@ class _Meant:
 
     def file(self, row: Transcript) -> tuple[Transcript, Clip | None]:
         """Return a row with the ids of the clip that it means, and that clip; None where there is none or several."""
-        if clip := self._found(self._by_ids, (row.video_id, row.clip_id)):
+        if clip := self._found(self._by_ids, _name(row)):
             is_joined = clip.clip_id == WHOLE and row.clip_id != WHOLE  # video 3, clip 7 is the file 3_7.mp4
             return (row if is_joined else _with_ids(row, clip)), clip
         if row.is_cut and (clip := self._found(self._by_video, (row.video_id,))):
@@ -112,7 +112,7 @@ class _Meant:
     def problem(self, row: Transcript, key: str) -> Problem:
         """Return what is said of a row whose clip is not found."""
         several = (
-            self._by_ids.several.get((row.video_id, row.clip_id))
+            self._by_ids.several.get(_name(row))
             or self._by_video.several.get((row.video_id,))
             or self._by_file.several.get((row.file or "",))
         )
@@ -134,8 +134,8 @@ def _forms(row: Transcript) -> list[Form]:
     return [own] if row.is_cut else [own, ((f"{row.video_id}_{row.clip_id}",), 1)]
 
 
-def _name(clip: Clip) -> Name:
-    return (clip.video_id,) if clip.clip_id == WHOLE else (clip.video_id, clip.clip_id)
+def _name(one: Clip | Transcript) -> Name:
+    return (one.video_id,) if one.clip_id == WHOLE else (one.video_id, one.clip_id)
 
 
 def _with_ids(row: Transcript, clip: Clip) -> Transcript:

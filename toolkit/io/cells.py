@@ -12,9 +12,10 @@ MISSING_WORDS = frozenset(("", "-", "–", "—", ".", "na", "n/a", "n.a.", "nan
 _ERROR = re.compile(
     r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!)|Err:5\d\d", re.IGNORECASE
 )
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)", re.IGNORECASE | re.ASCII)
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d*)?)", re.ASCII)
+_ISO_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:[.,]\d*)?)S)?", re.ASCII)  # LibreOffice's clocks
 _WITH_UNIT = re.compile(r"(.*?)\s*(ms|msec|s|sec|secs|seconds?)\.?", re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 
@@ -55,8 +56,21 @@ def parse_number(cell: str, *, separator: str = "") -> float:
     return float(f"{whole}.{decimals}")
 
 
+def with_decimal_point(cell: str, *, separator: str = "") -> str:
+    """Return a number that has a decimal comma with a point; anything else, and a doubtful 1,234, as it is.
+
+    >>> with_decimal_point("-1,0"), with_decimal_point("so, so")
+    ('-1.0', 'so, so')
+    """
+    try:
+        parse_number(cell, separator=separator)
+    except ValueError:
+        return cell
+    return cell.replace(",", ".")
+
+
 def parse_time(cell: str, *, unit_s: float = 1.0, separator: str = "") -> float:
-    """Return a time in seconds: a number in the column's unit, or hh:mm:ss, mm:ss, with or without decimals.
+    """Return a time in seconds: a number in the column's unit, or hh:mm:ss, mm:ss, PT1M2.5S, with or without decimals.
 
     unit_s : how many seconds one unit of the column is
 
@@ -70,6 +84,10 @@ def parse_time(cell: str, *, unit_s: float = 1.0, separator: str = "") -> float:
         hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in clock.groups())
         if seconds >= 60 or (clock[1] and minutes >= 60):
             raise ValueError(f"{cell!r} is not a time on a clock of hh:mm:ss")
+        return hours * 3600 + minutes * 60 + seconds
+    duration = _ISO_DURATION.fullmatch(text)
+    if duration and any(duration.groups()):
+        hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in duration.groups())
         return hours * 3600 + minutes * 60 + seconds
     if text.count(":") == 3 or ";" in text:
         raise ValueError(f"{cell!r} counts frames after its last colon: write hh:mm:ss.mmm")

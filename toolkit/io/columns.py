@@ -74,6 +74,8 @@ class TableKind:
         Whether it may say when a clip starts and ends, as start_s or start_ms, end_s or end_ms, duration_s or _ms.
     unread
         Names that are known and not read, so that they resemble nothing.
+    has_others
+        Whether the other columns mean something too, such as raters, so that none is refused.
     """
 
     what: str
@@ -82,6 +84,7 @@ class TableKind:
     weak: Mapping[str, str] = field(default_factory=dict)
     times: bool = False
     unread: str = ""
+    has_others: bool = False
 
 
 _FILES = (
@@ -154,10 +157,18 @@ RATINGS = TableKind(
     "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per rater",
     weak=_WEAK_IDS,
 )
+RATED_CLIPS = TableKind(  # and a column for each rater
+    "wide table of ratings",
+    {name: RATINGS.fields[name] for name in (*_IDS, "condition", "scale", "text")},
+    "a clip (utterance_id, or video_id and clip_id) and one column per rater",
+    weak=_WEAK_IDS,
+    has_others=True,
+)
 RATERS = TableKind(
     "list of raters",
     {"id": "email emailaddress mail", "rater": "name annotator ratername", "source": "server"},
     "id and rater (and source)",
+    has_others=True,
 )
 
 
@@ -222,7 +233,8 @@ def find_columns(
             search.claim("utterance_id", _LONE_IDS)
     if kind.times:
         search.claim_times()
-    search.refuse_resembling()
+    if not kind.has_others:
+        search.refuse_resembling()
     return Columns(table, search.used, tuple(name for name in header if name not in search.used.values()))
 
 
@@ -313,7 +325,8 @@ class _Search:
             similar = next(near, None)
             if similar is not None:
                 meant = wanted[similar]
-                self._refuse([column], f"is not read, but resembles {meant}", f"name it {meant}")
+                words = meant if similar == folded(meant) else f"{similar} ({meant})"
+                self._refuse([column], f"is not read, but resembles {words}", f"name it {meant}")
 
     def _open_fields(self) -> Iterator[str]:
         """Yield the fields that no column is and that the table could use: one way to name clips is enough."""

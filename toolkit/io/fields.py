@@ -70,9 +70,9 @@ class FieldRows:
         """Return what people should know of the table, one line each."""
         notes = [f"{self.columns.note()}{f' ({self.table.sheet})' if self.table.sheet else ''}"]
         if self.n_cleaned:
-            notes.append(f"{self.table.name}: spaces or invisible characters are taken out of {self.n_cleaned} ids")
+            notes.append(f"{self.table.name}: spaces or invisible characters are taken out of ids ({self.n_cleaned})")
         if self.n_errors:
-            notes.append(f"{self.table.name}: {self.n_errors} cells hold an error such as #N/A: they are read as empty")
+            notes.append(f"{self.table.name}: cells with an error such as #N/A are read as empty ({self.n_errors})")
         return notes
 
 

@@ -89,7 +89,7 @@ def _first_sheet(path: AnyPath, workbook: CalamineWorkbook, error: MakeError) ->
     for name in sorted(workbook.sheet_names, key=lambda name: name in hidden):  # stable: hidden ones last
         sheet = workbook.get_sheet_by_name(name)
         rows = [[cell_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=True)]
-        if any(any(row) for row in rows):
+        if any(cell.strip() for row in rows for cell in row):
             return Sheet(name, len(workbook.sheet_names), (sheet.start or (0, 0))[0] + 1, rows)
     raise error(f"{path} is empty; expected a sheet with the columns' names, then a row for each clip")
 

@@ -235,8 +235,12 @@ def read_rows(
 
 
 @contextmanager
-def open_rows(path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError) -> Iterator[Table]:
+def open_rows(
+    path: AnyPath, *, encoding: str | None = None, is_text: bool = False, error: MakeError = ConfigError
+) -> Iterator[Table]:
     """Open a table of any kind, as its name ends. Values are text as written, of a spreadsheet as people see them.
+
+    is_text : whether a file of another ending is delimited text
 
     Raises `error` if the table cannot be read, is of another kind, or a row does not fit its header.
     """
@@ -250,7 +254,7 @@ def open_rows(path: AnyPath, *, encoding: str | None = None, error: MakeError = 
         yield Table(path.name, header, _jsonl_rows(path, encoding, error))
     elif suffix in SHEET_SUFFIXES:
         yield _sheet_table(path, error)
-    elif suffix in _TEXT_SUFFIXES:
+    elif suffix in _TEXT_SUFFIXES or is_text:
         with open_table(path, encoding=encoding, error=error) as table:
             rows = ((f"{path.name} line {line}", row) for line, row in table.rows())
             yield Table(path.name, table.header, rows, table.separator)

@@ -109,13 +109,13 @@ def test_every_command_refuses_the_same_labels_with_the_same_words(
 def test_a_table_without_labels_is_refused_with_its_columns(
     tmp_path: Path, features: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    labels = write_text(tmp_path / "labels.csv", "video_id,clip_id,sentiment\nv,1,0.5\n")
+    labels = write_text(tmp_path / "labels.csv", "video_id,clip_id,mood\nv,1,0.5\n")
     if command == "aggregate":  # a table may bring the splits alone
         assert read_labels(labels, needs_labels=False).splits == (None,)
         return
     said = refused(command, labels, features, tmp_path / "out", capsys)
     assert "has no column of labels" in said
-    assert "its columns are video_id, clip_id, sentiment" in said
+    assert "its columns are video_id, clip_id, mood" in said
 
 
 def test_an_import_refuses_an_infinite_label_by_the_same_rule(tmp_path: Path) -> None:
@@ -324,10 +324,10 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clip_id,label\na,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
+        ("video_id,clip_id,label\n,a,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
         ("label,text\n1,a\n", r"names no clips; expected the columns video_id and clip_id"),
-        ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a' is 'x', which is not a number"),
-        ('video_id,clip_id,label\nv,a,"0,5"\n', r"is '0,5', which is not a number"),
+        ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a': 'x' is not a number"),
+        ('video_id,clip_id,label\nv,a,"1,500"\n', r": '1,500' may be 1500 or 1\.500; write it without a comma"),
         (
             "video_id,clip_id,label,label_T\nv,a,0,2.4\n",
             r"label_T is 2.4 for .* not on the scale -1..1",
@@ -336,7 +336,7 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
         ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is none of train, valid, test"),
         ("video_id,clip_id,label\n", r"holds no row"),
         ("video_id,clip_id,label,label_M\nv,a,0,0\n", r"the columns label and label_M, which mean the same"),
-        ("video_id,clip_id,score\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, score"),
+        ("video_id,clip_id,class\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, class"),
     ],
 )
 def test_a_bad_table_of_labels_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -351,8 +351,8 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     pq.write_table(pa.table({"utterance_id": ["v$_$1"], "label_M": [[1.0]]}), tmp_path / "nested.parquet")
     with pytest.raises(AnnotationError, match=r"column label_M holds list.*; expected numbers"):
         read_labels(tmp_path / "nested.parquet")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are a$"):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are x$"):
         read_labels(tmp_path / "x.parquet")
     with pytest.raises(StoreError, match="expected a table of labels"):
         read_labels(tmp_path / "absent.parquet")
@@ -360,8 +360,8 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(DamagedFileError):
         read_labels(tmp_path / "broken.parquet")
     with pytest.raises(ConfigError, match="is not a table"):
-        read_labels(write_text(tmp_path / "labels.txt", "a"))
-    names = ("nested.parquet", "x.parquet", "absent.parquet", "broken.parquet", "labels.txt")
+        read_labels(write_text(tmp_path / "labels.doc", "a"))
+    names = ("nested.parquet", "x.parquet", "absent.parquet", "broken.parquet", "labels.doc")
     assert [has_labels(tmp_path / name) for name in names] == [True, False, False, False, False]
     assert not has_labels(tmp_path)
 

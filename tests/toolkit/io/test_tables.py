@@ -160,7 +160,8 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
         ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object"),
         ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 holds lists and objects more than 64 deep"),
         ("t.parquet", "id,text\n", r"t\.parquet is damaged or not a Parquet file"),
-        ("t.xlsx", "PK", r"t\.xlsx is not a table; expected one of \.csv, \.tsv, \.jsonl, \.parquet"),
+        ("t.xlsx", "PK", r"t\.xlsx is damaged or not a spreadsheet"),
+        ("t.doc", "id,text\n", r"t\.doc is not a table; expected one of \.csv, \.tsv, \.xlsx"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
