@@ -1,11 +1,9 @@
-"""Spreadsheets that tests make: .xlsx and .ods of a few cells, as plain XML in an archive, and an .xls of Excel 97."""
+"""Spreadsheets that tests make: .xlsx and .ods of a few cells, as plain XML in an archive."""
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import zipfile
-import zlib
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -24,17 +22,6 @@ MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 STYLES = (
     f'<styleSheet xmlns="{MAIN}"><numFmts count="1"><numFmt numFmtId="164" formatCode="[h]:mm:ss.000"/></numFmts>'
     '<cellXfs count="3"><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/></cellXfs></styleSheet>'
-)
-# One row of names and one of cells: Filename, Transcript, start; a.mp4, héllo, one second as a time of Excel's.
-XLS = (
-    "c-rk)O=uHA6#izDG(T<AB&I?ulu)qRS_IKUFU?k=?aA7TpopN`CeYAr61KVM#cIt_5IiX!EcD`~>ct=Qptl~xiXH?(Nc5t35)?eNS>L?umb5A~"
-    "poPkO%e;B}-n^Z+^Jd=6?yKc!Y5snD85@v<2NgSrh8mfm5_E4OAiZr%)~y3nY=v!wV1NSI;KP&V7k(K-8SgSQ-19ys3Vfh)26>F+vgyPY;t2a-"
-    "2<byVQGr_|38Rg@iZPvFx`XLmZuyky086ei?WeXSaT?3|NKc<Li%)5ttP4Xv_aWQ7W61%uVoA>8i`PW8tq+H-jA3pwMTfTu3!s1wr?Y9xFiVJ2"
-    "WEb$=P5|HBCHyR*<XbBjAo-8=a{nLX0SfL$`E|_;%)&m$E24--G<v1RgJWiD1$`8MaG_K@lrhs;V>%rIPFO~EX2Qzk3#6MV7?!M!{nPnFR8M|3"
-    "&0I*Pc1{J6b*Z44mq-)Q6k3>%@<NGF4=Z=RzCJoWs-I=aET{kKCb3((2^*KB1sR7~qoL|5(8K&brkDAtyO?ih8mBj)x@)x6VTR_o%@x*mQ9lP6"
-    "Z}dGi{9fXVU&bDF6hG?S#4iq)FT@w$>htKNO)EwA@|r`h=oL3_NIcfvS~v;iJ=3;dl1o5~IKJD?PS}D~gqV#ot=`Ge5o>pvGgi`C{Ki_awZ~~M"
-    "*jkR8hsH~gWenY8FK;gmeo7{_7#{HO4b*JMAt)#)C@3f>C@3h@3E>>f<uTOjd_2g5zu)<<vr46+ev|ySIF1}$1^Uh$M3!m`=j)n3JK+=Vv&1HC"
-    "-2a6VC#iP}Qy6DIrs|%*^x-CI-)GZ?k-xWu>g~T$kDvdz|DSHG)vE"
 )
 
 
@@ -137,9 +124,4 @@ def write_ods_body(path: Path, lines: str) -> Path:
         archive.writestr(
             "META-INF/manifest.xml", f'<m:manifest {manifest}><m:file-entry m:full-path="/"/></m:manifest>'
         )
-    return path
-
-
-def write_xls(path: Path) -> Path:
-    path.write_bytes(zlib.decompress(base64.b85decode(XLS)))
     return path

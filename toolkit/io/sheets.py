@@ -1,7 +1,8 @@
-"""Spreadsheets (.xlsx, .xlsm, .ods, .xls): the rows of one sheet, as the texts that a person sees.
+"""Spreadsheets (.xlsx, .xlsm, .ods): the rows of one sheet, as the texts that a person sees.
 
 python-calamine reads them. It holds a sheet as one rectangle, so a far cell or a text that is repeated would cost any
-amount of memory: what an archive contains is unpacked here, within limits, and only that is handed on.
+amount of memory: what an archive contains is unpacked here, within limits, and only that is handed on. Excel 97 files
+(.xls) have no such archive, so they are refused: a damaged one would end the whole process.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
 
-SHEET_SUFFIXES = (".xlsx", ".xlsm", ".ods", ".xls")
+SHEET_SUFFIXES = (".xlsx", ".xlsm", ".ods")
+OLD_SUFFIXES = (".xls", ".xlsb")  # known and refused: a damaged one ends the process that reads it
 MAX_FILE_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 256 << 20
 MAX_CELLS = 8_000_000  # of a sheet, up to its last one that holds something
 MAX_CHARACTERS = 512 << 20  # of all cells together, each counted where it stands
 _LIMITS = "which is more than a table for people holds; save it as CSV"
 _ZIP = b"PK\x03\x04"
+_OLD = b"\xd0\xcf\x11\xe0"  # what files of Excel 97 begin with, and new ones that have a password
 # Each is linear in the file's length: no part of them runs past the next tag.
 _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\b[^<>]*?\br\s*=\s*[\"']([A-Za-z]*)(\d+)[\"']")
 _SHARED_TEXT_END = re.compile(rb"</(?:\w+:)?si\s*>")
@@ -57,8 +60,8 @@ class Sheet:
 def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
     """Return the first visible sheet of a spreadsheet that holds anything.
 
-    Raises `error` if the file cannot be read, has a password, is damaged or not a spreadsheet, is beyond the limits,
-    or all its sheets are empty.
+    Raises `error` if the file cannot be read, has a password, is of Excel 97, damaged or not a spreadsheet, beyond the
+    limits, or all its sheets are empty.
     """
     import python_calamine as calamine
 
@@ -70,15 +73,15 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
     try:
         if len(data) > MAX_FILE_BYTES:
             raise _TooLargeError(f"more than {MAX_FILE_BYTES >> 20} MiB")
-        content = _checked_archive(data) if data.startswith(_ZIP) else data
-        return _first_sheet(path, calamine.load_workbook(io.BytesIO(content)), error)
+        if not data.startswith(_ZIP):
+            kind = "of Excel 97 or has a password" if data.startswith(_OLD) else "damaged or not a spreadsheet"
+            raise error(f"{path} is {kind}; open it and save it as .xlsx without a password, or as CSV")
+        return _first_sheet(path, calamine.load_workbook(io.BytesIO(_checked_archive(data))), error)
     except _TooLargeError as fault:
         raise error(f"{path} is not read: it holds {fault}, {_LIMITS}") from fault
-    except calamine.PasswordError as fault:
-        raise error(f"{path} has a password; save it without one, or as CSV") from fault
     except (
         calamine.CalamineError, zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError,
-        OSError, RuntimeError, ValueError,
+        ArithmeticError, LookupError, OSError, RuntimeError, ValueError,
     ) as fault:  # fmt: skip
         said = " ".join(str(fault).split())[:120]
         raise error(f"{path} is damaged or not a spreadsheet ({said}); open it and save it again, or as CSV") from fault

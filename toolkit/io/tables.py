@@ -21,7 +21,7 @@ from fmltk.toolkit.io.encodings import open_text
 from fmltk.toolkit.io.files import atomic_path, cannot_read
 from fmltk.toolkit.io.parquet import open_parquet, reading
 from fmltk.toolkit.io.paths import open_arrow
-from fmltk.toolkit.io.sheets import SHEET_SUFFIXES, read_sheet
+from fmltk.toolkit.io.sheets import OLD_SUFFIXES, SHEET_SUFFIXES, read_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -252,7 +252,7 @@ def open_rows(
         lines = read_json_lines(path, encoding=encoding, error=error)
         header = tuple(dict.fromkeys(key for _, row in lines for key in row))
         yield Table(path.name, header, _jsonl_rows(path, encoding, error))
-    elif suffix in SHEET_SUFFIXES:
+    elif suffix in (*SHEET_SUFFIXES, *OLD_SUFFIXES):
         yield _sheet_table(path, error)
     elif suffix in _TEXT_SUFFIXES or is_text:
         with open_table(path, encoding=encoding, error=error) as table:

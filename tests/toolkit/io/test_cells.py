@@ -50,7 +50,8 @@ def test_times_are_read_in_every_notation(cell: str, unit_s: float, seconds: flo
     [("00:00:01:12", "counts frames after its last colon"), ("00:00:01;12", "counts frames"),
      ("0:75", "is not a time on a clock"), ("1:60:00", "is not a time on a clock"), ("-1", "is not a time"),
      ("soon", "'soon' is not a time"), ("inf", "is not a time"), ("nan", "is not a time"),
-     ("1,500", r"may be 1500 or 1\.500"), ("2026-01-02 00:00:01", "is not a time"), ("s", "is not a time"), ("PT", "is not a time")],
+     ("1,500", r"may be 1500 or 1\.500"), ("2026-01-02 00:00:01", "is not a time"), ("s", "is not a time"),
+     ("PT", "is not a time")],
 )  # fmt: skip
 def test_times_that_are_none_are_refused_by_name(cell: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
