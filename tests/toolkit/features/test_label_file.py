@@ -19,6 +19,7 @@ from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError,
 from fmltk.toolkit.features.label_file import as_labels, find_labels, has_labels, load_labels, read_labels, write_labels
 from fmltk.toolkit.features.label_table import LabelTable, label_faults
 from tests.model.folders import Clips, planted, small_settings, write_clips
+from tests.spreadsheets import write_ods, write_xlsx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -519,3 +520,57 @@ def test_a_frame_that_is_not_a_table_of_labels_is_refused(change: dict[str, Any]
         as_labels(frame.assign(**change))
     with pytest.raises(AnnotationError, match="data frame has no column of labels"):
         as_labels(frame[["utterance_id", "split"]])
+
+
+# ---- as laboratories have them
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".txt", ".xlsx", ".ods"])
+@pytest.mark.parametrize(
+    "header",
+    [("Filename", "Score", "Split"), ("Video", "Sentiment", "Set"), ("id", "M", "Partition"),
+     ("FILE NAME", "Label", "Mode")],
+)  # fmt: skip
+def test_labels_under_the_names_that_people_write(tmp_path: Path, kind: str, header: tuple[str, ...]) -> None:
+    rows = [[*header, "Gender", None], ["0001.mp4", "-0,4", "Train", "f"], ["b.MOV", "n/a", "dev", "m"],
+            ["c", 0.75, "test", "#N/A"]]  # fmt: skip
+    path = tmp_path / f"l{kind}"
+    if kind in (".xlsx", ".ods"):
+        (write_ods if kind == ".ods" else write_xlsx)(path, rows)
+    else:
+        separator = ";" if kind == ".csv" else "\t"
+        cells = [["" if cell is None else str(cell).replace("0.75", "0,75") for cell in row] for row in rows]
+        path.write_text("".join(separator.join(row) + "\r\n" for row in cells), encoding="utf-8-sig")
+    labels = read_labels(path)
+    assert np.array_equal(labels.values("M"), [-0.4, np.nan, 0.75], equal_nan=True)
+    assert labels.splits == ("train", "valid", "test")
+    assert labels.notes[0].startswith(f"l{kind}: read ")
+    assert labels.notes[0].endswith("not read: 'Gender'")
+    assert f"l{kind}: label_M has no label where it says n/a or the like (1)" in labels.notes
+    if header[0] == "Filename":
+        assert labels.video_ids == ("0001", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("file,lable", "'lable' is not read, but resembles label"), ("file,label,spilt", "'spilt' .* resembles split"),
+     ("file,Score,Sentiment", "'Score' and 'Sentiment' both may be label_M"), ("who,label", "names no clips")],
+)  # fmt: skip
+def test_a_column_of_labels_that_is_not_understood_is_named(tmp_path: Path, header: str, said: str) -> None:
+    row = ",".join("0" for _ in header.split(","))
+    with pytest.raises(AnnotationError, match=said):
+        read_labels(write_text(tmp_path / "l.csv", f"{header}\n{row}\n"))
+
+
+def test_labels_join_clips_whose_ids_are_written_in_another_way(tmp_path: Path, features: Path) -> None:
+    from fmltk.model.data import read_clip_features
+    from fmltk.model.dataset import join
+
+    clips = read_clip_features(features)
+    first, *others = clips.utterance_ids
+    rows = [f"{first.replace('$_$', '$_$ ').upper()}.mp4,0.5", *(f"{name},0.25" for name in others)]
+    labels = read_labels(write_text(tmp_path / "l.csv", "utterance_id,label\n" + "\n".join(rows) + "\n"))
+    dataset = join(clips, labels, config())
+    assert dataset.utterance_ids == clips.utterance_ids
+    assert dataset.labels["M"][0] == 0.5
+    assert "labels: 1 id matches once" in dataset.remarks[0]
