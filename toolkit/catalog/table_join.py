@@ -174,9 +174,9 @@ def find_excluded(
     rows: list[Transcript] = []
     reasons: list[str] = []
     with open_fields(table, EXCLUDED, encoding=encoding, ignored=ignored) as opened:
-        for where, row in opened:
-            rows.append(transcript_of_row(where, row))
-            reasons.append(row.get("reason") or "no reason given")
+        for where, fields in opened:
+            rows.append(transcript_of_row(where, fields))
+            reasons.append(fields.get("reason") or "no reason given")
         files.notes += opened.notes()
     by_id = {clip.utterance_id: clip for clip in clips}
     exact = [by_id.get(utterance_id(row.video_id, row.clip_id)) if row.has_ids else None for row in rows]
