@@ -16,7 +16,8 @@ from fmltk.toolkit.clip import composed
 from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.cells import clean_id
-from fmltk.toolkit.io.columns import RATERS, find_columns
+from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.table_kinds import RATERS
 from fmltk.toolkit.io.tables import open_rows
 
 SALT_BYTES = 32

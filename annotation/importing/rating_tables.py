@@ -11,7 +11,8 @@ from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
-from fmltk.toolkit.io.columns import RATED_CLIPS, RATINGS, find_columns
+from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

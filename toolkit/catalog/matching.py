@@ -98,6 +98,8 @@ def match_names(wanted: Mapping[Name, Sequence[Form]], known: Iterable[Name], *,
     >>> match_names({("a.mp4",): [id_form("a.mp4", "0")], ("1",): [id_form("1", "0")]}, [("a",), ("0001",)]).found
     {('a.mp4',): ('a',), ('1',): ('0001',)}
     """
+    if not wanted:
+        return Matches()
     names = list(dict.fromkeys(known))
     found, several = _single(wanted, names, str, by_file_name=by_file_name)
     others = {name: forms for name, forms in wanted.items() if name not in found and name not in several}

@@ -10,8 +10,8 @@ from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
 from fmltk.toolkit.clip import WHOLE, Clip, utterance_id
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.columns import EXCLUDED
 from fmltk.toolkit.io.fields import open_fields
+from fmltk.toolkit.io.table_kinds import EXCLUDED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

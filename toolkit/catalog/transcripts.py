@@ -12,9 +12,9 @@ from fmltk.toolkit.catalog.matching import path_form
 from fmltk.toolkit.clip import WHOLE, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.cells import is_missing, parse_time
-from fmltk.toolkit.io.columns import TRANSCRIPTS
 from fmltk.toolkit.io.encodings import read_text
 from fmltk.toolkit.io.fields import open_fields
+from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -75,7 +75,7 @@ def read_transcripts(
 
     Columns: video_id and clip_id (or utterance_id, or the name of a file), text; optionally start_s and end_s (or
     start_ms and end_ms, or a duration) on the video's clock, language, and mode or split; also by other names (see
-    `fmltk.toolkit.io.columns`).
+    `fmltk.toolkit.io.table_kinds`).
 
     ignored : names of columns that are left out; note : takes what people should know of the table, once it is read
 

@@ -11,9 +11,9 @@ from fmltk.toolkit.catalog.transcripts import SIDECAR_SUFFIXES, transcript_of_ro
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
-from fmltk.toolkit.io.columns import VIDEOS
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.paths import RemotePath, join
+from fmltk.toolkit.io.table_kinds import VIDEOS
 from fmltk.toolkit.io.tables import TABLE_SUFFIXES
 
 if TYPE_CHECKING:

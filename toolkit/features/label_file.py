@@ -19,7 +19,7 @@ from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
 from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
 from fmltk.toolkit.io.cells import is_missing, parse_number
-from fmltk.toolkit.io.columns import LABELS, Columns, find_columns
+from fmltk.toolkit.io.columns import Columns, find_columns
 from fmltk.toolkit.io.fields import FieldRows
 from fmltk.toolkit.io.parquet import (
     METADATA_KEY,
@@ -31,6 +31,7 @@ from fmltk.toolkit.io.parquet import (
     write_table,
 )
 from fmltk.toolkit.io.paths import locate
+from fmltk.toolkit.io.table_kinds import LABELS
 from fmltk.toolkit.io.tables import open_rows
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def read_labels(
     """Read a table of labels: labels.parquet, MMSA's label.csv, or the columns of either as CSV, TSV, JSONL or Parquet.
 
     Columns: video_id and clip_id, or utterance_id; label_<condition>, where `label` is label_M; split or mode; also by
-    other names (see `fmltk.toolkit.io.columns`). An empty cell, a null, NaN, n/a and an error of a spreadsheet are no
+    other names (see `fmltk.toolkit.io.table_kinds`). An empty cell, a null, NaN, n/a and a spreadsheet's error are no
     label. Ids stay as they were written, without white space around them.
 
     Parameters

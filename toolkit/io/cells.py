@@ -21,7 +21,7 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\
 
 
 def is_spreadsheet_error(cell: str) -> bool:
-    """Whether a cell holds an error of a spreadsheet, such as #N/A, in place of a value."""
+    """Whether a cell holds an error of a spreadsheet, such as #N/A, instead of a value."""
     return _ERROR.fullmatch(cell.strip()) is not None
 
 
@@ -111,5 +111,7 @@ def clean_id(text: str) -> str:
     >>> clean_id(" video\u00a01\u200b")
     'video 1'
     """
+    if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:  # nearly every id
+        return text
     visible = "".join(" " if one.isspace() else one for one in text.strip().translate(_INVISIBLE).strip())
     return unicodedata.normalize("NFC", visible)

@@ -1,4 +1,4 @@
-"""The columns of each kind of table, and the names under which people write them: this is their one owner.
+"""Which column of a table is which field, by the names of `table_kinds`; times also by their units.
 
 A name counts whatever its case, and with or without spaces, underscores, hyphens and brackets: "Start (ms)" is
 `start_ms`. No column is left out without a word: what is read and what is not is said, and a column that is not read
@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.table_kinds import IDS, LONE_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from fmltk.toolkit.errors import MakeError
+    from fmltk.toolkit.io.table_kinds import TableKind
 
 _TIME_NAMES = {
     "start": "start starttime timestart begin begintime timebegin beginning onset from starttimestamp tstart tmin",
@@ -54,122 +56,6 @@ def folded(name: str) -> str:
     ('starttimes', 'clipid')
     """
     return "".join(one for one in unicodedata.normalize("NFKC", name).casefold() if one.isalnum())
-
-
-@dataclass(frozen=True)
-class TableKind:
-    """What a kind of table may hold.
-
-    Attributes
-    ----------
-    what
-        What messages call it.
-    fields
-        By field, the other names that it goes by, folded. The field's own name counts before these.
-    expected
-        What a message says of the columns that the table needs.
-    weak
-        By field, names that count where no other column is that field, and no other field has the name.
-    times
-        Whether it may say when a clip starts and ends, as start_s or start_ms, end_s or end_ms, duration_s or _ms.
-    unread
-        Names that are known and not read, so that they resemble nothing.
-    has_others
-        Whether the other columns mean something too, such as raters, so that none is refused.
-    """
-
-    what: str
-    fields: Mapping[str, str]
-    expected: str
-    weak: Mapping[str, str] = field(default_factory=dict)
-    times: bool = False
-    unread: str = ""
-    has_others: bool = False
-
-
-_FILES = (
-    "file filename filepath path videofile videofilename videopath clipfile clipfilename clippath mediafile mediapath "
-    "audiofile audiopath audiofilepath wavfile recording"
-)
-_OWN_IDS = {
-    "utterance_id": "uttid utterancekey",
-    "video_id": "vid videoname videokey",
-    "clip_id": "clipname clipno clipnumber clipnr segmentid segmentno segmentnumber segment",
-}
-_IDS = {**_OWN_IDS, "file": _FILES}
-_WEAK_IDS = {"video_id": "video", "clip_id": "clip"}
-_LONE_IDS = ("id", "key", "name")  # an utterance_id where nothing else names the clip: else the number of a row
-_SPLIT = {"split": "mode set partition subset datasplit"}
-_WORDS = {
-    "text": "transcript transcription transcripts utterance sentence subtitle subtitles caption captions rawtext",
-    "language": "lang",
-    **_SPLIT,
-}
-_UNREAD = (
-    "label labelt labela labelv labelm annotation speaker emotion sentiment score gender sex age model code state "
-    "stars test season episode date comment note notes"
-)
-_EXPECTED_CLIP = "video_id and clip_id, utterance_id, or a file name (Filename, File, Video, Clip)"
-_OTHER_LABELS = ("T", "A", "V", "AT", "VT", "AV")
-
-TRANSCRIPTS = TableKind(
-    "table of transcripts",
-    {**_IDS, **_WORDS},
-    f"{_EXPECTED_CLIP}, and text (or Transcript, Utterance, Sentence, Subtitle)",
-    weak=_WEAK_IDS,
-    times=True,
-    unread=_UNREAD,
-)
-VIDEOS = TableKind(
-    "table of videos",
-    {"path": _FILES, **_OWN_IDS, **_WORDS},
-    "path (or Filename, File, Video), and perhaps video_id, clip_id, text, start_s, end_s",
-    weak={"path": "video clip url uri", **_WEAK_IDS},
-    times=True,
-    unread=_UNREAD,
-)
-EXCLUDED = TableKind(
-    "table of excluded clips", {**_IDS, "reason": "why"}, _EXPECTED_CLIP, weak=_WEAK_IDS, unread=_UNREAD
-)
-LABELS = TableKind(
-    "table of labels",
-    {**_IDS, **_SPLIT, "label_M": "label", **{f"label_{name}": "" for name in _OTHER_LABELS}},
-    f"{_EXPECTED_CLIP}, and label (or Score, Sentiment, label_M, label_T, ...)",
-    weak={
-        **_WEAK_IDS,
-        "label_M": "score sentiment sentimentscore rating valence polarity m",
-        **{f"label_{name}": name.lower() for name in _OTHER_LABELS},
-    },
-    unread=f"{_UNREAD} text transcript",
-)
-RATINGS = TableKind(
-    "table of ratings",
-    {
-        **_IDS,
-        "utterance_id": f"{_IDS['utterance_id']} utterance",
-        "condition": "modality modalities",
-        "annotator": "rater annotatorid raterid coder judge",
-        "value": "rating label score",
-        **dict.fromkeys(("status", "scale", "created_at", "updated_at", "annotation_id"), ""),
-        "lead_time_s": "leadtime",
-        "text": "transcript sentence",
-    },
-    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per rater",
-    weak=_WEAK_IDS,
-)
-RATED_CLIPS = TableKind(  # and a column for each rater
-    "wide table of ratings",
-    {name: RATINGS.fields[name] for name in (*_IDS, "condition", "scale", "text")},
-    "a clip (utterance_id, or video_id and clip_id) and one column per rater",
-    weak=_WEAK_IDS,
-    has_others=True,
-)
-RATERS = TableKind(
-    "list of raters",
-    {"id": "email emailaddress mail", "rater": "name annotator ratername", "source": "server"},
-    "id and rater (and source)",
-    has_others=True,
-)
 
 
 @dataclass(frozen=True)
@@ -218,6 +104,7 @@ def find_columns(
     Raises `error` if two columns may be one field, times are in a unit that is not read, or a column that is not read
     resembles one that would be.
 
+    >>> from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
     >>> find_columns(TRANSCRIPTS, ["Filename", "Transcript", "Start (ms)", "Mood"], table="t.csv").note()
     "t.csv: read 'Filename' as file, 'Transcript' as text, 'Start (ms)' as start_ms; not read: 'Mood'"
     """
@@ -230,7 +117,7 @@ def find_columns(
         if "clip_id" in search.used:  # a clip without a video: the name of a file
             search.used["path" if "path" in kind.fields else "file"] = search.used.pop("clip_id")
         else:
-            search.claim("utterance_id", _LONE_IDS)
+            search.claim("utterance_id", LONE_IDS)
     if kind.times:
         search.claim_times()
     if not kind.has_others:
@@ -332,7 +219,7 @@ class _Search:
         """Yield the fields that no column is and that the table could use: one way to name clips is enough."""
         has_ids = not {"utterance_id", "file", "path"}.isdisjoint(self.used)
         for one in self.kind.fields:
-            needless = has_ids if one == "clip_id" else (has_ids or "video_id" in self.used) and one in _IDS
+            needless = has_ids if one == "clip_id" else (has_ids or "video_id" in self.used) and one in IDS
             if one not in self.used and not needless:
                 yield one
 

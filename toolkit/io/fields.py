@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from fmltk.toolkit.errors import MakeError
-    from fmltk.toolkit.io.columns import Columns, TableKind
+    from fmltk.toolkit.io.columns import Columns
     from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.io.table_kinds import TableKind
     from fmltk.toolkit.io.tables import Table
 
 _IDS = ("utterance_id", "video_id", "clip_id", "file")

@@ -1,20 +1,12 @@
-"""Names of columns as people write them: understood where one thing can be meant, else named with a way to go on."""
+"""Names of columns as people write them: understood where one thing can be meant, else named with a remedy."""
 
 from __future__ import annotations
 
 import pytest
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.columns import (
-    EXCLUDED,
-    LABELS,
-    RATERS,
-    RATINGS,
-    TRANSCRIPTS,
-    VIDEOS,
-    TableKind,
-    find_columns,
-)
+from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.table_kinds import EXCLUDED, LABELS, RATERS, RATINGS, TRANSCRIPTS, VIDEOS, TableKind
 
 KINDS = {"transcripts": TRANSCRIPTS, "videos": VIDEOS, "labels": LABELS, "ratings": RATINGS, "excluded": EXCLUDED,
          "raters": RATERS}  # fmt: skip
