@@ -7,6 +7,7 @@ but resembles one that would be stops the command.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
@@ -49,6 +50,7 @@ _SHORTEST = 3  # of a name that may resemble another, which has one letter more 
 _LONG = 9  # in a name of so many letters two may be wrong
 
 
+@functools.lru_cache(maxsize=65_536)
 def folded(name: str) -> str:
     """Return a column's name without what people write in different ways: case, spaces, underscores, brackets.
 
@@ -208,8 +210,7 @@ class _Search:
             name = folded(column)
             if len(name) < _SHORTEST or name in known or name in _TIMES:
                 continue
-            near = (one for one in wanted if len(one) > _SHORTEST and _n_typos(name, one) <= 1 + (len(one) >= _LONG))
-            similar = next(near, None)
+            similar = next((one for one in wanted if len(one) > _SHORTEST and _is_near(name, one)), None)
             if similar is not None:
                 meant = wanted[similar]
                 words = meant if similar == folded(meant) else f"{similar} ({meant})"
@@ -229,6 +230,12 @@ def _with_unit(name: str, column: str) -> str:
     base, _, unit = name.rpartition("_")
     words = set(" ".join(_TIME_NAMES.values()).split())
     return f"{name} (in seconds)" if unit == "s" and base in _TIME_NAMES and folded(column) in words else name
+
+
+def _is_near(name: str, known: str) -> bool:
+    allowed = 1 + (len(known) >= _LONG)
+    may_be = abs(len(name) - len(known)) <= allowed and len(set(name) ^ set(known)) <= 2 * allowed  # most names are not
+    return may_be and _n_typos(name, known) <= allowed
 
 
 def _n_typos(one: str, other: str) -> int:

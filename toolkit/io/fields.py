@@ -98,5 +98,6 @@ def open_fields(
         needed = ("path",) if "path" in kind.fields else _IDS
         if table.header and columns.used.keys().isdisjoint(needed):
             found = ", ".join(map(repr, table.header))
-            raise error(f"{path} names no clip: its columns are {found}; a {kind.what} has {kind.expected}")
+            where = f" ({table.sheet}: the table's own must be the first)" if table.sheet else ""
+            raise error(f"{path} names no clip: its columns are {found}{where}; a {kind.what} has {kind.expected}")
         yield FieldRows(table, columns)

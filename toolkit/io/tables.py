@@ -199,8 +199,8 @@ def open_table(
 
 
 def _names(written: Sequence[str]) -> tuple[str, ...]:
-    """Return a header's names, without white space around them, and without the blank ones at its end."""
-    names = [name.replace("\ufeff", "").strip() for name in written]
+    """Return a header's names, each on one line, without white space around them, and without blank ones at the end."""
+    names = [" ".join(name.replace("\ufeff", "").split()) for name in written]
     while names and not names[-1]:
         names.pop()
     return tuple(names)
@@ -272,7 +272,9 @@ def _sheet_table(path: AnyPath, error: MakeError) -> Table:
     rows = []
     for number, row in numbered[1:]:
         if any(map(str.strip, row[len(header) :])):
-            raise error(f"{path} row {number} has a cell in a column without a name; name it in the header")
+            raise error(
+                f"{path} row {number} has a cell in a column without a name; name it, or remove what is above the names"
+            )
         rows.append((f"{path.name} row {number}", dict(zip(header, row, strict=False))))
     of = f"sheet {sheet.name!r}, one of {sheet.n_sheets}" if sheet.n_sheets > 1 else ""
     return Table(path.name, header, iter(rows), sheet=of)

@@ -157,6 +157,19 @@ def test_the_sheet_that_is_read_is_said(videos: Path) -> None:
     assert catalog.notes == ("t.xlsx: read video_id, text (sheet 'Clips', one of 3)",)
 
 
+def test_another_sheet_than_the_tables_is_named(videos: Path) -> None:
+    sheets = {"Read me": [["Project X"], ["by Ann"]], "Clips": [["video_id", "text"], ["b", "hello"]]}
+    with pytest.raises(
+        ConfigError, match=r"columns are 'Project X' \(sheet 'Read me', one of 2: the table's own must be"
+    ):
+        build_catalog(videos, transcripts=write_xlsx(videos.parent / "t.xlsx", sheets))
+    rows = [["My study"], [None], ["video_id", "text"], ["b", "hello"]]
+    with pytest.raises(
+        ConfigError, match=r"t\.xlsx row 3 .* without a name; name it, or remove what is above the names"
+    ):
+        build_catalog(videos, transcripts=write_xlsx(videos.parent / "t.xlsx", rows))
+
+
 def test_a_table_without_names_of_clips_lists_its_columns(videos: Path) -> None:
     for content in ("who,text\na,b\n", "Speaker;Sentence\na;b\n"):
         (videos.parent / "t.csv").write_text(content)

@@ -82,6 +82,7 @@ def test_csv_values_stay_as_written(tmp_path: Path) -> None:
         'id;text;;\n1;"a, b";;\n;;;\n',
         'id,text,,\n1,"a, b",,\n',
         'id,text\n1,"a, b",,\n\n\n',
+        '"id"," text\n"\n1,"a, b"\n',
         " id \t\ufefftext\t\n1\ta, b\t \n",
     ],
 )
