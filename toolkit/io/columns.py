@@ -28,7 +28,7 @@ _TIME_NAMES = {
     "offset": "offset offsettime",  # of a start in some files, of an end in others
 }
 _TIME_UNITS = {
-    "s": " s sec secs second seconds insec insecs inseconds hhmmss hms hhmmssmmm",  # and no unit at all
+    "s": " s sec secs second seconds insec insecs inseconds hhmmss hms hhmmssmmm hhmmssms ssmsec",  # and no unit at all
     "ms": "ms msec msecs millisecond milliseconds millis inms inmilliseconds",
     "frames": "frame frames frameno framenumber frameindex frameid inframes",
     "other": "us usec microseconds ns nanoseconds min mins minute minutes h hr hours samples sample ticks",
@@ -220,7 +220,9 @@ class _Search:
         """Yield the fields that no column is and that the table could use: one way to name clips is enough."""
         has_ids = not {"utterance_id", "file", "path"}.isdisjoint(self.used)
         for one in self.kind.fields:
-            needless = has_ids if one == "clip_id" else (has_ids or "video_id" in self.used) and one in IDS
+            needless = (has_ids or "video_id" in self.used) and one in IDS
+            if one == "clip_id":  # tells the parts of a file from each other
+                needless = "utterance_id" in self.used
             if one not in self.used and not needless:
                 yield one
 
