@@ -42,6 +42,9 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
     for written, own in zip(given, exact, strict=True):
         row, file = (written, own) if own is not None else meant.file(written)
         key = utterance_id(row.video_id, row.clip_id)
+        if file is None and key in by_id:  # a clip of that name is there, but the row may not be its own
+            files.problems.append(meant.problem(row, key))
+            continue
         if key in first_row:
             _note_twice(joined, first_row[key], row, files.problems)
             continue

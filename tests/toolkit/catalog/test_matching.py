@@ -107,6 +107,13 @@ def test_a_file_name_that_lies_in_two_folders_is_named(tmp_path: Path) -> None:
     assert "1.mp4 is like v1/1.mp4, v2/1.mp4, but several clips may be it" in problem.message
 
 
+def test_two_paths_of_one_name_leave_the_clip_as_it_is(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, ["a.mp4", "b.mp4"], "file,text\nx/a.mp4,one\ny/a.mp4,two\nb.mp4,three\n")
+    assert texts(catalog) == {"a$_$0": None, "b$_$0": "three"}
+    assert all(clip.path is not None for clip in catalog.clips)
+    assert [one.kind for one in catalog.problems] == ["ambiguous-id", "ambiguous-id", "no-transcript"]
+
+
 def test_parts_of_a_video_find_it_under_another_spelling(tmp_path: Path) -> None:
     table = "Video,Clip,Text,Start,End\nLONG.mp4,1,a,0,1\nLONG.mp4,2,b,0:01,0:02.5\n"
     catalog = catalog_of(tmp_path, ["long.mp4"], table)
