@@ -13,7 +13,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import is_feature_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -27,13 +27,14 @@ def predict_source(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, openface : of raw clips, as `predict_clips` takes them
+    features, transcripts, ignore_columns, openface : of raw clips, as `predict_clips` takes them
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -43,6 +44,7 @@ def predict_source(
             source,
             features=features,
             transcripts=transcripts,
+            ignore_columns=ignore_columns,
             openface=openface,
             device=device,
             reporter=reporter,
@@ -58,6 +60,7 @@ def predict_clips(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
@@ -65,6 +68,7 @@ def predict_clips(
     """Return the scores of raw clips.
 
     features : where their features are kept; None: a temporary folder
+    ignore_columns : of the transcripts, columns that are left out
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported, so that no clip can be extracted the same way.
@@ -77,7 +81,7 @@ def predict_clips(
     if not videos.exists():
         raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
-    catalog = build_catalog(videos, transcripts=transcripts)
+    catalog = build_catalog(videos, transcripts=transcripts, ignore_columns=ignore_columns)
     if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
         raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")
     with _folder(features) as folder:
@@ -85,6 +89,7 @@ def predict_clips(
             videos,
             folder,
             transcripts=transcripts,
+            ignore_columns=ignore_columns,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,

@@ -11,6 +11,7 @@ from fmltk.annotation.settings import FILE, StimuliOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.option_types import IGNORE_COLUMNS
 
 if TYPE_CHECKING:
     from fmltk.annotation.labelling.stimuli import Stimulus
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
 @click.option("--encoding", help="Encoding of the transcripts; recognised where it is not given.")
+@IGNORE_COLUMNS
 @settings_options(StimuliOptions, "options")
 @output_options
 def prepare(
@@ -32,6 +34,7 @@ def prepare(
     output: Path,
     transcripts: Path | None,
     encoding: str | None,
+    ignore_columns: tuple[str, ...],
     options: StimuliOptions,
     reporter: Reporter,
 ) -> None:
@@ -46,7 +49,9 @@ def prepare(
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
 
-    catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding)
+    catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding, ignore_columns=ignore_columns)
+    for note in catalog.notes:
+        reporter.say(note)
     for problem in catalog.problems:
         reporter.warn(f"{problem.where}: {problem.message}")
     with reporter.progress("stimuli", len(catalog.clips)) as progress:

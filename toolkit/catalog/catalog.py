@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.duplicates import same_content
 from fmltk.toolkit.catalog.problem import Problem
+from fmltk.toolkit.catalog.table_join import find_excluded, join_transcripts
 from fmltk.toolkit.catalog.transcripts import (
     SIDECAR_SUFFIXES,
     SUBTITLE_SUFFIXES,
@@ -15,27 +16,26 @@ from fmltk.toolkit.catalog.transcripts import (
     read_cues,
     read_sidecar_text,
     read_transcripts,
-    with_transcript,
 )
-from fmltk.toolkit.catalog.video_files import VIDEO_SUFFIXES, find_videos
-from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, utterance_id
+from fmltk.toolkit.catalog.video_files import find_videos
+from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.paths import locate
-from fmltk.toolkit.io.tables import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from fmltk.toolkit.catalog.transcripts import Cue, Transcript
+    from fmltk.toolkit.catalog.transcripts import Cue
     from fmltk.toolkit.io.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Every clip of a run, sorted by utterance_id, and what is odd about the input."""
+    """Every clip of a run, sorted by utterance_id, what is odd about the input, and how its tables are understood."""
 
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build_catalog(
@@ -45,6 +45,7 @@ def build_catalog(
     cut_subtitles: bool = False,
     encoding: str | None = None,
     exclude: str | AnyPath | None = None,
+    ignore_columns: Collection[str] | None = None,
 ) -> Catalog:
     """Return every clip that `videos` holds, joined with its transcript.
 
@@ -62,9 +63,11 @@ def build_catalog(
         Of the tables and sidecar files; recognised where it is None.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
+    ignore_columns
+        Columns of these tables that are left out, such as one that is not read but resembles another, an error else.
 
-    Raises ConfigError if `videos` does not exist or holds no video, a table cannot be read, or cuts by subtitles are
-    asked for beside a table of transcripts.
+    Raises ConfigError if `videos` does not exist or holds no video, a table cannot be read or understood, no row of the
+    transcripts names a clip, or cuts by subtitles are asked for as well as a table of transcripts.
     """
     if cut_subtitles and transcripts is not None:
         raise ConfigError(
@@ -72,7 +75,7 @@ def build_catalog(
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)
-    files = find_videos(root, encoding)
+    files = find_videos(root, encoding, ignored=ignore_columns)
     if not files.clips:
         raise ConfigError(
             f"no video in {root}; expected files such as clip.mp4, or <video_id>/<clip_id>.mp4 "
@@ -80,20 +83,23 @@ def build_catalog(
         )
     clips = _one_per_id(files.clips, files.problems)
     if transcripts is not None:
-        clips = _join_table(clips, read_transcripts(locate(transcripts), encoding=encoding), files.problems)
+        table = locate(transcripts)
+        rows = read_transcripts(table, encoding=encoding, ignored=ignore_columns, note=files.notes.append)
+        clips = join_transcripts(clips, rows, files, name=table.name)
     else:
         joined = _join_sidecars(clips, cut_subtitles=cut_subtitles, encoding=encoding)
         clips = _one_per_id(joined, files.problems)
     clips.sort(key=lambda clip: clip.utterance_id)
     if exclude is not None:
-        clips = _exclude(clips, locate(exclude), encoding, files.problems)
+        reasons = find_excluded(clips, locate(exclude), files, encoding=encoding, ignored=ignore_columns)
+        clips = [replace(clip, exclude_reason=reasons.get(clip.utterance_id)) for clip in clips]
     for clip in clips:
         if clip.text is None and clip.fault is None and clip.exclude_reason is None:
             files.problems.append(Problem("no-transcript", clip.utterance_id, "text is missing"))
     for clip, first in same_content(clips):
         message = f"{clip.source} has the same content as {first.source}"
         files.problems.append(Problem("same-content", clip.utterance_id, message))
-    return Catalog(tuple(clips), tuple(files.problems))
+    return Catalog(tuple(clips), tuple(files.problems), tuple(files.notes))
 
 
 def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
@@ -113,51 +119,6 @@ def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
             clip = replace(clip, fault=(ConfigError.__name__, message))
         clips.append(clip)
     return clips
-
-
-def _join_table(clips: list[Clip], rows: Iterable[Transcript], problems: list[Problem]) -> list[Clip]:
-    """Give each clip its row, and each row its file: of its own ids, of its whole video, or named <video>_<clip>."""
-    by_id = {clip.utterance_id: clip for clip in clips}
-    joined: dict[str, Clip] = {}
-    first_row: dict[str, Transcript] = {}
-    used: set[str] = set()
-    for row in rows:
-        key = utterance_id(row.video_id, row.clip_id)
-        if key in first_row:
-            _note_twice(joined, first_row[key], row, problems)
-            continue
-        first_row[key] = row
-        if row.unknown_split is not None:
-            message = f"{row.where}: the split {row.unknown_split!r} is none of train, valid, test"
-            problems.append(Problem("unknown-split", key, message))
-        file = _file_of(row, by_id)
-        if file is None:
-            message = f"{row.where}: no video for {key}; expected {row.video_id}/{row.clip_id}.mp4 or another container"
-            problems.append(Problem("no-video", key, message))
-            joined[key] = with_transcript(Clip(row.video_id, row.clip_id, None), row)
-        else:
-            used.add(file.utterance_id)
-            joined[key] = with_transcript(replace(file, video_id=row.video_id, clip_id=row.clip_id), row)
-    rest = [clip for key, clip in by_id.items() if key not in used and key not in joined]
-    return [*joined.values(), *rest]
-
-
-def _file_of(row: Transcript, by_id: dict[str, Clip]) -> Clip | None:
-    own = by_id.get(utterance_id(row.video_id, row.clip_id))
-    if own is not None:
-        return own
-    if row.start_s is not None or row.end_s is not None:
-        return by_id.get(utterance_id(row.video_id, WHOLE))
-    return by_id.get(utterance_id(f"{row.video_id}_{row.clip_id}", WHOLE))
-
-
-def _note_twice(joined: dict[str, Clip], first: Transcript, row: Transcript, problems: list[Problem]) -> None:
-    key = utterance_id(row.video_id, row.clip_id)
-    message = f"{row.where} repeats the id {key} of {first.where}"
-    if replace(row, where=first.where) != first:
-        message += " with another content; keep one of the two"
-        joined[key] = replace(joined[key], fault=(ConfigError.__name__, message))
-    problems.append(Problem("duplicate-id", key, message))
 
 
 def _join_sidecars(clips: list[Clip], *, cut_subtitles: bool, encoding: str | None) -> Iterator[Clip]:
@@ -191,19 +152,3 @@ def _cut(clip: Clip, cues: list[Cue]) -> Iterator[Clip]:
             yield replace(part, fault=(ConfigError.__name__, message))
     if not cues:
         yield clip
-
-
-def _exclude(clips: list[Clip], table: AnyPath, encoding: str | None, problems: list[Problem]) -> list[Clip]:
-    reasons: dict[str, str] = {}
-    for where, row in read_rows(table, encoding=encoding):
-        ids = ids_of_row({"utterance_id": row.get("id", ""), **row})
-        if ids is None:
-            raise ConfigError(f"{where} names no clip; expected a column utterance_id, or video_id and clip_id")
-        reasons[utterance_id(*ids)] = row.get("reason") or "no reason given"
-    known = {clip.utterance_id for clip in clips}
-    for key in reasons:
-        if key not in known:
-            problems.append(
-                Problem("excluded-unknown", key, f"{table.name} excludes {key}, which is not among the clips")
-            )
-    return [replace(clip, exclude_reason=reasons.get(clip.utterance_id)) for clip in clips]
