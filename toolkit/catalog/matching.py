@@ -151,6 +151,8 @@ def _notes(found: Mapping[Name, Name], *, by_file_name: bool) -> tuple[str, ...]
     """Return a line per way of writing; that the name of a file has its ending and folders needs none."""
     by_step: defaultdict[int, list[str]] = defaultdict(list)
     for name, meant in found.items():
+        if name == meant:
+            continue
         by_step[_step(name, meant)].append(f"{'/'.join(name)!r} is {'/'.join(meant)!r}")
     return tuple(
         f"{len(cases)} {'ids match' if len(cases) > 1 else 'id matches'} once {_STEPS[step][0]}: "

@@ -129,7 +129,7 @@ class _Meant:
 
     def notes(self) -> list[str]:
         """Return what is said of the rows that are understood."""
-        return [*self._by_ids.notes, *self._by_video.notes, *self._by_file.notes]
+        return list(dict.fromkeys((*self._by_ids.notes, *self._by_video.notes, *self._by_file.notes)))
 
 
 def _forms(row: Transcript) -> list[Form]:

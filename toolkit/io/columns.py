@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.table_kinds import TableKind
 
 _TIME_NAMES = {
-    "start": "start starttime timestart begin begintime timebegin beginning onset from starttimestamp tstart tmin",
-    "end": "end endtime timeend stop stoptime finish finishtime to endtimestamp tend tmax ending",
+    "start": (
+        "start starttime timestart begin begintime timebegin beginning onset from starttimestamp tstart tmin "
+        "开始 开始时间 起始时间"
+    ),
+    "end": "end endtime timeend stop stoptime finish finishtime to endtimestamp tend tmax ending 结束 结束时间",
     "duration": "duration dur length",
     "offset": "offset offsettime",  # of a start in some files, of an end in others
 }
@@ -46,6 +49,12 @@ _TIMES = {
     for name in ((f"{word}{ending}", f"{ending}{word}") if unit in ("ms", "frames") else (f"{word}{ending}",))
 }
 _LONE_TIMES = "time times timestamp timestamps timecode timecodes timerange timespan interval"
+# A name that contains one of these is likely to be this field, such as "Spoken Text" or "start of clip".
+_TELLING_WORDS = {
+    "text": ("text", "transcript", "utterance", "sentence", "subtitle", "caption"),
+    "start": ("start", "begin", "onset"),
+    "end": ("endtime", "timeend", "endof", "offset", "stoptime"),
+}
 _SHORTEST = 3  # of a name that may resemble another, which has one letter more at least
 _LONG = 9  # in a name of so many letters two may be wrong
 
@@ -210,7 +219,7 @@ class _Search:
             name = folded(column)
             if len(name) < _SHORTEST or name in known or name in _TIMES:
                 continue
-            similar = next((one for one in wanted if len(one) > _SHORTEST and _is_near(name, one)), None)
+            similar = _resembled(name, wanted)
             if similar is not None:
                 meant = wanted[similar]
                 words = meant if similar == folded(meant) else f"{similar} ({meant})"
@@ -232,6 +241,14 @@ def _with_unit(name: str, column: str) -> str:
     base, _, unit = name.rpartition("_")
     words = set(" ".join(_TIME_NAMES.values()).split())
     return f"{name} (in seconds)" if unit == "s" and base in _TIME_NAMES and folded(column) in words else name
+
+
+def _resembled(name: str, wanted: Collection[str]) -> str | None:
+    """Return the first of the wanted names that a column's folded name is almost, or contains a word of."""
+    near = next((one for one in wanted if len(one) > _SHORTEST and _is_near(name, one)), None)
+    return near or next(
+        (one for one, words in _TELLING_WORDS.items() if one in wanted and any(word in name for word in words)), None
+    )
 
 
 def _is_near(name: str, known: str) -> bool:

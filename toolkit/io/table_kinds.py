@@ -45,7 +45,7 @@ class TableKind:
 
 _FILES = (
     "file filename filepath path videofile videofilename videopath clipfile clipfilename clippath mediafile mediapath "
-    "audiofile audiopath audiofilepath wavfile recording"
+    "audiofile audiopath audiofilepath wavfile recording 文件 文件名 视频文件"
 )
 _OWN_IDS = {
     "utterance_id": "uttid utterancekey",
@@ -55,9 +55,12 @@ _OWN_IDS = {
 IDS = {**_OWN_IDS, "file": _FILES}
 _WEAK_IDS = {"video_id": "video", "clip_id": "clip"}
 LONE_IDS = ("id", "key", "name")  # an utterance_id where nothing else names the clip: else the number of a row
-_SPLIT = {"split": "mode set partition subset datasplit"}
+_SPLIT = {"split": "mode set partition subset datasplit 划分"}
 _WORDS = {
-    "text": "transcript transcription transcripts utterance sentence subtitle subtitles caption captions rawtext",
+    "text": (
+        "transcript transcription transcripts utterance sentence subtitle subtitles caption captions rawtext "
+        "文本 文字 台词 字幕 转写"
+    ),
     "language": "lang",
     **_SPLIT,
 }

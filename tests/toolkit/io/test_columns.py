@@ -123,3 +123,21 @@ def test_harmless_columns_are_listed_and_do_not_stop(names: str) -> None:
     columns = find_columns(TRANSCRIPTS, names.split(","), table="t.csv")
     assert set(columns.unused) | set(columns.used.values()) == set(names.split(",")), "no column is lost"
     assert all(repr(name) in columns.note().partition("not read: ")[2] for name in columns.unused)
+
+
+@pytest.mark.parametrize("name", ["Spoken Text", "utterance (cleaned)", "EnglishTranscript", "subtitle_line"])
+def test_a_name_that_contains_a_word_of_a_missing_field_stops(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not read, but resembles text; name it text"):
+        find_columns(TRANSCRIPTS, ["file", name], table="t.csv")
+    assert find_columns(TRANSCRIPTS, ["file", "text", name], table="t.csv").unused == (name,)
+
+
+def test_times_with_other_words_stop() -> None:
+    for name in ("Start of clip", "clip begin", "speech onset"):
+        with pytest.raises(ConfigError, match="is not read, but resembles"):
+            find_columns(TRANSCRIPTS, ["file", "text", name], table="t.csv")
+
+
+def test_chinese_names_are_read() -> None:
+    found = find_columns(TRANSCRIPTS, ["文件名", "文本", "开始时间", "结束时间"], table="t.csv")
+    assert found.used == {"file": "文件名", "text": "文本", "start_s": "开始时间", "end_s": "结束时间"}
