@@ -77,6 +77,13 @@ class ImportOptions(ScaleOptions):
     id_field: str | None = field(
         default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
     )
+    id_parts: int = field(
+        default=1,
+        metadata=option(
+            type=click.IntRange(1, 2),
+            help="Of a path in --id-field: 1, the file's name is the clip; 2, its folder is the video_id too.",
+        ),
+    )
     encoding: str | None = field(
         default=None, metadata=option(help="Encoding of CSV and TSV files that are none of UTF-8, UTF-16, GB18030.")
     )
@@ -92,6 +99,12 @@ class ImportOptions(ScaleOptions):
             metavar="WORD=VALUE",
             parse=parse_label_values,
             help="A label that is a word. Repeatable.",
+        ),
+    )
+    drop_unknown: bool = field(
+        default=False,
+        metadata=option(
+            help="Leave out and count answers that are none of the scale's; without it they stop the import."
         ),
     )
     names: RaterNames = field(default_factory=RaterNames)

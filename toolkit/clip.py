@@ -20,18 +20,21 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .qt .3gp .3g2 .mj2 .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v "  # noqa: SIM905
     ".asf .wmv .ogv .ogg .ogm .mxf .dv .rm .rmvb .nut".split()
 )
+_ENDINGS = VIDEO_SUFFIXES | frozenset(
+    ".wav .mp3 .m4a .aac .flac .opus .wma .aif .aiff .amr .txt .srt .vtt .csv .json .jpg .jpeg .png .gif .webp".split()  # noqa: SIM905
+)
 SPLITS = ("train", "valid", "test")
 _SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
 
 
 def without_ending(name: str) -> str:
-    """Return a file's name without the ending of a video; what ends otherwise is a name as it stands.
+    """Return a file's name without the ending of a video or of what is made of one; else it is a name as it stands.
 
     >>> without_ending("a.MP4"), without_ending("talk.v2")
     ('a', 'talk.v2')
     """
     stem, dot, ending = name.rpartition(".")
-    return stem if stem and f"{dot}{ending}".lower() in VIDEO_SUFFIXES else name
+    return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else name
 
 
 def composed(name: str) -> str:

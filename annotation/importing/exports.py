@@ -74,7 +74,8 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
                 f"{path} has two columns named {twice!r}: a field of the task's data collides with the server's own; "
                 "import the JSON export"
             )
-        if {"annotator", "annotation_id"} <= set(header):
+        columns = long_columns(table)
+        if options.control in header or (columns is None and {"annotator", "annotation_id"} <= set(header)):
             report.format = "TSV" if table.separator == "\t" else "CSV"
             if options.control not in header:
                 raise AnnotationError(
@@ -83,7 +84,7 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
                 )
             for where, row in table.rows:
                 yield from read_row(row, where, options, report)
-        elif columns := long_columns(table):
+        elif columns is not None:
             report.format, report.columns = "long table", columns.note()
             yield from long_records(table, columns, options, report)
         elif not LABEL_COLUMNS.keys().isdisjoint(header):

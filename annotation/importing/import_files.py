@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fmltk.annotation.raters import RaterNames
 
 _ADDRESS = re.compile(r"[^\s@,;:'\"<>()\[\]{}]+@[^\s@,;:'\"<>()\[\]{}]+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,3}")
+_SHOWN_LABELS = 6
 BATCH_ROWS = 65_536  # records held as Python objects at a time
 
 
@@ -53,7 +55,7 @@ class ImportReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
         return {
-            "files": [{**asdict(file), "lacks": list(file.lacks)} for file in self.files],
+            "files": [file.as_dict() for file in self.files],
             "n_ratings": self.n_ratings,
             "read_again": self.read_again,
             "dropped": dict(sorted(self.dropped.items())),
@@ -136,18 +138,49 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
         return table
     collector = RecordCollector(options.names.source)
     dropped: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     for item in read_export(path, options, file_report):
         if isinstance(item, Drop):
             dropped[item.reason] += 1
+            examples.setdefault(item.reason, item.label or "")
+            if item.reason == "unknown label":
+                unknown[item.label or ""] += 1
             lines.write(path.name, item)
         else:
             collector.add(item)
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
+    if unknown and not options.drop_unknown:
+        raise AnnotationError(_off_scale(path, unknown, collector, options))
     if not collector.n_rows and dropped:
         reason, count = dropped.most_common(1)[0]
-        raise AnnotationError(f"{path} gives no rating: {count} annotations dropped, for {REASONS[reason]}")
+        found = f"; found {examples[reason]}" if examples[reason] else ""
+        raise AnnotationError(f"{path} gives no rating: {count} annotations dropped, for {REASONS[reason]}{found}")
+    n_rated, n_drafts = collector.kept["rated"], collector.kept["draft"]
+    if not n_rated and n_drafts and n_drafts == collector.n_rows:
+        raise AnnotationError(f"{path} gives no rating: all its {n_drafts} answers are drafts, which nobody submitted")
     return collector.table()
+
+
+def _off_scale(path: Path, unknown: Counter[str], collector: RecordCollector, options: ImportOptions) -> str:
+    """Return what is said where answers are none of the scale's: which, how many, and what fixes it."""
+    table = collector.table()
+    scales = ", ".join(sorted(table.column("scale").unique().to_pylist())) or str(options.default_scale)
+    kept = [value for value in table.column("value").unique().to_pylist() if value is not None]
+    shown = ", ".join(
+        f"{_ADDRESS.sub('(an address)', label)!r} ({count})" for label, count in unknown.most_common(_SHOWN_LABELS)
+    )
+    more = ", ..." if len(unknown) > _SHOWN_LABELS else ""
+    numbers = [int(label) for label in unknown if _WHOLE.fullmatch(label)] + kept
+    if len(numbers) == len(unknown) + len(kept):
+        remedy = f"if these are the choices, give --scale {min(numbers)}..{max(numbers)}"
+    else:
+        remedy = "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"
+    return (
+        f"{path}: {unknown.total()} of {unknown.total() + collector.kept['rated']} answers are not on the scale "
+        f"{scales}: {shown}{more}; {remedy}, or leave them out by --drop-unknown"
+    )
 
 
 def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:

@@ -6,11 +6,11 @@ and no HTML is interpreted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of
-from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of, short_text
+from fmltk.annotation.importing.records import ClipNames, Drop, Rated, Record, rated_of, short_text
 from fmltk.annotation.raters import read_identity, text_id
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.documents import parse_json_value
@@ -49,6 +49,12 @@ class FileReport:
     dropped: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     columns: str = ""  # how the columns of a plain table are understood
+    clip_names: ClipNames = field(default_factory=ClipNames, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        names = [one.name for one in fields(self) if one.name != "clip_names"]
+        return {**{name: getattr(self, name) for name in names}, "lacks": list(self.lacks)}
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -75,7 +81,7 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     if not annotations and not drafts:
         report.tasks_without_annotation += 1
         return
-    about = rated_of(data, options, where)
+    about = rated_of(data, options, where, report.clip_names)
     for annotation in annotations:
         report.annotations += 1
         yield _read_annotation(annotation, about, where, options)
@@ -130,17 +136,24 @@ def _chosen(result: object, control: str) -> object | Drop:
     """Return the chosen label, None if nothing was chosen, or why there is no single one."""
     regions = _listed(result)
     choices: list[object] = []
-    others = 0
+    reason, other = "", None
     for region in regions:
         of_control = isinstance(region, dict) and region.get("from_name") == control
         found = _labels_of(region.get("value")) if of_control else None
-        if found is None:
-            others += 1
-        else:
+        if found is not None:
             choices.extend(found)
+        elif of_control or not reason:
+            reason, other = "unsupported control" if of_control else "wrong control", region
     if not choices:
-        return Drop("", "wrong control", label=short_text(regions[0])) if others else None
+        return Drop("", reason, label=_described(other)) if reason else None
     return _only(choices)
+
+
+def _described(region: object) -> str | None:
+    """Return what is shown of a region that holds no rating: its control and kind."""
+    if isinstance(region, dict) and region.get("from_name"):
+        return short_text(f"{region['from_name']} ({region.get('type')})")
+    return short_text(region)
 
 
 def _labels_of(value: object) -> list[object] | None:
@@ -149,6 +162,10 @@ def _labels_of(value: object) -> list[object] | None:
         if isinstance(value, dict) and key in value:
             found = value[key]
             return found if isinstance(found, list) else [found]
+    if isinstance(value, dict) and isinstance(value.get("taxonomy"), list):
+        paths = value["taxonomy"]
+        if all(isinstance(path, list) and len(path) == 1 for path in paths):  # one level: a list of choices
+            return [path[0] for path in paths]
     return None
 
 
@@ -165,7 +182,7 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
         report.tasks_without_annotation += 1
         return
     report.annotations += 1
-    about = rated_of(row, options, where)
+    about = rated_of(row, options, where, report.clip_names)
     if isinstance(about, Drop):
         yield about._replace(annotation_id=annotation_id)
         return
@@ -190,6 +207,6 @@ def _row_choice(cell: object) -> object | Drop:
         if isinstance(part, dict):
             found = _labels_of(part)
         if found is None:
-            return Drop("", "wrong control", label=short_text(part))
+            return Drop("", "unsupported control", label=short_text(part))
         labels.extend(found)
     return _only(labels) if labels else None

@@ -11,7 +11,7 @@ from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
-from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.columns import find_columns, folded
 from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.tables import Table
 
 _IDS = ("utterance_id", "video_id", "clip_id", "file")
+# Columns of wide tables that are not a rater's: what is computed of the ratings, and what is said of the clips.
+_NOT_RATERS = frozenset(
+    word
+    for words in (
+        "mean average avg median majority mode std sd stdev variance gold goldlabel truth groundtruth consensus final",
+        "total sum count n nraters nratings agreement split set fold label score sentiment emotion speaker speakerage",
+        "age gender sex duration start end starts ends language comment comments note notes",
+    )
+    for word in words.split()
+)
 
 
 def long_columns(table: Table) -> Columns | None:
@@ -40,6 +50,11 @@ def wide_columns(table: Table) -> Columns | None:
     """
     columns = find_columns(RATED_CLIPS, table.header, table=table.name, error=AnnotationError)
     raters = tuple(name for name in columns.unused if name)
+    others = [name for name in raters if folded(name) in _NOT_RATERS]
+    if others and _names_clip(columns):
+        raise AnnotationError(
+            f"{table.name}: the column {others[0]!r} is not taken for a rater's; remove it, or rename it if it is one"
+        )
     return replace(columns, unused=raters) if _names_clip(columns) and raters else None
 
 
@@ -68,7 +83,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
     for where, written in table.rows:
         row = _clip_of(written, columns)
         report.annotations += 1
-        about = rated_of(row, options, where)
+        about = rated_of(row, options, where, report.clip_names)
         if isinstance(about, Drop):
             yield about
             continue
@@ -91,7 +106,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
     n_words = 0
     for where, written in table.rows:
         report.tasks += 1
-        about = rated_of(_clip_of(written, columns), options, where)
+        about = rated_of(_clip_of(written, columns), options, where, report.clip_names)
         if isinstance(about, Drop):
             report.annotations += 1
             yield about

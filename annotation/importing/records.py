@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmltk.annotation.raters import text_id
-from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id
+from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id, without_ending
 from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.printable import printable
@@ -29,8 +29,9 @@ REASONS = {
     "no rater": "the annotation does not say who made it (name the rater by --rater)",
     "unlisted rater": "the rater is not on the list given by --raters",
     "wrong control": "the answer was given to another control than the rating (name it by --control)",
+    "unsupported control": "the control is of a kind that is not read (choices, ratings, numbers, a flat taxonomy are)",
     "two choices": "more than one value was chosen",
-    "unknown label": "the value is none of the scale's (map words by --label WORD=VALUE)",
+    "unknown label": "the value is none of the scale's (say it by --scale, or map words by --label WORD=VALUE)",
     "not an annotation": "the export holds something else where an annotation belongs",
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
     "same annotation": "an older state of an annotation that was read again",
@@ -154,10 +155,26 @@ def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) ->
     return number if scale.low <= number <= scale.high else None
 
 
-def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rated | Drop:
+class ClipNames:
+    """What each clip of a file was called in its tasks, so that two clips never become one."""
+
+    def __init__(self) -> None:
+        self._written: dict[tuple[str, str], str] = {}
+
+    def check(self, utterance: str, condition: str, written: str, where: str) -> None:
+        """Raise AnnotationError where an id was made of another text before, for the same condition."""
+        first = self._written.setdefault((utterance, condition), written)
+        if first != written:
+            raise AnnotationError(
+                f"{where}: {short_text(written)} and {short_text(first)} would both be the clip {utterance}; if the "
+                "folder is the video, take both parts by --id-parts 2, else name another field by --id-field"
+            )
+
+
+def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str, names: ClipNames) -> Rated | Drop:
     """Return what a task is about, from its data.
 
-    Raises AnnotationError if the task's condition or scale contradicts the options.
+    Raises AnnotationError if the task's condition or scale contradicts the options, or its id is another clip's.
     """
     ids = _ids_of(data, options)
     if isinstance(ids, str):
@@ -174,14 +191,20 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str) -> Rat
         if options.condition is not None and found != options.condition:
             raise AnnotationError(f"{where} says condition {found}, --condition says {options.condition}: drop one")
         condition = found
+    if options.id_field is not None:
+        names.check(ids[0], condition, str(data.get(options.id_field)), where)
     return Rated(*ids, condition, _scale_of(data, condition, options, where))
 
 
 def _ids_of(data: Mapping[str, Any], options: ImportOptions) -> tuple[str, str, str] | str:
     if options.id_field is not None:
         whole = text_id(data.get(options.id_field))
-        whole = whole and _stem(whole)
         video_id = clip_id = None
+        parts = re.split(r"[/\\=]", whole or "")
+        if options.id_parts == 2 and len(parts) > 1:
+            whole, video_id, clip_id = None, parts[-2], without_ending(parts[-1])
+        elif whole:
+            whole = without_ending(parts[-1])
     else:
         whole, video_id, clip_id = (text_id(data.get(key)) for key in ("utterance_id", "video_id", "clip_id"))
     if video_id and clip_id:
@@ -197,15 +220,6 @@ def _ids_of(data: Mapping[str, Any], options: ImportOptions) -> tuple[str, str, 
     if not video_id or not clip_id or CONTROL_CHARACTERS.search(video_id + clip_id):
         return "unusable id"
     return utterance_id(video_id, clip_id), video_id, clip_id
-
-
-def _stem(text: str) -> str:
-    """Return a path's or address's last part without its ending: what names the clip in ".../?d=a/clip_1.mp4".
-
-    An ending has a letter: "film.12" is a name as it stands.
-    """
-    name = re.split(r"[/\\=]", text)[-1]
-    return re.sub(r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,5}$", "", name)
 
 
 def _scale_of(data: Mapping[str, Any], condition: str, options: ImportOptions, where: str) -> Scale:

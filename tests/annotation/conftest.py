@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,12 @@ import pytest
 
 from fmltk.annotation.importing.import_files import ImportReport, import_ratings
 from fmltk.annotation.ratings import read_ratings
+from fmltk.annotation.settings import ImportOptions
 from tests.processes import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fmltk.annotation.settings import ImportOptions
 
 TIME = "2026-11-22T19:17:{:02d}.000001Z"
 
@@ -75,7 +76,12 @@ def read(tmp_path: Path) -> Callable[..., tuple[list[dict[str, Any]], ImportRepo
     """Import what is given (tasks, text or a path) and return the rows and the report."""
 
     def import_one(
-        content: Any, *, name: str = "export.json", options: ImportOptions | None = None, **kwargs: Any
+        content: Any,
+        *,
+        name: str = "export.json",
+        options: ImportOptions | None = None,
+        drop_unknown: bool = True,
+        **kwargs: Any,
     ) -> tuple[list[dict[str, Any]], ImportReport]:
         path = tmp_path / name
         if isinstance(content, str):
@@ -86,6 +92,7 @@ def read(tmp_path: Path) -> Callable[..., tuple[list[dict[str, Any]], ImportRepo
             path.write_text(json.dumps(content), encoding="utf-8")
         output = tmp_path / "out" / "ratings.parquet"
         kwargs.setdefault("overwrite", True)
+        options = replace(options or ImportOptions(), drop_unknown=drop_unknown)
         report = import_ratings([path], output, options, **kwargs)
         return read_ratings(output).to_pylist(), report
 

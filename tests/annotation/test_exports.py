@@ -191,7 +191,7 @@ def test_stars_and_numbers_are_ratings_and_texts_are_none_in_every_format(export
     ):
         rows, report = read(content, name=name, options=options)
         assert values(rows) == {("0001", "4"): 5, **({("0001", "3"): 2} if kept else {})}
-        assert report.dropped == ({} if kept else {"wrong control": 1})
+        assert report.dropped == ({} if kept else {"unsupported control": 1})
 
 
 def test_an_annotation_without_a_rater_is_dropped_unless_one_is_named(exports, read):
@@ -565,13 +565,59 @@ def test_a_damaged_list_of_what_was_dropped_is_named(exports, read, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "clip"),
-    [("v.1", "v.1"), ("a/b/clip_1.mp4", "clip_1"), ("/data/local-files/?d=a/c.1.webm", "c.1"), ("x.3gp", "x")],
+    [
+        ("v.1", "v.1"),
+        ("film.v2", "film.v2"),
+        ("a/b/clip_1.mp4", "clip_1"),
+        ("/data/local-files/?d=a/c.1.webm", "c.1"),
+        ("x.3gp", "x"),
+        ("a\\b\\talk.WAV", "talk"),
+    ],
 )
 def test_a_field_that_names_the_clip_loses_its_folder_and_ending_alone(exports, read, field, clip):
     task = exports.task(exports.annotation(3))
     task["data"] = {"condition": "VT", "name": field}
     rows, _ = read([task], options=ImportOptions(id_field="name"))
     assert rows[0]["video_id"] == clip
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Raw/video_0001/0001.mp4", "Raw/video_0002/0001.mp4"),
+        ("/data/local-files/?d=a/0001.mp4", "/data/local-files/?d=b/0001.mp4"),
+        ("a\\clip.avi", "b\\clip.avi"),
+        ("talk.mp4", "talk.wav"),
+    ],
+)
+def test_two_clips_never_become_one(exports, read, first, second):
+    tasks = [exports.task(exports.annotation(3)), exports.task(exports.annotation(4))]
+    for task, name in zip(tasks, (first, second), strict=True):
+        task["data"] = {"condition": "VT", "name": name}
+    with pytest.raises(AnnotationError, match=r"would both be the clip .* --id-parts 2, else name another field"):
+        read(tasks, options=ImportOptions(id_field="name"))
+    if "." in first and ("/" in first or "\\" in first):
+        rows, _ = read(tasks, options=ImportOptions(id_field="name", id_parts=2))
+        assert len({row["utterance_id"] for row in rows}) == 2
+        assert all(row["video_id"] and row["clip_id"] in ("0001", "clip") for row in rows)
+
+
+def test_one_clip_in_two_conditions_may_have_two_names(exports, read):
+    tasks = [exports.task(exports.annotation(3)), exports.task(exports.annotation(4))]
+    for task, condition, name in zip(tasks, ("VT", "AT"), ("video/clip_1.mp4", "audio/clip_1.wav"), strict=True):
+        task["data"] = {"condition": condition, "name": name}
+    rows, _ = read(tasks, options=ImportOptions(id_field="name"))
+    assert {row["video_id"] for row in rows} == {"clip_1"}
+
+
+def test_a_flat_taxonomy_is_a_choice_and_a_deep_one_is_named(exports, read):
+    answer = exports.annotation(3)
+    answer["result"][0] |= {"type": "taxonomy", "value": {"taxonomy": [["1"]]}}
+    rows, _ = read([exports.task(answer)])
+    assert values(rows) == {("0001", "3"): 1}
+    answer["result"][0]["value"] = {"taxonomy": [["people", "happy"]]}
+    with pytest.raises(AnnotationError, match=r"a kind that is not read .*; found sentiment \(taxonomy\)"):
+        read([exports.task(answer)])
 
 
 BAD_FILES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fmltk.annotation.settings import ImportOptions
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError
 
 LONG = """utterance_id,condition,annotator,value
@@ -83,9 +84,50 @@ def test_a_corrected_table_replaces_the_value_and_says_so(read):
 
 
 def test_a_column_that_is_no_raters_is_named(read):
-    text = "video_id,clip_id,condition,ann,ann@example.com,notes\nv,0001,AT,1,good,loud\nv,0002,AT,5,0,\n"
+    text = "video_id,clip_id,condition,ann,ann@example.com,remarks\nv,0001,AT,1,good,loud\nv,0002,AT,5,0,\n"
     _, report = read(text, name="wide.csv")
-    assert report.files[0].remarks == ["the column of notes holds no rating, but was taken for a rater's: leave it out"]
+    assert report.files[0].remarks == [
+        "the column of remarks holds no rating, but was taken for a rater's: leave it out"
+    ]
+
+
+@pytest.mark.parametrize("column", ["mean", "Gold label", "split", "Speaker_Age", "comments"])
+def test_a_column_that_cannot_be_a_raters_stops_the_import(read, column):
+    text = f"video_id,clip_id,condition,ann,bob,{column}\nv,0001,AT,1,1,1\nv,0002,AT,0,1,0\n"
+    with pytest.raises(AnnotationError, match=f"the column '{column}' is not taken for a rater's; remove it"):
+        read(text, name="wide.csv")
+
+
+@pytest.mark.parametrize(
+    ("answers", "remedy"),
+    [
+        (["1", "2", "3", "4", "5"], "give --scale 1..5"),
+        (["-3", "0", "1", "2"], "give --scale -3..2"),
+        (["0", "1", "2"], "give --scale 0..2"),
+        (["0.4", "0.6", "1"], "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"),
+        (["positive", "negative"], "words by --label WORD=VALUE"),
+    ],
+)
+def test_answers_off_the_scale_stop_the_import_before_it_writes(read, tmp_path, answers, remedy):
+    rows = [f"v$_${number},AT,ann,{answer}\n" for number, answer in enumerate(answers)]
+    text = "utterance_id,condition,annotator,value\n" + "".join(rows)
+    with pytest.raises(AnnotationError, match=rf"answers are not on the scale -1..1: .*{remedy}.* --drop-unknown"):
+        read(text, name="long.csv", drop_unknown=False)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+    if remedy.startswith("give --scale"):
+        scale = Scale.parse(remedy.rpartition(" ")[2])
+        kept, report = read(text, name="long.csv", options=ImportOptions(default_scale=scale), drop_unknown=False)
+        assert len(kept) == len(answers)
+        assert not report.dropped
+
+
+def test_a_long_table_with_annotation_ids_is_not_an_export(read):
+    text = (
+        "utterance_id,condition,annotator,value,annotation_id,status\nv$_$1,AT,ann,1,7,rated\nv$_$1,AT,bob,,8,skipped\n"
+    )
+    rows, report = read(text, name="long.csv")
+    assert report.files[0].format == "long table"
+    assert {row["annotator"]: row["status"] for row in rows} == {"ann": "rated", "bob": "skipped"}
 
 
 def test_blank_rows_at_the_end_of_a_sheet_are_nothing(read):
