@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.duplicates import same_content
 from fmltk.toolkit.catalog.problem import Problem
-from fmltk.toolkit.catalog.transcripts import (
-    SIDECAR_SUFFIXES,
-    SUBTITLE_SUFFIXES,
-    find_sidecar,
-    read_cues,
-    read_sidecar_text,
-    read_transcripts,
-    with_transcript,
-)
+from fmltk.toolkit.catalog.sidecars import SIDECAR_SUFFIXES, find_sidecar, read_sidecar_text
+from fmltk.toolkit.catalog.subtitles import SUBTITLE_SUFFIXES, read_cues
+from fmltk.toolkit.catalog.transcripts import read_transcripts, with_transcript
 from fmltk.toolkit.catalog.video_files import VIDEO_SUFFIXES, find_videos
 from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, utterance_id
 from fmltk.toolkit.errors import ConfigError
@@ -26,7 +20,8 @@ from fmltk.toolkit.io.tables import read_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fmltk.toolkit.catalog.transcripts import Cue, Transcript
+    from fmltk.toolkit.catalog.subtitles import Cue
+    from fmltk.toolkit.catalog.transcripts import Transcript
     from fmltk.toolkit.io.paths import AnyPath
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.problem import Problem
-from fmltk.toolkit.catalog.transcripts import SIDECAR_SUFFIXES, transcript_of_row, with_transcript
+from fmltk.toolkit.catalog.sidecars import SIDECAR_SUFFIXES
+from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
 from fmltk.toolkit.clip import WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
