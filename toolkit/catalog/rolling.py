@@ -88,8 +88,9 @@ def _without_holds(cues: list[Lines]) -> list[Lines]:
 
 
 def _is_rolling(cues: list[Lines], *, grows: bool) -> bool:
-    pairs = [(first.texts, second.texts) for first, second in itertools.pairwise(cues)]
-    moving = [(first, second) for first, second in pairs if first != second]  # the same once more tells nothing
+    pairs = [(first.texts, second.texts, second.is_hold) for first, second in itertools.pairwise(cues)]
+    # A cue that says the same once more tells nothing, unless it is a hold.
+    moving = [(first, second) for first, second, is_hold in pairs if is_hold or first != second]
     n_rolling = sum(_n_shared(first, second, len(second), grows=grows) > 0 for first, second in moving)
     if n_rolling < max(1, _ROLLING_SHARE * len(moving)):
         return False

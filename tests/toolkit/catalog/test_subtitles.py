@@ -217,6 +217,7 @@ def test_words_without_spaces_keep_their_times_and_no_space_comes_between(tmp_pa
          "the river was high and we walked home late"),
         (("a b", "a b|c", "a b|c|d", "c|d|e", "d|e|f"), "a b c d e f"),
         (("no.", "no.|no.", "no.|no.", "no.|I said", "I said|never", "never|no."), "no. no. no. I said never no."),
+        (("so long",), "so long"),
         (("so", "so|long", "long|so", "so|long", "long|friend"), "so long so long friend"),
     ],
 )  # fmt: skip
