@@ -78,7 +78,7 @@ class ImportOptions(ScaleOptions):
         default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
     )
     encoding: str | None = field(
-        default=None, metadata=option(help="Encoding of CSV and TSV files that are none of UTF-8, UTF-16, GB18030.")
+        default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")
     )
     rater: str | None = field(
         default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")
