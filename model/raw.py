@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import is_feature_folder
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +28,14 @@ def predict_source(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    reading: ReadingOptions | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, openface : of raw clips, as `predict_clips` takes them
+    features, transcripts, reading, openface : of raw clips, as `predict_clips` takes them
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -43,6 +45,7 @@ def predict_source(
             source,
             features=features,
             transcripts=transcripts,
+            reading=reading,
             openface=openface,
             device=device,
             reporter=reporter,
@@ -58,6 +61,7 @@ def predict_clips(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    reading: ReadingOptions | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
@@ -65,6 +69,7 @@ def predict_clips(
     """Return the scores of raw clips.
 
     features : where their features are kept; None: a temporary folder
+    reading : how their texts are read
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported, so that no clip can be extracted the same way.
@@ -77,7 +82,8 @@ def predict_clips(
     if not videos.exists():
         raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
-    catalog = build_catalog(videos, transcripts=transcripts)
+    how = asdict(reading or ReadingOptions())
+    catalog = build_catalog(videos, transcripts=transcripts, **how)
     if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
         raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")
     with _folder(features) as folder:
@@ -85,6 +91,7 @@ def predict_clips(
             videos,
             folder,
             transcripts=transcripts,
+            **how,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,

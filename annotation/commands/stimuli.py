@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from fmltk.annotation.settings import FILE, StimuliOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from fmltk.annotation.labelling.stimuli import Stimulus
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     "--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="The stimuli/ folder."
 )
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
-@click.option("--encoding", help="Encoding of the transcripts; recognised where it is not given.")
+@settings_options(ReadingOptions, "reading")
 @settings_options(StimuliOptions, "options")
 @output_options
 def prepare(
@@ -31,7 +33,7 @@ def prepare(
     *,
     output: Path,
     transcripts: Path | None,
-    encoding: str | None,
+    reading: ReadingOptions,
     options: StimuliOptions,
     reporter: Reporter,
 ) -> None:
@@ -46,7 +48,9 @@ def prepare(
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
 
-    catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding)
+    catalog = build_catalog(clips, transcripts=transcripts, **asdict(reading))
+    for note in catalog.notes:
+        reporter.say(note)
     for problem in catalog.problems:
         reporter.warn(f"{problem.where}: {problem.message}")
     with reporter.progress("stimuli", len(catalog.clips)) as progress:

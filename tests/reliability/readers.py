@@ -23,7 +23,6 @@ from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features
 from fmltk.toolkit.catalog.catalog import build_catalog
-from fmltk.toolkit.catalog.sidecars import read_sidecar_text
 from fmltk.toolkit.catalog.subtitles import read_cues
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.conditions import CONDITIONS
@@ -191,7 +190,6 @@ def _video_table() -> list[bytes]:
 
 def _subtitles(path: Path, folder: Path) -> None:
     read_cues(path)
-    read_sidecar_text(path)
 
 
 _RATER_LIST = b"source,id,rater\n,3,ann\ns,b@c.d,bob\n"

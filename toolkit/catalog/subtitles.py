@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
 
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
+SIDECAR_SUFFIXES = (".txt", *SUBTITLE_SUFFIXES)  # the first that exists counts
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _COUNTER = re.compile(r"\s*\d+\s*")
@@ -43,18 +44,25 @@ class Cue:
 
 
 def read_cues(path: AnyPath, *, encoding: str | None = None) -> list[Cue]:
-    """Return the cues of a .srt or .vtt file in order of time, mark-up removed, empty ones left out.
+    """Return the cues of a .srt or .vtt file (see `cues_of`). Raises ConfigError if it cannot be read or holds none."""
+    return cues_of(read_text(path, encoding=encoding), path.name)
+
+
+def cues_of(content: str, name: str) -> list[Cue]:
+    r"""Return the cues of a .srt or .vtt file in order of time, mark-up removed, empty ones left out.
 
     Captions that roll, which repeat lines from cue to cue, are given without the repeats (see `without_rolling`). A cue
     may end before it begins; its words count all the same. Raises ConfigError if the file holds text but no cue.
+
+    >>> [(cue.start_s, cue.text) for cue in cues_of("00:01.000 --> 00:02.500\n<i>Hello</i> &amp; welcome", "a.vtt")]
+    [(1.0, 'Hello & welcome')]
     """
-    content = read_text(path, encoding=encoding)
-    is_vtt = path.suffix.lower() == ".vtt"
+    is_vtt = name.lower().endswith(".vtt")
     shown = [
         Lines(start_s, end_s, tuple(_words(lines, start_s, end_s))) for start_s, end_s, lines in _cues(content, is_vtt)
     ]
     if not shown and content.strip() and ("-->" in content or not content.lstrip().startswith("WEBVTT")):
-        raise ConfigError(f"{path.name} holds no subtitle cue; expected times such as 00:00:01,000 --> 00:00:02,500")
+        raise ConfigError(f"{name} holds no subtitle cue; expected times such as 00:00:01,000 --> 00:00:02,500")
     spoken = [cue for cue in shown if cue.lines]
     return [_cue(cue) for cue in without_rolling(sorted(spoken, key=lambda cue: (cue.start_s, cue.end_s)))]
 

@@ -13,6 +13,7 @@ from fmltk.toolkit.option_types import Place
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
+    ReadingOptions,
     RunOptions,
     preset_names,
     read_preset,
@@ -51,7 +52,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     "--transcripts",
     type=Place(),
     help="CSV, TSV, JSONL or Parquet with video_id, clip_id, "
-    "text (MMSA's label.csv as it is). Without it: .txt, .srt, .vtt beside the videos.",
+    "text (MMSA's label.csv as it is). Without it: .txt, .srt, .vtt next to the videos.",
 )
 @click.option(
     "--cut",
@@ -60,7 +61,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     show_default=True,
     help="One clip per subtitle cue in place of one per file.",
 )
-@click.option("--encoding", help="Of transcripts that are none of UTF-8, UTF-16, GB18030.")
+@settings_options(ReadingOptions, "reading")
 @click.option("--exclude", type=Place(), help="A table (utterance_id, reason) of clips to skip.")
 @click.option(
     "--preset",
@@ -92,6 +93,7 @@ def extract(
     *,
     out: AnyPath,
     cut: str,
+    reading: ReadingOptions,
     padding: PaddingSettings,
     options: RunOptions,
     strict: bool,
@@ -112,7 +114,13 @@ def extract(
     from fmltk.toolkit.run.extract import extract as run
 
     reporter: Reporter = inputs["reporter"]
-    summary = run(videos, out, cut_subtitles=cut == "subtitles", padding=padding, **{**asdict(options), **inputs})
+    summary = run(
+        videos,
+        out,
+        cut_subtitles=cut == "subtitles",
+        padding=padding,
+        **{**asdict(reading), **asdict(options), **inputs},
+    )
     _show(summary, reporter)
     if not any(one.counts["ok"] for one in summary.modalities.values()):
         return EXIT_NOTHING_USABLE

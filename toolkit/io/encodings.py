@@ -148,16 +148,34 @@ def lines_beyond_ascii(file: BinaryIO, *, most: int = _JUDGED_BYTES) -> bytes:
     return kept
 
 
-def encoding_remark(path: AnyPath, codec: str) -> str | None:
-    """Return what to say of an encoding that was recognised; None for those of Unicode, which leave no doubt.
+def encoding_of(path: AnyPath, *, favoured: Collection[str] = (), error: MakeError = ConfigError) -> FoundEncoding:
+    """Return the encoding of a text file (see `find_encoding`). Raises `error` if the file cannot be read."""
+    try:
+        with cast("BinaryIO", path.open("rb")) as file:
+            return find_encoding(file, favoured=favoured)
+    except OSError as fault:
+        raise error(cannot_read(path, fault)) from fault
 
-    >>> from pathlib import Path
-    >>> encoding_remark(Path("label.csv"), "cp1252")
-    'label.csv is read as cp1252 (Western European); if that is wrong, give --encoding'
-    """
-    if codec not in _WRITING:
-        return None
-    return f"{path.name} is read as {named_codec(codec)}; if that is wrong, give --encoding"
+
+def lines_of(path: AnyPath, *, most: int) -> bytes:
+    """Return the lines of a text file that hold more than ASCII, about `most` bytes; nothing if it cannot be read."""
+    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+        return lines_beyond_ascii(file, most=most)
+    return b""
+
+
+def is_legacy(codec: str) -> bool:
+    """Whether a codec is one of those that are recognised by what the text says."""
+    return codec in _WRITING
+
+
+def encoding_remark(path: AnyPath) -> str | None:
+    """Return what to say of a text file whose encoding is recognised by its text; None for Unicode."""
+    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+        codec = find_encoding(file).codec
+        if codec is not None and is_legacy(codec):
+            return f"{path.name} is read as {named_codec(codec)}; if that is wrong, give --encoding"
+    return None
 
 
 def named_codec(codec: str) -> str:

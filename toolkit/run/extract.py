@@ -66,6 +66,7 @@ def extract(
     transcripts: str | AnyPath | None = None,
     cut_subtitles: bool = False,
     encoding: str | None = None,
+    language: str | None = None,
     exclude: str | AnyPath | None = None,
     modalities: Sequence[str] | None = None,
     text_model: str | None = None,
@@ -85,7 +86,7 @@ def extract(
 
     Parameters
     ----------
-    videos, transcripts, cut_subtitles, encoding, exclude
+    videos, transcripts, cut_subtitles, encoding, language, exclude
         See `fmltk.toolkit.catalog.catalog.build_catalog`.
     out
         The feature folder; what it holds from an interrupted run is kept and the rest is added.
@@ -136,8 +137,15 @@ def extract(
     if folder.resolve() == locate(videos).resolve():
         raise ConfigError(f"-o {folder} is the folder of the videos; name another, such as {folder}/features")
     catalog = build_catalog(
-        videos, transcripts=transcripts, cut_subtitles=cut_subtitles, encoding=encoding, exclude=exclude
+        videos,
+        transcripts=transcripts,
+        cut_subtitles=cut_subtitles,
+        encoding=encoding,
+        language=language,
+        exclude=exclude,
     )
+    for note in catalog.notes:
+        reporter.say(note)
     settings = settings or ExtractSettings()
     settings, paths = resolve(
         replace(settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)),

@@ -29,6 +29,10 @@ PROBLEM_TITLES = {
     "duration": "clips of an unusual duration",
     "unknown-split": "clips of an unknown split",
     "ignored-file": "files and folders left out",
+    "unmatched-sidecar": "text files of no video",
+    "other-language": "clips without a text file in the language asked for",
+    "other-words": "clips with text files that say different things",
+    "short-cue": "cues too short to be a clip",
     "excluded-unknown": "excluded clips that do not exist",
 }
 NAMED_BY_ID = frozenset({"no-transcript", "no-video", "excluded-unknown"})  # what is wrong with them is the title

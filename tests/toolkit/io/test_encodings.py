@@ -105,10 +105,13 @@ def test_damaged_bytes_of_utf_8_are_named_by_line(tmp_path: Path, content: str, 
 
 
 def test_a_recognised_encoding_is_said_and_unicode_is_not(tmp_path: Path) -> None:
-    assert encoding_remark(tmp_path / "a.txt", "utf-8") is None
-    assert encoding_remark(tmp_path / "a.txt", "utf-16-le") is None
-    said = encoding_remark(tmp_path / "a.txt", "cp932")
+    for codec in ("utf-8", "utf-16-le"):
+        (tmp_path / "a.txt").write_bytes("とても良い映画でした".encode(codec))
+        assert encoding_remark(tmp_path / "a.txt") is None
+    (tmp_path / "a.txt").write_bytes("とても良い映画でした".encode("cp932"))
+    said = encoding_remark(tmp_path / "a.txt")
     assert said == "a.txt is read as cp932 (Japanese); if that is wrong, give --encoding"
+    assert encoding_remark(tmp_path / "nowhere.txt") is None
 
 
 def test_a_long_line_is_judged_by_a_part_that_ends_between_characters() -> None:
