@@ -11,7 +11,7 @@ class Problem:
 
     kind is one of: no-transcript, no-video, duplicate-id, same-content, unknown-split, ignored-file, excluded-unknown,
     unmatched-sidecar, other-language, other-words, short-cue;
-    and, once files are opened: unreadable, duration.
+    and, once files are opened: unreadable, duration, unknown-tokens.
     """
 
     kind: str

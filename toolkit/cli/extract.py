@@ -73,7 +73,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 )
 @click.option(
     "--text-model",
-    help="A Hugging Face name, a local folder, or minilm (offline). Default: "
+    help="A Hugging Face name, a local folder, or minilm (English, offline). Default: "
     "bert-base-chinese or bert-base-uncased by the transcripts' language.",
 )
 @click.option(
