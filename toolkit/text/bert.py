@@ -128,7 +128,8 @@ class TextEncoder:
         ids = {text: self._token_ids(text) for text in texts}
         n_unknown = {text: self._n_unknown(ids[text]) for text in ids}
         n_tokens = sum(len(one) - 2 for one in ids.values())
-        if sum(n_unknown.values()) <= MAX_UNKNOWN_SHARE * n_tokens:
+        share = sum(n_unknown.values()) / max(n_tokens, 1)
+        if share <= MAX_UNKNOWN_SHARE:
             return
         language = majority_language(
             text for text in ids if n_unknown[text] > MAX_UNKNOWN_SHARE * len(ids[text])
@@ -137,7 +138,7 @@ class TextEncoder:
         cure = f"give --text-model {better}, or" if better != self._source.name else "give --text-model"
         raise TextModelError(
             f"text model {self._source.name!r} does not know a language of the transcripts ({language or 'unknown'}): "
-            f"of {n_tokens} tokens, {unknown_tokens(sum(n_unknown.values()) / n_tokens)}; {cure} a folder of a model of that language"
+            f"of {n_tokens} tokens, {unknown_tokens(share)}; {cure} a folder of a model of that language"
         )
 
     def _token_ids(self, text: str) -> list[int]:
