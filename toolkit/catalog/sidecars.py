@@ -110,7 +110,9 @@ def _stray(text: AnyPath, root: AnyPath, videos: Iterable[AnyPath]) -> Problem:
     where = readable(text.relative_to(str(root)).as_posix())
     message = "no video of this name lies next to it"
     if near is not None:
-        message += f"; if it is the text of {readable(near)}, name it {readable(near)}{text.suffix.lower()}"
+        tag = text.stem[len(near) :].strip("_-. ")
+        ending = f".{tag}{text.suffix.lower()}" if language_tag(tag) else text.suffix.lower()
+        message += f"; if it is the text of {readable(near)}, name it {readable(near)}{ending}"
     return Problem("unmatched-sidecar", where, message)
 
 
@@ -158,11 +160,11 @@ def _ranked(video: AnyPath, sidecars: Sequence[Sidecar], wanted: str | None, suf
 
 
 def _choice_notes(ranked: Mapping[AnyPath, Sequence[Sidecar]]) -> list[str]:
-    counts = Counter(found[0].tag or "no language named" for found in ranked.values() if found)
-    if not counts or set(counts) == {"no language named"}:
+    counts = Counter(found[0].tag or "none" for found in ranked.values() if found)
+    if set(counts) <= {"none"}:
         return []
     named = ", ".join(f"{tag} {n}" for tag, n in counts.most_common())
-    return [f"text files taken, by the language in their names: {named}"]
+    return [f"text files taken, by the language that they name: {named}"]
 
 
 def _with_text(

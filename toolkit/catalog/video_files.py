@@ -144,15 +144,13 @@ def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
     videos = list(dict.fromkeys(clip.path for clip in files.clips if clip.path is not None))
     if files.root is not None:
         return videos, files.texts
-    texts = []
+    texts: list[AnyPath] = []
     for folder in dict.fromkeys(video.parent for video in videos):
+        entries: list[AnyPath] = []
         with contextlib.suppress(OSError, ValueError):  # a folder that is closed or not there
-            for path in sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name)):
-                kind = path.suffix.lower()
-                if kind in VIDEO_SUFFIXES and path not in videos:
-                    videos.append(path)
-                elif kind in SIDECAR_SUFFIXES and path.is_file():
-                    texts.append(path)
+            entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
+        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in videos]
+        texts += [path for path in entries if path.suffix.lower() in SIDECAR_SUFFIXES and path.is_file()]
     return videos, texts
 
 

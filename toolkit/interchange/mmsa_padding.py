@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PADDINGS = ("auto", "front", "end")
+    Lengths = Mapping[str, Mapping[str, NDArray[np.int64]]]  # by split and modality, one per clip
+
 _CLEAR = 2.0  # how many times the zeros of one side must outweigh those of the other
 _FEW_CLIPS, _FEW_SHARE = 3, 0.05  # fewer clips than both that begin with zeros are no sign of padding
-
-Lengths = "Mapping[str, Mapping[str, NDArray[np.int64]]]"  # by split and modality, one per clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,12 +103,13 @@ def judge(data: bytes, *, favoured: Collection[str] = ()) -> Verdict:
 
 
 def codecs_of_language(language: str | None) -> frozenset[str]:
-    """Return the encodings that a language (ISO 639-1) was written in before Unicode; none where it is unknown.
+    """Return the encodings that a language (ISO 639-1) was mostly written in before Unicode; none where it is unknown.
 
     >>> sorted(codecs_of_language("ko"))
     ['cp949']
     """
-    return frozenset(codec for one in _LANGUAGES if one.name == language for codec in one.codecs)
+    codecs = (codec for one in _LANGUAGES if one.name == language for codec in one.codecs)
+    return frozenset(codec for codec in codecs if _PRIORS.get(codec, 0.0) > _RARE_PRIOR)
 
 
 def _score(text: str, language: _Language) -> float:
@@ -199,10 +200,11 @@ def _alphabet(characters: str, share: float) -> Callable[[str], float]:
     return lambda letter: logs.get(letter, rare)
 
 
+_RARE_PRIOR = -4.5  # of encodings of old DOS and Mac, which a language alone does not speak for
 # How much rarer files in an encoding are than in the one that Windows had for the language, as a natural logarithm.
 _PRIORS = {
-    "iso8859_15": -1.0, "iso8859_2": -1.0, "iso8859_5": -5.0, "mac_roman": -4.0, "mac_latin2": -6.0,
-    "mac_cyrillic": -6.0,
+    "iso8859_15": -1.0, "iso8859_2": -1.0, "iso8859_5": -5.0, "mac_roman": -4.0, "mac_latin2": -10.0,
+    "mac_cyrillic": -10.0,
     "cp850": -5.0, "cp852": -5.0, "cp866": -5.0, "koi8_u": -4.0, "cp1257": -2.0, "cp1255": -2.0, "cp1256": -2.0,
     "cp874": -2.0, "cp1253": -2.0, "cp1254": -1.0, "cp1250": -2.0, "cp1258": -4.0,
 }  # fmt: skip

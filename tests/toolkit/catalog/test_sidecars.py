@@ -87,7 +87,7 @@ def test_a_text_file_of_no_video_is_named_with_what_to_do(tmp_path: Path) -> Non
     found = problems(build_catalog(folder_of(tmp_path / "v", files)), "unmatched-sidecar")
     none = "no video of this name lies next to it"
     assert found == {
-        "talk_en.srt": f"{none}; if it is the text of talk, name it talk.srt",
+        "talk_en.srt": f"{none}; if it is the text of talk, name it talk.en.srt",
         "talk.mp4.part1.vtt": f"{none}; if it is the text of talk, name it talk.vtt",
         "notes.txt": none,
         "subs/talk.srt": none,
@@ -114,7 +114,7 @@ def test_the_only_language_counts_and_a_file_without_one_wins(tmp_path: Path) ->
     }  # fmt: skip
     catalog = build_catalog(folder_of(tmp_path / "v", files))
     assert texts(catalog) == {"a$_$0": "english", "b$_$0": "plain", "c$_$0": "deutsch"}
-    assert catalog.notes == ("text files taken, by the language in their names: en 1, no language named 1, de 1",)
+    assert catalog.notes == ("text files taken, by the language that they name: en 1, none 1, de 1",)
     assert [clip.language for clip in catalog.clips] == ["en", None, "de"]
 
 
@@ -122,7 +122,7 @@ def test_the_one_language_that_all_clips_have_counts(tmp_path: Path) -> None:
     files = {"a.mp4": "", "a.en.vtt": "a", "a.zh-Hans.vtt": "甲", "b.mp4": "", "b.en.vtt": "b", "b.fr.vtt": "b!"}
     catalog = build_catalog(folder_of(tmp_path / "v", files))
     assert texts(catalog) == {"a$_$0": "a", "b$_$0": "b"}
-    assert catalog.notes == ("text files taken, by the language in their names: en 2",)
+    assert catalog.notes == ("text files taken, by the language that they name: en 2",)
 
 
 @pytest.mark.parametrize(
