@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.files import cannot_read
-from fmltk.toolkit.io.legacy import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -131,6 +130,8 @@ def find_encoding(file: BinaryIO, *, favoured: Collection[str] = ()) -> FoundEnc
     damaged = _damaged_lines(file)
     if damaged:
         return FoundEncoding(None, damaged=damaged)
+    from fmltk.toolkit.io.legacy import judge  # its tables take a tenth of a second, and most text is Unicode
+
     verdict = judge(lines_beyond_ascii(file), favoured=favoured)
     is_sure = verdict.codec is not None and _is_in(file, verdict.codec)
     return FoundEncoding(verdict.codec if is_sure else None, verdict.candidates)

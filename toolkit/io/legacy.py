@@ -26,22 +26,25 @@ _ACCENTS = 0.06  # how many characters of a text in Latin letters are not ASCII;
 _NOTHING_LOG = math.log(0.5 / 128)  # of a byte of a text that is in none of these encodings; among ASCII letters
 _NOTHING_LATIN_LOG = math.log(_ACCENTS / 128)
 _NOTHING_PRIOR = -10.0  # such texts are rare
+_FOREIGN_SHARE = 0.05  # of letters beyond ASCII that are of another language with the same encodings
 _RARE = 1e-7  # of a character that a language does not have
 _ASCII, _HIGH = re.compile(r"[\x00-\x7f]+"), re.compile(rb"[\x80-\xff]+")
 _BEYOND_ASCII = "".join(letter for letter in map(chr, range(0x80, 0x500)) if letter.isalpha())
 _LOWER, _UPPER = ("".join(filter(test, _BEYOND_ASCII)) for test in (str.islower, str.isupper))
-_LETTER = r"(?:[^\W\d_]|[\u0e31-\u0e4e])"  # with the vowels and tones of Thai
+_MARKS = r"\u05b0-\u05c7\u064b-\u0652\u0e31-\u0e4e"  # vowels and tones of Hebrew, Arabic and Thai
+_LETTER = rf"(?:[^\W\d_]|[{_MARKS}])"
 _OTHER_LETTER = rf"(?:(?![A-Za-z]){_LETTER})"
 # What prose hardly ever has between neighbours, and the log-probability of it: a capital after a small letter, a symbol
 # within a word, two scripts in one word.
 _WORD_ODD = (
     (re.compile(f"[a-z{_LOWER}](?=[{_UPPER}])|[{_LOWER}](?=[A-Z])"), -6.0),
     (re.compile(f"[{_UPPER}](?=[{_UPPER}])"), 2.5),  # the first capital is rare, those after it are not
-    (re.compile(rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘–—…·«»“”\u0e31-\u0e4e](?={_LETTER})"), -8.0),
+    (re.compile(rf"(?<={_LETTER})[^\w\s\x00-\x7f’‘–—…·«»“”{_MARKS}](?={_LETTER})"), -8.0),
 )
 _LATIN_ODD = (
     *_WORD_ODD,
     (re.compile(rf"{_OTHER_LETTER}(?={_OTHER_LETTER})"), -2.0),
+    (re.compile(rf"{_OTHER_LETTER}(?={_OTHER_LETTER}{{2}})"), -4.0),
     (re.compile("“[^“”]{1,300}”|„[^„“”]{1,300}“|«[^«»]{1,300}»"), 4.0),  # marks in pairs
 )
 _ELISIONS = {"en": re.compile(r"[a-z]’(?:s|t|re|ll|ve|d|m)\b"), "fr": re.compile(r"\b(?:[cdjlmnst]|qu)’(?=\w)")}
@@ -190,10 +193,14 @@ def _zipf(characters: str, share: float) -> dict[str, float]:
     return {one: share * weight / sum(weights) for one, weight in zip(distinct, weights, strict=True)}
 
 
-def _alphabet(characters: str, share: float) -> Callable[[str], float]:
-    """Return the log-probability of a letter or a mark; `share`: of the letters among all characters."""
+def _alphabet(characters: str, share: float, foreign: str = "") -> Callable[[str], float]:
+    """Return the log-probability of a letter or a mark.
+
+    share : of the letters among all characters; foreign : letters that names from other languages bring
+    """
     table = _zipf(letters.WESTERN_PUNCTUATION, 0.02)
-    lower = _zipf(characters, share)
+    strange = set(foreign) - set(characters)
+    lower = dict.fromkeys(strange, _FOREIGN_SHARE * share / max(len(strange), 1)) | _zipf(characters, share)
     table |= {one.upper(): 0.04 * p for one, p in lower.items() if len(one.upper()) == 1 and one.upper() not in lower}
     logs = {one: math.log(p) for one, p in (table | lower).items()}
     rare = math.log(_RARE)
@@ -218,6 +225,14 @@ _LATIN_CODECS = {
     "eo": ("iso8859_3",),
     "vi": ("cp1258",),
 }
+
+
+def _neighbours(language: str) -> str:
+    """Return the letters of the languages in Latin script that have the same encodings."""
+    codecs = _LATIN_CODECS.get(language, _WESTERN_CODECS)
+    return "".join(one for name, one in letters.LATIN.items() if _LATIN_CODECS.get(name, _WESTERN_CODECS) == codecs)
+
+
 _CYRILLIC_CODECS = ("cp1251", "koi8_u", "cp866", "iso8859_5", "mac_cyrillic")
 _LANGUAGES = (
     _Language("zh", ("gb18030",), _chinese("gb2312", letters.HAN_SIMPLIFIED), _ASIAN_ODD),
@@ -241,7 +256,7 @@ _LANGUAGES = (
         _Language(
             name,
             _LATIN_CODECS.get(name, _WESTERN_CODECS),
-            _alphabet(characters, 0.25 if name == "vi" else _ACCENTS),
+            _alphabet(characters, 0.25 if name == "vi" else _ACCENTS, _neighbours(name)),
             (*_LATIN_ODD, *((pattern, 2.5) for pattern in [_ELISIONS.get(name)] if pattern)),
             re.compile(rf"\b(?:{'|'.join(letters.WORDS[name].split())})\b", re.IGNORECASE),
         )
