@@ -15,7 +15,10 @@ import click
 from fmltk.toolkit.clip import composed
 from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
-from fmltk.toolkit.io.tables import open_table
+from fmltk.toolkit.io.cells import clean_id
+from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.table_kinds import RATERS
+from fmltk.toolkit.io.tables import open_rows
 
 SALT_BYTES = 32
 PSEUDONYM_DIGITS = 10  # of 16 each: two of 10,000 raters share a pseudonym with probability 5e-5
@@ -91,22 +94,24 @@ def _folded(identity: str) -> str:
 
 
 def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
-    """Read map.csv: columns id (or e-mail address) and rater, and source where several servers are mapped.
+    """Read map.csv, or such a spreadsheet: columns id (or e-mail), rater, and source where there are several.
 
     Raises AnnotationError if the file cannot be read, a column is missing, a cell is empty, or an id has two names.
     """
     listed: dict[tuple[str, str], str] = {}
-    with open_table(path, error=AnnotationError) as table:
-        if not {"id", "rater"} <= set(table.header):
+    with open_rows(path, is_text=True, error=AnnotationError) as table:
+        columns = find_columns(RATERS, table.header, table=path.name, error=AnnotationError)
+        if not {"id", "rater"} <= columns.used.keys():
             found = ", ".join(table.header)
-            raise AnnotationError(f"{path} needs the columns id and rater (and source); its columns are {found!r}")
-        for line, row in table.rows():
-            key = (row.get("source", "").strip(), _folded(row["id"].strip()))
-            rater = row["rater"].strip()
+            raise AnnotationError(f"{path} needs the columns {RATERS.expected}; its columns are {found!r}")
+        for where, written in table.rows:
+            row = columns.fields(written)
+            key = (row.get("source", "").strip(), _folded(clean_id(row.get("id", ""))))
+            rater = row.get("rater", "").strip()
             if not key[1] or not rater:
-                raise AnnotationError(f"{path} line {line}: id or rater is empty")
+                raise AnnotationError(f"{where}: id or rater is empty")
             if listed.setdefault(key, rater) != rater:
-                raise AnnotationError(f"{path} line {line}: id {key[1]!r} is given two raters")
+                raise AnnotationError(f"{where}: id {key[1]!r} is given two raters")
     return listed
 
 

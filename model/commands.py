@@ -11,6 +11,7 @@ from fmltk.model.registry import model_names
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
+from fmltk.toolkit.option_types import IGNORE_COLUMNS
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
 
         require_tensorboard()
     labels = labels or find_labels(features)
-    scale = read_labels(labels).scale
-    config = _config(options, default_preset(scale))
+    table = read_labels(labels)
+    for note in table.notes:
+        reporter.say(note)
+    config = _config(options, default_preset(table.scale))
     out = options["out"] or Path("runs") / _time_name()
     run(features, labels, out=out, config=config, options=_run_options(options), reporter=reporter)
     if options["tensorboard"]:
@@ -207,6 +210,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 )
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
 @settings_options(ReadingOptions, "reading")
+@IGNORE_COLUMNS
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
 @spreadsheet_option

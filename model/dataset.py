@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.model.metrics import metric_family
+from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
@@ -89,18 +90,21 @@ def join(features: ClipFeatures, labels: LabelTable, config: Config) -> Dataset:
     Raises ConfigError if no clip joins, there is no training or validation clip with a label, or the settings ask for
     labels that the data does not have.
     """
+    labels, notes = align_labels(labels, set(features.utterance_ids))
     at = {utterance: row for row, utterance in enumerate(labels.utterance_ids)}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]
     if not feature_rows:
-        example = features.utterance_ids[0] if features.utterance_ids else "none"
+        of_features, of_labels = (
+            ", ".join(map(repr, ids[:2])) or "none" for ids in (features.utterance_ids, labels.utterance_ids)
+        )
         raise ConfigError(
-            f"no clip of the features ({example!r}, ...) has a label ({labels.utterance_ids[:1]}, ...): "
-            "the utterance ids differ; both come from video_id and clip_id"
+            f"no clip of the features has a label: the features name {of_features}, the labels {of_labels}; write "
+            "video_id and clip_id of the labels as in manifest.parquet, or name the labels of these clips with --labels"
         )
     feature_rows.sort(key=lambda row: features.utterance_ids[row])
     joined = features.take(np.array(feature_rows, np.int64))
     label_rows = [at[utterance] for utterance in joined.utterance_ids]
-    remarks = _join_remarks(features, labels, joined)
+    remarks = [*notes, *_join_remarks(features, labels, joined)]
     own = {condition: labels.values(condition)[label_rows] for condition in CONDITIONS}
     videos = tuple(labels.video_ids[row] for row in label_rows)
     named = [labels.splits[row] or "" for row in label_rows]

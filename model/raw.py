@@ -14,7 +14,7 @@ from fmltk.toolkit.features.layout import is_feature_folder
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -29,13 +29,14 @@ def predict_source(
     features: Path | None = None,
     transcripts: Path | None = None,
     reading: ReadingOptions | None = None,
+    ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, reading, openface : of raw clips, as `predict_clips` takes them
+    features, transcripts, reading, ignore_columns, openface : of raw clips, as `predict_clips` takes them
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -46,6 +47,7 @@ def predict_source(
             features=features,
             transcripts=transcripts,
             reading=reading,
+            ignore_columns=ignore_columns,
             openface=openface,
             device=device,
             reporter=reporter,
@@ -62,6 +64,7 @@ def predict_clips(
     features: Path | None = None,
     transcripts: Path | None = None,
     reading: ReadingOptions | None = None,
+    ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
@@ -70,6 +73,7 @@ def predict_clips(
 
     features : where their features are kept; None: a temporary folder
     reading : how their texts are read
+    ignore_columns : of the transcripts, columns that are left out
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported, so that no clip can be extracted the same way.
@@ -82,7 +86,7 @@ def predict_clips(
     if not videos.exists():
         raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
-    how = asdict(reading or ReadingOptions())
+    how = {**asdict(reading or ReadingOptions()), "ignore_columns": ignore_columns}
     catalog = build_catalog(videos, transcripts=transcripts, **how)
     if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
         raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")

@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 MODALITIES = ("text", "audio", "vision")
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id
 WHOLE = "0"  # the clip_id of a video that is one clip
+# Endings of the containers that media/process.py lets ffmpeg open.
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .qt .3gp .3g2 .mj2 .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v "  # noqa: SIM905
+    ".asf .wmv .ogv .ogg .ogm .mxf .dv .rm .rmvb .nut".split()
+)
 SPLITS = ("train", "valid", "test")
 _SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
+
+
+def without_ending(name: str) -> str:
+    """Return a file's name without the ending of a video; what ends otherwise is a name as it stands.
+
+    >>> without_ending("a.MP4"), without_ending("talk.v2")
+    ('a', 'talk.v2')
+    """
+    stem, dot, ending = name.rpartition(".")
+    return stem if stem and f"{dot}{ending}".lower() in VIDEO_SUFFIXES else name
 
 
 def composed(name: str) -> str:

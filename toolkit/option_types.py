@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+IGNORE_COLUMNS = click.option(
+    "--ignore-columns",
+    multiple=True,
+    metavar="NAME",
+    help="A column of the tables to leave out, where it looks like one that is read; may be given again.",
+)
+
+
 class ModalityList(click.ParamType[tuple[str, ...]]):
     """text,audio,vision or some of them."""
 

@@ -43,7 +43,8 @@ def import_command(
     r"""Read exports of Label Studio, or plain tables of ratings, into one table of ratings.
 
     FILES are JSON, JSON_MIN, CSV or TSV exports, snapshots, exports before 1.0, a long CSV (utterance_id, condition,
-    annotator, value), a wide CSV (utterance_id, condition, one column per rater), or other ratings.parquet. What was
+    annotator, value), a wide CSV (utterance_id, condition, one column per rater), such tables as spreadsheets, or other
+    ratings.parquet. What was
     read, and what was dropped and why, is written beside the output.
 
     \b
@@ -109,5 +110,7 @@ def _show_remarks(report: ImportReport, reporter: Reporter) -> None:
             reporter.say(f"{file.file}: {file.format} does not contain {', '.join(file.lacks)}")
         if file.tasks_without_annotation:
             reporter.say(f"{file.file}: {file.tasks_without_annotation} tasks have no annotation yet")
+        if file.columns:
+            reporter.say(file.columns)
         for remark in file.remarks:
             reporter.warn(f"{file.file}: {remark}")

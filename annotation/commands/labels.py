@@ -60,6 +60,7 @@ def aggregate(
     from fmltk.annotation.aggregate import aggregate_ratings
     from fmltk.annotation.label_join import join_labels
     from fmltk.annotation.ratings import read_ratings
+    from fmltk.toolkit.catalog.matching import align_labels
     from fmltk.toolkit.features.label_file import read_labels, write_labels
 
     if ratings is None and shipped.path is None:
@@ -71,6 +72,9 @@ def aggregate(
     given = None
     if shipped.path is not None:
         given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
+        given, notes = align_labels(given, aggregated.ids.keys() if aggregated else ())
+        for note in (*given.notes, *notes):
+            reporter.say(note)
     labels = join_labels(aggregated, given, prefer=shipped.prefer, metadata={"policy": asdict(policy)})
     labels = _split(labels, given, split, reporter)
     write_labels(labels, output)
@@ -167,7 +171,10 @@ def summary(labels: Path, *, encoding: str | None, scales: ScaleOptions, reporte
     from fmltk.annotation.summary import summarise_labels
     from fmltk.toolkit.features.label_file import read_labels
 
-    document = summarise_labels(read_labels(labels, scales=scales.by_condition, encoding=encoding))
+    table = read_labels(labels, scales=scales.by_condition, encoding=encoding)
+    for note in table.notes:
+        reporter.say(note)
+    document = summarise_labels(table)
     if reporter.json_output:
         reporter.json(document)
         return

@@ -12,6 +12,7 @@ from fmltk.annotation.settings import FILE, StimuliOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.option_types import IGNORE_COLUMNS
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
 @settings_options(ReadingOptions, "reading")
+@IGNORE_COLUMNS
 @settings_options(StimuliOptions, "options")
 @output_options
 def prepare(
@@ -34,6 +36,7 @@ def prepare(
     output: Path,
     transcripts: Path | None,
     reading: ReadingOptions,
+    ignore_columns: tuple[str, ...],
     options: StimuliOptions,
     reporter: Reporter,
 ) -> None:
@@ -48,7 +51,7 @@ def prepare(
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
 
-    catalog = build_catalog(clips, transcripts=transcripts, **asdict(reading))
+    catalog = build_catalog(clips, transcripts=transcripts, ignore_columns=ignore_columns, **asdict(reading))
     for note in catalog.notes:
         reporter.say(note)
     for problem in catalog.problems:

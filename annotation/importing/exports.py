@@ -1,4 +1,4 @@
-"""Reading what Label Studio exports: JSON, JSON_MIN, CSV, TSV, snapshots, and the formats before 1.0.
+"""Reading what Label Studio exports (JSON, JSON_MIN, CSV, TSV, snapshots, the formats before 1.0), and plain tables.
 
 The kind of file is detected from its content; memory is bounded by the largest task.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.importing.label_studio import FileReport, read_row, read_task
-from fmltk.annotation.importing.rating_tables import is_long, is_wide, long_records, wide_records
+from fmltk.annotation.importing.rating_tables import long_columns, long_records, wide_columns, wide_records
 from fmltk.annotation.importing.records import Drop, Record, short_text
 from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.features.label_table import LABEL_COLUMNS
 from fmltk.toolkit.io.files import read_start
-from fmltk.toolkit.io.tables import open_table
+from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
+from fmltk.toolkit.io.tables import open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +35,14 @@ def read_export(path: Path, options: ImportOptions, report: FileReport) -> Itera
     Raises AnnotationError if the file cannot be read or is none of the formats.
     """
     head = read_start(path, 4096, error=AnnotationError)
-    if head.startswith(b"PK\x03\x04"):
+    if path.suffix.lower() in SHEET_SUFFIXES:
+        yield from _read_table(path, options, report)
+    elif head.startswith(b"PK\x03\x04"):
         raise AnnotationError(f"{path} is a zip archive: unpack it and import the JSON or CSV in it")
-    if _JSON_START.match(head):
+    elif _JSON_START.match(head):
         yield from _read_json(path, options, report)
     else:
-        yield from _read_delimited(path, options, report)
+        yield from _read_table(path, options, report)
 
 
 def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
@@ -61,10 +65,10 @@ def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterat
             )
 
 
-def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
-    with open_table(path, encoding=options.encoding, error=AnnotationError) as table:
-        header, rows = table.header, table.rows()
-        twice = table.repeated_name()
+def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
+    with open_rows(path, encoding=options.encoding, is_text=True, error=AnnotationError) as table:
+        header = table.header
+        twice = next((name for name in header if header.count(name) > 1), None)
         if twice is not None:
             raise AnnotationError(
                 f"{path} has two columns named {twice!r}: a field of the task's data collides with the server's own; "
@@ -77,23 +81,25 @@ def _read_delimited(path: Path, options: ImportOptions, report: FileReport) -> I
                     f"{path} has no column {options.control!r}; name the rating's control by --control "
                     f"({', '.join(header)})"
                 )
-            for line, row in rows:
-                yield from read_row(row, f"{path.name} line {line}", options, report)
-        elif is_long(header):
-            report.format = "long table"
-            yield from long_records(path, rows, header, options, report)
+            for where, row in table.rows:
+                yield from read_row(row, where, options, report)
+        elif columns := long_columns(table):
+            report.format, report.columns = "long table", columns.note()
+            yield from long_records(table, columns, options, report)
         elif not LABEL_COLUMNS.keys().isdisjoint(header):
             raise AnnotationError(
                 f"{path} holds one label per clip ({', '.join(sorted(LABEL_COLUMNS.keys() & set(header)))}), not "
                 "ratings: give it to fmltk annotation aggregate --labels"
             )
-        elif is_wide(header):
+        elif columns := wide_columns(table):
             report.format = "wide table"
-            yield from wide_records(path, rows, header, options, report)
+            others = len(columns.unused)  # not by their names, which may be addresses
+            report.columns = f"{replace(columns, unused=()).note()}; the other columns are taken for raters ({others})"
+            yield from wide_records(table, columns, options, report)
         else:
-            columns = short_text(", ".join(header))
+            columns_found = short_text(", ".join(header))
             raise AnnotationError(
-                f"{path} is neither an export nor a table of ratings: its columns are {columns!r}; "
+                f"{path} is neither an export nor a table of ratings: its columns are {columns_found!r}; "
                 "expected annotator and annotation_id (Label Studio), utterance_id, annotator, value (long), or "
                 "utterance_id and one column per rater (wide)"
             )

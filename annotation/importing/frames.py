@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from fmltk.annotation.importing.import_files import RecordCollector
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
-from fmltk.annotation.importing.rating_tables import is_long, long_records
+from fmltk.annotation.importing.rating_tables import long_columns, long_records
 from fmltk.annotation.importing.records import REASONS, Drop
 from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -40,8 +41,10 @@ def ratings_of_frame(frame: pd.DataFrame, *, scale: Scale = CH_SIMS_SCALE) -> Me
     Raises AnnotationError if a column is missing, or a row does not give a rating: the row, its value and the reason
     are named.
     """
-    header = [str(name) for name in frame.columns]
-    if not is_long(header):
+    header = tuple(str(name) for name in frame.columns)
+    table = Table(_NAME.name, header, _rows(frame, header))
+    columns = long_columns(table)
+    if columns is None:
         raise AnnotationError(
             "a table of ratings has the columns utterance_id, condition, annotator and value, one row per rating; "
             f"this one has {', '.join(header) or 'none'}"
@@ -49,21 +52,21 @@ def ratings_of_frame(frame: pd.DataFrame, *, scale: Scale = CH_SIMS_SCALE) -> Me
     options = ImportOptions(default_scale=scale, names=RaterNames(keep_identities=True))  # nothing leaves the process
     collector = RecordCollector(options.names.source)
     report = FileReport(_NAME.name)
-    for item in long_records(_NAME, _rows(frame, header), header, options, report, unit="row"):
+    for item in long_records(table, columns, options, report):
         if isinstance(item, Drop):
             raise AnnotationError(f"{_explanation(item)}; a row that does not say its scale has {scale} (scale=)")
         collector.add(item)
     return merge_ratings(collector.table(), lambda drop: None)
 
 
-def _rows(frame: pd.DataFrame, header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows with their numbers, from 0, as texts; a missing cell is empty."""
+def _rows(frame: pd.DataFrame, header: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row stands, counted from 0, and its cells as texts; a missing cell is empty."""
     columns = [
         ["" if absent else str(value) for value, absent in zip(column.tolist(), column.isna().tolist(), strict=True)]
         for _, column in frame.items()
     ]
     for number, row in enumerate(zip(*columns, strict=True)):
-        yield number, dict(zip(header, row, strict=True))
+        yield f"{_NAME} row {number}", dict(zip(header, row, strict=True))
 
 
 def _explanation(drop: Drop) -> str:

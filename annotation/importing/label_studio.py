@@ -48,6 +48,7 @@ class FileReport:
     kept: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    columns: str = ""  # how the columns of a plain table are understood
 
     @property
     def lacks(self) -> tuple[str, ...]:

@@ -2,122 +2,103 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
 from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of, short_text
 from fmltk.annotation.ratings import STATUSES
+from fmltk.toolkit.clip import without_ending
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
+from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from fmltk.annotation.settings import ImportOptions
+    from fmltk.toolkit.io.columns import Columns
+    from fmltk.toolkit.io.tables import Table
 
-# Other names under which people write the columns of the long table.
-_LONG_NAMES = {"utterance": "utterance_id", "rater": "annotator", "rating": "value", "label": "value"}
-_CLIP_COLUMNS = {"utterance_id", "video_id", "clip_id", "condition", "scale", "text"}
-_MEANT = _CLIP_COLUMNS | {
-    "annotator", "value", "status", "lead_time_s", "created_at", "updated_at", "annotation_id",
-}  # fmt: skip
-_ABSENT = ("", "NA", "NaN", "nan", "null", "None", "-")  # a wide table's cell without a rating
+_IDS = ("utterance_id", "video_id", "clip_id", "file")
 
 
-def _canonical(name: str) -> str:
-    return _LONG_NAMES.get(name.lower(), name if name in _CLIP_COLUMNS else name.lower())
+def long_columns(table: Table) -> Columns | None:
+    """Return which column is which where the columns are those of a long table: clip, annotator, value; else None.
 
-
-def _meanings(path: Path, header: Iterable[str]) -> dict[str, str]:
-    """Return what each column means.
-
-    Raises AnnotationError if two columns that are read mean the same.
+    Raises AnnotationError if two columns may be the same.
     """
-    meanings = {name: _canonical(name) for name in header}
-    for meaning in _MEANT:
-        twice = [name for name, own in meanings.items() if own == meaning]
-        if len(twice) > 1:
-            raise AnnotationError(
-                f"{path}: the columns {' and '.join(map(repr, twice))} both are the {meaning}; keep one"
-            )
-    return meanings
+    columns = find_columns(RATINGS, table.header, table=table.name, error=AnnotationError)
+    return columns if _names_clip(columns) and {"annotator", "value"} <= columns.used.keys() else None
 
 
-def _names_clip(header: Sequence[str]) -> bool:
-    names = {_canonical(name) for name in header}
-    return "utterance_id" in names or "video_id" in names
+def wide_columns(table: Table) -> Columns | None:
+    """Return which column is which where the columns are a clip, then one per rater, which are not read; else None.
+
+    Raises AnnotationError if two columns may be the same.
+    """
+    columns = find_columns(RATED_CLIPS, table.header, table=table.name, error=AnnotationError)
+    raters = tuple(name for name in columns.unused if name)
+    return replace(columns, unused=raters) if _names_clip(columns) and raters else None
 
 
-def is_long(header: Sequence[str]) -> bool:
-    """Whether the columns are those of a long table: clip, annotator, value."""
-    return _names_clip(header) and {"annotator", "value"} <= {_canonical(name) for name in header}
+def _names_clip(columns: Columns) -> bool:
+    return not columns.used.keys().isdisjoint({"utterance_id", "video_id", "file"})
 
 
-def is_wide(header: Sequence[str]) -> bool:
-    """Whether the columns are those of a wide table: the clip, then one column per rater."""
-    return _names_clip(header) and bool(_rater_columns(header))
+def _clip_of(written: Mapping[str, str], columns: Columns) -> dict[str, str]:
+    """Return a row by field, its ids as they are meant; other columns stay, for --id-field may name one."""
+    row = {**written, **columns.fields(written)}
+    row |= {name: clean_id(row[name]) for name in _IDS if name in columns.used and name in row}
+    if "file" in columns.used and not row.get("utterance_id") and not row.get("video_id"):
+        row["utterance_id"] = without_ending(row["file"].replace("\\", "/").rpartition("/")[2])
+    return row
 
 
-def _rater_columns(header: Sequence[str]) -> list[str]:
-    return [name for name in header if _canonical(name) not in _CLIP_COLUMNS and name]
-
-
-def long_records(
-    path: Path,
-    rows: Iterable[tuple[int, dict[str, str]]],
-    header: Sequence[str],
-    options: ImportOptions,
-    report: Any,
-    *,
-    unit: str = "line",
-) -> Iterator[Record | Drop]:
+def long_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
     """Yield the ratings of a long table: utterance_id (or video_id, clip_id), condition, annotator, value.
-
-    unit : what a message calls the number of a row
 
     Optional columns: status, scale, lead_time_s, created_at, updated_at, annotation_id. A row without a value is an
     empty answer, unless status says skipped or draft.
 
-    Raises AnnotationError if a status is unknown, or two columns mean the same.
+    Raises AnnotationError if a status is unknown.
     """
-    names = _meanings(path, header)
-    for line, written in rows:
-        row = {names[name]: cell for name, cell in written.items()}
-        where = f"{path.name} {unit} {line}"
+    n_words = 0
+    for where, written in table.rows:
+        row = _clip_of(written, columns)
         report.annotations += 1
         about = rated_of(row, options, where)
         if isinstance(about, Drop):
             yield about
             continue
-        cell = row["value"].strip()
+        cell, is_word = _answer(row.get("value", ""), options, table.separator)
+        n_words += is_word
         status = row.get("status", "").strip() or ("rated" if cell else "empty")
         if status not in STATUSES:
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
-        identity, annotation_id = row["annotator"].strip() or None, short_text(row.get("annotation_id") or None)
-        known = {"identity": identity, "annotation_id": annotation_id}
+        identity = row.get("annotator", "").strip() or None
+        known = {"identity": identity, "annotation_id": short_text(row.get("annotation_id") or None)}
         answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time_s"), **known)
         yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
+    _remark_words(n_words, report)
 
 
-def wide_records(
-    path: Path, rows: Iterable[tuple[int, dict[str, str]]], header: Sequence[str], options: ImportOptions, report: Any
-) -> Iterator[Record | Drop]:
-    """Yield the ratings of a wide table: the clip, its condition, one column per rater; a blank cell is no rating.
-
-    Raises AnnotationError if two columns mean the same.
-    """
-    raters = {name: rater_of(name, options) for name in _rater_columns(header)}
-    names = _meanings(path, (name for name in header if name not in raters))
+def wide_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
+    """Yield the ratings of a wide table: the clip, its condition, one column per rater; a blank cell is no rating."""
+    raters = {name: rater_of(name, options) for name in columns.unused}
     unrated: dict[str, bool] = {}  # columns with cells: whether none of them is a rating
-    for line, row in rows:
-        where = f"{path.name} line {line}"
+    n_words = 0
+    for where, written in table.rows:
         report.tasks += 1
-        about = rated_of({names[name]: row[name] for name in names}, options, where)
+        about = rated_of(_clip_of(written, columns), options, where)
         if isinstance(about, Drop):
             report.annotations += 1
             yield about
             continue
-        cells = {name: row[name].strip() for name in raters if row[name].strip() not in _ABSENT}
+        answers = {name: _answer(written.get(name, ""), options, table.separator) for name in raters}
+        n_words += sum(is_word for _, is_word in answers.values())
+        cells = {name: cell for name, (cell, _) in answers.items() if cell}
         report.tasks_without_annotation += not cells
         for name, cell in cells.items():
             report.annotations += 1
@@ -127,3 +108,19 @@ def wide_records(
     for column in (name for name, is_none in unrated.items() if is_none):
         safe_name = short_text(raters[column] or refused_rater(column, options)[1])
         report.remark(f"the column of {safe_name} holds no rating, but was taken for a rater's: leave it out")
+    _remark_words(n_words, report)
+
+
+def _answer(cell: str, options: ImportOptions, separator: str) -> tuple[str, bool]:
+    """Return a cell with a decimal point, "" where it holds no rating; and whether it says so in a word."""
+    text = cell.strip()
+    if text in options.label_values:
+        return text, False
+    if is_missing(text):
+        return "", bool(text)
+    return with_decimal_point(text, separator=separator), False
+
+
+def _remark_words(n_words: int, report: Any) -> None:
+    if n_words:
+        report.remark(f"cells that say n/a, - or the like hold no rating ({n_words})")

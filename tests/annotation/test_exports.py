@@ -18,6 +18,7 @@ from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from tests.annotation.dropped import dropped_lines
+from tests.spreadsheets import write_ods, write_xlsx
 
 FILES = {
     "VT_sync_JSON_all.json": "JSON",
@@ -579,8 +580,8 @@ BAD_FILES = {
         "unexpected end of data; .*quote",
     ),
     "labels.csv": (b"video_id,clip_id,text,label,label_T,mode\n1,1,x,0,0,train\n", "--labels"),
-    "twice.csv": (b"utterance_id,annotator,value,label\nu,a,1,0\n", "'value' and 'label' both are the value"),
-    "clips.csv": (b"utterance_id,Text,text,ann\nu,a,b,1\n", "'Text' and 'text' both are the text"),
+    "twice.csv": (b"utterance_id,annotator,Rating,score\nu,a,1,0\n", "'Rating' and 'score' both may be value"),
+    "clips.csv": (b"utterance_id,Sentence,Transcript,ann\nu,a,b,1\n", "'Sentence' and 'Transcript' both may be text"),
     "empty.json": (b"", "is empty"),
     "cut.json": (b'[{"id": 1, "annotations": [', "file ends inside"),
     "text.json": (b"[1, 2]", "element 0 is '1'"),
@@ -725,3 +726,63 @@ def test_whatever_an_export_holds_it_is_read_dropped_or_refused_in_one_line(tmp_
     rows = read_ratings(folder / "out" / "ratings.parquet").to_pylist()
     assert ("v$_$2", 0) in {(row["utterance_id"], row["value"]) for row in rows}
     assert all(json.loads(json.dumps(line)) for line in dropped_lines(folder / "out" / "ratings.parquet"))
+
+
+# ---- plain tables as laboratories have them
+
+
+LONG = [["Video ID", "Clip ID", "Modality", "Rater", "Score"], ["film", "0001", "AT", "ann", "-1,0"],
+        [" film\u00a0", "0002", "AT", "ann", "n/a"], ["film", "0001", "AT", "bob", 1.0]]  # fmt: skip
+WIDE = [["Filename", "Condition", "ann", "bob", None], ["clips/film.mp4", "AT", "-1,0", 1.0],
+        ["other.MOV", "AT", "n/a", "#N/A"], ["third", "AT", "1,0", "-"]]  # fmt: skip
+
+
+def write_ratings_table(path, rows):
+    if path.suffix in (".xlsx", ".ods"):
+        return (write_ods if path.suffix == ".ods" else write_xlsx)(path, rows)
+    separator = "\t" if path.suffix == ".tsv" else ";"
+    cells = [["" if cell is None else f"{cell}".replace("1.0", "1,0") for cell in row] for row in rows]
+    width = max(map(len, cells))
+    lines = [separator.join(row + [""] * (width - len(row))) for row in cells]
+    path.write_text("\r\n".join(["sep=;", *lines] if separator == ";" else lines) + "\r\n", encoding="utf-8-sig")
+    return path
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".xlsx", ".ods"])
+def test_a_long_table_of_a_laboratory_is_read(tmp_path, kind):
+    report = import_ratings([write_ratings_table(tmp_path / f"t{kind}", LONG)], tmp_path / "r")
+    rows = {(row["utterance_id"], row["annotator"]): row for row in read_ratings(tmp_path / "r").to_pylist()}
+    assert {key: (row["value"], row["status"]) for key, row in rows.items()} == {
+        ("film$_$0001", "ann"): (-1, "rated"),
+        ("film$_$0001", "bob"): (1, "rated"),
+        ("film$_$0002", "ann"): (None, "empty"),
+    }
+    (file,) = report.files
+    assert file.columns.startswith(f"t{kind}: read 'Video ID' as video_id") or "'Score' as value" in file.columns
+    assert file.remarks == ["cells that say n/a, - or the like hold no rating (1)"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".xlsx", ".ods"])
+def test_a_wide_table_of_a_laboratory_is_read(tmp_path, kind):
+    report = import_ratings([write_ratings_table(tmp_path / f"t{kind}", WIDE)], tmp_path / "r")
+    rows = {(row["video_id"], row["annotator"]): row["value"] for row in read_ratings(tmp_path / "r").to_pylist()}
+    assert rows == {("film", "ann"): -1, ("film", "bob"): 1, ("third", "ann"): 1}
+    (file,) = report.files
+    assert file.remarks == ["cells that say n/a, - or the like hold no rating (3)"]
+    assert file.columns.endswith("the other columns are taken for raters (2)")
+
+
+def test_the_case_of_a_semicolon_table_with_decimal_commas(test_data, tmp_path):
+    path = test_data / "cases" / "annotation" / "18_excel_semicolon.csv"
+    report = import_ratings([path], tmp_path / "r")
+    rows = {(row["clip_id"], row["annotator"]): row["value"] for row in read_ratings(tmp_path / "r").to_pylist()}
+    assert rows == {("0001", "ann"): 1, ("0001", "bob"): 0, ("0001", "cat"): -1, ("0002", "ann"): 1}
+    assert report.dropped == {}
+
+
+@pytest.mark.parametrize("kind", [".csv", ".xlsx", ".ods"])
+def test_a_list_of_raters_may_be_a_spreadsheet(tmp_path, kind):
+    rows = [["E-mail", "Rater", "Note"], [" Ann@x.org ", "ann", "first"], [7, "bob", None]]
+    assert read_rater_list(write_ratings_table(tmp_path / f"map{kind}", rows)) == {
+        ("", "ann@x.org"): "ann", ("", "7"): "bob",
+    }  # fmt: skip

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.catalog.video_files import VIDEO_SUFFIXES
+from fmltk.toolkit.clip import VIDEO_SUFFIXES
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import find_ffmpeg

@@ -6,9 +6,14 @@ import csv
 import io
 import json
 import pickle
+import re
+import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -33,6 +38,7 @@ from fmltk.toolkit.interchange.utterances import import_utterances
 from fmltk.toolkit.vision.openface.align import openface_sequence
 from fmltk.toolkit.vision.openface.layout import OPENFACE_FEATURES
 from fmltk.toolkit.vision.openface.table import read_openface
+from tests.spreadsheets import write_ods, write_xlsx
 from tests.toolkit.interchange.pickles import mmsa_data
 
 if TYPE_CHECKING:
@@ -44,6 +50,18 @@ WORDS = (
     b"-nan", b"inf", b"-1e999", b"1e5", b"-0", b"0x10", b"9" * 40, b"0001", b"NA", b"null", b"true", b"\xe2\x88\x921",
     b"=1+1", b"\xf0\x9f\x98\x80", b"\xd6\xd0\xce\xc4", b"\xc2\xa0", b"\xe2\x80\xa8", b"$_$", b"../../x", b"a" * 5000,
 )  # fmt: skip
+XML_WORDS = (
+    *WORDS,
+    b"<",
+    b">",
+    b'r="XFD1048576"',
+    b't="s"',
+    b't="d"',
+    b"<v>1e300</v>",
+    b"&#0;",
+    b"]]>",
+    b"<!DOCTYPE a>",
+)
 JSON_WORDS = (*WORDS, b"[" * 3000, b'{"a":', b"{}", b"[]", b'"\\ud800"', b"\\u0000", b"NaN", b"Infinity", b"-1", b"1.5")
 
 
@@ -167,6 +185,32 @@ def _transcript_tables() -> list[bytes]:
     ]
     chinese = "video_id,text\nv,我们在这里看电影\n".encode("gb18030")
     return [_label_csv(), _table(rows), _table(rows).decode().encode("utf-16"), chinese]
+
+
+_SHEET_ROWS = [
+    ["Filename", "Transcript", "start", "end"],
+    ["a.mp4", "你好, so", 0.5, timedelta(seconds=1.5)],
+    [7, "#N/A", None, "0:02"],
+]
+
+
+def _members(write: Callable[[Path, Any], Path]) -> Callable[[], list[dict[str, list[str]]]]:
+    """Return seeds of a spreadsheet: its XML files by name, each cut before its tags, so that damage is within them."""
+
+    def seeds() -> list[dict[str, list[str]]]:
+        with TemporaryDirectory() as folder, ZipFile(write(Path(folder) / "t", _SHEET_ROWS)) as archive:
+            return [{name: re.split("(?=<)", archive.read(name).decode()) for name in archive.namelist()}]
+
+    return seeds
+
+
+def _dump_archive(members: Any) -> bytes:
+    data = io.BytesIO()
+    with ZipFile(data, "w") as archive, warnings.catch_warnings(action="ignore"):
+        for name, parts in members.items() if isinstance(members, dict) else ():
+            content = "".join(map(str, parts)) if isinstance(parts, list) else str(parts)
+            archive.writestr(str(name).replace("\0", "") or "x", content.encode("utf-8", "replace"))
+    return data.getvalue()
 
 
 def _json_lines() -> list[bytes]:
@@ -405,6 +449,8 @@ READERS = {
         Reader("labels-parquet", ".parquet", _labels, _labels_parquet),
         Reader("aggregated-labels", ".parquet", _labels, _aggregated_labels),
         Reader("transcripts-csv", ".csv", _transcripts, _transcript_tables),
+        Reader("transcripts-xlsx", ".xlsx", _transcripts, _members(write_xlsx), XML_WORDS, _dump_archive),
+        Reader("transcripts-ods", ".ods", _transcripts, _members(write_ods), XML_WORDS, _dump_archive),
         Reader("transcripts-jsonl", ".jsonl", _transcripts, _json_lines, JSON_WORDS),
         Reader("video-table", ".csv", _catalog, _video_table),
         Reader("subtitles-srt", ".srt", _subtitles, lambda: [_SRT], SRT_WORDS),

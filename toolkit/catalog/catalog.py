@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.catalog.duplicates import same_content
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.sidecars import join_sidecars
-from fmltk.toolkit.catalog.transcripts import read_transcripts, with_transcript
-from fmltk.toolkit.catalog.video_files import VIDEO_SUFFIXES, find_videos
-from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, utterance_id
+from fmltk.toolkit.catalog.table_join import find_excluded, join_transcripts
+from fmltk.toolkit.catalog.transcripts import read_transcripts
+from fmltk.toolkit.catalog.video_files import find_videos
+from fmltk.toolkit.clip import VIDEO_SUFFIXES, Clip
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import encoding_remark
 from fmltk.toolkit.io.paths import locate
-from fmltk.toolkit.io.tables import read_rows
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from fmltk.toolkit.catalog.transcripts import Transcript
     from fmltk.toolkit.io.paths import AnyPath
 
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 class Catalog:
     """Every clip of a run, sorted by utterance_id, and what is odd about the input.
 
-    `notes` say in sentences what was chosen where the input left a choice.
+    `notes` say how its tables are understood, and what was chosen where the input left a choice.
     """
 
     clips: tuple[Clip, ...]
@@ -45,6 +44,7 @@ def build_catalog(
     encoding: str | None = None,
     language: str | None = None,
     exclude: str | AnyPath | None = None,
+    ignore_columns: Collection[str] | None = None,
 ) -> Catalog:
     """Return every clip that `videos` holds, joined with its transcript.
 
@@ -64,9 +64,11 @@ def build_catalog(
         Of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
+    ignore_columns
+        Columns of these tables that are left out, such as one that is not read but resembles another, an error else.
 
-    Raises ConfigError if `videos` does not exist or holds no video, a table cannot be read, or cuts by subtitles are
-    asked for beside a table of transcripts.
+    Raises ConfigError if `videos` does not exist or holds no video, a table cannot be read or understood, no row of the
+    transcripts names a clip, or cuts by subtitles are asked for as well as a table of transcripts.
     """
     if cut_subtitles and transcripts is not None:
         raise ConfigError(
@@ -74,7 +76,7 @@ def build_catalog(
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)
-    files = find_videos(root, encoding)
+    files = find_videos(root, encoding, ignored=ignore_columns)
     if encoding is None:
         tables = (root if files.root is None else None, transcripts, exclude)
         files.notes += filter(None, (encoding_remark(locate(table)) for table in tables if table is not None))
@@ -85,13 +87,16 @@ def build_catalog(
         )
     clips = _one_per_id(files.clips, files.problems)
     if transcripts is not None:
-        clips = _join_table(clips, read_transcripts(locate(transcripts), encoding=encoding), files.problems)
+        table = locate(transcripts)
+        rows = read_transcripts(table, encoding=encoding, ignored=ignore_columns, note=files.notes.append)
+        clips = join_transcripts(clips, rows, files, name=table.name)
     else:
         reading = ReadingOptions(encoding=encoding, language=language)
         clips = _one_per_id(join_sidecars(clips, files, reading, cut_subtitles=cut_subtitles), files.problems)
     clips.sort(key=lambda clip: clip.utterance_id)
     if exclude is not None:
-        clips = _exclude(clips, locate(exclude), encoding, files.problems)
+        reasons = find_excluded(clips, locate(exclude), files, encoding=encoding, ignored=ignore_columns)
+        clips = [replace(clip, exclude_reason=reasons.get(clip.utterance_id)) for clip in clips]
     for clip in clips:
         if clip.text is None and clip.fault is None and clip.exclude_reason is None:
             files.problems.append(Problem("no-transcript", clip.utterance_id, "text is missing"))
@@ -118,64 +123,3 @@ def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
             clip = replace(clip, fault=(ConfigError.__name__, message))
         clips.append(clip)
     return clips
-
-
-def _join_table(clips: list[Clip], rows: Iterable[Transcript], problems: list[Problem]) -> list[Clip]:
-    """Give each clip its row, and each row its file: of its own ids, of its whole video, or named <video>_<clip>."""
-    by_id = {clip.utterance_id: clip for clip in clips}
-    joined: dict[str, Clip] = {}
-    first_row: dict[str, Transcript] = {}
-    used: set[str] = set()
-    for row in rows:
-        key = utterance_id(row.video_id, row.clip_id)
-        if key in first_row:
-            _note_twice(joined, first_row[key], row, problems)
-            continue
-        first_row[key] = row
-        if row.unknown_split is not None:
-            message = f"{row.where}: the split {row.unknown_split!r} is none of train, valid, test"
-            problems.append(Problem("unknown-split", key, message))
-        file = _file_of(row, by_id)
-        if file is None:
-            message = f"{row.where}: no video for {key}; expected {row.video_id}/{row.clip_id}.mp4 or another container"
-            problems.append(Problem("no-video", key, message))
-            joined[key] = with_transcript(Clip(row.video_id, row.clip_id, None), row)
-        else:
-            used.add(file.utterance_id)
-            joined[key] = with_transcript(replace(file, video_id=row.video_id, clip_id=row.clip_id), row)
-    rest = [clip for key, clip in by_id.items() if key not in used and key not in joined]
-    return [*joined.values(), *rest]
-
-
-def _file_of(row: Transcript, by_id: dict[str, Clip]) -> Clip | None:
-    own = by_id.get(utterance_id(row.video_id, row.clip_id))
-    if own is not None:
-        return own
-    if row.start_s is not None or row.end_s is not None:
-        return by_id.get(utterance_id(row.video_id, WHOLE))
-    return by_id.get(utterance_id(f"{row.video_id}_{row.clip_id}", WHOLE))
-
-
-def _note_twice(joined: dict[str, Clip], first: Transcript, row: Transcript, problems: list[Problem]) -> None:
-    key = utterance_id(row.video_id, row.clip_id)
-    message = f"{row.where} repeats the id {key} of {first.where}"
-    if replace(row, where=first.where) != first:
-        message += " with another content; keep one of the two"
-        joined[key] = replace(joined[key], fault=(ConfigError.__name__, message))
-    problems.append(Problem("duplicate-id", key, message))
-
-
-def _exclude(clips: list[Clip], table: AnyPath, encoding: str | None, problems: list[Problem]) -> list[Clip]:
-    reasons: dict[str, str] = {}
-    for where, row in read_rows(table, encoding=encoding):
-        ids = ids_of_row({"utterance_id": row.get("id", ""), **row})
-        if ids is None:
-            raise ConfigError(f"{where} names no clip; expected a column utterance_id, or video_id and clip_id")
-        reasons[utterance_id(*ids)] = row.get("reason") or "no reason given"
-    known = {clip.utterance_id for clip in clips}
-    for key in reasons:
-        if key not in known:
-            problems.append(
-                Problem("excluded-unknown", key, f"{table.name} excludes {key}, which is not among the clips")
-            )
-    return [replace(clip, exclude_reason=reasons.get(clip.utterance_id)) for clip in clips]

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.subtitles import SIDECAR_SUFFIXES
 from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
-from fmltk.toolkit.clip import WHOLE, Clip, composed, ids_of_row
+from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
+from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.paths import RemotePath, join
-from fmltk.toolkit.io.tables import TABLE_SUFFIXES, read_rows
+from fmltk.toolkit.io.table_kinds import VIDEOS
+from fmltk.toolkit.io.tables import TABLE_SUFFIXES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from fmltk.toolkit.io.paths import AnyPath
 
-# Endings of the containers that media/process.py lets ffmpeg open.
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .qt .3gp .3g2 .mj2 .mkv .webm .avi .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v "  # noqa: SIM905
-    ".asf .wmv .ogv .ogg .ogm .mxf .dv .rm .rmvb .nut".split()
-)
 # What lies beside videos and is no surprise there: transcripts, tables, notes, pictures.
-OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xlsx"))
+OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xls"))
 ANIMATION_SUFFIXES = frozenset((".gif", ".webp", ".apng"))
 # What network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
 SYSTEM_FOLDERS = frozenset(
@@ -51,8 +50,10 @@ class VideoFiles:
     texts: list[AnyPath] = field(default_factory=list)
 
 
-def find_videos(root: AnyPath, encoding: str | None) -> VideoFiles:
+def find_videos(root: AnyPath, encoding: str | None, *, ignored: Collection[str] | None = None) -> VideoFiles:
     """Return the clips that a video, a folder or a table with a path column names, one per file or row.
+
+    ignored : names of columns of such a table that are left out
 
     Raises ConfigError if `root` does not exist, cannot be listed, or is something else.
     """
@@ -61,7 +62,7 @@ def find_videos(root: AnyPath, encoding: str | None) -> VideoFiles:
     except OSError as error:
         raise ConfigError(f"cannot look at {root}: {error.strerror or error}") from error
     if root.suffix.lower() in TABLE_SUFFIXES and is_file:
-        return _files_of_table(root, encoding)
+        return _files_of_table(root, encoding, ignored)
     if is_folder:
         return _files_of_folder(root)
     if not is_there:
@@ -159,17 +160,28 @@ def readable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _files_of_table(table: AnyPath, encoding: str | None) -> VideoFiles:
+def _files_of_table(table: AnyPath, encoding: str | None, ignored: Collection[str] | None) -> VideoFiles:
     files = VideoFiles()
     base = table.parent
-    for where, row in read_rows(table, encoding=encoding):
-        if not row.get("path"):
-            raise ConfigError(f"{where} has no path; a table given as VIDEOS needs a column named path")
-        if "\0" in row["path"]:
-            raise ConfigError(f"{where}: {row['path']!r} is no path, for it holds a zero character")
-        path = join(base, row["path"])
-        video_id, clip_id = ids_of_row(row) or (composed(readable(path.stem)), composed(row.get("clip_id") or WHOLE))
-        clip = Clip(video_id, clip_id, path, source=row["path"])
-        transcript = transcript_of_row(where, {**row, "video_id": video_id, "clip_id": clip_id})
-        files.clips.append(with_transcript(clip, transcript))
+    with open_fields(table, VIDEOS, encoding=encoding, ignored=ignored) as rows:
+        for where, row in rows:
+            written = row.get("path", "").strip()
+            if not written:
+                raise ConfigError(f"{where} has no path; a table given as VIDEOS names a file in each row")
+            if "\0" in written:
+                raise ConfigError(f"{where}: {written!r} is no path, for it holds a zero character")
+            path = _existing(join(base, written), join(base, written.replace("\\", "/")))
+            video_id, clip_id = ids_of_row(row) or (
+                composed(readable(path.stem)),
+                composed(row.get("clip_id") or WHOLE),
+            )
+            clip = Clip(video_id, clip_id, path, source=written)
+            fields = {**row, "video_id": video_id, "clip_id": clip_id}
+            files.clips.append(with_transcript(clip, transcript_of_row(where, fields, separator=rows.separator)))
+        files.notes += rows.notes()
     return files
+
+
+def _existing(path: AnyPath, other: AnyPath) -> AnyPath:
+    """Return the path as written, or, where nothing is there, with the slashes of this system if that is a file."""
+    return other if path != other and not _is_there(path) and _is_there(other) else path

@@ -9,7 +9,7 @@ import click
 
 from fmltk.toolkit.command_options import given_options, settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import Place
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
@@ -51,7 +51,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 @click.option(
     "--transcripts",
     type=Place(),
-    help="CSV, TSV, JSONL or Parquet with video_id, clip_id, "
+    help="CSV, TSV, XLSX, ODS, JSONL or Parquet with video_id, clip_id (or Filename), "
     "text (MMSA's label.csv as it is). Without it: .txt, .srt, .vtt next to the videos.",
 )
 @click.option(
@@ -63,6 +63,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 )
 @settings_options(ReadingOptions, "reading")
 @click.option("--exclude", type=Place(), help="A table (utterance_id, reason) of clips to skip.")
+@IGNORE_COLUMNS
 @click.option(
     "--preset",
     type=click.Choice(preset_names()),

@@ -34,6 +34,7 @@ class ModalityStatus:
     error_message: str | None = None
 
 
+OTHER_UNIT_FROM = 10  # times the length of the file: no transcriber is so far off, milliseconds are
 _KINDS = {"str": "string", "int": "int32", "float": "float64", "tuple[str, ...]": "list<string>"}
 _SKIPPED = ModalityStatus()
 
@@ -219,10 +220,19 @@ def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[
 
 
 def part_duration_s(clip: Clip, info: MediaInfo) -> float:
-    """Return how long the clip's part of its file is. Raises UnreadableMediaError if the file ends before it."""
+    """Return how long the clip's part of its file is.
+
+    Raises UnreadableMediaError if the file ends before it, or so early that its times must be in another unit.
+    """
+    fault = ""
     if clip.start_s >= info.duration_s:
+        fault = f"starts at {clip.start_s:g} s, after"
+    elif clip.end_s is not None and clip.end_s > OTHER_UNIT_FROM * info.duration_s:
+        fault = f"ends at {clip.end_s:g} s, far beyond"
+    if fault:
         raise UnreadableMediaError(
-            f"the clip starts at {clip.start_s:g} s, after the end of its file ({info.duration_s:.2f} s)"
+            f"the clip {fault} the end of its file ({info.duration_s:.2f} s); are its times in seconds? "
+            "Name columns of milliseconds start_ms and end_ms"
         )
     end_s = info.duration_s if clip.end_s is None else min(clip.end_s, info.duration_s)
     return end_s - clip.start_s

@@ -14,10 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fmltk.toolkit.clip import ids_of_row, split_name, utterance_id
+from fmltk.toolkit.clip import ids_of_row, split_name, utterance_id, without_ending
 from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
 from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
+from fmltk.toolkit.io.cells import is_missing, parse_number
+from fmltk.toolkit.io.columns import Columns, find_columns
+from fmltk.toolkit.io.fields import FieldRows
 from fmltk.toolkit.io.parquet import (
     METADATA_KEY,
     column_names,
@@ -28,7 +31,8 @@ from fmltk.toolkit.io.parquet import (
     write_table,
 )
 from fmltk.toolkit.io.paths import locate
-from fmltk.toolkit.io.tables import read_rows
+from fmltk.toolkit.io.table_kinds import LABELS
+from fmltk.toolkit.io.tables import open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,8 +82,9 @@ def read_labels(
 ) -> LabelTable:
     """Read a table of labels: labels.parquet, MMSA's label.csv, or the columns of either as CSV, TSV, JSONL or Parquet.
 
-    Columns: video_id and clip_id, or utterance_id; label_<condition>, where `label` is label_M; split or mode. An empty
-    cell, a null and NaN are no label. Ids stay as they were written.
+    Columns: video_id and clip_id, or utterance_id; label_<condition>, where `label` is label_M; split or mode; also by
+    other names (see `fmltk.toolkit.io.table_kinds`). An empty cell, a null, NaN, n/a and a spreadsheet's error are no
+    label. Ids stay as they were written, without white space around them.
 
     Parameters
     ----------
@@ -104,15 +109,15 @@ def load_labels(
 ) -> LabelTable:
     """Read a table of labels as `read_labels` does, but leave its faults to the caller (see `label_faults`)."""
     if path.suffix.lower() != ".parquet":
-        return _label_table(path, _text_columns(path, encoding, needs_labels=needs_labels), {}, scales)
+        return _text_labels(path, encoding, scales, needs_labels=needs_labels)
     with open_parquet(path, what="table of labels") as file, reading(path):
-        picked = _picked_columns(path, file.schema_arrow.names, needs_labels=needs_labels)
-        table = file.read(columns=list(picked.values()))
+        columns = _columns(path, file.schema_arrow.names, needs_labels=needs_labels)
+        table = file.read(columns=list(columns.used.values()))
         stated = METADATA_KEY in (file.schema_arrow.metadata or {})
         document = decode_metadata(file.schema_arrow, name=str(path)) if stated else {}
-        labels = _label_table(path, {name: table[column] for name, column in picked.items()}, document, scales)
+        labels = _label_table(path, {name: table[column] for name, column in columns.used.items()}, document, scales)
         labels.table.validate(full=True)
-    return labels
+    return labels if document else replace(labels, notes=(columns.note(), *labels.notes))
 
 
 def as_labels(labels: str | os.PathLike[str] | pd.DataFrame | LabelTable) -> LabelTable:
@@ -130,7 +135,7 @@ def as_labels(labels: str | os.PathLike[str] | pd.DataFrame | LabelTable) -> Lab
 def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
     """Return the labels of a data frame; its attrs may state the scales by condition, as `fmltk.aggregate` does."""
     name = Path("data frame")  # in messages
-    picked = _picked_columns(name, [str(column) for column in frame.columns], needs_labels=True)
+    picked = _columns(name, [str(column) for column in frame.columns], needs_labels=True).used
     try:
         table = pa.Table.from_pandas(frame[list(picked.values())], preserve_index=False)
     except (pa.ArrowException, ValueError) as error:
@@ -142,7 +147,7 @@ def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
 
 
 def has_labels(path: Path) -> bool:
-    """Whether a file is a table with a column of labels."""
+    """Whether a file is a table with a column of labels, under its own name."""
     try:
         return path.is_file() and not LABEL_COLUMNS.keys().isdisjoint(_column_names(path))
     except FmltkError:
@@ -152,50 +157,65 @@ def has_labels(path: Path) -> bool:
 def _column_names(path: Path) -> Sequence[str]:
     if path.suffix.lower() == ".parquet":
         return column_names(path, what="table of labels")
-    return list(next(iter(read_rows(path)), ("", {}))[1])
+    with open_rows(path) as table:
+        return table.header
 
 
-def _picked_columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> dict[str, str]:
-    """Return the columns of a file that belong to a table of labels, by their name in `LABEL_SCHEMA`."""
-    picked = {name: name for name in LABEL_SCHEMA.names if name in found}
-    if "label" in found:
-        if "label_M" in picked:
-            raise AnnotationError(f"{path} has the columns label and label_M, which mean the same; keep one of them")
-        picked["label_M"] = "label"
-    if "mode" in found:
-        picked.setdefault("split", "mode")
-    if needs_labels and LABEL_COLUMNS.keys().isdisjoint(found):
+def _columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> Columns:
+    """Return the columns of a file that belong to a table of labels, by their name in `LABEL_SCHEMA`, or as `file`."""
+    if {"label", "label_M"} <= set(found):
+        raise AnnotationError(f"{path} has the columns label and label_M, which mean the same; keep one of them")
+    columns = find_columns(LABELS, found, table=path.name, error=AnnotationError)
+    own = {name: name for name in LABEL_SCHEMA.names if name in columns.unused}
+    unused = tuple(name for name in columns.unused if name not in own)
+    columns = replace(columns, used={**columns.used, **own}, unused=unused)
+    if needs_labels and LABEL_COLUMNS.keys().isdisjoint(columns.used):
         raise AnnotationError(
-            f"{path} has no column of labels; expected label, or one of {', '.join(list(LABEL_COLUMNS)[1:])}; "
-            f"its columns are {', '.join(map(str, found)) or 'none'}"
+            f"{path} has no column of labels; expected label (or Score, Sentiment), or one of "
+            f"{', '.join(list(LABEL_COLUMNS)[1:])}; its columns are {', '.join(map(str, found)) or 'none'}"
         )
-    return picked
+    return columns
 
 
-def _text_columns(path: AnyPath, encoding: str | None, *, needs_labels: bool) -> dict[str, pa.Array]:
-    rows = [row for _, row in read_rows(path, encoding=encoding)]
-    if not rows:
-        raise AnnotationError(f"{path} holds no row; expected one per clip, with video_id, clip_id and label")
-    found = list(dict.fromkeys(name for row in rows for name in row))
-    picked = _picked_columns(path, found, needs_labels=needs_labels)
-    return {name: pa.array([row.get(column) for row in rows], pa.string()) for name, column in picked.items()}
+def _text_labels(
+    path: AnyPath, encoding: str | None, scales: Mapping[str, Scale] | None, *, needs_labels: bool
+) -> LabelTable:
+    with open_rows(path, encoding=encoding) as table:
+        written = FieldRows(table, _columns(path, table.header, needs_labels=needs_labels and bool(table.header)))
+        rows = [row for _, row in written]
+        if not rows:
+            raise AnnotationError(f"{path} holds no row; expected one per clip, with video_id, clip_id and label")
+        columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in written.columns.used}
+        labels = _label_table(path, columns, {}, scales, separator=written.separator)
+        return replace(labels, notes=(*written.notes(), *labels.notes))
 
 
 def _label_table(
-    path: AnyPath, columns: Mapping[str, Any], document: Mapping[str, Any], given: Mapping[str, Scale] | None
+    path: AnyPath,
+    columns: Mapping[str, Any],
+    document: Mapping[str, Any],
+    given: Mapping[str, Scale] | None,
+    *,
+    separator: str = "",
 ) -> LabelTable:
     ids = _ids(path, columns, as_written=bool(document))
+    notes: list[str] = []
     converted: dict[str, Any] = dict(zip(ID_COLUMNS, ids, strict=True))
     for name, values in columns.items():
+        if name == "file":
+            continue
         kind = LABEL_SCHEMA.field(name).type
         if name == "split":
             converted[name] = _splits(values)
         elif name not in ID_COLUMNS and kind != pa.string():
-            converted[name] = _numbers(path, name, values, converted["utterance_id"])
+            n_words = sum(bool(cell.strip()) and is_missing(cell) for cell in _text_cells(values))
+            if n_words:
+                notes.append(f"{path.name}: {name} has no label where it says n/a or the like ({n_words})")
+            converted[name] = _numbers(path, name, values, converted["utterance_id"], separator=separator)
         elif name not in ID_COLUMNS:
             converted[name] = values if values.type == kind else pa.array(_texts(values), kind)
     labels = LabelTable.from_columns(converted, {}, metadata=_own_metadata(document))
-    return _with_scales(path, labels, document.get("scales"), given)
+    return replace(_with_scales(path, labels, document.get("scales"), given), notes=tuple(notes))
 
 
 def _own_metadata(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +234,10 @@ def _ids(path: AnyPath, columns: Mapping[str, Any], *, as_written: bool) -> tupl
         if all(values.type == pa.string() and not values.null_count for values in own):
             return own
     names = [name for name in ID_COLUMNS if name in columns]
+    if "file" in columns and not {"utterance_id", "video_id"} & set(names):
+        files = [None if file is None else without_ending(file) for file in _texts(columns["file"])]
+        columns = {**columns, "video_id": pa.array(files, pa.string())}
+        names = [name for name in ID_COLUMNS if name in columns]
     parts = []
     for number, cells in enumerate(zip(*(_texts(columns[name]) for name in names), strict=True), start=1):
         own_ids = ids_of_row({name: cell for name, cell in zip(names, cells, strict=True) if cell is not None})
@@ -232,13 +256,23 @@ def _splits(values: Any) -> list[str | None]:
     return [None if text is None else known[text] for text in texts]
 
 
-def _numbers(path: AnyPath, name: str, values: Any, ids: Any) -> Any:
-    """Return a column as numbers of the schema's type; empty cells and NaN are null."""
+def _text_cells(values: Any) -> list[str]:
+    """Return the cells of a column of texts; none where the column holds numbers."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return [cell or "" for cell in values.to_pylist()]
+    return []
+
+
+def _numbers(path: AnyPath, name: str, values: Any, ids: Any, *, separator: str) -> Any:
+    """Return a column as numbers of the schema's type; empty cells, words such as n/a, and NaN are null."""
     kind = LABEL_SCHEMA.field(name).type
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pa.array([_number(path, name, text, ids, row) for row, text in enumerate(values.to_pylist())])
+        cells = _text_cells(values)
+        values = pa.array([_number(path, name, cell, str(ids[row]), separator) for row, cell in enumerate(cells)])
     try:
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), None, values)
@@ -247,13 +281,13 @@ def _numbers(path: AnyPath, name: str, values: Any, ids: Any) -> Any:
         raise AnnotationError(f"{path}: the column {name} holds {values.type}; expected numbers") from error
 
 
-def _number(path: AnyPath, name: str, text: str | None, ids: Any, row: int) -> float | None:
-    if text is None or not text.strip():
+def _number(path: AnyPath, name: str, cell: str, utterance: str, separator: str) -> float | None:
+    if is_missing(cell):
         return None
     try:
-        return float(text)
+        return parse_number(cell, separator=separator)
     except ValueError as error:
-        raise AnnotationError(f"{path}: {name} of clip {str(ids[row])!r} is {text!r}, which is not a number") from error
+        raise AnnotationError(f"{path}: {name} of clip {utterance!r}: {error}") from error
 
 
 def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mapping[str, Scale] | None) -> LabelTable:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.toolkit.classes import classes_of_values
-from fmltk.toolkit.clip import SPLITS
+from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, WEIGHED, Scale
 from fmltk.toolkit.errors import AnnotationError
 
@@ -80,12 +80,15 @@ class LabelTable:
         Whether the scales are stated with the labels, given by the user, or guessed (see `guess_scale`).
     metadata
         What else is stored with the file: policy, split, source.
+    notes
+        How a table that people wrote is understood, one line each.
     """
 
     table: pa.Table
     scales: Mapping[str, Scale]
     scale_source: ScaleSource = "stated"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_columns(
@@ -160,6 +163,16 @@ class LabelTable:
         column = pa.array([splits.get(name) for name in self.utterance_ids], pa.string())
         table = self.table.set_column(place, self.table.schema.field(place), column)
         return replace(self, table=table, metadata={**self.metadata, "split": {"how": how, "seed": seed}})
+
+    def with_ids(self, ids: Mapping[str, str]) -> LabelTable:
+        """Return the same labels under other utterance ids, where `ids` has them."""
+        utterances = [ids.get(name, name) for name in self.utterance_ids]
+        parts = [split_utterance_id(name) for name in utterances]
+        table = self.table
+        for column, values in zip(ID_COLUMNS, (utterances, *map(list, zip(*parts, strict=True))), strict=True):
+            place = table.schema.get_field_index(column)
+            table = table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
+        return replace(self, table=table)
 
     def check(self, name: object) -> None:
         """Raise AnnotationError for the first fault of `label_faults`; `name` is what the message calls the labels."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
@@ -50,8 +51,9 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
     folder, label_file = Path(features), Path(labels)
     table = read_features(folder)
     manifest = table.manifest()
-    found = load_labels(label_file)
+    found, notes = align_labels(load_labels(label_file), set(manifest["utterance_id"]))
     findings = [Finding("error", fault) for fault in label_faults(found)]
+    findings += [Finding("note", note) for note in (*found.notes, *notes)]
     findings += _check_ids(manifest["utterance_id"].tolist(), found.utterance_ids)
     of_features = dict(zip(manifest["utterance_id"], manifest["split"], strict=True))
     findings += _check_manifest_splits(of_features, found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES, SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
@@ -52,6 +53,7 @@ class _Source:
     splits: Mapping[str, str]
     extras: Extras | None
     utterances: Sequence[str]
+    notes: Sequence[str]
 
     def label_values(self, condition: str, utterances: Sequence[str]) -> list[float]:
         """Return the labels of clips, NaN where there is none."""
@@ -108,7 +110,7 @@ def export_mmsa(
     Raises ConfigError if a split is missing, StoreError if the folder cannot be read.
     """
     source = _open(Path(features), Path(labels))
-    remarks: list[str] = []
+    remarks = [*source.notes]
     chosen = _choose(source, remarks)
     padded = {modality: _padded(table, chosen) for modality, table in source.features.modalities.items()}
     splits = [_Split(name, ids, {m: padded[m][name] for m in padded}) for name, ids in chosen.items()]
@@ -134,7 +136,7 @@ def _open(folder: Path, labels: Path) -> _Source:
         str(utterance): text if isinstance(text, str) else ""
         for utterance, text in zip(manifest["utterance_id"], manifest["text"], strict=True)
     }
-    table = read_labels(labels)
+    table, notes = align_labels(read_labels(labels), texts.keys())
     values = [table.values(condition).tolist() for condition in CONDITIONS]
     by_clip = {
         utterance: dict(zip(CONDITIONS, own, strict=True))
@@ -142,7 +144,7 @@ def _open(folder: Path, labels: Path) -> _Source:
     }
     named = {utterance: split for utterance, split in zip(table.utterance_ids, table.splits, strict=True) if split}
     extras = read_extras(folder / EXTRAS_FILE)
-    return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts))
+    return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts), notes)
 
 
 def _choose(source: _Source, remarks: list[str]) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
-"""Tables as users write and open them: CSV, TSV, JSONL and Parquet read; CSV written.
+"""Tables as users write and open them: CSV, TSV, spreadsheets, JSONL and Parquet read; CSV written.
 
-This is the one reader of delimited text. Columns may be separated by commas, tabs or semicolons, as the header shows;
-the encoding is found as for every text. Every value comes back as the text that was written: "0001" and "NA" stay what
-they are.
+This is the one reader of delimited text. Columns may be separated by commas, tabs or semicolons, as the header or a
+first line `sep=;` shows; the encoding is found as for every text. Every value comes back as the text that was written:
+"0001" and "NA" stay what they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
@@ -20,22 +21,26 @@ from fmltk.toolkit.io.encodings import open_text
 from fmltk.toolkit.io.files import atomic_path, cannot_read
 from fmltk.toolkit.io.parquet import open_parquet, reading
 from fmltk.toolkit.io.paths import open_arrow
+from fmltk.toolkit.io.sheets import OLD_SUFFIXES, SHEET_SUFFIXES, read_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
+    import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
     from fmltk.toolkit.errors import FmltkError, MakeError
     from fmltk.toolkit.io.encodings import OpenText
     from fmltk.toolkit.io.paths import AnyPath
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", *SHEET_SUFFIXES, ".jsonl", ".parquet")
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt")  # a .txt is a table where it is named as one
 SEPARATORS = ",\t;"
 _NUMBER_BLOCK_BYTES = 4 << 20
 _PARQUET_BATCH_ROWS = 4096
 _QUOTED = re.compile(r'"[^"]*"')
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take a cell for a formula
 _RAGGED_ROW = re.compile(r"CSV parse error: Row #(\d+): Expected (\d+) columns, got (\d+)")
 _NO_NUMBER = re.compile(
@@ -44,13 +49,38 @@ _NO_NUMBER = re.compile(
 csv.field_size_limit(2**31 - 1)  # a transcript may be longer than csv's default of 131,072 characters
 
 
+@dataclass(frozen=True)
+class Table:
+    """An open table of any kind: its columns' names at once, its rows once.
+
+    Attributes
+    ----------
+    name
+        The file's, for messages.
+    header
+        The columns' names, without white space around them.
+    rows
+        Where a row stands ("t.csv line 3"), and its cells by column; a null of JSONL or Parquet is left out.
+    separator
+        What separates the columns; "" where nothing in the file does.
+    sheet
+        Which of several sheets of a spreadsheet this is, in words; "" where there is one.
+    """
+
+    name: str
+    header: tuple[str, ...]
+    rows: Iterator[tuple[str, dict[str, str]]]
+    separator: str = ""
+    sheet: str = ""
+
+
 class DelimitedTable:
     """An open table of delimited text: its columns' names at once, its rows once.
 
     Attributes
     ----------
     header
-        The columns' names, without white space around them.
+        The columns' names, without white space around them, and without those at the end that have none.
     separator
         What separates the columns: a comma, a tab or a semicolon.
     """
@@ -58,11 +88,17 @@ class DelimitedTable:
     def __init__(self, path: AnyPath, text: OpenText, error: MakeError) -> None:
         self._path, self._encoding, self._error = path, text.encoding, error
         first, self._n_blank = _first_line(path, text.lines, error)
-        self.separator = find_separator(first, path.suffix)
+        named = _SEPARATOR_LINE.fullmatch(first)
+        if named:
+            first, n_more = _first_line(path, text.lines, error)
+            self._n_blank += 1 + n_more
+        self.separator = named[1] if named else find_separator(first, path.suffix)
         # strict: a quote that is never closed would else swallow every row after it.
         lines = itertools.chain([first], text.lines)
         self._reader = csv.reader(lines, delimiter=self.separator, strict=True)
-        self.header = tuple(name.strip() for _, row in itertools.islice(self._cells(), 1) for name in row)
+        written = [name for _, row in itertools.islice(self._cells(), 1) for name in row]
+        self._n_written = len(written)
+        self.header = _names(written)
         self._n_header_lines = self._n_blank + self._reader.line_num
 
     def repeated_name(self) -> str | None:
@@ -77,12 +113,13 @@ class DelimitedTable:
         twice = self.repeated_name()
         if twice is not None:
             raise self._error(f"{self._path} has two columns named {twice!r}; rename one")
+        n_columns = len(self.header)
         for line, row in self._cells():
             if not any(map(str.strip, row)):
                 continue
-            if len(row) != len(self.header):
+            if len(row) != n_columns and (len(row) < n_columns or any(map(str.strip, row[n_columns:]))):
                 raise self._ragged(line, len(row))
-            yield line, dict(zip(self.header, row, strict=True))
+            yield line, dict(zip(self.header, row, strict=False))  # cells beyond the header are blank
 
     def numbers(self, columns: Sequence[int], *, missing: Sequence[str]) -> Iterator[NDArray[np.float64]]:
         """Yield the numbers of the columns at these places, float64 (n_rows, len(columns)), some megabytes at a time.
@@ -95,7 +132,7 @@ class DelimitedTable:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        names = [str(place) for place in range(len(self.header))]  # unique, whatever the file's names are
+        names = [str(place) for place in range(self._n_written)]  # unique, whatever the file's names are
         wanted = [names[place] for place in columns]
         try:
             with open_arrow(self._path) as file:
@@ -161,6 +198,14 @@ def open_table(
         yield DelimitedTable(path, text, error)
 
 
+def _names(written: Sequence[str]) -> tuple[str, ...]:
+    """Return a header's names, each on one line, without white space around them, and without blank ones at the end."""
+    names = [" ".join(name.replace("\ufeff", "").split()) for name in written]
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
 def find_separator(header: str, suffix: str) -> str:
     r"""Return the comma, tab or semicolon that a table's first line has most of, outside quotes.
 
@@ -184,23 +229,55 @@ def _first_line(path: AnyPath, lines: Iterator[str], error: MakeError) -> tuple[
 def read_rows(
     path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (where, row) for every row of a table; `where` names file and line for messages.
+    """Yield (where, row) for every row of a table; see `open_rows`."""
+    with open_rows(path, encoding=encoding, error=error) as table:
+        yield from table.rows
 
-    Values are text as written; a null of JSONL or Parquet is left out of the row.
+
+@contextmanager
+def open_rows(
+    path: AnyPath, *, encoding: str | None = None, is_text: bool = False, error: MakeError = ConfigError
+) -> Iterator[Table]:
+    """Open a table of any kind, as its name ends. Values are text as written, of a spreadsheet as people see them.
+
+    is_text : whether a file of another ending is delimited text
 
     Raises `error` if the table cannot be read, is of another kind, or a row does not fit its header.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        yield from _parquet_rows(path, error)
+        with open_parquet(path, what="table", error=error) as file, reading(path, error=error):
+            yield Table(path.name, tuple(file.schema_arrow.names), _parquet_rows(path, file))
     elif suffix == ".jsonl":
-        yield from _jsonl_rows(path, encoding, error)
-    elif suffix in (".csv", ".tsv"):
+        lines = read_json_lines(path, encoding=encoding, error=error)
+        header = tuple(dict.fromkeys(key for _, row in lines for key in row))
+        yield Table(path.name, header, _jsonl_rows(path, encoding, error))
+    elif suffix in (*SHEET_SUFFIXES, *OLD_SUFFIXES):
+        yield _sheet_table(path, error)
+    elif suffix in _TEXT_SUFFIXES or is_text:
         with open_table(path, encoding=encoding, error=error) as table:
-            for line, row in table.rows():
-                yield f"{path.name} line {line}", row
+            rows = ((f"{path.name} line {line}", row) for line, row in table.rows())
+            yield Table(path.name, table.header, rows, table.separator)
     else:
         raise error(f"{path} is not a table; expected one of {', '.join(TABLE_SUFFIXES)}")
+
+
+def _sheet_table(path: AnyPath, error: MakeError) -> Table:
+    sheet = read_sheet(path, error=error)
+    numbered = [(sheet.first_row + place, row) for place, row in enumerate(sheet.rows) if any(map(str.strip, row))]
+    header = _names(numbered[0][1])
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise error(f"{path} has two columns named {twice!r}; rename one")
+    rows = []
+    for number, row in numbered[1:]:
+        if any(map(str.strip, row[len(header) :])):
+            raise error(
+                f"{path} row {number} has a cell in a column without a name; name it, or remove what is above the names"
+            )
+        rows.append((f"{path.name} row {number}", dict(zip(header, row, strict=False))))
+    of = f"sheet {sheet.name!r}, one of {sheet.n_sheets}" if sheet.n_sheets > 1 else ""
+    return Table(path.name, header, iter(rows), sheet=of)
 
 
 def _jsonl_rows(path: AnyPath, encoding: str | None, error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:
@@ -208,13 +285,12 @@ def _jsonl_rows(path: AnyPath, encoding: str | None, error: MakeError) -> Iterat
         yield f"{path.name} line {number}", _as_written(row)
 
 
-def _parquet_rows(path: AnyPath, error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:
-    with open_parquet(path, what="table", error=error) as file, reading(path, error=error):
-        number = 0
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path.name} row {number}", _as_written(row)
+def _parquet_rows(path: AnyPath, file: pq.ParquetFile) -> Iterator[tuple[str, dict[str, str]]]:
+    number = 0
+    for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{path.name} row {number}", _as_written(row)
 
 
 def _as_written(row: dict[str, object]) -> dict[str, str]:

@@ -76,6 +76,7 @@ def extract(
     encoding: str | None = None,
     language: str | None = None,
     exclude: str | AnyPath | None = None,
+    ignore_columns: Sequence[str] | None = None,
     modalities: Sequence[str] | None = None,
     text_model: str | None = None,
     openface: str | Path = "auto",
@@ -94,7 +95,7 @@ def extract(
 
     Parameters
     ----------
-    videos, transcripts, cut_subtitles, encoding, language, exclude
+    videos, transcripts, cut_subtitles, encoding, language, exclude, ignore_columns
         See `fmltk.toolkit.catalog.catalog.build_catalog`.
     out
         The feature folder; what it holds from an interrupted run is kept and the rest is added.
@@ -151,6 +152,7 @@ def extract(
         encoding=encoding,
         language=language,
         exclude=exclude,
+        ignore_columns=ignore_columns,
     )
     for note in catalog.notes:
         reporter.say(note)

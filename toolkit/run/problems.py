@@ -25,6 +25,7 @@ UNKNOWN_TOKENS = "unknown-tokens"
 PROBLEM_TITLES = {
     "no-transcript": "clips without a transcript, so without text",
     "no-video": "transcripts without a video",
+    "ambiguous-id": "transcripts whose video is not certain",
     "duplicate-id": "ids given twice",
     "same-content": "files with the content of another",
     "unreadable": "clips that cannot be read",

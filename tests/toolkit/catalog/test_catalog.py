@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmltk.toolkit.catalog.catalog import Catalog, build_catalog
+from fmltk.toolkit.clip import composed
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ def test_parts_of_one_video_do_not_take_the_whole_videos_text(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("video_id,clip_id\na,1\n", r"clips\.csv line 2 has no path; .* needs a column named path"),
+        ("video_id,clip_id\na,1\n", r"clips\.csv names no clip: its columns are 'video_id', 'clip_id'; .* has path"),
+        ("path,clip_id\n,1\n", r"clips\.csv line 2 has no path; .* names a file in each row"),
         ("path\n", r"no video in .*clips\.csv; expected files such as clip\.mp4"),
     ],
 )
@@ -256,7 +258,7 @@ def test_decomposed_file_names_and_composed_ids_are_the_same(videos: Path, tmp_p
 
 def test_a_row_with_bad_times_costs_its_clip_and_not_its_video(videos: Path, tmp_path: Path) -> None:
     touch(videos / "long.mp4")
-    table = touch(tmp_path / "t.csv", "video_id,clip_id,text,start_s,end_s\nlong,1,a,0:01,0:02\nlong,2,b,4,3\n")
+    table = touch(tmp_path / "t.csv", "video_id,clip_id,text,start_s,end_s\nlong,1,a,soon,0:02\nlong,2,b,4,3\n")
     catalog = build_catalog(videos, transcripts=table)
     assert sorted(by_id(catalog)) == ["long$_$1", "long$_$2"], "the whole video is no clip of its own"
     assert all(clip.fault is not None and clip.path is not None for clip in catalog.clips)
@@ -420,8 +422,8 @@ def test_excluded_clips_may_be_named_by_one_id(videos: Path, tmp_path: Path, col
 
 def test_a_table_that_excludes_nobody_by_name_is_refused(videos: Path, tmp_path: Path) -> None:
     touch(videos / "a.mp4")
-    with pytest.raises(ConfigError, match=r"out\.csv line 2 names no clip; expected a column utterance_id"):
-        build_catalog(videos, exclude=touch(tmp_path / "out.csv", "file,reason\na.mp4,x\n"))
+    with pytest.raises(ConfigError, match=r"out\.csv names no clip: its columns are 'who', 'reason'; .* has video_id"):
+        build_catalog(videos, exclude=touch(tmp_path / "out.csv", "who,reason\na.mp4,x\n"))
 
 
 # ---- what file systems hold
@@ -478,7 +480,7 @@ def test_every_visible_file_is_one_clip(tmp_path_factory: pytest.TempPathFactory
         touch(folder / f"{name}.mp4")
     if not expected:
         return
-    assert {clip.video_id for clip in build_catalog(folder).clips} == expected
+    assert {clip.video_id for clip in build_catalog(folder).clips} == set(map(composed, expected))
 
 
 def test_a_name_that_is_no_utf_8_shows_its_bytes(videos: Path) -> None:

@@ -247,5 +247,5 @@ def test_the_encoding_of_a_table_is_said(tmp_path: Path) -> None:
     catalog = build_catalog(folder, transcripts=table)
     assert texts(catalog) == {"a$_$0": "Très déçu, la fin est bâclée"}
     said = "label.csv is read as cp1252 (Western European); if that is wrong, give --encoding"
-    assert catalog.notes == (said,)
-    assert build_catalog(folder, transcripts=table, encoding="cp1252").notes == ()
+    assert said in catalog.notes
+    assert said not in build_catalog(folder, transcripts=table, encoding="cp1252").notes

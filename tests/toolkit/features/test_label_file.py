@@ -19,6 +19,7 @@ from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError,
 from fmltk.toolkit.features.label_file import as_labels, find_labels, has_labels, load_labels, read_labels, write_labels
 from fmltk.toolkit.features.label_table import LabelTable, label_faults
 from tests.model.folders import Clips, planted, small_settings, write_clips
+from tests.spreadsheets import write_ods, write_xlsx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,13 +110,13 @@ def test_every_command_refuses_the_same_labels_with_the_same_words(
 def test_a_table_without_labels_is_refused_with_its_columns(
     tmp_path: Path, features: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    labels = write_text(tmp_path / "labels.csv", "video_id,clip_id,sentiment\nv,1,0.5\n")
+    labels = write_text(tmp_path / "labels.csv", "video_id,clip_id,mood\nv,1,0.5\n")
     if command == "aggregate":  # a table may bring the splits alone
         assert read_labels(labels, needs_labels=False).splits == (None,)
         return
     said = refused(command, labels, features, tmp_path / "out", capsys)
     assert "has no column of labels" in said
-    assert "its columns are video_id, clip_id, sentiment" in said
+    assert "its columns are video_id, clip_id, mood" in said
 
 
 def test_an_import_refuses_an_infinite_label_by_the_same_rule(tmp_path: Path) -> None:
@@ -324,10 +325,10 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("clip_id,label\na,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
+        ("video_id,clip_id,label\n,a,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
         ("label,text\n1,a\n", r"names no clips; expected the columns video_id and clip_id"),
-        ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a' is 'x', which is not a number"),
-        ('video_id,clip_id,label\nv,a,"0,5"\n', r"is '0,5', which is not a number"),
+        ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a': 'x' is not a number"),
+        ('video_id,clip_id,label\nv,a,"1,500"\n', r": '1,500' may be 1500 or 1\.500; write it without a comma"),
         (
             "video_id,clip_id,label,label_T\nv,a,0,2.4\n",
             r"label_T is 2.4 for .* not on the scale -1..1",
@@ -336,7 +337,7 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
         ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is none of train, valid, test"),
         ("video_id,clip_id,label\n", r"holds no row"),
         ("video_id,clip_id,label,label_M\nv,a,0,0\n", r"the columns label and label_M, which mean the same"),
-        ("video_id,clip_id,score\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, score"),
+        ("video_id,clip_id,class\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, class"),
     ],
 )
 def test_a_bad_table_of_labels_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -351,8 +352,8 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     pq.write_table(pa.table({"utterance_id": ["v$_$1"], "label_M": [[1.0]]}), tmp_path / "nested.parquet")
     with pytest.raises(AnnotationError, match=r"column label_M holds list.*; expected numbers"):
         read_labels(tmp_path / "nested.parquet")
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are a$"):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(AnnotationError, match=r"no column of labels; .* its columns are x$"):
         read_labels(tmp_path / "x.parquet")
     with pytest.raises(StoreError, match="expected a table of labels"):
         read_labels(tmp_path / "absent.parquet")
@@ -360,8 +361,8 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     with pytest.raises(DamagedFileError):
         read_labels(tmp_path / "broken.parquet")
     with pytest.raises(ConfigError, match="is not a table"):
-        read_labels(write_text(tmp_path / "labels.txt", "a"))
-    names = ("nested.parquet", "x.parquet", "absent.parquet", "broken.parquet", "labels.txt")
+        read_labels(write_text(tmp_path / "labels.doc", "a"))
+    names = ("nested.parquet", "x.parquet", "absent.parquet", "broken.parquet", "labels.doc")
     assert [has_labels(tmp_path / name) for name in names] == [True, False, False, False, False]
     assert not has_labels(tmp_path)
 
@@ -519,3 +520,57 @@ def test_a_frame_that_is_not_a_table_of_labels_is_refused(change: dict[str, Any]
         as_labels(frame.assign(**change))
     with pytest.raises(AnnotationError, match="data frame has no column of labels"):
         as_labels(frame[["utterance_id", "split"]])
+
+
+# ---- as laboratories have them
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".txt", ".xlsx", ".ods"])
+@pytest.mark.parametrize(
+    "header",
+    [("Filename", "Score", "Split"), ("Video", "Sentiment", "Set"), ("id", "M", "Partition"),
+     ("FILE NAME", "Label", "Mode")],
+)  # fmt: skip
+def test_labels_under_the_names_that_people_write(tmp_path: Path, kind: str, header: tuple[str, ...]) -> None:
+    rows = [[*header, "Gender", None], ["0001.mp4", "-0,4", "Train", "f"], ["b.MOV", "n/a", "dev", "m"],
+            ["c", 0.75, "test", "#N/A"]]  # fmt: skip
+    path = tmp_path / f"l{kind}"
+    if kind in (".xlsx", ".ods"):
+        (write_ods if kind == ".ods" else write_xlsx)(path, rows)
+    else:
+        separator = ";" if kind == ".csv" else "\t"
+        cells = [["" if cell is None else str(cell).replace("0.75", "0,75") for cell in row] for row in rows]
+        path.write_text("".join(separator.join(row) + "\r\n" for row in cells), encoding="utf-8-sig")
+    labels = read_labels(path)
+    assert np.array_equal(labels.values("M"), [-0.4, np.nan, 0.75], equal_nan=True)
+    assert labels.splits == ("train", "valid", "test")
+    assert labels.notes[0].startswith(f"l{kind}: read ")
+    assert labels.notes[0].endswith("not read: 'Gender'")
+    assert f"l{kind}: label_M has no label where it says n/a or the like (1)" in labels.notes
+    if header[0] == "Filename":
+        assert labels.video_ids == ("0001", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("file,lable", "'lable' is not read, but resembles label"), ("file,label,spilt", "'spilt' .* resembles split"),
+     ("file,Score,Sentiment", "'Score' and 'Sentiment' both may be label_M"), ("who,label", "names no clips")],
+)  # fmt: skip
+def test_a_column_of_labels_that_is_not_understood_is_named(tmp_path: Path, header: str, said: str) -> None:
+    row = ",".join("0" for _ in header.split(","))
+    with pytest.raises(AnnotationError, match=said):
+        read_labels(write_text(tmp_path / "l.csv", f"{header}\n{row}\n"))
+
+
+def test_labels_join_clips_whose_ids_are_written_in_another_way(tmp_path: Path, features: Path) -> None:
+    from fmltk.model.data import read_clip_features
+    from fmltk.model.dataset import join
+
+    clips = read_clip_features(features)
+    first, *others = clips.utterance_ids
+    rows = [f"{first.replace('$_$', '$_$ ').upper()}.mp4,0.5", *(f"{name},0.25" for name in others)]
+    labels = read_labels(write_text(tmp_path / "l.csv", "utterance_id,label\n" + "\n".join(rows) + "\n"))
+    dataset = join(clips, labels, config())
+    assert dataset.utterance_ids == clips.utterance_ids
+    assert dataset.labels["M"][0] == 0.5
+    assert "labels: 1 id matches once" in dataset.remarks[0]

@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[3]
 PACKAGES = ("toolkit", "annotation", "model")
 
 # Calls by their full name, or a method by its name alone, with the module that owns them.
-TABLES, PARQUET, FILES, DOCUMENTS, ENCODINGS = (
-    f"toolkit/io/{name}.py" for name in ("tables", "parquet", "files", "documents", "encodings")
+TABLES, SHEETS, PARQUET, FILES, DOCUMENTS, ENCODINGS = (
+    f"toolkit/io/{name}.py" for name in ("tables", "sheets", "parquet", "files", "documents", "encodings")
 )
 TENSORS = "model/tensors.py"
 OWNERS = {
     **dict.fromkeys(("csv.reader", "csv.writer", "csv.DictReader", "csv.DictWriter"), TABLES),
     **dict.fromkeys(("pyarrow.csv.open_csv", "pyarrow.csv.read_csv", "pandas.read_csv", ".to_csv"), TABLES),
+    **dict.fromkeys(("python_calamine.load_workbook", "pandas.read_excel", "zipfile.ZipFile"), SHEETS),
     **dict.fromkeys(("numpy.loadtxt", "numpy.genfromtxt", "numpy.savetxt"), TABLES),
     **dict.fromkeys((f"pyarrow.parquet.{name}" for name in ("write_table", "ParquetWriter", "ParquetFile")), PARQUET),
     **dict.fromkeys((f"pyarrow.parquet.{name}" for name in ("read_table", "read_schema", "read_metadata")), PARQUET),
@@ -57,6 +58,7 @@ ALLOWED = {
     ("toolkit/interchange/safe_pickle.py", "json.loads"): "the same answer",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
+    ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     # annotation
     ("annotation/json_stream.py", "codecs.getincrementaldecoder"): "a JSON array of any length, element by element",
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",

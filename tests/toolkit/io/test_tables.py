@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import read_text
-from fmltk.toolkit.io.tables import guarded, read_rows
+from fmltk.toolkit.io.tables import guarded, open_rows, read_rows
 from fmltk.toolkit.run.problems import write_problems
+from tests.spreadsheets import write_ods, write_xlsx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,61 @@ def test_csv_values_stay_as_written(tmp_path: Path) -> None:
         {"video_id": "1e5", "clip_id": "nan", "text": "  spaces  "},
     ]
     assert [where for where, _ in read_rows(table)] == ["t.csv line 3", "t.csv line 4"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\nid;text\n1;a, b\n",
+        '"sep=;"\r\nid;text\r\n1;a, b\r\n',
+        "\ufeffSEP=|\n\nid|text\n1|a, b\n",
+        "sep=\t\nid\ttext\n1\ta, b\n",
+        'sep=,\nid,text\n1,"a, b"\n',
+        'id;text;;\n1;"a, b";;\n;;;\n',
+        'id,text,,\n1,"a, b",,\n',
+        'id,text\n1,"a, b",,\n\n\n',
+        '"id"," text\n"\n1,"a, b"\n',
+        " id \t\ufefftext\t\n1\ta, b\t \n",
+    ],
+)
+def test_what_spreadsheets_add_to_a_csv_is_no_part_of_it(tmp_path: Path, content: str) -> None:
+    assert rows(write(tmp_path / "t.csv", content)) == [{"id": "1", "text": "a, b"}]
+
+
+def test_a_line_that_says_the_separator_counts_as_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "sep=;\n\nid;text\n1;a\n2;b;c\n")
+    with pytest.raises(ConfigError, match=r"t\.csv line 5 has 3 columns, its header has 2"):
+        rows(path)
+    assert next(read_rows(path))[0] == "t.csv line 4"
+
+
+def test_cells_beyond_the_header_that_hold_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"line 2 has 4 columns, its header has 2"):
+        rows(write(tmp_path / "t.csv", "id,text,,\n1,a,,b\n"))
+
+
+def test_a_txt_is_a_table_where_it_is_named_as_one(tmp_path: Path) -> None:
+    for content in ("id\ttext\n1\ta\n", "id;text\n1;a\n"):
+        assert rows(write(tmp_path / "t.txt", content)) == [{"id": "1", "text": "a"}]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".xlsx", ".ods", ".jsonl", ".parquet"])
+def test_the_columns_of_every_kind_are_known_before_its_rows(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame({"id": ["a", "b"], "text": ["x", "y"]})
+    path = tmp_path / f"t{kind}"
+    cells = [list(frame.columns), *frame.to_numpy().tolist()]
+    {
+        ".csv": lambda: frame.to_csv(path, index=False),
+        ".tsv": lambda: frame.to_csv(path, index=False, sep="\t"),
+        ".xlsx": lambda: write_xlsx(path, cells),
+        ".ods": lambda: write_ods(path, cells),
+        ".jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+        ".parquet": lambda: frame.to_parquet(path),
+    }[kind]()
+    with open_rows(path) as table:
+        assert (table.name, table.header, table.sheet) == (f"t{kind}", ("id", "text"), "")
+        assert table.separator == {".csv": ",", ".tsv": "\t"}.get(kind, "")
+        assert [row for _, row in table.rows] == frame.to_dict("records")
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=5), st.sampled_from([".csv", ".tsv"]))
@@ -160,7 +216,8 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
         ("t.jsonl", "[1, 2]\n", r"t\.jsonl line 1 is not a JSON object"),
         ("t.jsonl", "[" * 100_000, r"t\.jsonl line 1 holds lists and objects more than 64 deep"),
         ("t.parquet", "id,text\n", r"t\.parquet is damaged or not a Parquet file"),
-        ("t.xlsx", "PK", r"t\.xlsx is not a table; expected one of \.csv, \.tsv, \.jsonl, \.parquet"),
+        ("t.xlsx", "PK", r"t\.xlsx is damaged or not a spreadsheet"),
+        ("t.doc", "id,text\n", r"t\.doc is not a table; expected one of \.csv, \.tsv, \.xlsx"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:

@@ -1,0 +1,212 @@
+"""Spreadsheets (.xlsx, .xlsm, .ods): the rows of one sheet, as the texts that a person sees.
+
+python-calamine reads them. It holds a sheet as one rectangle, so a far cell or a text that is repeated would cost any
+amount of memory: what an archive contains is unpacked here, within limits, and only that is handed on. Excel 97 files
+(.xls) have no such archive, so they are refused: a damaged one would end the whole process.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.parsers import expat
+
+from fmltk.toolkit.io.files import cannot_read
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from python_calamine import CalamineWorkbook
+
+    from fmltk.toolkit.errors import MakeError
+    from fmltk.toolkit.io.paths import AnyPath
+
+SHEET_SUFFIXES = (".xlsx", ".xlsm", ".ods")
+OLD_SUFFIXES = (".xls", ".xlsb")  # known and refused: a damaged one ends the process that reads it
+MAX_FILE_BYTES = 64 << 20
+MAX_UNPACKED_BYTES = 256 << 20
+MAX_CELLS = 8_000_000  # of a sheet, up to its last one that holds something
+MAX_CHARACTERS = 512 << 20  # of all cells together, each counted where it stands
+_LIMITS = "which is more than a table for people holds; save it as CSV"
+_ZIP = b"PK\x03\x04"
+_OLD = b"\xd0\xcf\x11\xe0"  # what files of Excel 97 begin with, and new ones that have a password
+# Each is linear in the file's length: no part of them runs past the next tag.
+_CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\b[^<>]*?\br\s*=\s*[\"']([A-Za-z]*)(\d+)[\"']")
+_SHARED_TEXT_END = re.compile(rb"</(?:\w+:)?si\s*>")
+_SHARED_CELL = re.compile(rb"\bt\s*=\s*[\"']s[\"'][^<>]*>\s*<(?:\w+:)?v[^<>]*>\s*(\d+)")
+_ERROR_CELL = re.compile(rb"(<(?:\w+:)?c\b[^<>]*?\bt\s*=\s*[\"'])e([\"'])")
+
+
+class _TooLargeError(Exception):
+    """A spreadsheet that is beyond the limits."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The rows of a sheet, each of the same number of texts; `number` of the first row, as spreadsheets count."""
+
+    name: str
+    n_sheets: int
+    first_row: int
+    rows: Sequence[Sequence[str]]
+
+
+def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
+    """Return the first visible sheet of a spreadsheet that holds anything.
+
+    Raises `error` if the file cannot be read, has a password, is of Excel 97, damaged or not a spreadsheet, beyond the
+    limits, or all its sheets are empty.
+    """
+    import python_calamine as calamine
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as fault:
+        raise error(cannot_read(path, fault)) from fault
+    try:
+        if len(data) > MAX_FILE_BYTES:
+            raise _TooLargeError(f"more than {MAX_FILE_BYTES >> 20} MiB")
+        if not data.startswith(_ZIP):
+            kind = "of Excel 97 or has a password" if data.startswith(_OLD) else "damaged or not a spreadsheet"
+            raise error(f"{path} is {kind}; open it and save it as .xlsx without a password, or as CSV")
+        return _first_sheet(path, calamine.load_workbook(io.BytesIO(_checked_archive(data))), error)
+    except _TooLargeError as fault:
+        raise error(f"{path} is not read: it holds {fault}, {_LIMITS}") from fault
+    except (
+        calamine.CalamineError, zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError,
+        ArithmeticError, LookupError, OSError, RuntimeError, ValueError,
+    ) as fault:  # fmt: skip
+        said = " ".join(str(fault).split())[:120]
+        raise error(f"{path} is damaged or not a spreadsheet ({said}); open it and save it again, or as CSV") from fault
+
+
+def _first_sheet(path: AnyPath, workbook: CalamineWorkbook, error: MakeError) -> Sheet:
+    hidden = {one.name for one in workbook.sheets_metadata if str(one.visible).rpartition(".")[2] != "Visible"}
+    for name in sorted(workbook.sheet_names, key=lambda name: name in hidden):  # stable: hidden ones last
+        sheet = workbook.get_sheet_by_name(name)
+        rows = [[cell_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=True)]
+        if any(cell.strip() for row in rows for cell in row):
+            return Sheet(name, len(workbook.sheet_names), (sheet.start or (0, 0))[0] + 1, rows)
+    raise error(f"{path} is empty; expected a sheet with the columns' names, then a row for each clip")
+
+
+def cell_text(value: object) -> str:
+    """Return a cell as people see it: 1.0 is "1", dates and times are in ISO form, durations on a clock.
+
+    >>> cell_text(1.0), cell_text(0.1 + 0.2), cell_text(dt.time(0, 1, 2, 500000)), cell_text(dt.timedelta(hours=30))
+    ('1', '0.3', '00:01:02.5', '30:00:00')
+    """
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.15g}"
+    if isinstance(value, dt.datetime):
+        return _without_zeros(value.isoformat(" "))
+    if isinstance(value, dt.time):
+        return _without_zeros(value.isoformat())
+    if isinstance(value, dt.timedelta):
+        seconds, microseconds = divmod(value // dt.timedelta(microseconds=1), 1_000_000)
+        clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{microseconds:06d}"
+        return _without_zeros(clock)
+    return str(value)
+
+
+def _without_zeros(clock: str) -> str:
+    return clock.rstrip("0").rstrip(".") if "." in clock else clock
+
+
+def _checked_archive(data: bytes) -> bytes:
+    """Return the archive's XML files as they were unpacked and counted, without compression.
+
+    Raises _TooLargeError beyond the limits.
+    """
+    checked, left = io.BytesIO(), MAX_UNPACKED_BYTES
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w", zipfile.ZIP_STORED) as copy:
+        shared: list[int] = []
+        members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
+        for member in sorted(members, key=lambda one: "sharedstrings" not in one.filename.lower()):
+            with archive.open(member) as file:
+                content = file.read(left + 1)
+            left -= len(content)
+            if left < 0:
+                raise _TooLargeError(f"more than {MAX_UNPACKED_BYTES >> 20} MiB once unpacked")
+            if b"\0" in content[:4096]:
+                raise ValueError(f"{member.filename} is not UTF-8")
+            name = member.filename.lower()
+            if name.endswith("sharedstrings.xml"):
+                shared = [len(one) for one in _SHARED_TEXT_END.split(content)]
+            elif "worksheets/" in name and name.endswith(".xml"):
+                _check_worksheet(content, shared)
+                content = _ERROR_CELL.sub(rb"\1str\2", content)  # calamine's Python face leaves errors out
+            elif name.endswith("content.xml"):
+                _OpenDocument().check(content)
+            copy.writestr(member.filename, content)
+    return checked.getvalue()
+
+
+def _check_worksheet(content: bytes, shared: Sequence[int]) -> None:
+    rows = columns = 0
+    for letters, digits in _CELL.findall(content):
+        column = 0
+        for letter in letters.upper()[:4]:
+            column = column * 26 + letter - 64
+        rows, columns = max(rows, int(digits[:9])), max(columns, column)
+    _check_size(rows * columns)
+    counts = Counter(_SHARED_CELL.findall(content))
+    _check_size(0, sum(shared[int(index)] * n for index, n in counts.items() if int(index[:9]) < len(shared)))
+
+
+def _check_size(n_cells: int, n_characters: int = 0) -> None:
+    if n_cells > MAX_CELLS:
+        raise _TooLargeError(f"a sheet of {n_cells:,} cells (at most {MAX_CELLS:,})")
+    if n_characters > MAX_CHARACTERS:
+        raise _TooLargeError(f"a sheet of {n_characters:,} characters (at most {MAX_CHARACTERS:,})")
+
+
+class _OpenDocument:
+    """Counts what an .ods sheet holds once its repeated rows and cells are written out."""
+
+    def __init__(self) -> None:
+        self._row_repeat = self._rows = self._columns = self._column = self._repeat = 0
+        self._widest = self._last_row = self._characters = self._in_cell = 0
+
+    def check(self, content: bytes) -> None:
+        """Raise _TooLargeError where a sheet is beyond the limits, ExpatError where it is not XML."""
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.Parse(content, True)
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "table:table":
+            self._rows = self._widest = self._last_row = 0
+        elif tag == "table:table-row":
+            self._row_repeat, self._column = int(attributes.get("table:number-rows-repeated", 1)), 0
+            self._rows += self._row_repeat
+        elif tag in ("table:table-cell", "table:covered-table-cell"):
+            self._repeat = int(attributes.get("table:number-columns-repeated", 1))
+            self._column += self._repeat
+            self._in_cell = 1
+            if "office:value-type" in attributes or "table:formula" in attributes:
+                self._filled(0)
+
+    def _end(self, tag: str) -> None:
+        if tag in ("table:table-cell", "table:covered-table-cell"):
+            self._in_cell = 0
+
+    def _text(self, text: str) -> None:
+        if self._in_cell:
+            self._filled(len(text))
+
+    def _filled(self, n_characters: int) -> None:
+        self._widest, self._last_row = max(self._widest, self._column), self._rows
+        self._characters += n_characters * self._repeat * self._row_repeat
+        _check_size(self._widest * self._last_row, self._characters)

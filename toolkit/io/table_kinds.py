@@ -1,0 +1,131 @@
+"""The columns of each kind of table, and the names under which people write them: this is their one owner.
+
+Names are folded (see `columns.folded`): in lower case, of letters and digits alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """What a kind of table may hold.
+
+    Attributes
+    ----------
+    what
+        What messages call it.
+    fields
+        By field, the other names that it goes by, folded. The field's own name counts before these.
+    expected
+        What a message says of the columns that the table needs.
+    weak
+        By field, names that count where no other column is that field, and no other field has the name.
+    times
+        Whether it may say when a clip starts and ends, as start_s or start_ms, end_s or end_ms, duration_s or _ms.
+    unread
+        Names that are known and not read, so that they resemble nothing.
+    has_others
+        Whether the other columns mean something too, such as raters, so that none is refused.
+    """
+
+    what: str
+    fields: Mapping[str, str]
+    expected: str
+    weak: Mapping[str, str] = field(default_factory=dict)
+    times: bool = False
+    unread: str = ""
+    has_others: bool = False
+
+
+_FILES = (
+    "file filename filepath path videofile videofilename videopath clipfile clipfilename clippath mediafile mediapath "
+    "audiofile audiopath audiofilepath wavfile recording 文件 文件名 视频文件"
+)
+_OWN_IDS = {
+    "utterance_id": "uttid utterancekey",
+    "video_id": "vid videoname videokey",
+    "clip_id": "clipname clipno clipnumber clipnr segmentid segmentno segmentnumber segment",
+}
+IDS = {**_OWN_IDS, "file": _FILES}
+_WEAK_IDS = {"video_id": "video", "clip_id": "clip"}
+LONE_IDS = ("id", "key", "name")  # an utterance_id where nothing else names the clip: else the number of a row
+_SPLIT = {"split": "mode set partition subset datasplit 划分"}
+_WORDS = {
+    "text": (
+        "transcript transcription transcripts utterance sentence subtitle subtitles caption captions rawtext "
+        "文本 文字 台词 字幕 转写"
+    ),
+    "language": "lang",
+    **_SPLIT,
+}
+_UNREAD = (
+    "label labelt labela labelv labelm annotation speaker emotion sentiment score gender sex age model code state "
+    "stars test season episode date comment note notes"
+)
+_EXPECTED_CLIP = "video_id and clip_id, utterance_id, or a file name (Filename, File, Video, Clip)"
+_OTHER_LABELS = ("T", "A", "V", "AT", "VT", "AV")
+
+TRANSCRIPTS = TableKind(
+    "table of transcripts",
+    {**IDS, **_WORDS},
+    f"{_EXPECTED_CLIP}, and text (or Transcript, Utterance, Sentence, Subtitle)",
+    weak=_WEAK_IDS,
+    times=True,
+    unread=_UNREAD,
+)
+VIDEOS = TableKind(
+    "table of videos",
+    {"path": _FILES, **_OWN_IDS, **_WORDS},
+    "path (or Filename, File, Video), and perhaps video_id, clip_id, text, start_s, end_s",
+    weak={"path": "video clip url uri", **_WEAK_IDS},
+    times=True,
+    unread=_UNREAD,
+)
+EXCLUDED = TableKind(
+    "table of excluded clips", {**IDS, "reason": "why"}, _EXPECTED_CLIP, weak=_WEAK_IDS, unread=_UNREAD
+)
+LABELS = TableKind(
+    "table of labels",
+    {**IDS, **_SPLIT, "label_M": "label", **{f"label_{name}": "" for name in _OTHER_LABELS}},
+    f"{_EXPECTED_CLIP}, and label (or Score, Sentiment, label_M, label_T, ...)",
+    weak={
+        **_WEAK_IDS,
+        "label_M": "score sentiment sentimentscore rating valence polarity m",
+        **{f"label_{name}": name.lower() for name in _OTHER_LABELS},
+    },
+    unread=f"{_UNREAD} text transcript",
+)
+RATINGS = TableKind(
+    "table of ratings",
+    {
+        **IDS,
+        "utterance_id": f"{IDS['utterance_id']} utterance",
+        "condition": "modality modalities",
+        "annotator": "rater annotatorid raterid coder judge",
+        "value": "rating label score",
+        **dict.fromkeys(("status", "scale", "created_at", "updated_at", "annotation_id"), ""),
+        "lead_time_s": "leadtime",
+        "text": "transcript sentence",
+    },
+    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per rater",
+    weak=_WEAK_IDS,
+)
+RATED_CLIPS = TableKind(  # and a column for each rater
+    "wide table of ratings",
+    {name: RATINGS.fields[name] for name in (*IDS, "condition", "scale", "text")},
+    "a clip (utterance_id, or video_id and clip_id) and one column per rater",
+    weak=_WEAK_IDS,
+    has_others=True,
+)
+RATERS = TableKind(
+    "list of raters",
+    {"id": "email emailaddress mail", "rater": "name annotator ratername", "source": "server"},
+    "id and rater (and source)",
+    has_others=True,
+)
