@@ -85,7 +85,7 @@ class ImportOptions(ScaleOptions):
         ),
     )
     encoding: str | None = field(
-        default=None, metadata=option(help="Encoding of CSV and TSV files that are none of UTF-8, UTF-16, GB18030.")
+        default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")
     )
     rater: str | None = field(
         default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")

@@ -9,8 +9,10 @@ import click
 
 from fmltk.model.registry import model_names
 from fmltk.toolkit.clip import SPLITS
+from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
 from fmltk.toolkit.option_types import IGNORE_COLUMNS
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +209,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
     help="Where the features of raw clips go; by default a temporary folder.",
 )
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
+@settings_options(ReadingOptions, "reading")
 @IGNORE_COLUMNS
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")

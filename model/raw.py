@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import is_feature_folder
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ def predict_source(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    reading: ReadingOptions | None = None,
     ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
@@ -34,7 +36,7 @@ def predict_source(
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, ignore_columns, openface : of raw clips, as `predict_clips` takes them
+    features, transcripts, reading, ignore_columns, openface : of raw clips, as `predict_clips` takes them
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -44,6 +46,7 @@ def predict_source(
             source,
             features=features,
             transcripts=transcripts,
+            reading=reading,
             ignore_columns=ignore_columns,
             openface=openface,
             device=device,
@@ -60,6 +63,7 @@ def predict_clips(
     *,
     features: Path | None = None,
     transcripts: Path | None = None,
+    reading: ReadingOptions | None = None,
     ignore_columns: Sequence[str] | None = None,
     openface: str = "auto",
     device: str = "cpu",
@@ -68,6 +72,7 @@ def predict_clips(
     """Return the scores of raw clips.
 
     features : where their features are kept; None: a temporary folder
+    reading : how their texts are read
     ignore_columns : of the transcripts, columns that are left out
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
@@ -81,7 +86,8 @@ def predict_clips(
     if not videos.exists():
         raise ConfigError(f"{videos} does not exist; name a feature folder, a video or a folder of videos")
     settings, padding = extraction_settings(model)
-    catalog = build_catalog(videos, transcripts=transcripts, ignore_columns=ignore_columns)
+    how = {**asdict(reading or ReadingOptions()), "ignore_columns": ignore_columns}
+    catalog = build_catalog(videos, transcripts=transcripts, **how)
     if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
         raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")
     with _folder(features) as folder:
@@ -89,7 +95,7 @@ def predict_clips(
             videos,
             folder,
             transcripts=transcripts,
-            ignore_columns=ignore_columns,
+            **how,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,

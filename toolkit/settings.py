@@ -265,6 +265,29 @@ class PaddingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How the texts that people wrote are read.
+
+    Attributes
+    ----------
+    encoding
+        Of tables and text files; None: it is recognised, or the file is refused.
+    language
+        Which of several text files next to a video counts: "en" for talk.en.vtt. It also settles encodings.
+    """
+
+    encoding: str | None = field(
+        default=None, metadata=option(help="Of transcripts and text files; recognised where it is clear.")
+    )
+    language: str | None = field(
+        default=None,
+        metadata=option(
+            metavar="LANG", help="Which text file next to a video counts where there are several: en for talk.en.vtt."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How a run goes about its work; no number depends on it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.option_types import IGNORE_COLUMNS
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from fmltk.annotation.labelling.stimuli import Stimulus
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     "--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="The stimuli/ folder."
 )
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
-@click.option("--encoding", help="Encoding of the transcripts; recognised where it is not given.")
+@settings_options(ReadingOptions, "reading")
 @IGNORE_COLUMNS
 @settings_options(StimuliOptions, "options")
 @output_options
@@ -33,7 +35,7 @@ def prepare(
     *,
     output: Path,
     transcripts: Path | None,
-    encoding: str | None,
+    reading: ReadingOptions,
     ignore_columns: tuple[str, ...],
     options: StimuliOptions,
     reporter: Reporter,
@@ -49,7 +51,7 @@ def prepare(
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
 
-    catalog = build_catalog(clips, transcripts=transcripts, encoding=encoding, ignore_columns=ignore_columns)
+    catalog = build_catalog(clips, transcripts=transcripts, ignore_columns=ignore_columns, **asdict(reading))
     for note in catalog.notes:
         reporter.say(note)
     for problem in catalog.problems:

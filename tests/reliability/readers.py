@@ -28,7 +28,8 @@ from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features
 from fmltk.toolkit.catalog.catalog import build_catalog
-from fmltk.toolkit.catalog.transcripts import read_cues, read_sidecar_text, read_transcripts
+from fmltk.toolkit.catalog.subtitles import read_cues
+from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import read_labels, write_labels
@@ -233,7 +234,6 @@ def _video_table() -> list[bytes]:
 
 def _subtitles(path: Path, folder: Path) -> None:
     read_cues(path)
-    read_sidecar_text(path)
 
 
 _RATER_LIST = b"source,id,rater\n,3,ann\ns,b@c.d,bob\n"

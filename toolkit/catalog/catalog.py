@@ -8,30 +8,28 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.duplicates import same_content
 from fmltk.toolkit.catalog.problem import Problem
+from fmltk.toolkit.catalog.sidecars import join_sidecars
 from fmltk.toolkit.catalog.table_join import find_excluded, join_transcripts
-from fmltk.toolkit.catalog.transcripts import (
-    SIDECAR_SUFFIXES,
-    SUBTITLE_SUFFIXES,
-    find_sidecar,
-    read_cues,
-    read_sidecar_text,
-    read_transcripts,
-)
+from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.catalog.video_files import find_videos
-from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip
+from fmltk.toolkit.clip import VIDEO_SUFFIXES, Clip
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.encodings import encoding_remark
 from fmltk.toolkit.io.paths import locate
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
-    from fmltk.toolkit.catalog.transcripts import Cue
     from fmltk.toolkit.io.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Every clip of a run, sorted by utterance_id, what is odd about the input, and how its tables are understood."""
+    """Every clip of a run, sorted by utterance_id, and what is odd about the input.
+
+    `notes` say how its tables are understood, and what was chosen where the input left a choice.
+    """
 
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...] = ()
@@ -44,6 +42,7 @@ def build_catalog(
     transcripts: str | AnyPath | None = None,
     cut_subtitles: bool = False,
     encoding: str | None = None,
+    language: str | None = None,
     exclude: str | AnyPath | None = None,
     ignore_columns: Collection[str] | None = None,
 ) -> Catalog:
@@ -60,7 +59,9 @@ def build_catalog(
     cut_subtitles
         One clip per subtitle cue, clip_id = four-digit cue number, in place of one clip per file.
     encoding
-        Of the tables and sidecar files; recognised where it is None.
+        Of the tables and text files; recognised where it is None.
+    language
+        Of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
     ignore_columns
@@ -76,6 +77,9 @@ def build_catalog(
         )
     root = locate(videos)
     files = find_videos(root, encoding, ignored=ignore_columns)
+    if encoding is None:
+        tables = (root if files.root is None else None, transcripts, exclude)
+        files.notes += filter(None, (encoding_remark(locate(table)) for table in tables if table is not None))
     if not files.clips:
         raise ConfigError(
             f"no video in {root}; expected files such as clip.mp4, or <video_id>/<clip_id>.mp4 "
@@ -87,8 +91,8 @@ def build_catalog(
         rows = read_transcripts(table, encoding=encoding, ignored=ignore_columns, note=files.notes.append)
         clips = join_transcripts(clips, rows, files, name=table.name)
     else:
-        joined = _join_sidecars(clips, cut_subtitles=cut_subtitles, encoding=encoding)
-        clips = _one_per_id(joined, files.problems)
+        reading = ReadingOptions(encoding=encoding, language=language)
+        clips = _one_per_id(join_sidecars(clips, files, reading, cut_subtitles=cut_subtitles), files.problems)
     clips.sort(key=lambda clip: clip.utterance_id)
     if exclude is not None:
         reasons = find_excluded(clips, locate(exclude), files, encoding=encoding, ignored=ignore_columns)
@@ -119,36 +123,3 @@ def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
             clip = replace(clip, fault=(ConfigError.__name__, message))
         clips.append(clip)
     return clips
-
-
-def _join_sidecars(clips: list[Clip], *, cut_subtitles: bool, encoding: str | None) -> Iterator[Clip]:
-    suffixes = (*SUBTITLE_SUFFIXES, *SIDECAR_SUFFIXES) if cut_subtitles else SIDECAR_SUFFIXES
-    for clip in clips:
-        is_whole = clip.start_s == 0 and clip.end_s is None  # a part's words are not those of its whole file
-        wanted = clip.text is None and clip.path is not None and is_whole
-        sidecar = find_sidecar(clip.path, suffixes=suffixes) if wanted and clip.path is not None else None
-        if sidecar is None:
-            yield clip
-            continue
-        try:
-            if cut_subtitles and sidecar.suffix.lower() in SUBTITLE_SUFFIXES:
-                yield from _cut(clip, read_cues(sidecar, encoding=encoding))
-            else:
-                yield replace(clip, text=read_sidecar_text(sidecar, encoding=encoding))
-        except ConfigError as error:
-            message = str(error).replace(str(sidecar), sidecar.name)  # a row does not depend on where the files lie
-            yield replace(clip, fault=clip.fault or (ConfigError.__name__, message))
-
-
-def _cut(clip: Clip, cues: list[Cue]) -> Iterator[Clip]:
-    """Yield one clip per cue, or the whole clip where there is no cue."""
-    video_id = clip.video_id if clip.clip_id == WHOLE else f"{clip.video_id}_{clip.clip_id}"
-    for number, cue in enumerate(cues, start=1):
-        part = replace(clip, video_id=video_id, clip_id=f"{number:04d}", text=cue.text, start_s=cue.start_s)
-        if cue.end_s > cue.start_s:
-            yield replace(part, end_s=cue.end_s)
-        else:
-            message = f"cue {number} at {cue.start_s:g} s ends before it begins; mend the subtitles"
-            yield replace(part, fault=(ConfigError.__name__, message))
-    if not cues:
-        yield clip

@@ -10,7 +10,8 @@ class Problem:
     """Something about the input that the user should know before work begins.
 
     kind is one of: no-transcript, no-video, ambiguous-id, duplicate-id, same-content, unknown-split, ignored-file,
-    excluded-unknown; and, once files are opened: unreadable, duration.
+    excluded-unknown, unmatched-sidecar, other-language, other-words, short-cue; and, once files are opened: unreadable,
+    duration, unknown-tokens.
     """
 
     kind: str

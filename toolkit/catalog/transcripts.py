@@ -1,10 +1,7 @@
-"""Transcripts: a table for all clips, or a .txt, .srt or .vtt file beside each."""
+"""Tables of transcripts: one row per clip."""
 
 from __future__ import annotations
 
-import contextlib
-import html
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +9,6 @@ from fmltk.toolkit.catalog.matching import path_form
 from fmltk.toolkit.clip import WHOLE, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.cells import is_missing, parse_time
-from fmltk.toolkit.io.encodings import read_text
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
 
@@ -24,8 +20,6 @@ if TYPE_CHECKING:
 
 _UNITS_S = {"s": 1.0, "ms": 0.001}
 _TIME_FIELDS = frozenset(f"{base}_{unit}" for base in ("start", "end", "duration") for unit in _UNITS_S)
-SUBTITLE_SUFFIXES = (".srt", ".vtt")
-SIDECAR_SUFFIXES = (".txt", *SUBTITLE_SUFFIXES)  # the first that exists counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +47,6 @@ class Transcript:
     def is_cut(self) -> bool:
         """Whether the row says when the clip starts or ends: it is a part of a file."""
         return self.start_s is not None or self.end_s is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One subtitle: when it is shown, in seconds, and what it says."""
-
-    start_s: float
-    end_s: float
-    text: str
 
 
 def read_transcripts(
@@ -164,54 +149,3 @@ def with_transcript(clip: Clip, row: Transcript) -> Clip:
         split=row.split or clip.split,
         fault=clip.fault or row.fault,
     )
-
-
-def find_sidecar(video: AnyPath, *, suffixes: tuple[str, ...] = SIDECAR_SUFFIXES) -> AnyPath | None:
-    """Return the first of the .txt, .srt and .vtt files beside a video, of the same stem."""
-    for suffix in suffixes:
-        with contextlib.suppress(OSError, ValueError):  # a name too long, a folder that is closed: no sidecar there
-            path = video.with_name(video.stem + suffix)
-            if path.is_file():
-                return path
-    return None
-
-
-def read_sidecar_text(path: AnyPath, *, encoding: str | None = None) -> str | None:
-    """Return a sidecar file's text, subtitle cues joined by a space; None if there is none."""
-    if path.suffix.lower() == ".txt":
-        text = read_text(path, encoding=encoding).strip()
-    else:
-        text = " ".join(cue.text for cue in read_cues(path, encoding=encoding))
-    return text or None
-
-
-def read_cues(path: AnyPath, *, encoding: str | None = None) -> list[Cue]:
-    """Return the cues of a .srt or .vtt file in order of time, mark-up removed, empty ones left out.
-
-    A cue may end before it begins; its words count all the same. Raises ConfigError if the file holds text but no cue.
-    """
-    import pysubs2
-
-    content = read_text(path, encoding=encoding)
-    is_vtt = path.suffix.lower() == ".vtt"
-    try:
-        subtitles = pysubs2.SSAFile.from_string(
-            _only_cues(content) if is_vtt else content, format_="vtt" if is_vtt else "srt"
-        )
-    except (pysubs2.Pysubs2Error, ValueError, ArithmeticError) as error:
-        raise ConfigError(f"{path.name} is not a subtitle file: {error}") from error
-    cues = []
-    for event in sorted(subtitles, key=lambda event: (event.start, event.end)):
-        text = " ".join((html.unescape(event.plaintext) if is_vtt else event.plaintext).split())
-        if text:
-            cues.append(Cue(event.start / 1000, event.end / 1000, text))
-    if not len(subtitles) and content.strip() and ("-->" in content or not content.lstrip().startswith("WEBVTT")):
-        raise ConfigError(f"{path.name} holds no subtitle cue; expected times such as 00:00:01,000 --> 00:00:02,500")
-    return cues
-
-
-def _only_cues(content: str) -> str:
-    """Return a WebVTT file without what pysubs2 takes for spoken text: notes, styles, and times within a cue."""
-    blocks = re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", content))
-    kept = [block for block in blocks if not re.match(r"(NOTE|STYLE|REGION)(\s|$)", block.lstrip("\n"))]
-    return re.sub(r"<[\d:.]+>", "", "\n\n".join(kept))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.problem import Problem
-from fmltk.toolkit.catalog.transcripts import SIDECAR_SUFFIXES, transcript_of_row, with_transcript
+from fmltk.toolkit.catalog.subtitles import SIDECAR_SUFFIXES
+from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
@@ -36,11 +38,16 @@ RAW_FOLDER = "Raw"  # MMSA keeps its clips in Raw/<video_id>/<clip_id>.mp4
 
 @dataclass(slots=True)
 class VideoFiles:
-    """The video files found, before transcripts are joined, and what was odd about them."""
+    """The video files found, before transcripts are joined, what was odd about them, and what was chosen.
+
+    root : the folder that was listed, and `texts` its text files; None where a video or a table was given
+    """
 
     clips: list[Clip] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    root: AnyPath | None = None
+    texts: list[AnyPath] = field(default_factory=list)
 
 
 def find_videos(root: AnyPath, encoding: str | None, *, ignored: Collection[str] | None = None) -> VideoFiles:
@@ -85,7 +92,7 @@ class _Listing:
     """The video files of a folder, as they are found; a folder that a link leads back to is listed once."""
 
     def __init__(self, root: AnyPath) -> None:
-        self.files = VideoFiles()
+        self.files = VideoFiles(root=root)
         self._root = root
         self._seen = {root.resolve()}
 
@@ -105,6 +112,8 @@ class _Listing:
                 stem = composed(readable(path.stem))
                 ids = (stem, WHOLE) if video_id is None else (video_id, stem)
                 self.files.clips.append(Clip(*ids, path, source=self._source(path)))
+            elif path.suffix.lower() in SIDECAR_SUFFIXES:
+                self.files.texts.append(path)
             elif path.suffix.lower() in ANIMATION_SUFFIXES:
                 self._ignore(path, "is a silent animation, not a video: not read (ffmpeg makes an mp4 of it)")
             elif path.suffix.lower() not in OTHER_SUFFIXES:
@@ -129,6 +138,21 @@ class _Listing:
 
     def _source(self, path: AnyPath) -> str:
         return readable(path.relative_to(str(self._root)).as_posix())
+
+
+def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
+    """Return (videos, text files) of the folders that hold the videos found."""
+    videos = list(dict.fromkeys(clip.path for clip in files.clips if clip.path is not None))
+    if files.root is not None:
+        return videos, files.texts
+    texts: list[AnyPath] = []
+    for folder in dict.fromkeys(video.parent for video in videos):
+        entries: list[AnyPath] = []
+        with contextlib.suppress(OSError, ValueError):  # a folder that is closed or not there
+            entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
+        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in videos]
+        texts += [path for path in entries if path.suffix.lower() in SIDECAR_SUFFIXES and path.is_file()]
+    return videos, texts
 
 
 def readable(name: str) -> str:

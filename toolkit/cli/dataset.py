@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,20 +42,33 @@ def dataset() -> None:
     show_default=True,
     help="What becomes of NaN and infinities: an error that names them, or 0 (as MMSA does with -inf in audio).",
 )
+@click.option(
+    "--padding",
+    type=click.Choice(["auto", "front", "end"]),
+    default="auto",
+    show_default=True,
+    help="On which side a pickle's sequences are padded; features are padded at the end.",
+)
 @click.option("--scale", help="The labels' scale, such as -1..1 or -3..3; by default what the labels fit.")
 @output_options
-def import_command(source: Path, out: Path, non_finite: str, scale: str | None, *, reporter: Reporter) -> None:
+def import_command(
+    source: Path, out: Path, non_finite: str, padding: str, scale: str | None, *, reporter: Reporter
+) -> None:
     """Turn SOURCE into a feature folder: an MMSA pickle (.pkl), or a Parquet table of utterance-level features.
 
     Pickles are read without running code in them. Example: fmltk dataset import unaligned_39.pkl -o features/
     """
     from fmltk.toolkit.conditions import Scale
 
+    options: dict[str, Any] = {"non_finite": non_finite, "scale": None if scale is None else Scale.parse(scale)}
     if source.suffix == ".parquet":
-        from fmltk.toolkit.interchange.utterances import import_utterances as run
+        from fmltk.toolkit.interchange.utterances import import_utterances
+
+        summary = import_utterances(source, out, **options)
     else:
-        from fmltk.toolkit.interchange.mmsa import import_mmsa as run
-    summary = run(source, out, non_finite=non_finite, scale=None if scale is None else Scale.parse(scale))
+        from fmltk.toolkit.interchange.mmsa import import_mmsa
+
+        summary = import_mmsa(source, out, padding=padding, **options)
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:

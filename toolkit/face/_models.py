@@ -18,6 +18,7 @@ from fmltk.model.predict import TrainedModel, load_model
 from fmltk.model.raw import predict_source
 from fmltk.model.run_folder import run_seeds, run_summary
 from fmltk.toolkit.features.label_file import as_labels, find_labels
+from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     import os
@@ -148,6 +149,8 @@ def predict(
     *,
     seed: int | None = None,
     transcripts: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
+    language: str | None = None,
     openface: str = "auto",
     device: str = "cpu",
     reporter: Reporter | None = None,
@@ -163,7 +166,7 @@ def predict(
         the model's own settings.
     seed
         Which seed of a run; by default the one that is best on validation.
-    transcripts, openface
+    transcripts, encoding, language, openface
         Of raw clips, as `extract` takes them.
     device
         "cpu", "cuda" or "cuda:1".
@@ -195,6 +198,7 @@ def predict(
             model,
             Path(source),
             transcripts=None if transcripts is None else Path(transcripts),
+            reading=ReadingOptions(encoding=encoding, language=language),
             openface=openface,
             device=device,
             reporter=own,

@@ -55,6 +55,9 @@ class ClipRow:
         30 Hz frames, faces that count, and the share of frames with the speaker's face (0 to 1).
     text_tokens_cut
         Tokens beyond the text model's longest input.
+    text_unknown_share
+        How many of the tokens, 0 to 1, the text model does not know; None where no text was encoded, and in manifests
+        of 0.1.0.
     status
         ok, missing, failed or skipped, with error_class and error_message where it is not ok.
     modalities
@@ -81,6 +84,7 @@ class ClipRow:
     language: str | None = None
     text: str | None = None
     text_tokens_cut: int | None = None
+    text_unknown_share: float | None = None
     status: str | None = None
     error_class: str | None = None
     error_message: str | None = None

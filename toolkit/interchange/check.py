@@ -59,8 +59,12 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
     findings += _check_manifest_splits(of_features, found)
     findings += _check_splits(found, official_split=official_split)
     findings += _check_labels(found)
-    for modality in table.modalities.values():
+    for name, modality in table.modalities.items():
         findings += _check_features(modality)
+        without = sorted(set(manifest["utterance_id"]) - set(modality.utterance_ids))
+        if without:
+            of = f"{len(without)} of {len(manifest)} clips have none"
+            findings.append(Finding("warning", f"{name}: {of}: {_named(without)}"))
     for name in MODALITIES:
         if name not in table.modalities:
             findings.append(Finding("warning", f"the folder has no {name} features"))
@@ -164,18 +168,29 @@ def _check_features(table: ModalityTable) -> list[Finding]:
     """Look at every valid step once, row group by row group."""
     name = str(table.document.get("modality", table.path.stem))
     broken: list[str] = []
+    zero: list[str] = []
+    n_nan = n_inf = 0
     low = np.full(table.dimension, np.inf)
     high = np.full(table.dimension, -np.inf)
     for ids, features, mask in table.batches():
         finite = np.isfinite(features)
-        bad = np.flatnonzero((~finite & mask[:, :, None]).any(axis=(1, 2)))
-        broken += [ids[row] for row in bad]
+        bad = ~finite & mask[:, :, None]
+        broken += [ids[row] for row in np.flatnonzero(bad.any(axis=(1, 2)))]
+        n_nan += int(np.sum(np.isnan(features) & bad))
+        n_inf += int(np.sum(np.isinf(features) & bad))
         used = finite & mask[:, :, None]
+        zero += [ids[row] for row in np.flatnonzero(~(features != 0).any(axis=(1, 2)))]
         low = np.minimum(low, np.where(used, features, np.inf).min(axis=(0, 1)))
         high = np.maximum(high, np.where(used, features, -np.inf).max(axis=(0, 1)))
     findings = []
+    if not len(table.lengths):
+        findings.append(Finding("warning", f"{name}: empty, no clip has a sequence"))
     if broken:
-        findings.append(Finding("error", f"{name}: NaN or infinities in {len(broken)} clips: {_named(sorted(broken))}"))
+        counts = f"{n_nan} NaN and {n_inf} infinities"
+        findings.append(Finding("error", f"{name}: {counts} in {len(broken)} clips: {_named(sorted(broken))}"))
+    if zero:
+        of = f"{len(zero)} of {len(table.lengths)} sequences are all zero"
+        findings.append(Finding("warning", f"{name}: {of}: {_named(sorted(zero))}"))
     constant = np.flatnonzero(low == high)
     if constant.size:
         findings.append(

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 
 
 def import_mmsa(
-    path: str | Path, out: str | Path, *, non_finite: str = "refuse", scale: Scale | None = None
+    path: str | Path,
+    out: str | Path,
+    *,
+    non_finite: str = "refuse",
+    padding: str = "auto",
+    scale: Scale | None = None,
 ) -> ImportSummary:
     """Turn an MMSA pickle into a feature folder with labels.parquet.
 
@@ -45,6 +50,7 @@ def import_mmsa(
     out : the feature folder to write
     non_finite : "refuse", or "zero" to write 0 for NaN and infinities in features (MMSA's own loader does so for -inf
         in audio)
+    padding : on which side sequences are padded: "front", "end", or "auto" to recognise it; here it is at the end
     scale : of the labels; by default -1..1 where all fit it, else -3..3
 
     Features are stored as float32, as MMSA reads them; that other types change nothing by it is checked and reported.
@@ -53,12 +59,12 @@ def import_mmsa(
     """
     path, out = Path(path), Path(out)
     check_target(out)
-    pickle = read_mmsa_pickle(path, non_finite=non_finite)
+    pickle = read_mmsa_pickle(path, non_finite=non_finite, padding=padding)
     labels = _labels(pickle, scale)
     labels.check(path)
     out.mkdir(parents=True, exist_ok=True)
     shapes, tails = {}, {}
-    for modality in MODALITIES:
+    for modality in pickle.modalities:
         spec = _spec(pickle, modality)
         shapes[modality] = (spec.length, spec.dimension)
         tails[modality] = _write_modality(out / f"{modality}.parquet", spec, pickle)
@@ -114,13 +120,13 @@ def _exact_decimal(values: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def _numbers(values: Any, n: int, where: str) -> NDArray[Any]:
-    """Return n numbers as they are, of shape (n,) or (n, 1); lists and arrays of objects as float64."""
+    """Return n numbers as they are, of shape (n,), (n, 1) or so; lists and arrays of objects as float64."""
     try:
         array = np.asarray(values)
         array = array.astype(np.float64) if array.dtype.kind == "O" else array
     except (TypeError, ValueError):
         array = np.empty(0, "U1")
-    if array.dtype.kind not in "fiu" or array.shape not in ((n,), (n, 1)):
+    if array.dtype.kind not in "fiu" or array.size != n or array.shape[:1] != (n,):
         raise StoreError(f"{where} does not hold one number per clip; remove it, or give a number or NaN for each")
     return array.reshape(n)
 
@@ -139,16 +145,22 @@ def _write_modality(path: Path, spec: ModalitySpec, pickle: MmsaPickle) -> dict[
     with ModalityWriter(path, spec) as writer:
         for clip in sorted(pickle.clips, key=lambda clip: clip.utterance):
             part = pickle.data[clip.split]
-            values = part[spec.modality][clip.row].astype(np.float32)  # (L, d)
-            n = clip.lengths[spec.modality]
+            n, front = clip.lengths[spec.modality], clip.fronts[spec.modality]
+            values = _moved(part[spec.modality][clip.row].astype(np.float32), front)  # (L, d)
             if n:
                 sequence = np.zeros((n, spec.dimension), np.float32)
                 sequence[: min(n, spec.length)] = values[:n]
-                valid = _padded_mask(part[f"{spec.modality}_mask"][clip.row], n) if spec.has_mask else None
+                mask = part.get(f"{spec.modality}_mask")
+                valid = None if mask is None else _padded_mask(_moved(mask[clip.row], front), n)
                 writer.append(clip.utterance, sequence, valid)
             if np.any(values[n:] != 0) or np.any(np.signbit(values[n:])):
                 tails[clip.utterance] = values[n:].tobytes()
     return tails
+
+
+def _moved(steps: NDArray[Any], front: int) -> NDArray[Any]:
+    """Return the steps of a clip with its padding in front, if any, at the end."""
+    return np.roll(steps, -front, axis=0) if front else steps
 
 
 def _padded_mask(valid: Any, n: int) -> NDArray[np.bool_]:
@@ -196,13 +208,15 @@ def _write_manifest(path: Path, pickle: MmsaPickle) -> None:
                 source=pickle.path.name,
                 split=clip.split,
                 text=None if text is None else str(text),
-                status=OK,
-                modalities={modality: _status(clip.lengths[modality]) for modality in MODALITIES},
+                status=OK if any(clip.lengths.values()) else MISSING,
+                modalities={modality: _status(clip.lengths.get(modality)) for modality in MODALITIES},
             )
             manifest.append(row)
 
 
-def _status(n_steps: int) -> ModalityStatus:
+def _status(n_steps: int | None) -> ModalityStatus:
+    if n_steps is None:
+        return ModalityStatus(MISSING, error_message="the pickle has no such modality")
     if n_steps:
         return ModalityStatus(OK, n_steps)
-    return ModalityStatus(MISSING, error_message="the pickle gives a length of 0")
+    return ModalityStatus(MISSING, error_message="its sequence in the pickle is zeros or of length 0")

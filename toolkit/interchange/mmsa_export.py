@@ -112,8 +112,8 @@ def export_mmsa(
     source = _open(Path(features), Path(labels))
     remarks = [*source.notes]
     chosen = _choose(source, remarks)
-    padded = {modality: _padded(source.features[modality], chosen) for modality in MODALITIES}
-    splits = [_Split(name, ids, {m: padded[m][name] for m in MODALITIES}) for name, ids in chosen.items()]
+    padded = {modality: _padded(table, chosen) for modality, table in source.features.modalities.items()}
+    splits = [_Split(name, ids, {m: padded[m][name] for m in padded}) for name, ids in chosen.items()]
     make = _new_part if source.extras is None else _restored_part
     data = {split.name: make(split, source, remarks) for split in splits}
     if source.extras is None or source.extras.embedded:
@@ -192,13 +192,14 @@ def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, A
     ids, sequences = split.utterances, split.sequences
     part: dict[str, Any] = {
         "raw_text": np.array([source.texts[utterance] for utterance in ids]),
-        **{modality: sequences[modality].features for modality in MODALITIES},
+        **{modality: sequence.features for modality, sequence in sequences.items()},
         "id": np.array(ids),
-        **{f"{modality}_lengths": sequences[modality].lengths.tolist() for modality in MODALITIES},
+        **{f"{modality}_lengths": sequence.lengths.tolist() for modality, sequence in sequences.items()},
     }
-    for modality in MODALITIES:
+    for modality, sequence in sequences.items():
         if source.features[modality].has_mask:
-            part[f"{modality}_mask"] = sequences[modality].mask
+            part[f"{modality}_mask"] = sequence.mask
+    remarks += [f"the folder has no {name} features, which MMSA reads" for name in MODALITIES if name not in sequences]
     multimodal = np.array(source.label_values("M", ids), np.float32)
     part["regression_labels"] = multimodal
     part["annotations"] = np.array([_annotation(value) for value in multimodal])
@@ -210,7 +211,7 @@ def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, A
             n = int(np.isnan(values).sum())
             if n:
                 remarks.append(f"{n} clips of {split.name} have no label_{condition}: NaN, which MMSA does not expect")
-    tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1])
+    tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1]) if "text" in sequences else None
     if tokens is None:
         remarks.append("the folder keeps no token numbers (shards), so there is no text_bert: use_bert=False in MMSA")
     else:
@@ -253,9 +254,10 @@ def _restored_part(split: _Split, source: _Source, _remarks: list[str]) -> dict[
 
 
 def _restored(key: str, kind: Mapping[str, Any], split: _Split, source: _Source, extras: Extras) -> Any:
-    if key in MODALITIES:
+    if key in split.sequences:
         values = split.sequences[key].features
         extras.add_tails(key, split.utterances, values)
+        extras.move_padding(key, split.utterances, values)
         return values.astype(np.dtype(kind["dtype"]))
     if key == "id":
         return as_held(list(split.utterances), kind)

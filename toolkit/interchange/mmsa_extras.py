@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.mmsa_pickle import is_per_clip
 from fmltk.toolkit.io.documents import parse_json_value
@@ -38,7 +37,7 @@ def write_extras(path: Path, pickle: MmsaPickle, tails: Mapping[str, Mapping[str
         "utterance_id": pa.array([clip.utterance for clip in pickle.clips], pa.string()),
         "split": pa.array([clip.split for clip in pickle.clips], pa.string()),
     }
-    keys = {key for part in data.values() for key in part} - set(MODALITIES) - {"id"}
+    keys = {key for part in data.values() for key in part} - set(pickle.modalities) - {"id"}
     kinds: dict[str, Any] = {split: {} for split in data}
     for key in sorted(keys):
         cells: list[bytes | None] = []
@@ -50,9 +49,11 @@ def write_extras(path: Path, pickle: MmsaPickle, tails: Mapping[str, Mapping[str
             kinds[split][key] = _kind_of(part[key])
         columns[f"key_{key}"] = pa.array(cells, pa.binary())
     for split, part in data.items():
-        kinds[split] |= {key: _kind_of(part[key]) for key in ("id", *MODALITIES)}
+        kinds[split] |= {key: _kind_of(part[key]) for key in ("id", *pickle.modalities)}
     for modality, tail in tails.items():
         columns[f"tail_{modality}"] = pa.array([tail.get(clip.utterance) for clip in pickle.clips], pa.binary())
+    for modality in pickle.modalities:
+        columns[f"front_{modality}"] = pa.array([clip.fronts[modality] for clip in pickle.clips], pa.int32())
     keys_of = {split: list(map(str, part)) for split, part in data.items()}
     metadata = encode_metadata({"kinds": kinds, "keys": keys_of, "embedded": embedded})
     write_table(pa.table(columns).replace_schema_metadata(metadata), path)
@@ -114,6 +115,13 @@ class Extras:
             if tail:
                 steps = np.frombuffer(tail, np.float32).reshape(-1, values.shape[2])
                 values[row, values.shape[1] - len(steps) :] = steps
+
+    def move_padding(self, modality: str, utterances: Sequence[str], values: NDArray[np.float32]) -> None:
+        """Move the padding of `values`, (n, L, d), to the front of the clips where the pickle had it there."""
+        for row, utterance in enumerate(utterances):
+            front = self.rows[utterance].get(f"front_{modality}")
+            if front:
+                values[row] = np.roll(values[row], front, axis=0)
 
     def values(self, key: str, kind: Mapping[str, Any], utterances: Sequence[str]) -> Any:
         """Return the values of a key, as they were held."""

@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import functools
 import io
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -15,7 +14,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.files import cannot_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from typing import BinaryIO, TextIO
 
     from fmltk.toolkit.errors import MakeError
@@ -23,18 +22,34 @@ if TYPE_CHECKING:
 
 MAX_LINE_CHARS = 64 << 20  # a file without a line end would otherwise be held whole in memory
 _BLOCK_BYTES = 1 << 20
+_HIGH_BYTES = bytes(range(0x80, 0x100))
 _SAMPLE_BYTES = 4096  # the beginning, which tells byte order marks and UTF-16
 _FEW_ZEROS = 64  # UTF-16 has more zero bytes than one in so many; fewer are stray ones in a text of one byte a letter
-# GB18030 is recognised by what Chinese looks like, since bytes of many other encodings can be read as it. Its oldest
-# part, GB2312, holds nearly every character in use; its rows up to 0xD7 the common ones (level 1), sorted by sound.
-_GB2312_SHARE = 0.9  # accented Latin letters next to plain ones fall outside GB2312
-_COMMON_SHARE = 0.5  # pairs of accented Latin letters, and Cyrillic, fall into its rare part
-_LAST_COMMON_ROW = b"\xd7"
-_JUDGED_CHARS = 65_536  # how many characters these shares are taken of
-# A longer text without one of these is Korean or Japanese in its own encoding. All lie beyond the rows of hangul.
-_EVERYDAY = frozenset("是一我他有在这上说时中为也要下什样想着以")
-_LONG_TEXT = 60  # characters: of 60 in Chinese prose, none of them everyday is a chance of 1 in 10,000
-_ASCII = re.compile(r"[\x00-\x7f]+")
+_JUDGED_BYTES = 16_384  # of lines that hold more than ASCII
+_DAMAGED_SHARE = 0.25  # of the characters beyond ASCII; a text in another encoding has far more that are not UTF-8
+_FEW_GOOD = 4  # characters that are UTF-8 in fewer places may be so by chance
+_NAMED_LINES = 5
+_WRITING = {
+    "gb18030": "Chinese", "big5hkscs": "traditional Chinese", "cp932": "Japanese", "euc_jp": "Japanese",
+    "cp949": "Korean", "cp1252": "Western European", "iso8859_15": "Western European", "mac_roman": "Western European",
+    "cp850": "Western European", "cp1250": "Central European", "iso8859_2": "Central European",
+    "cp852": "Central European", "mac_latin2": "Central European", "cp1257": "Baltic", "cp1254": "Turkish",
+    "iso8859_3": "Esperanto", "cp1258": "Vietnamese", "cp1251": "Cyrillic", "koi8_u": "Cyrillic", "cp866": "Cyrillic",
+    "iso8859_5": "Cyrillic", "mac_cyrillic": "Cyrillic", "cp1253": "Greek", "cp1255": "Hebrew", "cp1256": "Arabic",
+    "cp874": "Thai",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEncoding:
+    """What encoding a text is in: its codec, None where it is not clear.
+
+    candidates : what it could be, likeliest first; damaged : the lines in which a text in UTF-8 is not UTF-8
+    """
+
+    codec: str | None
+    candidates: tuple[str, ...] = ()
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,36 +62,44 @@ class OpenText:
 
 @contextmanager
 def open_text(
-    path: AnyPath, *, encoding: str | None = None, newline: str = "", error: MakeError = ConfigError
+    path: AnyPath,
+    *,
+    encoding: str | None = None,
+    favoured: Collection[str] = (),
+    newline: str = "",
+    error: MakeError = ConfigError,
 ) -> Iterator[OpenText]:
-    """Open a text file to be read line by line; UTF-8, UTF-16 and GB18030 are recognised. Memory is bounded.
+    """Open a text file to be read line by line, in UTF-8, UTF-16 or a legacy encoding that is clear. Memory is bounded.
 
     encoding : the one to read by; None to recognise it
+    favoured : see `find_encoding`
     newline : as in `open`: "" ends lines at \\n, \\r and \\r\\n, "\\n" at \\n alone
 
-    Raises `error` if the file cannot be read, is in none of these encodings and `encoding` does not say which, or
-    holds a zero byte.
+    Raises `error` if the file cannot be read, its encoding is not clear and `encoding` does not say which, or it holds
+    a zero byte.
     """  # noqa: D301 - the line ends are written out
     with contextlib.ExitStack() as stack:
         try:
             file = cast("BinaryIO", stack.enter_context(path.open("rb")))
-            codec = encoding or find_encoding(file)
+            found = find_encoding(file, favoured=favoured) if encoding is None else FoundEncoding(encoding)
             file.seek(0)
         except OSError as fault:
             raise error(cannot_read(path, fault)) from fault
-        if codec is None:
-            raise error(_unknown_encoding(path))
+        if found.codec is None:
+            raise error(_unclear(path, found))
         try:
-            text = stack.enter_context(io.TextIOWrapper(file, encoding=codec, newline=newline))
+            text = stack.enter_context(io.TextIOWrapper(file, encoding=found.codec, newline=newline))
         except LookupError as fault:
-            raise error(_not_in(path, codec, fault)) from fault
-        yield OpenText(codec, _lines(text, path, encoding, error))
+            raise error(_not_in(path, found.codec, fault)) from fault
+        yield OpenText(found.codec, _lines(text, path, found.codec, error))
 
 
-def read_text(path: AnyPath, *, encoding: str | None = None, error: MakeError = ConfigError) -> str:
+def read_text(
+    path: AnyPath, *, encoding: str | None = None, favoured: Collection[str] = (), error: MakeError = ConfigError
+) -> str:
     """Return a text file's content, its line ends as written. Raises as `open_text` does, or if it is too long."""
     kept, n_chars = [], 0
-    with open_text(path, encoding=encoding, error=error) as text:
+    with open_text(path, encoding=encoding, favoured=favoured, error=error) as text:
         for line in text.lines:
             kept.append(line)
             n_chars += len(line)
@@ -85,29 +108,83 @@ def read_text(path: AnyPath, *, encoding: str | None = None, error: MakeError = 
     return "".join(kept)
 
 
-def find_encoding(file: BinaryIO) -> str | None:
-    """Return the codec of a text: utf-8, utf-16 (with or without -le, -be) or gb18030; None where it is none of them.
+def find_encoding(file: BinaryIO, *, favoured: Collection[str] = ()) -> FoundEncoding:
+    """Return the encoding of a text: utf-8, utf-16 (with or without -le, -be), or a legacy one (see `judge`).
+
+    favoured : legacy codecs that something else speaks for, such as the language of the set
 
     The file is read to its end, a block at a time.
 
-    >>> find_encoding(io.BytesIO("很好".encode("gb18030")))
+    >>> find_encoding(io.BytesIO("很好看的电影".encode("gb18030"))).codec
     'gb18030'
     """
     head = file.read(_SAMPLE_BYTES)
     if head.startswith(codecs.BOM_UTF8):
-        return "utf-8"
+        return FoundEncoding("utf-8")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return None if "\0" in _head_text(head, "utf-16") else "utf-16"  # a zero character: it is UTF-32
+        return FoundEncoding(None if "\0" in _head_text(head, "utf-16") else "utf-16")  # a zero character: it is UTF-32
     if b"\0" in head:
-        return _find_utf16(file, head)
+        return FoundEncoding(_find_utf16(file, head))
     if _is_in(file, "utf-8"):
-        return "utf-8"
-    with contextlib.suppress(UnicodeDecodeError):
-        return "gb18030" if _is_chinese(_blocks(file, "gb18030")) else None
+        return FoundEncoding("utf-8")
+    damaged = _damaged_lines(file)
+    if damaged:
+        return FoundEncoding(None, damaged=damaged)
+    from fmltk.toolkit.io.legacy import judge  # its tables take a tenth of a second, and most text is Unicode
+
+    verdict = judge(lines_beyond_ascii(file), favoured=favoured)
+    is_sure = verdict.codec is not None and _is_in(file, verdict.codec)
+    return FoundEncoding(verdict.codec if is_sure else None, verdict.candidates)
+
+
+def lines_beyond_ascii(file: BinaryIO, *, most: int = _JUDGED_BYTES) -> bytes:
+    """Return the lines of a file that hold more than ASCII, about `most` bytes: what an encoding is judged by."""
+    file.seek(0)
+    kept = b""
+    while len(kept) < most and (line := file.readline(_BLOCK_BYTES)):
+        if not line.isascii():
+            part = line[: most - len(kept)]
+            end = max(part.rfind(b" "), part.rfind(b","), part.rfind(b"."))  # never the second half of a character
+            kept += line if len(part) == len(line) or end < 0 else line[: end + 1]
+    return kept
+
+
+def encoding_of(path: AnyPath, *, favoured: Collection[str] = (), error: MakeError = ConfigError) -> FoundEncoding:
+    """Return the encoding of a text file (see `find_encoding`). Raises `error` if the file cannot be read."""
+    try:
+        with cast("BinaryIO", path.open("rb")) as file:
+            return find_encoding(file, favoured=favoured)
+    except OSError as fault:
+        raise error(cannot_read(path, fault)) from fault
+
+
+def lines_of(path: AnyPath, *, most: int) -> bytes:
+    """Return the lines of a text file that hold more than ASCII, about `most` bytes; nothing if it cannot be read."""
+    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+        return lines_beyond_ascii(file, most=most)
+    return b""
+
+
+def is_legacy(codec: str) -> bool:
+    """Whether a codec is one of those that are recognised by what the text says."""
+    return codec in _WRITING
+
+
+def encoding_remark(path: AnyPath) -> str | None:
+    """Return what to say of a text file whose encoding is recognised by its text; None for Unicode."""
+    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+        codec = find_encoding(file).codec
+        if codec is not None and is_legacy(codec):
+            return f"{path.name} is read as {named_codec(codec)}; if that is wrong, give --encoding"
     return None
 
 
-def _lines(text: TextIO, path: AnyPath, encoding: str | None, error: MakeError) -> Iterator[str]:
+def named_codec(codec: str) -> str:
+    """Return a codec's name with what is written in it, as `cp1252 (Western European)`."""
+    return f"{codec} ({_WRITING[codec]})"
+
+
+def _lines(text: TextIO, path: AnyPath, codec: str, error: MakeError) -> Iterator[str]:
     """Yield the lines of an open file; what goes wrong while reading becomes `error`."""
     read = functools.partial(text.readline, MAX_LINE_CHARS)
     try:
@@ -118,7 +195,7 @@ def _lines(text: TextIO, path: AnyPath, encoding: str | None, error: MakeError) 
                 raise error(f"{path} line {number} holds a zero byte, which no text has; save the file as UTF-8")
             yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeError as fault:
-        raise error(_unknown_encoding(path) if encoding is None else _not_in(path, encoding, fault)) from fault
+        raise error(_not_in(path, codec, fault)) from fault
     except OSError as fault:
         raise error(cannot_read(path, fault)) from fault
 
@@ -159,21 +236,19 @@ def _is_in(file: BinaryIO, codec: str) -> bool:
     return True
 
 
-def _is_chinese(blocks: Iterable[str]) -> bool:
-    """Whether a text that GB18030 can hold is Chinese, and not another encoding read as it."""
-    n_foreign = n_judged = n_known = n_common = 0
-    has_everyday = False
-    for block in blocks:
-        foreign = _ASCII.sub("", block)
-        rows = [_gb2312_row(letter) for letter in foreign[: _JUDGED_CHARS - n_judged]]
-        n_foreign += len(foreign)
-        n_judged += len(rows)
-        n_known += sum(map(bool, rows))
-        n_common += sum(b"" < row <= _LAST_COMMON_ROW for row in rows)
-        has_everyday = has_everyday or not _EVERYDAY.isdisjoint(foreign)
-    if n_known < _GB2312_SHARE * n_judged or n_common < _COMMON_SHARE * n_judged:
-        return False
-    return n_foreign < _LONG_TEXT or has_everyday
+def _damaged_lines(file: BinaryIO) -> tuple[int, ...]:
+    """Return the numbers of the lines that are not UTF-8 in a file that else is; none where it is another encoding."""
+    file.seek(0)
+    lines: list[int] = []
+    n_good = n_bad = 0
+    for number, line in enumerate(iter(functools.partial(file.readline, _BLOCK_BYTES), b""), start=1):
+        text = line.decode("utf-8", "replace")
+        bad = text.count("\ufffd") - line.count("\ufffd".encode())
+        n_bad += bad
+        n_good += len(text) - bad - len(line.translate(None, _HIGH_BYTES))
+        if bad:
+            lines.append(number)
+    return tuple(lines) if n_good >= _FEW_GOOD and n_bad <= _DAMAGED_SHARE * n_good else ()
 
 
 def _gb2312_row(letter: str) -> bytes:
@@ -181,11 +256,19 @@ def _gb2312_row(letter: str) -> bytes:
     return letter.encode("gb2312", "ignore")[:-1]
 
 
-def _unknown_encoding(path: AnyPath) -> str:
-    return (
-        f"the encoding of {path} is none of UTF-8, UTF-16 and GB18030; save it as UTF-8 or, where the command has "
-        "--encoding, name it (for example --encoding cp1252)"
-    )
+def _unclear(path: AnyPath, found: FoundEncoding) -> str:
+    if found.damaged:
+        named = ", ".join(map(str, found.damaged[:_NAMED_LINES]))
+        more = f" and {len(found.damaged) - _NAMED_LINES} more" if len(found.damaged) > _NAMED_LINES else ""
+        return f"{path} is UTF-8, but damaged in line {named}{more}; write these lines again and save the file as UTF-8"
+    cure = "save it as UTF-8 or, where the command has --encoding, name it"
+    if found.candidates:
+        could_be = " or ".join(map(named_codec, found.candidates[:3]))
+        return (
+            f"the encoding of {path} is not clear: it could be {could_be}; {cure} "
+            f"(for example --encoding {found.candidates[0]})"
+        )
+    return f"the encoding of {path} is not one that fmltk knows; {cure} (for example --encoding cp1252)"
 
 
 def _not_in(path: AnyPath, encoding: str, fault: Exception) -> str:

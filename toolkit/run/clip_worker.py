@@ -35,7 +35,7 @@ from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.run.vision import vision_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
@@ -69,12 +69,17 @@ class ClipWorker:
         self._fetcher = Fetcher()
         self._n_clips = 0
 
-    def prepare(self, _: None) -> dict[str, Any]:
-        """Load the text model, so that a broken one is said before any clip is processed.
+    def prepare(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Load the text model, so that a broken one is reported before any clip is processed.
+
+        texts : a sample of the run's; a model that does not know their language raises TextModelError
 
         Return what every worker of a run must have alike: the text model's identity, and the versions in use.
         """
-        identity = dict(self._encoder.identity) if self._paths.text_model is not None else {}
+        identity = {}
+        if self._paths.text_model is not None:
+            identity = dict(self._encoder.identity)
+            self._encoder.check_language(texts)
         return {"text_model": identity, "versions": numeric_versions()}
 
     def inspect(self, clip: Clip) -> float:
@@ -108,6 +113,7 @@ class ClipWorker:
             text=new.text,
             language=new.language,
             text_tokens_cut=new.text_tokens_cut,
+            text_unknown_share=new.text_unknown_share,
             warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
         )
         sequences = {name: one for name, one in result.sequences.items() if name != "text"}

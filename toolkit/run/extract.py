@@ -25,7 +25,14 @@ from fmltk.toolkit.run.clip_worker import limited_worker
 from fmltk.toolkit.run.engine import Task
 from fmltk.toolkit.run.folder import bind, locked, read_run
 from fmltk.toolkit.run.local_engine import LocalEngine
-from fmltk.toolkit.run.problems import OF_FILES, problems_of_row, say_problems, unusual_duration, write_problems
+from fmltk.toolkit.run.problems import (
+    OF_FILES,
+    UNKNOWN_TOKENS,
+    problems_of_row,
+    say_problems,
+    unusual_duration,
+    write_problems,
+)
 from fmltk.toolkit.run.resolve import ordered_modalities, resolve
 from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.run.work import ENCODE, EXTRACT, Work
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
 
 PREPARE_TIMEOUT_S = 600.0  # on a fresh machine the text model may have to be fetched
 INSPECT_TIMEOUT_S = 300.0
+SAMPLED_TEXTS = 200  # by which it is judged whether the text model knows their language
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ def extract(
     transcripts: str | AnyPath | None = None,
     cut_subtitles: bool = False,
     encoding: str | None = None,
+    language: str | None = None,
     exclude: str | AnyPath | None = None,
     ignore_columns: Sequence[str] | None = None,
     modalities: Sequence[str] | None = None,
@@ -86,7 +95,7 @@ def extract(
 
     Parameters
     ----------
-    videos, transcripts, cut_subtitles, encoding, exclude, ignore_columns
+    videos, transcripts, cut_subtitles, encoding, language, exclude, ignore_columns
         See `fmltk.toolkit.catalog.catalog.build_catalog`.
     out
         The feature folder; what it holds from an interrupted run is kept and the rest is added.
@@ -141,6 +150,7 @@ def extract(
         transcripts=transcripts,
         cut_subtitles=cut_subtitles,
         encoding=encoding,
+        language=language,
         exclude=exclude,
         ignore_columns=ignore_columns,
     )
@@ -187,6 +197,7 @@ def _extract(run: _Run) -> Summary:
             _extract_again(run, engine, work, error.utterances)
             summary, found = _write_tables_of_fresh_shards(run, work, record)
     write_problems(run.folder, [*(problem for problem in problems if problem.kind not in OF_FILES), *found])
+    say_problems(run.folder, [problem for problem in found if problem.kind == UNKNOWN_TOKENS], run.reporter)
     n_others = work.n_left_out(run.catalog)
     if n_others:
         left_out = f"{n_others} clips extracted earlier are not among these videos: the tables leave them out"
@@ -208,7 +219,7 @@ def _make_engine(run: _Run, *, n_tasks: int) -> Engine:
         n_workers=options.n_workers,
         address=options.ray_address,
         n_gpus=0.0 if run.settings.device == "cpu" else 1.0,
-        prepare=Task(None, "prepare", None, PREPARE_TIMEOUT_S),
+        prepare=Task(None, "prepare", (), PREPARE_TIMEOUT_S),
     )
 
 
@@ -222,8 +233,14 @@ def _prepare(run: _Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
         model = run.paths.text_model
         if recorded.get("sha256") == (model.sha256 if model is not None else None):
             return {"text_model": recorded, "versions": numeric_versions()}
-    prepared: dict[str, Any] = engine.call("prepare", None)
+    prepared: dict[str, Any] = engine.call("prepare", _sample_of_texts(run.catalog))
     return prepared
+
+
+def _sample_of_texts(catalog: Catalog) -> list[str]:
+    """Return some of the transcripts, spread evenly over the clips."""
+    texts = [clip.text for clip in catalog.clips if clip.text and clip.exclude_reason is None]
+    return texts[:: len(texts) // SAMPLED_TEXTS + 1]
 
 
 def _say_what_is_done(work: Work, pending: Mapping[str, str], reporter: Reporter) -> None:

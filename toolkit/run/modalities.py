@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fmltk.toolkit.errors import MissingModalityError
 from fmltk.toolkit.features.clip_row import OK, ModalityStatus, failure_of
 from fmltk.toolkit.features.shards import ClipSequence
+from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +66,15 @@ class ModalityResult:
 def text_result(clip: Clip, encoder: TextEncoder) -> ModalityResult:
     """Return the clip's token embeddings float32 (n_tokens, d), its token ids and its tokens."""
     encoded = encoder.encode(clip.text or "")
-    cut = f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off"
+    warnings = []
+    if encoded.n_truncated:
+        warnings.append(f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off")
+    if encoded.unknown_share > MAX_UNKNOWN_SHARE:
+        warnings.append(f"{TEXT_WARNING} of the tokens, {unknown_tokens(encoded.unknown_share)}")
     return ModalityResult(
         ClipSequence(encoded.features),
-        columns={"text_tokens_cut": encoded.n_truncated},
-        warnings=(cut,) if encoded.n_truncated else (),
+        columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
+        warnings=tuple(warnings),
         parts={"token_ids": encoded.ids, "tokens": encoded.tokens},
     )
 

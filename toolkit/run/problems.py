@@ -10,6 +10,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import FAILED
 from fmltk.toolkit.io.printable import printable
 from fmltk.toolkit.io.tables import write_csv
+from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PROBLEMS_FILE = "problems.csv"
 LISTED = 5  # how many cases of one kind of problem are written out on the terminal
+UNKNOWN_TOKENS = "unknown-tokens"
 PROBLEM_TITLES = {
     "no-transcript": "clips without a transcript, so without text",
     "no-video": "transcripts without a video",
@@ -30,10 +32,17 @@ PROBLEM_TITLES = {
     "duration": "clips of an unusual duration",
     "unknown-split": "clips of an unknown split",
     "ignored-file": "files and folders left out",
+    "unmatched-sidecar": "text files of no video",
+    "other-language": "clips without a text file in the language asked for",
+    "other-words": "clips with text files that say different things",
+    "short-cue": "cues too short to be a clip",
+    UNKNOWN_TOKENS: "clips with many words that the text model does not know",
     "excluded-unknown": "excluded clips that do not exist",
 }
 NAMED_BY_ID = frozenset({"no-transcript", "no-video", "excluded-unknown"})  # what is wrong with them is the title
-OF_FILES = frozenset({"unreadable", "duration"})  # known once files are opened; the others, before work begins
+OF_FILES = frozenset(
+    {"unreadable", "duration", UNKNOWN_TOKENS}
+)  # known once files are opened; the others, before work begins
 
 
 def unusual_duration(utterance_id: str, duration_s: float, usual_s: tuple[float, float]) -> list[Problem]:
@@ -47,8 +56,13 @@ def unusual_duration(utterance_id: str, duration_s: float, usual_s: tuple[float,
 
 def problems_of_row(row: ClipRow, usual_s: tuple[float, float]) -> list[Problem]:
     """Return what problems.csv says of a clip's file, from its row: the same however often the run was interrupted."""
+    found = []
+    if row.text_unknown_share is not None and row.text_unknown_share > MAX_UNKNOWN_SHARE:
+        found.append(
+            Problem(UNKNOWN_TOKENS, row.utterance_id, f"of the tokens, {unknown_tokens(row.text_unknown_share)}")
+        )
     if row.duration_s is not None:
-        return unusual_duration(row.utterance_id, row.duration_s, usual_s)
+        return [*found, *unusual_duration(row.utterance_id, row.duration_s, usual_s)]
     if row.status == FAILED and row.error_class != ConfigError.__name__:
         return [Problem("unreadable", row.utterance_id, str(row.error_message))]
     return []

@@ -16,9 +16,10 @@ import numpy as np
 from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import MissingModalityError, TextModelError
 from fmltk.toolkit.text.folder import WHAT_TO_DO, TextModel, find_text_model, transformers_version
+from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, default_text_model, majority_language, unknown_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,12 +40,15 @@ class TextSequence:
         The tokens as written in the vocabulary, n_tokens of them.
     n_truncated
         Tokens that were cut off at the end, because the model takes no more.
+    unknown_share
+        How many of the tokens, 0 to 1, the model's vocabulary does not have: [UNK]. The frame does not count.
     """
 
     features: NDArray[np.float32]
     ids: NDArray[np.int32]
     tokens: tuple[str, ...]
     n_truncated: int
+    unknown_share: float
 
 
 class TextEncoder:
@@ -99,7 +103,7 @@ class TextEncoder:
         """
         import torch
 
-        ids = self._tokenizer(_without_surrogates(text), add_special_tokens=True, verbose=False)["input_ids"]
+        ids = self._token_ids(text)
         if len(ids) <= self._tokenizer.num_special_tokens_to_add():
             raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
         n_truncated = max(len(ids) - self.max_tokens, 0)
@@ -113,7 +117,36 @@ class TextEncoder:
             ids=np.asarray(ids, dtype=np.int32),
             tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids)),
             n_truncated=n_truncated,
+            unknown_share=self._n_unknown(ids) / (len(ids) - 2),
         )
+
+    def check_language(self, texts: Sequence[str]) -> None:
+        """Raise TextModelError if the model does not know the language of these texts.
+
+        That is so where more than a fifth of their tokens are unknown to it. A vocabulary of bytes knows every text.
+        """
+        ids = {text: self._token_ids(text) for text in texts}
+        n_unknown = {text: self._n_unknown(ids[text]) for text in ids}
+        n_tokens = sum(len(one) - 2 for one in ids.values())
+        share = sum(n_unknown.values()) / max(n_tokens, 1)
+        if share <= MAX_UNKNOWN_SHARE:
+            return
+        language = majority_language(
+            text for text in ids if n_unknown[text] > MAX_UNKNOWN_SHARE * len(ids[text])
+        ).language
+        better = default_text_model(language)
+        cure = f"give --text-model {better}, or" if better != self._source.name else "give --text-model"
+        raise TextModelError(
+            f"text model {self._source.name!r} does not know a language of the transcripts ({language or 'unknown'}): "
+            f"of {n_tokens} tokens, {unknown_tokens(share)}; {cure} a folder of a model of that language"
+        )
+
+    def _token_ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(_without_surrogates(text), verbose=False)["input_ids"]
+        return ids
+
+    def _n_unknown(self, ids: Sequence[int]) -> int:
+        return sum(one == self._tokenizer.unk_token_id for one in ids[1:-1])
 
 
 def _without_surrogates(text: str) -> str:

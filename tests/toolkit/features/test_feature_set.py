@@ -502,3 +502,11 @@ def test_what_is_no_feature_folder_is_refused(tmp_path: Path, name: str) -> None
         StoreError, match=r"cannot read .*audio\.parquet: No such file or directory; expected a features folder"
     ):
         read_modality(tmp_path / "audio.parquet")
+
+
+def test_a_manifest_from_before_unknown_tokens_were_counted_is_read() -> None:
+    columns = ClipRow(utterance_id="a$_$0", text="hi", text_tokens_cut=0, text_unknown_share=0.25).columns()
+    assert ClipRow.from_columns(columns).text_unknown_share == 0.25
+    del columns["text_unknown_share"]
+    older = ClipRow.from_columns(columns)
+    assert (older.text_unknown_share, older.text) == (None, "hi")

@@ -50,7 +50,7 @@ def test_broken_constant_and_exploding_features_are_named(tmp_path: Path) -> Non
     for sequence in clips.sequences["V"]:
         sequence[:, 3] = 7.0  # type: ignore[index]
     levels = found(clips, tmp_path)
-    assert levels["error"] == ["audio: NaN or infinities in 1 clips: v004$_$0004"]
+    assert levels["error"] == ["audio: 1 NaN and 0 infinities in 1 clips: v004$_$0004"]
     assert "vision: 1 features never change: vision_3" in levels["warning"]
     assert "vision: 1 features explode, up to 3.8e+07: vision_1" in levels["warning"]
 

@@ -167,11 +167,10 @@ def refusal(reader: Reader, path: Path) -> str:
 @every_reader
 def test_every_reader_refuses_another_encoding_in_the_same_words(tmp_path: Path, reader: Reader) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes(reader.table().replace("1", "café déjà vu").encode("cp1252", "ignore"))
-    assert refusal(reader, path) == (
-        f"the encoding of {path} is none of UTF-8, UTF-16 and GB18030; save it as UTF-8 or, where the command has "
-        "--encoding, name it (for example --encoding cp1252)"
-    )
+    path.write_bytes(reader.table().replace("1", "при", 1).encode("cp1251", "ignore"))
+    said = refusal(reader, path)
+    assert said.startswith(f"the encoding of {path} is not clear: it could be ")
+    assert "; save it as UTF-8 or, where the command has --encoding, name it (for example --encoding " in said
 
 
 @every_reader

@@ -180,6 +180,33 @@ def test_a_transcript_beyond_the_models_longest_is_cut_and_counted(manifest: pd.
     assert row["text_tokens_cut"] == 5000 + 2 - 512
 
 
+def test_unknown_tokens_warn_and_a_model_of_another_language_is_refused(
+    tmp_path: Path, cut: Callable[..., None]
+) -> None:
+    texts = {
+        "zh": "昨天跟朋友一起去看的电影",
+        "en1": "It was a very good film about a river",
+        "en2": "We walked home late",
+    }
+    argv = [FMLTK, "extract", str(tmp_path / "videos"), "--modalities", "text", "--text-model", "minilm"]
+    for number, (name, text) in enumerate(texts.items()):
+        cut(tmp_path / "videos" / f"{name}.mp4", 0.1 * number)
+        (tmp_path / "videos" / f"{name}.txt").write_text(text, encoding="utf-8")
+        if name == "zh":
+            refused = run([*argv, "-o", str(tmp_path / "no")])
+            assert refused.returncode == 1
+            assert "'minilm' does not know a language of the transcripts (zh)" in refused.stderr
+            assert not (tmp_path / "no" / "manifest.parquet").exists(), "before work begins"
+    (tmp_path / "videos" / "en1.txt").write_text(f"{texts['en1']}. " * 5)  # so that most of the set is known
+    done = run([*argv, "-o", str(tmp_path / "out")])
+    said = "of the tokens, 75 % are unknown to the text model, expected at most 20 %"
+    assert f"clips with many words that the text model does not know (1): zh$_$0: {said}" in done.stderr
+    manifest = read_features(tmp_path / "out").manifest().set_index("video_id")
+    assert manifest["text_unknown_share"].to_dict() == {"en1": 0.0, "en2": 0.0, "zh": 0.75}
+    assert list(manifest.loc["zh", "warnings"]) == [f"text: {said}"]
+    assert f'unknown-tokens,zh$_$0,"{said}"' in (tmp_path / "out" / "problems.csv").read_text()
+
+
 def test_pictures_and_clips_over_a_limit_are_refused_by_name(tmp_path: Path, cut: Callable[..., None]) -> None:
     cut(tmp_path / "videos" / "large.mp4")
     argv = [FMLTK, "extract", str(tmp_path / "videos"), "--modalities", "vision", "--openface", "none", "-q"]

@@ -62,6 +62,46 @@ def test_every_chinese_character_is_a_token(encoder):
 
 
 @pytest.mark.numeric
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("I love this film", 0.0), ("我很喜欢这部电影，不好看。", 2 / 13), ("i love quokkas", 1 / 3), ("嗯嗯嗯", 1.0)],
+)
+def test_the_share_of_unknown_tokens_is_given(encoder, text, share):
+    assert encoder.encode(text).unknown_share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "texts", [[], ["I love this film"], ["我很喜欢这部电影", "嗯"], ["Ein Film", "I love this film!"] * 5]
+)
+def test_a_language_that_the_model_knows_is_accepted(minilm, encoder, texts):
+    (encoder if any("我" in text for text in texts) else minilm).check_language(texts)
+
+
+@pytest.mark.parametrize(
+    ("texts", "language", "cure"),
+    [
+        (["昨天跟朋友一起去看的电影", "很好看"], "zh", "give --text-model bert-base-chinese, or a folder of a model"),
+        (["面白い映画でした、最高です"], "ja", "give --text-model bert-base-multilingual-cased, or a folder"),
+        (["昨天的票太贵", "I like it"], "zh", "bert-base-chinese"),
+    ],
+)
+def test_a_language_that_the_model_does_not_know_is_refused_by_name(minilm, encoder, texts, language, cure):
+    model, name = (minilm, "minilm") if language == "zh" else (encoder, "tiny-bert")
+    with pytest.raises(
+        TextModelError, match=rf"'{name}' does not know a language of the transcripts \({language}\)"
+    ) as no:
+        model.check_language(texts)
+    assert "% are unknown to the text model, expected at most 20 %" in str(no.value)
+    assert cure in str(no.value)
+
+
+def test_a_vocabulary_of_bytes_has_no_unknown_token(encoder, monkeypatch):
+    monkeypatch.setattr(encoder._tokenizer, "_unk_token", None, raising=False)
+    monkeypatch.setitem(encoder._tokenizer._special_tokens_map, "unk_token", None)
+    assert encoder._tokenizer.unk_token_id is None
+    assert encoder.encode("嗯嗯嗯").unknown_share == 0.0
+
+
 def test_minilm_gives_384_dimensions_offline(minilm):
     sequence = minilm.encode("I did not expect to like it.")
     assert minilm.dimension == 384

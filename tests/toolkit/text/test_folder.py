@@ -147,7 +147,7 @@ def test_offline_mode_is_respected_and_answers_at_once(tmp_path):
         answer = find_in_process("bert-base-chinese", tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="1")
     assert asked == []
     assert answer.startswith("refused text model 'bert-base-chinese' is no local folder")
-    assert "give --text-model a local folder, or minilm" in answer
+    assert "give --text-model a local folder; for English, minilm" in answer
 
 
 def test_a_hub_that_refuses_connections_is_said_in_one_line(tmp_path):
