@@ -50,12 +50,14 @@ def import_command(source: Path, out: Path, non_finite: str, scale: str | None, 
     Pickles are read without running code in them. Example: fmltk dataset import unaligned_39.pkl -o features/
     """
     from fmltk.toolkit.conditions import Scale
+    from fmltk.toolkit.io.outputs import hold_folder
 
     if source.suffix == ".parquet":
         from fmltk.toolkit.interchange.utterances import import_utterances as run
     else:
         from fmltk.toolkit.interchange.mmsa import import_mmsa as run
-    summary = run(source, out, non_finite=non_finite, scale=None if scale is None else Scale.parse(scale))
+    with hold_folder(out):
+        summary = run(source, out, non_finite=non_finite, scale=None if scale is None else Scale.parse(scale))
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:
@@ -98,13 +100,15 @@ def export_command(
     """
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+    from fmltk.toolkit.io.outputs import hold_file
 
     if out.suffix.lower() in (".csv", ".parquet"):
         raise click.BadParameter(f"{out} is written as a pickle: let its name end in .pkl", param_hint="--out")
     label_csv = label_csv or out.with_name("label.csv")
-    summary = export_mmsa(
-        features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
-    )
+    with hold_file(out), hold_file(label_csv):
+        summary = export_mmsa(
+            features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
+        )
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:

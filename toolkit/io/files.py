@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import tempfile
 from contextlib import contextmanager
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.io.locks import is_held, remove_abandoned
 from fmltk.toolkit.io.paths import RemotePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
 
 TEMPORARY_PREFIX = ".tmp-"
+_TEMPORARY_NAME = re.compile(r"\d+-[0-9a-f]{16}(\..*)?")  # of temporary_name, after the prefix
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's words, without a number
 
 
 def cannot_read(path: AnyPath, fault: OSError) -> str:
@@ -37,6 +41,17 @@ def read_start(path: AnyPath, n_bytes: int, *, error: MakeError = StoreError) ->
         raise error(cannot_read(path, fault)) from fault
 
 
+def is_full(fault: OSError) -> bool:
+    """Whether there is no space left: on the disk, in a quota, or below the largest size of a file.
+
+    >>> is_full(OSError(errno.ENOSPC, "")), is_full(OSError("9 requested and 4 written")), is_full(FileNotFoundError())
+    (True, True, False)
+    """
+    if fault.errno is None:
+        return _SHORT_WRITE.search(str(fault)) is not None
+    return fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]:
     """Turn the operating system's and pyarrow's errors into one clear `error`."""
@@ -45,7 +60,7 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
     try:
         yield
     except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_full(fault):
             raise error(
                 f"no space left while {doing}; what was done is kept: free some space and run the same command again"
             ) from fault
@@ -75,11 +90,9 @@ def atomic_path(path: AnyPath, *, error: MakeError = StoreError) -> Iterator[Pat
             yield local
             path.upload(local)
         return
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{path.suffix}")
     with store_errors(f"writing {path}", error=error):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The kernel takes the umask off these rights; to ask for the umask is to change it for every thread.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        temporary, handle = _temporary_file(path)
         try:
             yield temporary
             replace_file(temporary, path)
@@ -87,6 +100,24 @@ def atomic_path(path: AnyPath, *, error: MakeError = StoreError) -> Iterator[Pat
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(handle)
+
+
+def temporary_name(prefix: str) -> str:
+    """Return a name that no other file has: with the prefix, this process's id and 16 random digits."""
+    return f"{prefix}{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def _temporary_file(path: Path) -> tuple[Path, int]:
+    """Make an empty file next to `path`; return it, and a handle whose lock says that it is in use."""
+    while True:
+        temporary = path.with_name(temporary_name(TEMPORARY_PREFIX) + path.suffix)
+        # The kernel takes the umask off these rights; to ask for the umask is to change it for every thread.
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if is_held(handle):
+            return temporary, handle
+        os.close(handle)  # another command took it for abandoned in the moment before it was locked
 
 
 def replace_file(written: Path, path: Path) -> None:
@@ -109,15 +140,14 @@ def write_bytes(path: AnyPath, data: bytes, *, error: MakeError = StoreError) ->
         temporary.write_bytes(data)
 
 
-def remove_temporary_files(folder: AnyPath) -> None:
-    """Remove what a killed run left half written, in the places that a run writes to, and nothing else.
+def remove_temporary_files(folder: AnyPath, places: Sequence[str] = ("",), *, prefix: str = TEMPORARY_PREFIX) -> None:
+    """Remove what killed commands left half written, and nothing else: no file that a living one writes.
 
-    In a store nothing is ever half written.
+    places : where in `folder`, as `glob` patterns that end in "/". In a store nothing is ever half written.
     """
     if isinstance(folder, RemotePath):
         return
-    for place in ("", "faces/", "faces/crops/*/", "shards/??/"):
-        for path in folder.glob(f"{place}{TEMPORARY_PREFIX}*-*"):
-            if path.name.removeprefix(TEMPORARY_PREFIX).partition("-")[0].isdecimal():
-                with contextlib.suppress(OSError):
-                    path.unlink()
+    for place in places:
+        for path in folder.glob(f"{place}{prefix}*-*"):
+            if _TEMPORARY_NAME.fullmatch(path.name.removeprefix(prefix)):
+                remove_abandoned(path)

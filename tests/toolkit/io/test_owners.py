@@ -46,6 +46,7 @@ ALLOWED = {
     # toolkit
     ("toolkit/io/tables.py", ".open to write"): "write_csv, below atomic_path",
     ("toolkit/io/tables.py", "json.dumps"): "a JSONL or Parquet value as the text that was written, NaN included",
+    ("toolkit/io/standard_streams.py", "io.TextIOWrapper"): "stdout and stderr",
     ("toolkit/io/paths.py", ".write_bytes"): "an object of a store, which the store itself writes whole",
     ("toolkit/io/paths.py", ".open to write"): "a download to a temporary folder",
     ("toolkit/features/shards.py", "json.dumps"): "bytes that shards are named by: the same in every version",
