@@ -18,7 +18,7 @@ from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.cells import clean_id
 from fmltk.toolkit.io.columns import find_columns
-from fmltk.toolkit.io.files import TEMPORARY_PREFIX, temporary_name
+from fmltk.toolkit.io.files import TEMPORARY_PREFIX, check_regular, temporary_name
 from fmltk.toolkit.io.table_kinds import RATERS
 from fmltk.toolkit.io.tables import open_rows
 
@@ -68,6 +68,7 @@ def read_salt(path: Path) -> bytes:
                     path.hardlink_to(written)
             finally:
                 written.unlink(missing_ok=True)
+        check_regular(path)
         text = path.read_text(encoding="ascii").strip()
         salt = bytes.fromhex(text)
     except OSError as error:

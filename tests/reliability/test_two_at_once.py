@@ -24,7 +24,7 @@ CONDITIONS = ("AT", "VT", "AV")
 
 def sheet(folder: Path, condition: str, n_clips: int = 300) -> Path:
     """Write the ratings of one condition: five raters, `n_clips` clips."""
-    rows = [f"v$_${clip},{condition},rater {rater},{rater - 2}" for clip in range(n_clips) for rater in range(5)]
+    rows = [f"v$_${clip},{condition},rater {rater},{rater % 3 - 1}" for clip in range(n_clips) for rater in range(5)]
     path = folder / f"{condition}.csv"
     path.write_text("\n".join(["utterance_id,condition,annotator,value", *rows]) + "\n")
     return path

@@ -9,10 +9,10 @@ import io
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.files import cannot_read
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +59,7 @@ def open_text(
     """  # noqa: D301 - the line ends are written out
     with contextlib.ExitStack() as stack:
         try:
-            file = cast("BinaryIO", stack.enter_context(path.open("rb")))
+            file = stack.enter_context(open_file(path))
             codec = encoding or find_encoding(file)
             file.seek(0)
         except OSError as fault:

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from fmltk.toolkit.io.paths import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.resources.abc import Traversable
+    from typing import BinaryIO
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
@@ -27,15 +30,41 @@ _TEMPORARY_NAME = re.compile(r"\d+-[0-9a-f]{16}(\..*)?")  # of temporary_name, a
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's words, without a number
 
 
-def cannot_read(path: AnyPath, fault: OSError) -> str:
+def cannot_read(path: AnyPath | Traversable, fault: OSError) -> str:
     """Return what an error says of a file that cannot be read: the same words, whoever reads it."""
     return f"cannot read {path}: {os.strerror(fault.errno) if fault.errno else fault}"
+
+
+def check_regular(path: AnyPath) -> None:
+    """Raise OSError unless `path` leads to a file. A pipe, socket or device is not one: reading it may never end."""
+    if isinstance(path, RemotePath):
+        if not path.is_file():
+            raise _errno_error(errno.EISDIR if path.is_dir() else errno.ENOENT)
+        return
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise _errno_error(errno.EISDIR)
+    if not stat.S_ISREG(mode):
+        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise OSError(f"it is a {kind}, not a file; save to a file what it gives, and name that")
+
+
+def _errno_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def open_file(path: AnyPath) -> BinaryIO:
+    """Open a file to read its bytes. Raises OSError, also for what is not a regular file (see `check_regular`)."""
+    check_regular(path)
+    if isinstance(path, RemotePath):
+        return path.open()
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # nothing waits, should it be a pipe by now
 
 
 def read_start(path: AnyPath, n_bytes: int, *, error: MakeError = StoreError) -> bytes:
     """Return the first bytes of a file, which tell its kind. Raises `error` if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(n_bytes)
     except OSError as fault:
         raise error(cannot_read(path, fault)) from fault

