@@ -13,6 +13,7 @@ from fmltk.toolkit.io.outputs import ScratchFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
