@@ -25,6 +25,7 @@ MAX_LINE_CHARS = 64 << 20  # a file without a line end would otherwise be held w
 _BLOCK_BYTES = 1 << 20
 _SAMPLE_BYTES = 4096  # the beginning, which tells byte order marks and UTF-16
 _FEW_ZEROS = 64  # UTF-16 has more zero bytes than one in so many; fewer are stray ones in a text of one byte a letter
+_MANY_ZEROS = 8  # what has more zero bytes than one in so many is not a text with stray ones
 # GB18030 is recognised by what Chinese looks like, since bytes of many other encodings can be read as it. Its oldest
 # part, GB2312, holds nearly every character in use; its rows up to 0xD7 the common ones (level 1), sorted by sound.
 _GB2312_SHARE = 0.9  # accented Latin letters next to plain ones fall outside GB2312
@@ -34,6 +35,7 @@ _JUDGED_CHARS = 65_536  # how many characters these shares are taken of
 # A longer text without one of these is Korean or Japanese in its own encoding. All lie beyond the rows of hangul.
 _EVERYDAY = frozenset("是一我他有在这上说时中为也要下什样想着以")
 _LONG_TEXT = 60  # characters: of 60 in Chinese prose, none of them everyday is a chance of 1 in 10,000
+_ASCII_TEXT = frozenset([*b"\t\n\r", *range(0x20, 0x7F)])
 _ASCII = re.compile(r"[\x00-\x7f]+")
 
 
@@ -99,7 +101,9 @@ def find_encoding(file: BinaryIO) -> str | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return None if "\0" in _head_text(head, "utf-16") else "utf-16"  # a zero character: it is UTF-32
     if b"\0" in head:
-        return _find_utf16(file, head)
+        found = _find_utf16(file, head)
+        if found or head.count(0) * _MANY_ZEROS >= len(head):
+            return found  # else the line with the zero byte is named
     if _is_in(file, "utf-8"):
         return "utf-8"
     with contextlib.suppress(UnicodeDecodeError):
@@ -128,9 +132,20 @@ def _find_utf16(file: BinaryIO, head: bytes) -> str | None:
     if head.count(0) * _FEW_ZEROS < len(head) and _head_text(head, "utf-8"):
         return None
     heads = {codec: _head_text(head, codec) for codec in ("utf-16-le", "utf-16-be")}
-    found = [codec for codec, text in heads.items() if text and "\0" not in text and _is_in(file, codec)]
+    heads = {codec: text for codec, text in heads.items() if text and "\0" not in text and not _is_ascii_in_pairs(text)}
+    found = [codec for codec in heads if _is_in(file, codec)]
     shares = {codec: sum(one.isascii() or bool(_gb2312_row(one)) for one in heads[codec]) for codec in found}
     return max(found, key=shares.__getitem__, default=None)
+
+
+def _is_ascii_in_pairs(text: str) -> bool:
+    """Whether what was read as UTF-16 is ASCII with a stray zero byte, two letters taken for one.
+
+    Two letters of ASCII give any ideograph, few of which are common; most of Chinese is, and a quarter of it looks so.
+    """
+    pairs = [letter for letter in text if set(letter.encode("utf-16-be")) <= _ASCII_TEXT]
+    n_common = sum(b"" < _gb2312_row(letter) <= _LAST_COMMON_ROW for letter in pairs)
+    return len(pairs) * 2 > len(text) and n_common < _COMMON_SHARE * len(pairs)
 
 
 def _head_text(head: bytes, codec: str) -> str:
