@@ -304,7 +304,7 @@ def test_another_encoding_is_refused_with_a_way_out(encoding: str, content: str)
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     archive = b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" * 20
     for data in (archive, b"video_id,text\n" + b"a,b\n" * 50 + b"\0", bytes(range(256))):
-        with pytest.raises(ConfigError, match="--encoding|zero byte"):
+        with pytest.raises(ConfigError, match=r"--encoding|zero byte"):
             decode_text(data, name="t.csv")
 
 
