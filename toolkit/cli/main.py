@@ -7,6 +7,7 @@ import errno
 import signal
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -76,9 +77,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors are one line on stderr and exit code 1."""
     sys.excepthook = echo_traceback
     guard_standard_streams()
-    with _cleaning_up_when_ended():
+    with warnings.catch_warnings(), _cleaning_up_when_ended():
+        warnings.showwarning = _show_warning
         code = _run(None if argv is None else list(argv))
     sys.exit(_settled(code))
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Show a warning of a library, or of code that has no reporter, as all warnings are shown."""
+    echo_error(f"Warning: {message}")
 
 
 def _run(arguments: Any) -> int:
@@ -133,5 +140,5 @@ def _cleaning_up_when_ended() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        for ending, handler in kept.items():
+            signal.signal(ending, handler)

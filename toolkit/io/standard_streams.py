@@ -28,7 +28,7 @@ class _Descriptor(io.FileIO):
         self.fault: OSError | None = None
         self._is_closed = is_closed
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int:
         """Write, or remember why that is not possible; never raises OSError."""
         try:
             if self._is_closed:
@@ -47,9 +47,9 @@ def guard_standard_streams() -> None:
     """
     is_closed = [_occupy(descriptor) for descriptor in range(3)]
     if sys.stdout is sys.__stdout__:
-        sys.stdout = sys.__stdout__ = _guarded(sys.stdout, 1, is_closed=is_closed[1])
+        sys.stdout = _guarded(sys.stdout, 1, is_closed=is_closed[1])
     if sys.stderr is sys.__stderr__:
-        sys.stderr = sys.__stderr__ = _guarded(sys.stderr, 2, is_closed=is_closed[2])
+        sys.stderr = _guarded(sys.stderr, 2, is_closed=is_closed[2])
 
 
 def stream_fault(stream: TextIO) -> OSError | None:
@@ -71,12 +71,13 @@ def _occupy(descriptor: int) -> bool:
 
 
 def _guarded(stream: TextIO | None, descriptor: int, *, is_closed: bool) -> io.TextIOWrapper:
-    raw = _Descriptor(descriptor, is_closed=is_closed or stream is None)
-    is_text = isinstance(stream, io.TextIOWrapper)
+    errors = "backslashreplace"  # a name that the terminal cannot show is no reason to fail
+    if not isinstance(stream, io.TextIOWrapper):  # Python gives None where the descriptor was closed
+        return io.TextIOWrapper(io.BufferedWriter(_Descriptor(descriptor, is_closed=True)), "utf-8", errors)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding if is_text else "utf-8",
-        errors="backslashreplace",  # a name that the terminal cannot show is no reason to fail
-        line_buffering=stream.line_buffering if is_text else True,
-        write_through=stream.write_through if is_text else False,
+        io.BufferedWriter(_Descriptor(descriptor, is_closed=is_closed)),
+        encoding=stream.encoding,
+        errors=errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )

