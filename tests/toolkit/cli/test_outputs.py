@@ -30,12 +30,21 @@ def ratings(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    (tmp_path / "label.csv").write_text("video_id,clip_id,label\nv,1,0.2\nv,2,1\nw,1,-1\n")
+    return tmp_path
+
+
 def test_a_full_disk_is_in_force() -> None:
     with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"1")
 
 
-@pytest.mark.parametrize("arguments", ["--version", "--help", "annotation import --help"])
+SUMMARY = "annotation summary label.csv"
+
+
+@pytest.mark.parametrize("arguments", ["--version", SUMMARY, f"{SUMMARY} --json"])
 @pytest.mark.parametrize(
     ("redirection", "why"),
     [
@@ -44,10 +53,8 @@ def test_a_full_disk_is_in_force() -> None:
         ("<&- >&-", "it is closed"),
     ],
 )
-def test_a_result_that_cannot_be_written_is_one_line(
-    arguments: str, redirection: str, why: str, tmp_path: Path
-) -> None:
-    done = run(arguments, redirection, tmp_path)
+def test_a_result_that_cannot_be_written_is_one_line(arguments: str, redirection: str, why: str, labels: Path) -> None:
+    done = run(arguments, redirection, labels)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"Error: cannot write the result to stdout: {why}; direct it to another file\n"
 
@@ -70,23 +77,22 @@ def test_an_error_that_cannot_be_written_keeps_its_exit_code(redirection: str, t
     assert run("extract", redirection, tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("arguments", ["doctor --json", "--help"])
-def test_a_reader_that_has_seen_enough_is_no_error(arguments: str, tmp_path: Path) -> None:
-    done = run(arguments, "| true; exit ${PIPESTATUS[0]}", tmp_path)
-    assert done.stderr == ""
-    gone = run(arguments, "| sleep 0; exit ${PIPESTATUS[0]}", tmp_path)
-    assert {done.returncode, gone.returncode} <= {0, 141}
+@pytest.mark.parametrize("arguments", ["--help", SUMMARY])
+def test_a_reader_that_has_seen_enough_is_no_error(arguments: str, labels: Path) -> None:
+    done = run(arguments, "| true; exit ${PIPESTATUS[0]}", labels)
+    assert (done.returncode in (0, 141), done.stderr) == (True, "")
     read, write = os.pipe()
     os.close(read)  # nobody reads, from the beginning
     try:
-        closed = subprocess.run([FMLTK, *arguments.split()], stdout=write, stderr=subprocess.PIPE, check=False)
+        argv = [FMLTK, *arguments.split()]
+        closed = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, check=False, cwd=labels)
     finally:
         os.close(write)
     assert (closed.returncode, closed.stderr) == (141, b"")
 
 
-def test_a_result_that_is_read_to_its_end_is_whole(tmp_path: Path) -> None:
-    done = run("doctor --json", "| cat; exit ${PIPESTATUS[0]}", tmp_path)
+def test_a_result_that_is_read_to_its_end_is_whole(labels: Path) -> None:
+    done = run(f"{SUMMARY} --json", "| cat; exit ${PIPESTATUS[0]}", labels)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)
 
