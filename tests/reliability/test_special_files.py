@@ -62,6 +62,7 @@ def special(kind: str, path: Path) -> Path:
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "text": ("subtitles.srt", read_text),
     "table": ("label.csv", lambda path: list(read_rows(path))),
+    "sheet": ("label.xlsx", lambda path: list(read_rows(path))),
     "lines": ("transcripts.jsonl", lambda path: list(read_rows(path))),
     "parquet": ("labels.parquet", open_parquet),
     "kind": ("ratings.parquet", is_parquet),

@@ -41,7 +41,7 @@ def test_a_full_disk_is_in_force() -> None:
         full.write(b"1")
 
 
-SUMMARY = "annotation summary label.csv"
+SUMMARY = "annotation summary label.csv --quiet"
 
 
 @pytest.mark.parametrize("arguments", ["--version", SUMMARY, f"{SUMMARY} --json"])

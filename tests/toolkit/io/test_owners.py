@@ -60,7 +60,6 @@ ALLOWED = {
     ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
-    ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     # annotation
     ("annotation/json_stream.py", "codecs.getincrementaldecoder"): "a JSON array of any length, element by element",
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",
