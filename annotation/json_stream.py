@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.documents import is_too_deep
-from fmltk.toolkit.io.files import cannot_read
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ class _Buffer:
         self.position = 0
         self.offset = 0  # characters before `text`, for messages
         self.ended = False
-        self._file = path.open("rb")
+        self._file = open_file(path)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -17,6 +18,7 @@ from fmltk.toolkit.command_options import option
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.cells import clean_id
 from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.files import TEMPORARY_PREFIX, check_regular, temporary_name
 from fmltk.toolkit.io.table_kinds import RATERS
 from fmltk.toolkit.io.tables import open_rows
 
@@ -58,13 +60,15 @@ def read_salt(path: Path) -> bytes:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
+            written = path.with_name(temporary_name(TEMPORARY_PREFIX))
             try:
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                pass  # another run drew it in the meantime
-            else:
-                with os.fdopen(handle, "w", encoding="ascii") as file:
+                with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                     file.write(secrets.token_hex(SALT_BYTES) + "\n")
+                with contextlib.suppress(FileExistsError):  # another run drew it in the meantime
+                    path.hardlink_to(written)
+            finally:
+                written.unlink(missing_ok=True)
+        check_regular(path)
         text = path.read_text(encoding="ascii").strip()
         salt = bytes.fromhex(text)
     except OSError as error:

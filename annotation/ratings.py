@@ -13,7 +13,7 @@ from fmltk.toolkit.io.parquet import (
     column_names,
     decode_metadata,
     encode_metadata,
-    open_parquet,
+    open_parquet_table,
     reading,
 )
 
@@ -118,7 +118,7 @@ def read_ratings(path: Path) -> pa.Table:
         some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise AnnotationError(f"{path} lacks the columns {some}: it is not a {KIND}")
     with (
-        open_parquet(path, dictionaries=DICTIONARY_COLUMNS, error=AnnotationError) as file,
+        open_parquet_table(path, what=KIND, dictionaries=DICTIONARY_COLUMNS, error=AnnotationError) as file,
         reading(path, error=AnnotationError),
     ):
         metadata = decode_metadata(file.schema_arrow, name=str(path), error=AnnotationError)

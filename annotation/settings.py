@@ -235,7 +235,9 @@ class ServerOptions:
     conditions: tuple[str, ...] = field(default=BIMODAL, metadata=_CONDITION_LIST)
     timeout_s: float = field(
         default=TIMEOUT_S,
-        metadata=option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds to wait for an answer."),
+        metadata=option(
+            "--timeout", type=click.FloatRange(0, min_open=True), help="Seconds that one call to the server may take."
+        ),
     )
 
 

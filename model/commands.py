@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,12 +226,14 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     from fmltk.model.predict import load_model
     from fmltk.model.raw import predict_source
     from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.io.outputs import hold_file
 
     if out is not None and out.suffix not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
     spreadsheet_safe = options.pop("spreadsheet_safe")
-    table = predict_source(load_model(run, seed=seed), source, reporter=reporter, **options)
-    _write_scores(table, out, reporter, spreadsheet_safe=spreadsheet_safe)
+    with nullcontext() if out is None else hold_file(out):
+        table = predict_source(load_model(run, seed=seed), source, reporter=reporter, **options)
+        _write_scores(table, out, reporter, spreadsheet_safe=spreadsheet_safe)
 
 
 def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, spreadsheet_safe: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from fmltk.model.prepared import Prepared, prepare
 from fmltk.model.reuse import read_hidden
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
+from fmltk.toolkit.io.files import store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,5 +100,6 @@ def _prepare_hidden(run: Path, seed: int, dataset: Dataset) -> Prepared:
 
 def save_arrays(groups: Sequence[SeedGroup], folder: Path) -> None:
     """Write each group's arrays into a folder of its name below `folder`, from which every process maps them."""
-    for group in groups:
-        group.prepared.save(folder / group.name)
+    with store_errors(f"writing the arrays of the run to {folder}"):
+        for group in groups:
+            group.prepared.save(folder / group.name)

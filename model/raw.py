@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import is_feature_folder
+from fmltk.toolkit.io.outputs import ScratchFolder
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -135,5 +135,5 @@ def _folder(given: Path | None) -> Iterator[Path]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="fmltk-") as temporary:
-        yield Path(temporary) / "features"
+    with ScratchFolder() as temporary:
+        yield temporary / "features"

@@ -59,12 +59,12 @@ def read_hidden(run: Path, seed: int, utterance_ids: Sequence[str]) -> dict[str,
 
 
 def _saved_table(run: Path, seed: int) -> pa.Table:
-    from fmltk.toolkit.io.parquet import open_parquet, reading
+    from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
     path = seed_folder(run, seed) / HIDDEN_FILE
     try:
-        with open_parquet(path, what="run") as file, reading(path):
-            return file.read()
+        with open_parquet_table(path, what="run") as file, reading(path):
+            return read_table(file, path)
     except StoreError as error:
         raise ConfigError(f"--reuse {run}: seed {seed} has no saved H ({error})") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from fmltk.model.scores import write_summary
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import as_labels, find_labels
 from fmltk.toolkit.features.layout import is_feature_folder
+from fmltk.toolkit.io.outputs import ScratchFolder, hold_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,20 +72,21 @@ def train(
         reporter.say(f"seed {seed}: {decision.reason}")
     groups = prepare_groups(plan, decisions)
     plan = plan.without_arrays()  # memory: the arrays are in `groups`
-    out.mkdir(parents=True, exist_ok=True)  # nothing is left behind by what was refused so far
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=out) as arrays:
+    # Nothing is left behind by what was refused so far.
+    with hold_folder(out, places=("", "seed_*/")):
         open_run(out, config, training_document(plan, groups[0].prepared, decisions))
         _report_start(plan, groups[0].prepared, reporter)
-        save_arrays(groups, Path(arrays))
-        stage_jobs, seed_jobs = list_jobs(plan, groups, Path(arrays))
-        del groups  # memory: the jobs map the saved arrays
-        run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter)
-    if not seed_jobs:
-        if not set(options.seeds) <= set(finished_seeds(out)):
-            reporter.say(f"trained {', '.join(options.stages)}; run again without --stages for the rest")
-            return {}
-        reporter.say(f"{out} is complete; nothing was left to train")
-    summary = write_summary(out)
+        with ScratchFolder(out) as arrays:
+            save_arrays(groups, arrays)
+            stage_jobs, seed_jobs = list_jobs(plan, groups, arrays)
+            del groups  # memory: the jobs map the saved arrays
+            run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter)
+        if not seed_jobs:
+            if not set(options.seeds) <= set(finished_seeds(out)):
+                reporter.say(f"trained {', '.join(options.stages)}; run again without --stages for the rest")
+                return {}
+            reporter.say(f"{out} is complete; nothing was left to train")
+        summary = write_summary(out)
     _refuse_collapse(summary, reporter)
     return summary
 

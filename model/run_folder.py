@@ -168,10 +168,10 @@ def read_history(run: Path, seed: int) -> pd.DataFrame:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    from fmltk.toolkit.io.parquet import open_parquet, reading
+    from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
-    with open_parquet(path, what="run") as file, reading(path):
-        frame: pd.DataFrame = file.read().to_pandas()
+    with open_parquet_table(path, what="run") as file, reading(path):
+        frame: pd.DataFrame = read_table(file, path).to_pandas()
     return frame
 
 

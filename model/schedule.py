@@ -7,7 +7,7 @@ import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context
 from typing import TYPE_CHECKING
 
 from fmltk.model.checkpoint import load_history
@@ -18,9 +18,12 @@ from fmltk.model.run_folder import stage_history_file
 from fmltk.model.stages import run_stage
 from fmltk.toolkit.errors import StoreError, TrainingError
 from fmltk.toolkit.io.documents import read_json
+from fmltk.toolkit.io.standard_streams import guard_standard_streams
+from fmltk.toolkit.machine import end_with_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.connection import Connection
 
     from fmltk.model.results import SeedJob
     from fmltk.model.stages import StageJob
@@ -49,7 +52,10 @@ def run_jobs(stages: Sequence[StageJob], seeds: Sequence[SeedJob], *, n_workers:
             for seed in seeds:
                 finish_seed(seed)
         return
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+    theirs, ours = Pipe(duplex=False)
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=(theirs,))
+    with theirs, ours, pool:
         try:
             _run_parallel(pool, list(stages), reporter)
             for future in [pool.submit(finish_seed, seed) for seed in seeds]:
@@ -60,9 +66,7 @@ def run_jobs(stages: Sequence[StageJob], seeds: Sequence[SeedJob], *, n_workers:
                 "run the same command again, with a smaller --jobs"
             ) from error
         except BaseException:
-            for folder in {job.prepared for job in stages}:
-                (folder / "stop").touch()  # the stages that run now end with their epoch
-            pool.shutdown(wait=True, cancel_futures=True)
+            ours.close()  # which ends the workers at once, as it does where this process is killed
             raise
 
 
@@ -111,9 +115,11 @@ def _report_progress(job: StageJob, reporter: Reporter) -> None:
     )
 
 
-def _start_worker() -> None:
+def _start_worker(parent: Connection) -> None:
+    guard_standard_streams()
+    end_with_pipe(parent.fileno(), lambda: os._exit(1))  # a stage is trained or not: nothing of a part of one is kept
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, CUDA's LSTM gives other numbers each time
     import torch
 
     torch.set_num_threads(1)  # numbers differ between thread counts
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent lets the workers know when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers

@@ -53,7 +53,7 @@ def is_done(folder: Path, stage: str) -> bool:
 def run_stage(job: StageJob) -> None:
     """Train one stage and save it.
 
-    Raises TrainingError as `train_stage` does, or where the run asks its stages to stop.
+    Raises TrainingError as `train_stage` does.
     """
     prepared = Prepared.open(job.prepared)
     model = model_spec(job.config.model)
@@ -67,8 +67,6 @@ def run_stage(job: StageJob) -> None:
     )
 
     def report_progress(epoch: Epoch, best: int) -> None:
-        if (job.prepared / "stop").exists():
-            raise TrainingError(f"stage {job.stage} of seed {job.seed} was stopped")
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
 
     trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import DamagedFileError
-from fmltk.toolkit.io.files import cannot_read, write_bytes
+from fmltk.toolkit.io.files import cannot_read, check_regular, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ def read_tensors(path: Path, *, error: MakeError = DamagedFileError) -> tuple[di
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
     except SafetensorError as fault:

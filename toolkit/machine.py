@@ -1,10 +1,15 @@
-"""What this machine has: cores, memory and devices, and the environment in which numbers do not depend on the cores."""
+"""What this machine has: cores, memory and devices, and what every worker process on it needs.
+
+That is an environment in which numbers do not depend on the cores, and an end when the process that started it ends.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 GB = 10**9
 _LEAST_LIMIT_BYTES = 2 * GB
@@ -86,6 +91,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     (True, False)
     """
     return isinstance(error, MemoryError) or "allocate memory" in str(error)
+
+
+def end_with_pipe(descriptor: int, end: Callable[[], object]) -> None:
+    """Call `end` as soon as the other end of a pipe closes, also while this process is at work; does not wait for that.
+
+    The other end is the process that started this one: however that ends, its workers end within a moment.
+    """
+
+    def watch() -> None:
+        hang_up = select.poll()
+        hang_up.register(descriptor, 0)  # that it hung up is reported without being asked for
+        hang_up.poll()
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def check_device(device: str) -> None:

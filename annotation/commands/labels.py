@@ -62,22 +62,24 @@ def aggregate(
     from fmltk.annotation.ratings import read_ratings
     from fmltk.toolkit.catalog.matching import align_labels
     from fmltk.toolkit.features.label_file import read_labels, write_labels
+    from fmltk.toolkit.io.outputs import hold_file
 
     if ratings is None and shipped.path is None:
         raise ConfigError("give RATINGS, --labels label.csv, or both")
     refuse_overwriting(output, (ratings, shipped.path))
-    aggregated = None
-    if ratings is not None:
-        aggregated = aggregate_ratings(read_ratings(ratings), policy, also=also)
-    given = None
-    if shipped.path is not None:
-        given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
-        given, notes = align_labels(given, aggregated.ids.keys() if aggregated else ())
-        for note in (*given.notes, *notes):
-            reporter.say(note)
-    labels = join_labels(aggregated, given, prefer=shipped.prefer, metadata={"policy": asdict(policy)})
-    labels = _split(labels, given, split, reporter)
-    write_labels(labels, output)
+    with hold_file(output):
+        aggregated = None
+        if ratings is not None:
+            aggregated = aggregate_ratings(read_ratings(ratings), policy, also=also)
+        given = None
+        if shipped.path is not None:
+            given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
+            given, notes = align_labels(given, aggregated.ids.keys() if aggregated else ())
+            for note in (*given.notes, *notes):
+                reporter.say(note)
+        labels = join_labels(aggregated, given, prefer=shipped.prefer, metadata={"policy": asdict(policy)})
+        labels = _split(labels, given, split, reporter)
+        write_labels(labels, output)
     _show_aggregate(labels, aggregated, output, reporter)
 
 

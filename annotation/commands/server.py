@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,19 +72,24 @@ def push(
 
     from fmltk.annotation.labelling.project import ProjectPlan, media_source, ordered_tasks
     from fmltk.annotation.labelling.stimuli import read_stimuli
+    from fmltk.toolkit.io.outputs import hold_folder
 
     prepared = read_stimuli(stimuli)
     source = media_source(stimuli, project)
     connected = _connect(server, reporter)
     pushed = []
-    for condition in server.conditions:
-        plan = ProjectPlan(condition, scales.scale(condition), project.language, server.prefix)
-        tasks = ordered_tasks(prepared, plan, source.url, seed=project.seed)
-        if not tasks:
-            raise AnnotationError(
-                f"no clip of {stimuli} can be shown in {condition}: prepare its stimuli with --conditions {condition}"
-            )
-        pushed.append(connected.push(plan, tasks, n_annotators=project.n_annotators, local_path=source.local_path))
+    # Two pushes at once would each make the projects that neither has found; where the folder cannot be written, nobody
+    # prepares in it either.
+    with hold_folder(stimuli) if os.access(stimuli, os.W_OK) else nullcontext():
+        for condition in server.conditions:
+            plan = ProjectPlan(condition, scales.scale(condition), project.language, server.prefix)
+            tasks = ordered_tasks(prepared, plan, source.url, seed=project.seed)
+            if not tasks:
+                raise AnnotationError(
+                    f"no clip of {stimuli} can be shown in {condition}: prepare its stimuli with --conditions "
+                    f"{condition}"
+                )
+            pushed.append(connected.push(plan, tasks, n_annotators=project.n_annotators, local_path=source.local_path))
     if reporter.json_output:
         reporter.json({"projects": [asdict(one) for one in pushed]})
         return
@@ -116,14 +122,15 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
     \b
     fmltk annotation status --url http://localhost:8080
     """
-    import tempfile
     from dataclasses import asdict
+
+    from fmltk.toolkit.io.outputs import ScratchFolder
 
     connected = _connect(server, reporter)
     found: list[ProjectProgress] = []
-    with tempfile.TemporaryDirectory(prefix="fmltk-") as folder:
+    with ScratchFolder() as folder:
         for title, project_id in _projects(connected, server, reporter):
-            export = Path(folder) / f"{project_id}.json"
+            export = folder / f"{project_id}.json"
             connected.download(project_id, export)
             link = connected.link(project_id)
             found.append(connected.progress(title, export, link=link, n_annotators=n_annotators))
@@ -169,15 +176,15 @@ def pull(
     fmltk annotation pull --url http://localhost:8080 -o ratings.parquet
     """
     import contextlib
-    import tempfile
     from dataclasses import replace
 
     from fmltk.annotation.importing.import_files import import_ratings
     from fmltk.annotation.importing.records import condition_of_title
+    from fmltk.toolkit.io.outputs import ScratchFolder
 
     connected = _connect(server, reporter)
     with contextlib.ExitStack() as stack:
-        folder = exports or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fmltk-")))
+        folder = exports or stack.enter_context(ScratchFolder())
         files: dict[Path, str] = {}
         for title, project_id in _projects(connected, server, reporter):
             export = folder / f"{title.replace('/', '_')}.json"

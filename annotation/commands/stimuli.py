@@ -50,13 +50,15 @@ def prepare(
     """
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
+    from fmltk.toolkit.io.outputs import hold_folder
 
     catalog = build_catalog(clips, transcripts=transcripts, ignore_columns=ignore_columns, **asdict(reading))
     for note in catalog.notes:
         reporter.say(note)
     for problem in catalog.problems:
         reporter.warn(f"{problem.where}: {problem.message}")
-    with reporter.progress("stimuli", len(catalog.clips)) as progress:
+    # Parts of stimuli lie in folders of their own below media/.
+    with hold_folder(output, places=("", "media/*/")), reporter.progress("stimuli", len(catalog.clips)) as progress:
         stimuli = prepare_stimuli(catalog.clips, output, options, on_done=lambda stimulus: progress.advance())
     showable = count_showable(stimuli, options.conditions)
     _show(stimuli, showable, output, reporter)

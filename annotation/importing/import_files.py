@@ -18,6 +18,7 @@ from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError, advised
 from fmltk.toolkit.io.documents import json_text, read_json_lines
 from fmltk.toolkit.io.files import atomic_path, write_bytes
+from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.parquet import is_parquet
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from fmltk.annotation.raters import RaterNames
 
 _ADDRESS = re.compile(r"[^\s@,;:'\"<>()\[\]{}]+@[^\s@,;:'\"<>()\[\]{}]+")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,3}")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,3}(\.0+)?")
 _SHOWN_LABELS = 6
+LONGEST_WAIT_S = 60.0  # for another import into the same ratings, which takes seconds
 BATCH_ROWS = 65_536  # records held as Python objects at a time
 
 
@@ -104,6 +106,7 @@ def import_ratings(
         raise AnnotationError(f"the salt {options.names.salt_path} lies beside the ratings: keep it elsewhere")
     report = ImportReport()
     with (
+        hold_file(output, wait_s=LONGEST_WAIT_S, error=AnnotationError),
         atomic_path(dropped_path(output), error=AnnotationError) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
@@ -118,10 +121,10 @@ def import_ratings(
         lines.begin()
         merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
         write_ratings(merged.table, output)
-    report.read_again, report.merged_dropped = merged.read_again, merged.dropped
-    _summarise(merged.table, report)
-    text = json_text(report.as_dict(), indent=2) + "\n"
-    write_bytes(report_path(output), text.encode(), error=AnnotationError)
+        report.read_again, report.merged_dropped = merged.read_again, merged.dropped
+        _summarise(merged.table, report)
+        text = json_text(report.as_dict(), indent=2) + "\n"
+        write_bytes(report_path(output), text.encode(), error=AnnotationError)
     return report
 
 
@@ -172,7 +175,7 @@ def _off_scale(path: Path, unknown: Counter[str], collector: RecordCollector, op
         f"{_ADDRESS.sub('(an address)', label)!r} ({count})" for label, count in unknown.most_common(_SHOWN_LABELS)
     )
     more = ", ..." if len(unknown) > _SHOWN_LABELS else ""
-    numbers = [int(label) for label in unknown if _WHOLE.fullmatch(label)] + kept
+    numbers = [int(float(label)) for label in unknown if _WHOLE.fullmatch(label)] + kept
     if len(numbers) == len(unknown) + len(kept):
         remedy = f"if these are the choices, give --scale {min(numbers)}..{max(numbers)}"
     else:

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from fmltk.annotation.labelling.guarded_http import Guard
+
 BATCH_TASKS = 250  # 2281 tasks in batches of this size took 22 s
 PAGE_TASKS = 500
 N_ATTEMPTS = 3
 POLL_S = 1.0
+MAX_LISTED = 1_000_000  # projects or tasks: more than any data set of the field has clips
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Server:
         self.url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
+        self._guard: Guard | None = None
         self._client: Any = None
 
     def __repr__(self) -> str:
@@ -84,22 +88,36 @@ class Server:
 
     @property
     def client(self) -> Any:
-        """The SDK's client."""
+        """The SDK's client, within `_asking`."""
         if self._client is None:
             from label_studio_sdk import client as sdk
 
+            assert self._guard is not None  # noqa: S101 - _asking has made it
             make: Any = sdk.LabelStudio
-            self._client = make(base_url=self.url, api_key=self._token, timeout=self._timeout_s)
+            # It would wait for as long as a server says before it tries again.
+            self._client = make(
+                base_url=self.url,
+                api_key=self._token,
+                timeout=self._timeout_s,
+                max_retries=0,
+                httpx_client=self._guard.client,
+            )
         return self._client
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Turn the SDK's and the network's errors into one line that says what was asked."""
+        """Bound what is asked of the server, and turn what goes wrong into one line that says what was asked."""
         import httpx
         from label_studio_sdk.core.api_error import ApiError
 
+        from fmltk.annotation.labelling.guarded_http import Guard
+
+        if self._guard is not None and self._guard.is_over:
+            self._guard = self._client = None
+        guard = self._guard = self._guard or Guard(self.url, timeout_s=self._timeout_s)
         try:
-            yield
+            with guard.call():
+                yield
         except ApiError as error:
             if error.status_code in (401, 403):
                 raise AnnotationError(
@@ -110,14 +128,17 @@ class Server:
             if self._token:  # some servers repeat what they were sent
                 body = body.replace(self._token, "(the token)")
             raise AnnotationError(f"{self.url} answered {error.status_code} ({what}): {body[:300]}") from None
-        except httpx.TimeoutException:
-            raise AnnotationError(f"{self.url} did not answer in time ({what}); raise --timeout") from None
-        except httpx.HTTPError as error:
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+            # The SDK takes whatever is JSON for an answer of Label Studio.
+            raise AnnotationError(f"{self.url} answers otherwise than Label Studio ({what}); is it one?") from error
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            if isinstance(error, httpx.TimeoutException) or guard.is_over:
+                raise AnnotationError(f"{self.url} did not answer in time ({what}); raise --timeout") from None
+            if isinstance(error, RuntimeError):
+                raise
             raise AnnotationError(
                 f"cannot reach {self.url} ({what}): {type(error).__name__}; is Label Studio running there?"
             ) from None
-        except (TypeError, ValueError) as error:  # the SDK takes whatever is JSON for an answer of Label Studio
-            raise AnnotationError(f"{self.url} answers otherwise than Label Studio ({what}); is it one?") from error
 
     def link(self, project_id: int) -> str:
         """Return the address of a project's page."""
@@ -129,11 +150,33 @@ class Server:
         Raises AnnotationError if several have it.
         """
         with self._asking("listing projects"):
-            found = [project for project in self.client.projects.list(title=title) if project.title == title]
+            found = [one for one in self._each(self.client.projects.list(title=title)) if one.title == title]
         if len(found) > 1:
             links = ", ".join(self.link(project.id) for project in found)
             raise AnnotationError(f"several projects are called {title!r} ({links}); rename all but one")
         return found[0] if found else None
+
+    def _each(self, listing: Any) -> Iterator[Any]:
+        """Yield what a listing holds, each once. Raises AnnotationError where it repeats itself or does not end."""
+        seen: set[int] = set()
+        n_repeated = 0
+        for item in listing:
+            if self._id(item) in seen:
+                n_repeated += 1  # one moves to the next page where another is added meanwhile
+            else:
+                seen.add(item.id)
+                yield item
+            if n_repeated > PAGE_TASKS or len(seen) > MAX_LISTED:
+                raise AnnotationError(
+                    f"{self.url} lists {len(seen)} entries and {n_repeated} of them again; is it Label Studio?"
+                )
+
+    def _id(self, entry: Any) -> int:
+        """Return the id of a project, task or export. Raises AnnotationError where the answer has none."""
+        number = getattr(entry, "id", None)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise AnnotationError(f"{self.url} answers without an id ({number!r}); is it Label Studio?")
+        return number
 
     def push(
         self,
@@ -165,21 +208,22 @@ class Server:
         }
         project = self.find_project(plan.title)
         created = project is None
-        there = set() if project is None else self._utterances(project.id, plan)
+        there = set() if project is None else self._utterances(self._id(project), plan)
         with self._asking(f"making the project {plan.title!r}"):
             if project is None:
                 project = self.client.projects.create(title=plan.title, **wanted)
+            project_id = self._id(project)
             updated = [] if created else [key for key, value in wanted.items() if getattr(project, key, None) != value]
             if updated:
-                self.client.projects.update(project.id, **{key: wanted[key] for key in updated})
+                self.client.projects.update(project_id, **{key: wanted[key] for key in updated})
         if local_path is not None:
-            self._connect(project.id, local_path)
+            self._connect(project_id, local_path)
         fresh = [task for task in tasks if task["utterance_id"] not in there]
         for start in range(0, len(fresh), BATCH_TASKS):
             batch = [{"data": data} for data in fresh[start : start + BATCH_TASKS]]
             with self._asking(f"adding tasks to {plan.title!r}"):
-                self.client.projects.import_tasks(id=project.id, request=batch)
-        return PushedProject(plan.title, self.link(project.id), created, updated, len(there), len(fresh))
+                self.client.projects.import_tasks(id=project_id, request=batch)
+        return PushedProject(plan.title, self.link(project_id), created, updated, len(there), len(fresh))
 
     def _connect(self, project_id: int, path: str) -> None:
         with self._asking(
@@ -199,7 +243,7 @@ class Server:
         """
         found = set()
         with self._asking("listing tasks"):
-            for task in self.client.tasks.list(project=project_id, page_size=PAGE_TASKS):
+            for task in self._each(self.client.tasks.list(project=project_id, page_size=PAGE_TASKS)):
                 found.add(str(task.data.get("utterance_id")))
                 scale = task.data.get("scale", str(plan.scale))
                 if scale != str(plan.scale):
@@ -223,9 +267,8 @@ class Server:
         )
 
     def _download_once(self, project_id: int, target: Path) -> None:
-        exports = self.client.projects.exports
         with self._asking("making an export"):
-            snapshot = exports.create(
+            snapshot = self.client.projects.exports.create(
                 project_id,
                 title="fmltk",
                 serialization_options={
@@ -234,6 +277,7 @@ class Server:
                     "predictions": {"only_id": True},
                 },
             )
+            number = self._id(snapshot)
         deadline = time.monotonic() + self._timeout_s
         status = snapshot.status
         while status != "completed":
@@ -243,15 +287,15 @@ class Server:
                 raise AnnotationError(f"{self.url} did not finish the export of project {project_id}; raise --timeout")
             time.sleep(POLL_S)
             with self._asking("asking for an export"):
-                status = exports.get(id=project_id, export_pk=snapshot.id).status
+                status = self.client.projects.exports.get(id=project_id, export_pk=number).status
         with self._asking("downloading an export"), atomic_path(target, error=AnnotationError) as temporary:
             with temporary.open("wb") as file:
-                for chunk in exports.download(id=project_id, export_pk=snapshot.id, export_type="JSON"):
+                for chunk in self.client.projects.exports.download(id=project_id, export_pk=number, export_type="JSON"):
                     file.write(chunk)
             for _ in iterate_json_array(temporary):  # whole, or it is tried again
                 pass
         with self._asking("removing an export"):
-            exports.delete(id=project_id, export_pk=snapshot.id)
+            self.client.projects.exports.delete(id=project_id, export_pk=number)
 
     def progress(self, title: str, export: Path, *, link: str, n_annotators: int) -> ProjectProgress:
         """Return how far a project is, from its export."""

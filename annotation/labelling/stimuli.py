@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fmltk.annotation.labelling.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
 from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError, advised
 from fmltk.toolkit.io.documents import json_text, read_json_lines
-from fmltk.toolkit.io.files import atomic_path, write_bytes
+from fmltk.toolkit.io.files import atomic_path, open_file, write_bytes
 from fmltk.toolkit.machine import n_cores
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _still_there(known: Stimulus, media: Path, clip: Clip) -> Stimulus:
 def _fingerprint(clip: Clip, options: StimuliOptions) -> str:
     digest = hashlib.sha256(f"{clip.start_s}\0{clip.end_s}\0{options.seed}\0{options.max_height}".encode())
     if clip.path is not None:
-        with clip.path.open("rb") as file:
+        with open_file(clip.path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

@@ -159,14 +159,13 @@ def write_sound(cut: Cut, target: Path) -> None:
 
 def write_full(cut: Cut, target: Path) -> None:
     """Join the silent video and the sound of a clip into one file."""
-    import tempfile
-
     import ffmpeg
 
+    from fmltk.toolkit.io.outputs import ScratchFolder
     from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, run_program
 
-    with tempfile.TemporaryDirectory(prefix="fmltk-") as name:
-        silent, sound = Path(name) / "silent.mp4", Path(name) / "sound.wav"
+    with ScratchFolder() as folder:
+        silent, sound = folder / "silent.mp4", folder / "sound.wav"
         write_silent(cut, silent)
         write_sound(cut, sound)
         inputs = [ffmpeg.input(file_url(path), **QUIET_OPTIONS) for path in (silent, sound)]
@@ -184,7 +183,7 @@ def write_full(cut: Cut, target: Path) -> None:
             **{"flags:a": "+bitexact"},
         )
         argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
-        run_program(argv, timeout_s=MIN_TIMEOUT_S, what=f"ffmpeg joining {cut.clip.source!r}", hide=[Path(name)])
+        run_program(argv, timeout_s=MIN_TIMEOUT_S, what=f"ffmpeg joining {cut.clip.source!r}", hide=[folder])
 
 
 WRITERS = {SILENT: write_silent, SOUND: write_sound, FULL: write_full}

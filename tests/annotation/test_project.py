@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_is_one_line_and_the_token_is_not_in_it():
     ("status", "body", "message"),
     [
         (200, b"[1]", "answers otherwise than Label Studio"),
-        (200, b"<html>\nwelcome\n</html>", "answered 200 .*<html> welcome </html>"),
+        (200, b"<html>\nwelcome\n</html>", r"the answer of http://127\.0\.0\.1:\d+ is not JSON"),
         (404, b"<html>\nnot\n\nhere</html>", "answered 404 .*<html> not here</html>"),
         (401, b"{}", "refuses the token"),
     ],
@@ -205,7 +205,7 @@ class _Client:
     def list(self, *, title=None, **_):
         if title is not None:
             return [SimpleNamespace(id=1, title=self._plan.title)]
-        return [SimpleNamespace(data={"utterance_id": "v$_$1", "scale": str(self._plan.scale)})]
+        return [SimpleNamespace(id=7, data={"utterance_id": "v$_$1", "scale": str(self._plan.scale)})]
 
 
 def test_a_project_is_not_given_another_scale_than_its_tasks_have(monkeypatch):

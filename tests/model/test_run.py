@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +34,9 @@ from fmltk.toolkit.errors import ConfigError, DamagedFileError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.report.document import ReportRequest
 from tests.model.folders import planted, small_settings, write_clips, write_labels
+from tests.processes import session_ids, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fmltk.model.config import Config
 
 FILES = (
@@ -414,3 +417,25 @@ def test_a_failing_stage_in_a_worker_is_an_error_and_the_rest_is_kept(features: 
         train(features, out=tmp_path / "run", config=quick("lr=1e30"), options=RunOptions(jobs=2))
     assert not list((tmp_path / "run").glob(".tmp-*"))
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_command_and_the_next_run_removes_what_is_left(
+    number: signal.Signals, features: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    endless = [f"--set={one}" for one in small_settings("max_epochs=1000000", "patience=1000000")]
+    argv = [str(Path(sys.executable).with_name("fmltk")), "train", str(features), "-o", str(out), "-j", "2"]
+    program = subprocess.Popen(
+        [*argv, "--preset", "ch-sims", *endless], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    assert wait_until(lambda: len(list(out.glob(".tmp-*/features/progress_*"))) == 2 or program.poll() is not None)
+    assert len(session_ids(program.pid)) >= 3, "two workers are at work"
+    program.send_signal(number)
+    assert program.wait() == (-number if number == signal.SIGKILL else 128 + number)
+    assert wait_until(lambda: not session_ids(program.pid))
+    left = list(out.glob(".tmp-*"))
+    assert len(left) == (1 if number == signal.SIGKILL else 0)
+    with pytest.raises(ConfigError, match="holds a run of other settings"):
+        train(features, out=out, config=quick(), options=RunOptions(jobs=0))
+    assert sorted(path.name for path in out.iterdir()) == ["config.toml", "seed_0", "training.json"]

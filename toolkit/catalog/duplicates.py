@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.io.files import open_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -52,7 +54,7 @@ def _digest(path: Path, *, whole: bool) -> bytes:
     """Return the checksum of a file or of its first block; nothing where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
                 if not whole:

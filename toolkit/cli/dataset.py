@@ -59,16 +59,18 @@ def import_command(
     Pickles are read without running code in them. Example: fmltk dataset import unaligned_39.pkl -o features/
     """
     from fmltk.toolkit.conditions import Scale
+    from fmltk.toolkit.io.outputs import hold_folder
 
     options: dict[str, Any] = {"non_finite": non_finite, "scale": None if scale is None else Scale.parse(scale)}
-    if source.suffix == ".parquet":
-        from fmltk.toolkit.interchange.utterances import import_utterances
+    with hold_folder(out):
+        if source.suffix == ".parquet":
+            from fmltk.toolkit.interchange.utterances import import_utterances
 
-        summary = import_utterances(source, out, **options)
-    else:
-        from fmltk.toolkit.interchange.mmsa import import_mmsa
+            summary = import_utterances(source, out, **options)
+        else:
+            from fmltk.toolkit.interchange.mmsa import import_mmsa
 
-        summary = import_mmsa(source, out, padding=padding, **options)
+            summary = import_mmsa(source, out, padding=padding, **options)
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:
@@ -111,13 +113,15 @@ def export_command(
     """
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+    from fmltk.toolkit.io.outputs import hold_file
 
     if out.suffix.lower() in (".csv", ".parquet"):
         raise click.BadParameter(f"{out} is written as a pickle: let its name end in .pkl", param_hint="--out")
     label_csv = label_csv or out.with_name("label.csv")
-    summary = export_mmsa(
-        features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
-    )
+    with hold_file(out), hold_file(label_csv):
+        summary = export_mmsa(
+            features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
+        )
     for remark in summary.remarks:
         reporter.warn(remark)
     if reporter.json_output:

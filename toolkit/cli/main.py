@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import io
+import errno
+import signal
 import sys
+import threading
+import warnings
+from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from fmltk.toolkit.console import CommandList, echo_error, echo_traceback, echo_usage_error
 from fmltk.toolkit.errors import FmltkError
+from fmltk.toolkit.io.files import is_full
+from fmltk.toolkit.io.standard_streams import READER_GONE, guard_standard_streams, stream_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 COMMAND_GROUP = "fmltk.commands"
 # The order of a user's work; commands that are not named here follow in alphabetical order.
@@ -70,18 +76,69 @@ def fmltk() -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors are one line on stderr and exit code 1."""
     sys.excepthook = echo_traceback
-    arguments: Any = None if argv is None else list(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    guard_standard_streams()
+    with warnings.catch_warnings(), _cleaning_up_when_ended():
+        warnings.showwarning = _show_warning
+        code = _run(None if argv is None else list(argv))
+    sys.exit(_settled(code))
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Show a warning of a library, or of code that has no reporter, as all warnings are shown."""
+    echo_error(f"Warning: {message}")
+
+
+def _run(arguments: Any) -> int:
+    """Run one command and return its exit code."""
     try:
         code = fmltk.main(args=arguments, prog_name="fmltk", standalone_mode=False)
     except click.exceptions.Abort:
         echo_error("Stopped. What was done is kept; the same command goes on from there.")
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         echo_usage_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except FmltkError as error:
         echo_error(f"Error: {error}")
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    except OSError as error:
+        if not is_full(error):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        echo_error(f"Error: no space left{where}; free some space (temporary files are in TMPDIR), then run this again")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _settled(code: int) -> int:
+    """Return the exit code once everything is written: never 0 where a result or a message is lost."""
+    fault = stream_fault(sys.stdout)
+    if fault is not None and fault.errno != errno.EPIPE:
+        echo_error(f"Error: cannot write the result to stdout: {fault.strerror}; direct it to another file")
+    fault = fault or stream_fault(sys.stderr)
+    if fault is None:
+        return code
+    return code or (READER_GONE if fault.errno == errno.EPIPE else 1)
+
+
+@contextmanager
+def _cleaning_up_when_ended() -> Iterator[None]:
+    """Let `kill`, and a terminal that closes, end the command as Ctrl-C does: temporary files are removed first.
+
+    A second one ends it at once. What ignores them, such as nohup, is left as it is.
+    """
+    kept: dict[int, Any] = {}
+
+    def end(number: int, frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)  # what a shell reports of a program that the signal ended
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                kept[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for ending, handler in kept.items():
+            signal.signal(ending, handler)

@@ -40,11 +40,13 @@ def report(
     fmltk report features/ --videos videos/
     fmltk report features/ ratings.parquet labels.parquet runs/first --videos videos/ -o report.html
     """
+    from fmltk.toolkit.io.outputs import hold_file
     from fmltk.toolkit.report.render import write_report
 
-    made = write_report(
-        paths, output, title=title, videos=videos, embed_bytes=int(embed_mb * 1_000_000), reporter=reporter
-    )
+    with hold_file(output):
+        made = write_report(
+            paths, output, title=title, videos=videos, embed_bytes=int(embed_mb * 1_000_000), reporter=reporter
+        )
     if reporter.json_output:
         reporter.json(made)
         return

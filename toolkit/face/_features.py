@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk._reporting import python_warnings
+from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.report.render import write_report
 from fmltk.toolkit.run.pad import pad as pad_again
@@ -109,6 +110,6 @@ def report(
     """
     paths = [Path(one) for one in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
     folder = None if videos is None else Path(videos)
-    with python_warnings(reporter) as own:
+    with python_warnings(reporter) as own, hold_file(Path(out)):
         write_report(paths, Path(out), title=title, videos=folder, embed_bytes=int(embed_mb * 1_000_000), reporter=own)
     return Path(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from fmltk.annotation.ratings import RATINGS_SCHEMA, read_ratings
 from fmltk.annotation.settings import N_BOOTSTRAP, PANEL_SIZE, ImportOptions, Policy
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.features.label_file import write_labels
+from fmltk.toolkit.io.outputs import ScratchFolder, hold_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,7 @@ def import_ratings(
     scale: str = str(CH_SIMS_SCALE),
     label_values: Mapping[str, int] | None = None,
     raters: str | os.PathLike[str] | None = None,
+    drop_unknown: bool = False,
     keep_identities: bool = False,
     overwrite: bool = False,
 ) -> pd.DataFrame:
@@ -61,6 +62,8 @@ def import_ratings(
         Words that stand for numbers, such as ``{"Negative": -1}``.
     raters
         A CSV with the columns id and rater: one name per annotator; whoever is not listed is refused.
+    drop_unknown
+        Leave out and count answers that are not on the scale, instead of refusing the file.
     keep_identities
         Keep e-mail addresses, which otherwise become pseudonyms.
     overwrite
@@ -90,11 +93,15 @@ def import_ratings(
         listed=None if raters is None else read_rater_list(Path(raters)), keep_identities=keep_identities
     )
     options = ImportOptions(
-        condition=condition, default_scale=Scale.parse(scale), label_values=label_values or {}, names=names
+        condition=condition,
+        default_scale=Scale.parse(scale),
+        label_values=label_values or {},
+        drop_unknown=drop_unknown,
+        names=names,
     )
     files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    with tempfile.TemporaryDirectory(prefix="fmltk-") as temporary:
-        target = Path(temporary) / "ratings.parquet" if out is None else Path(out)
+    with ScratchFolder() as temporary:
+        target = temporary / "ratings.parquet" if out is None else Path(out)
         report = import_files.import_ratings(files, target, options, overwrite=overwrite)
         ratings: pd.DataFrame = read_ratings(target).cast(RATINGS_SCHEMA).to_pandas()
     with python_warnings(None) as reporter:
@@ -161,7 +168,8 @@ def aggregate(
     aggregated = aggregate_ratings(table, policy, also=also)
     labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
     if out is not None:
-        write_labels(labels, Path(out))
+        with hold_file(Path(out)):
+            write_labels(labels, Path(out))
     unrated = tuple(f"_{condition}" for condition in CONDITIONS if condition not in labels.scales)
     frame: pd.DataFrame = labels.table.to_pandas()
     frame = frame[[name for name in frame.columns if not name.endswith(unrated)]]

@@ -26,7 +26,8 @@ from fmltk.toolkit.io.parquet import (
     column_names,
     decode_metadata,
     encode_metadata,
-    open_parquet,
+    open_parquet_table,
+    read_table,
     reading,
     write_table,
 )
@@ -110,9 +111,9 @@ def load_labels(
     """Read a table of labels as `read_labels` does, but leave its faults to the caller (see `label_faults`)."""
     if path.suffix.lower() != ".parquet":
         return _text_labels(path, encoding, scales, needs_labels=needs_labels)
-    with open_parquet(path, what="table of labels") as file, reading(path):
+    with open_parquet_table(path, what="table of labels") as file, reading(path):
         columns = _columns(path, file.schema_arrow.names, needs_labels=needs_labels)
-        table = file.read(columns=list(columns.used.values()))
+        table = read_table(file, path, columns=list(columns.used.values()))
         stated = METADATA_KEY in (file.schema_arrow.metadata or {})
         document = decode_metadata(file.schema_arrow, name=str(path)) if stated else {}
         labels = _label_table(path, {name: table[column] for name, column in columns.used.items()}, document, scales)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, as_held, read_ext
 from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
 from fmltk.toolkit.io.documents import json_text
+from fmltk.toolkit.io.outputs import ScratchFolder
 from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
@@ -283,9 +283,9 @@ def _embed(features: FeatureSet, labels: Path) -> dict[str, Any]:
 
 def _as_parquet(labels: Path) -> bytes:
     """Return a table of labels that is a text file as labels.parquet has it."""
-    with tempfile.TemporaryDirectory(prefix="fmltk-labels-") as folder:
-        write_labels(read_labels(labels), Path(folder) / LABEL_FILE)
-        return (Path(folder) / LABEL_FILE).read_bytes()
+    with ScratchFolder() as folder:
+        write_labels(read_labels(labels), folder / LABEL_FILE)
+        return (folder / LABEL_FILE).read_bytes()
 
 
 def _label_rows(source: _Source, chosen: Mapping[str, Sequence[str]]) -> Iterator[list[object]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import stat
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from fmltk.toolkit.errors import ProcessError, StoreError
 from fmltk.toolkit.interchange.pickle_child import time_limit_s
-from fmltk.toolkit.io.files import atomic_path, cannot_read
+from fmltk.toolkit.io.files import atomic_path, cannot_read, check_regular
 from fmltk.toolkit.media.program import Program
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def load_pickle(path: Path) -> Any:
     numbers; nothing holds itself.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StoreError(f"{path} is no regular file (a folder, pipe, socket or device)")
+        check_regular(path)
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(64)

@@ -20,7 +20,7 @@ from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_lab
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.importing import ImportSummary, check_target, label_counts
-from fmltk.toolkit.io.parquet import open_parquet, reading
+from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +41,8 @@ def import_utterances(
     """
     path, out = Path(path), Path(out)
     check_target(out)
-    with open_parquet(path, what="table of utterances") as file, reading(path):
-        table = file.read()
+    with open_parquet_table(path, what="table of utterances") as file, reading(path):
+        table = read_table(file, path)
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise StoreError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")

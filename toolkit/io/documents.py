@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError
 from fmltk.toolkit.io.encodings import open_text, read_text
-from fmltk.toolkit.io.files import write_bytes
+from fmltk.toolkit.io.files import cannot_read, open_file, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
@@ -213,13 +213,13 @@ def read_toml(path: Path | Traversable, *, error: MakeError = ConfigError) -> di
     import tomllib
 
     try:
-        with path.open("rb") as file:
+        with open_file(path) if isinstance(path, Path) else path.open("rb") as file:
             data = file.read(MAX_TOML_CHARS + 1)
         if len(data) > MAX_TOML_CHARS:
             raise error(f"{path} is longer than {MAX_TOML_CHARS:,} characters, which no configuration is")
         document = tomllib.loads(data.decode("utf-8-sig"))
     except OSError as fault:
-        raise error(f"cannot read {path}: {fault.strerror or fault}") from fault
+        raise error(cannot_read(path, fault)) from fault
     except RecursionError as fault:
         raise error(_too_deep(str(path))) from fault
     except ValueError as fault:  # no TOML, no UTF-8, an endless number

@@ -8,10 +8,10 @@ import functools
 import io
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.files import cannot_read
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -25,6 +25,11 @@ _BLOCK_BYTES = 1 << 20
 _HIGH_BYTES = bytes(range(0x80, 0x100))
 _SAMPLE_BYTES = 4096  # the beginning, which tells byte order marks and UTF-16
 _FEW_ZEROS = 64  # UTF-16 has more zero bytes than one in so many; fewer are stray ones in a text of one byte a letter
+_MANY_ZEROS = 8  # what has more zero bytes than one in so many is not a text with stray ones
+# GB2312 holds nearly every Chinese character in use; its rows up to 0xD7 the common ones (level 1), sorted by sound.
+_LAST_COMMON_ROW = b"\xd7"
+_COMMON_SHARE = 0.5
+_ASCII_TEXT = frozenset([*b"\t\n\r", *range(0x20, 0x7F)])
 _JUDGED_BYTES = 16_384  # of lines that hold more than ASCII
 _DAMAGED_SHARE = 0.25  # of the characters beyond ASCII; a text in another encoding has far more that are not UTF-8
 _FEW_GOOD = 4  # characters that are UTF-8 in fewer places may be so by chance
@@ -80,7 +85,7 @@ def open_text(
     """  # noqa: D301 - the line ends are written out
     with contextlib.ExitStack() as stack:
         try:
-            file = cast("BinaryIO", stack.enter_context(path.open("rb")))
+            file = stack.enter_context(open_file(path))
             found = find_encoding(file, favoured=favoured) if encoding is None else FoundEncoding(encoding)
             file.seek(0)
         except OSError as fault:
@@ -124,7 +129,9 @@ def find_encoding(file: BinaryIO, *, favoured: Collection[str] = ()) -> FoundEnc
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return FoundEncoding(None if "\0" in _head_text(head, "utf-16") else "utf-16")  # a zero character: it is UTF-32
     if b"\0" in head:
-        return FoundEncoding(_find_utf16(file, head))
+        found = _find_utf16(file, head)
+        if found or head.count(0) * _MANY_ZEROS >= len(head):
+            return FoundEncoding(found)  # else the line with the zero byte is named
     if _is_in(file, "utf-8"):
         return FoundEncoding("utf-8")
     damaged = _damaged_lines(file)
@@ -152,7 +159,7 @@ def lines_beyond_ascii(file: BinaryIO, *, most: int = _JUDGED_BYTES) -> bytes:
 def encoding_of(path: AnyPath, *, favoured: Collection[str] = (), error: MakeError = ConfigError) -> FoundEncoding:
     """Return the encoding of a text file (see `find_encoding`). Raises `error` if the file cannot be read."""
     try:
-        with cast("BinaryIO", path.open("rb")) as file:
+        with open_file(path) as file:
             return find_encoding(file, favoured=favoured)
     except OSError as fault:
         raise error(cannot_read(path, fault)) from fault
@@ -160,7 +167,7 @@ def encoding_of(path: AnyPath, *, favoured: Collection[str] = (), error: MakeErr
 
 def lines_of(path: AnyPath, *, most: int) -> bytes:
     """Return the lines of a text file that hold more than ASCII, about `most` bytes; nothing if it cannot be read."""
-    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+    with contextlib.suppress(OSError), open_file(path) as file:
         return lines_beyond_ascii(file, most=most)
     return b""
 
@@ -172,7 +179,7 @@ def is_legacy(codec: str) -> bool:
 
 def encoding_remark(path: AnyPath) -> str | None:
     """Return what to say of a text file whose encoding is recognised by its text; None for Unicode."""
-    with contextlib.suppress(OSError), cast("BinaryIO", path.open("rb")) as file:
+    with contextlib.suppress(OSError), open_file(path) as file:
         codec = find_encoding(file).codec
         if codec is not None and is_legacy(codec):
             return f"{path.name} is read as {named_codec(codec)}; if that is wrong, give --encoding"
@@ -205,9 +212,20 @@ def _find_utf16(file: BinaryIO, head: bytes) -> str | None:
     if head.count(0) * _FEW_ZEROS < len(head) and _head_text(head, "utf-8"):
         return None
     heads = {codec: _head_text(head, codec) for codec in ("utf-16-le", "utf-16-be")}
-    found = [codec for codec, text in heads.items() if text and "\0" not in text and _is_in(file, codec)]
+    heads = {codec: text for codec, text in heads.items() if text and "\0" not in text and not _is_ascii_in_pairs(text)}
+    found = [codec for codec in heads if _is_in(file, codec)]
     shares = {codec: sum(one.isascii() or bool(_gb2312_row(one)) for one in heads[codec]) for codec in found}
     return max(found, key=shares.__getitem__, default=None)
+
+
+def _is_ascii_in_pairs(text: str) -> bool:
+    """Whether what was read as UTF-16 is ASCII with a stray zero byte, two letters taken for one.
+
+    Two letters of ASCII give any ideograph, few of which are common; most of Chinese is, and a quarter of it looks so.
+    """
+    pairs = [letter for letter in text if set(letter.encode("utf-16-be")) <= _ASCII_TEXT]
+    n_common = sum(b"" < _gb2312_row(letter) <= _LAST_COMMON_ROW for letter in pairs)
+    return len(pairs) * 2 > len(text) and n_common < _COMMON_SHARE * len(pairs)
 
 
 def _head_text(head: bytes, codec: str) -> str:

@@ -6,13 +6,13 @@ What goes wrong with a disk or a file becomes one clear StoreError, and damage i
 from __future__ import annotations
 
 import contextlib
-import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from fmltk.toolkit.errors import DamagedFileError, StoreError, advised
+from fmltk.toolkit.errors import ConfigError, DamagedFileError, StoreError, advised
 from fmltk.toolkit.io.documents import json_text, parse_json
-from fmltk.toolkit.io.files import atomic_path, cannot_read, read_start
+from fmltk.toolkit.io.files import atomic_path, cannot_read, check_regular, read_start
 from fmltk.toolkit.io.paths import RemotePath
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"fmltk"  # one JSON document in the Parquet schema's metadata
 ROWS_PER_GROUP = 4096
+# The most that a table may hold that is read whole, and what raises it: five raters, seven conditions and CH-SIMS v2's
+# 14,402 clips are half a million ratings.
+MAX_ROWS = ("FMLTK_MAX_TABLE_ROWS", 5_000_000)
+MAX_MB = ("FMLTK_MAX_TABLE_MB", 4_000)
+_BATCH_ROWS = 1024  # of a table that is read a part at a time
 _MAGIC = b"PAR1"
 
 
@@ -172,11 +177,82 @@ def open_parquet(
     import pyarrow.parquet as pq
 
     with reading(path, error=error):
-        if not path.is_file():
-            fault = IsADirectoryError(errno.EISDIR, "") if path.is_dir() else FileNotFoundError(errno.ENOENT, "")
-            raise (error or StoreError)(f"{cannot_read(path, fault)}; expected a {what}")
+        try:
+            check_regular(path)
+        except OSError as fault:
+            raise (error or StoreError)(f"{cannot_read(path, fault)}; expected a {what}") from fault
         source = path.open_arrow() if isinstance(path, RemotePath) else path
         return pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=list(dictionaries))
+
+
+def open_parquet_table(
+    path: AnyPath, *, what: str, dictionaries: Sequence[str] = (), error: MakeError | None = None
+) -> pq.ParquetFile:
+    """Open a Parquet file that is then read whole, as tables of labels and ratings are; arguments as in `open_parquet`.
+
+    A few kilobytes can hold millions of equal rows: FMLTK_MAX_TABLE_ROWS and FMLTK_MAX_TABLE_MB are the limits, which
+    are compared with what the file says of itself before anything is read (see `read_table` for what it does not say).
+
+    Raises as `reading` does, and `error` where the table is larger; ConfigError where a limit is not a number.
+    """
+    file = open_parquet(path, what=what, dictionaries=dictionaries, error=error)
+    metadata = file.metadata
+    most_rows = _limit(*MAX_ROWS)
+    if metadata.num_rows > most_rows:
+        raise (error or StoreError)(
+            f"{path} has {metadata.num_rows:,} rows, more than {most_rows:,}; is it the right file? "
+            f"{MAX_ROWS[0]}={metadata.num_rows} in the environment allows them"
+        )
+    n_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    _check_bytes(path, n_bytes, error)
+    return file
+
+
+def read_table(
+    file: pq.ParquetFile, path: AnyPath, *, columns: Sequence[str] | None = None, error: MakeError | None = None
+) -> pa.Table:
+    """Return columns of a table, by default all, read a part at a time: a long text in every row is noticed in time.
+
+    Raises `error` where they are larger than FMLTK_MAX_TABLE_MB.
+    """
+    import pyarrow as pa
+
+    parts, n_bytes = [], 0
+    names = file.schema_arrow.names if columns is None else list(columns)
+    for part in file.iter_batches(_BATCH_ROWS, columns=names):
+        n_bytes += part.nbytes + sum(_repeated_bytes(column) for column in part.columns)
+        _check_bytes(path, n_bytes, error)
+        parts.append(part)
+    return pa.Table.from_batches(parts).select(names) if parts else file.read(columns=names)
+
+
+def _repeated_bytes(column: pa.Array) -> int:
+    """Return how many bytes of text the rows of a dictionary-encoded column have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
+        return 0
+    return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+
+
+def _check_bytes(path: AnyPath, n_bytes: int, error: MakeError | None) -> None:
+    most = _limit(*MAX_MB)
+    if n_bytes > most * 1_000_000:
+        raise (error or StoreError)(
+            f"{path} takes more than {most:,} MB in memory; is it the right file? "
+            f"{MAX_MB[0]}={n_bytes // 1_000_000 + 1} or more in the environment allows it"
+        )
+
+
+def _limit(variable: str, usual: int) -> int:
+    """Return a limit, which the environment may set. Raises ConfigError where it is not a number."""
+    given = os.environ.get(variable, "")
+    if not given:
+        return usual
+    if not given.isascii() or not given.isdecimal():
+        raise ConfigError(f"{variable} is {given!r} in the environment; expected a whole number, such as {usual}")
+    return int(given)
 
 
 def column_names(path: AnyPath, *, what: str, error: MakeError | None = None) -> list[str]:

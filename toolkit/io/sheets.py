@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
-from fmltk.toolkit.io.files import cannot_read
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
     import python_calamine as calamine
 
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as fault:
         raise error(cannot_read(path, fault)) from fault

@@ -19,7 +19,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_json_lines
 from fmltk.toolkit.io.encodings import open_text
 from fmltk.toolkit.io.files import atomic_path, cannot_read
-from fmltk.toolkit.io.parquet import open_parquet, reading
+from fmltk.toolkit.io.parquet import open_parquet_table, reading
 from fmltk.toolkit.io.paths import open_arrow
 from fmltk.toolkit.io.sheets import OLD_SUFFIXES, SHEET_SUFFIXES, read_sheet
 
@@ -246,7 +246,7 @@ def open_rows(
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        with open_parquet(path, what="table", error=error) as file, reading(path, error=error):
+        with open_parquet_table(path, what="table", error=error) as file, reading(path, error=error):
             yield Table(path.name, tuple(file.schema_arrow.names), _parquet_rows(path, file))
     elif suffix == ".jsonl":
         lines = read_json_lines(path, encoding=encoding, error=error)

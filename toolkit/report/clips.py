@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fmltk.toolkit.errors import ConfigError, MediaError
+from fmltk.toolkit.io.outputs import ScratchFolder
 from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _preview(case: Case, path: Path) -> str | None:
 
     try:
         program = find_ffmpeg()
-        with tempfile.TemporaryDirectory(prefix="fmltk-") as folder:
-            target = Path(folder) / "preview.mp4"
+        with ScratchFolder() as folder:
+            target = folder / "preview.mp4"
             cut = {} if not case.start_s else {"ss": case.start_s}
             if case.end_s is not None:
                 cut["t"] = case.end_s - (case.start_s or 0.0)
@@ -117,7 +117,7 @@ def _preview(case: Case, path: Path) -> str | None:
                 **{"flags:v": "+bitexact", "flags:a": "+bitexact", "threads": 1},
             )
             argv = ffmpeg.compile(output.overwrite_output(), cmd=program.path)
-            run_program(argv, timeout_s=PREVIEW_TIMEOUT_S, what=f"ffmpeg on {case.source!r}", hide=[Path(folder)])
+            run_program(argv, timeout_s=PREVIEW_TIMEOUT_S, what=f"ffmpeg on {case.source!r}", hide=[folder])
             return base64.b64encode(target.read_bytes()).decode()
     except (MediaError, ConfigError):
         return None  # the link remains

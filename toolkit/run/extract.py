@@ -17,13 +17,12 @@ from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import FAILED
 from fmltk.toolkit.features.layout import RUN_FILE
-from fmltk.toolkit.io.files import remove_temporary_files
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.machine import n_cores
 from fmltk.toolkit.run.assemble import DamagedShardsError, assemble
 from fmltk.toolkit.run.clip_worker import limited_worker
 from fmltk.toolkit.run.engine import Task
-from fmltk.toolkit.run.folder import bind, locked, read_run
+from fmltk.toolkit.run.folder import bind, held, read_run
 from fmltk.toolkit.run.local_engine import LocalEngine
 from fmltk.toolkit.run.problems import (
     OF_FILES,
@@ -173,7 +172,7 @@ def extract(
         )
     paths = replace(paths, clip_timeout_s=clip_timeout_s)
     run = _Run(catalog, folder, settings, paths, padding, options, reporter)
-    with locked(folder):
+    with held(folder):
         summary = _extract(run)
     summary.warnings = reporter.warnings[n_earlier:]
     return summary
@@ -185,7 +184,6 @@ def _extract(run: _Run) -> Summary:
     pending = work.pending(retry_failed=run.options.retry_failed)
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
         record = bind(run.folder, run.settings, _prepare(run, engine, needed=bool(pending)))
-        remove_temporary_files(run.folder)
         _say_what_is_done(work, pending, run.reporter)
         problems = _wanted([*run.catalog.problems, *_inspect(run, engine, work, pending)], run.settings)
         write_problems(run.folder, problems)

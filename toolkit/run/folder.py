@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import RUN_FILE, SCHEMA_VERSION
 from fmltk.toolkit.io.documents import read_json, write_json
-from fmltk.toolkit.io.files import store_errors
-from fmltk.toolkit.io.paths import RemotePath
+from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.run.versions import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
 
-LOCK_FILE = ".lock"
+_WRITTEN = ("", "faces/", "faces/crops/*/", "shards/??/")  # where a run writes
 
 
 def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,28 +72,12 @@ def read_run(folder: AnyPath) -> dict[str, Any]:
     return read_json(folder / RUN_FILE, error=advised(StoreError, "choose another folder with -o"))
 
 
-@contextmanager
-def locked(folder: AnyPath) -> Iterator[None]:
-    """Hold the folder for this run alone; the lock goes with the process, however that ends.
+def held(folder: AnyPath) -> AbstractContextManager[None]:
+    """Hold the feature folder for this run alone, without what a killed one left half written.
 
     A folder in a store cannot be held: two runs of the same command do each other's work twice and end with the same
     bytes (docs/scaling.md).
 
     Raises StoreError if another run holds it, or the folder cannot be written.
     """
-    if isinstance(folder, RemotePath):
-        yield
-        return
-    with store_errors(f"opening {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"another run is writing {folder}; wait for it, or choose another folder with -o"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+    return hold_folder(folder, places=_WRITTEN)

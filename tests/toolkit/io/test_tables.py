@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import read_text
+from fmltk.toolkit.io.paths import RemotePath
 from fmltk.toolkit.io.tables import guarded, open_rows, read_rows
 from fmltk.toolkit.run.problems import write_problems
 from tests.spreadsheets import write_ods, write_xlsx
@@ -36,22 +37,26 @@ def rows(path: Path, **options: str) -> list[dict[str, str]]:
     return [row for _, row in read_rows(path, **options)]
 
 
-class InMemory:
+class InMemory(RemotePath):
     """A file as the readers see it: its name and its bytes."""
 
     def __init__(self, data: bytes, name: str) -> None:
-        self.data, self.name = data, name
+        super().__init__("memory", name)
+        self.data = data
 
     def __str__(self) -> str:
-        return self.name
+        return self.key
 
-    def open(self, mode: str) -> io.BytesIO:
+    def is_file(self) -> bool:
+        return True
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
         assert mode == "rb"
         return io.BytesIO(self.data)
 
 
 def decode_text(data: bytes, *, name: str, encoding: str | None = None) -> str:
-    return read_text(InMemory(data, name), encoding=encoding)  # type: ignore[arg-type]
+    return read_text(InMemory(data, name), encoding=encoding)
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -294,7 +299,7 @@ def test_an_encoding_that_is_not_clear_is_refused_with_a_way_out(encoding: str, 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     archive = b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00" * 20
     for data in (archive, b"video_id,text\n" + b"a,b\n" * 50 + b"\0", bytes(range(256))):
-        with pytest.raises(ConfigError, match="--encoding"):
+        with pytest.raises(ConfigError, match=r"--encoding|zero byte"):
             decode_text(data, name="t.csv")
 
 

@@ -213,11 +213,11 @@ def test_changed_settings_in_the_same_folder_are_refused_with_what_differs(
 def test_two_runs_on_one_folder_are_kept_apart(short_clips: Path, uninterrupted: Path) -> None:
     import fcntl
 
-    with (uninterrupted / ".lock").open("r+") as lock:
+    with (uninterrupted / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = run(command(short_clips, uninterrupted))
     assert done.returncode == 1
-    assert "another run is writing" in done.stderr
+    assert f"another fmltk is writing {uninterrupted}" in done.stderr
 
 
 def test_a_damaged_shard_is_found_and_its_clip_done_again(
@@ -434,7 +434,7 @@ def test_nothing_but_its_own_temporary_files_is_removed(short_clips: Path, tmp_p
     (tmp_path / "data").mkdir()
     for path in mine:
         path.touch()
-    left = tmp_path / ".tmp-4711-manifest.parquet"
+    left = tmp_path / ".tmp-4711-0123456789abcdef.parquet"
     left.touch()
     extract(short_clips / "videos", tmp_path, modalities=("audio",))
     assert all(path.exists() for path in mine)
