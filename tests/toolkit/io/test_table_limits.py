@@ -127,5 +127,5 @@ ZERO_BYTES = {
 def test_a_zero_byte_is_refused_and_never_read_as_another_encoding(where: str, reader: str, tmp_path: Path) -> None:
     path = tmp_path / "label.csv"
     path.write_bytes(ZERO_BYTES[where])
-    with pytest.raises(FmltkError, match=r"holds a zero byte|the encoding of .* is none of"):
+    with pytest.raises(FmltkError, match=r"holds a zero byte|the encoding of .* is not one"):
         READERS[reader](path)
