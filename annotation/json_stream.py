@@ -68,7 +68,7 @@ class _Buffer:
 
 
 def iterate_json_array(path: Path) -> Iterator[object]:
-    """Yield the elements of the array that `path` holds; a file that holds one object yields that object.
+    """Yield the elements of the array that `path` holds, or its objects, one or many (JSON Lines).
 
     Memory is bounded by the largest element, whatever the file's length. NaN and Infinity, which some servers write,
     are read as floats.
@@ -88,7 +88,8 @@ def iterate_json_array(path: Path) -> Iterator[object]:
 def _elements(buffer: _Buffer) -> Iterator[object]:
     first = buffer.peek()
     if first == "{":
-        yield _element(buffer)
+        while buffer.peek() == "{":
+            yield _element(buffer)
         _expect_end(buffer)
         return
     if first != "[":

@@ -21,7 +21,7 @@ from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
 from fmltk.toolkit.io.tables import open_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from fmltk.annotation.settings import ImportOptions
@@ -46,7 +46,7 @@ def read_export(path: Path, options: ImportOptions, report: FileReport) -> Itera
 
 
 def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
-    for number, element in enumerate(iterate_json_array(path)):
+    for number, element in enumerate(_tasks(iterate_json_array(path))):
         if not isinstance(element, dict):
             raise AnnotationError(
                 f"{path} element {number} is {short_text(element)!r}; a task or an annotation was expected"
@@ -61,8 +61,24 @@ def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterat
             fields = ", ".join(itertools.islice(map(repr, element), 8))
             raise AnnotationError(
                 f"{path} element {number} is no task of an export: it has the fields {fields}; "
-                "expected annotations (JSON) or annotator (JSON_MIN)"
+                "expected annotations (JSON) or annotator (JSON_MIN). Of another tool, make a long table: "
+                "utterance_id, condition, annotator, value (annotation guide, From other tools)"
             )
+
+
+def _tasks(elements: Iterable[object]) -> Iterator[object]:
+    """Yield the tasks that the elements of a file are or hold.
+
+    A project's document has them in a list, and a target storage a file for each annotation, with its task in it.
+    """
+    for element in elements:
+        if isinstance(element, dict) and isinstance(element.get("tasks"), list):
+            yield from element["tasks"]
+        elif isinstance(element, dict) and "result" in element and isinstance(element.get("task"), dict):
+            annotation = {name: value for name, value in element.items() if name != "task"}
+            yield {**element["task"], "annotations": [annotation]}
+        else:
+            yield element
 
 
 def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:

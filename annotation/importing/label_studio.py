@@ -121,7 +121,9 @@ def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
 
 def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
     if not isinstance(draft, dict):
-        return Drop(where, "not an annotation", label=short_text(draft))
+        clip = about if isinstance(about, Drop) else Drop(where, "", about.utterance_id, about.condition)
+        reason = "draft by id" if isinstance(draft, int) else "not an annotation"
+        return clip._replace(reason=reason, label=short_text(draft))
     draft_id = f"draft-{short_text(draft.get('id'))}"
     if isinstance(about, Drop):
         return about._replace(annotation_id=draft_id)

@@ -33,6 +33,7 @@ REASONS = {
     "two choices": "more than one value was chosen",
     "unknown label": "the value is none of the scale's (say it by --scale, or map words by --label WORD=VALUE)",
     "not an annotation": "the export holds something else where an annotation belongs",
+    "draft by id": "a snapshot lists a draft by its number alone, without its rater or answer",
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
     "same annotation": "an older state of an annotation that was read again",
     "repeated": "an earlier rating of the clip by the same rater; the latest stands",

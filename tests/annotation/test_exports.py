@@ -399,7 +399,7 @@ def test_things_that_are_no_annotations_are_dropped_and_predictions_counted(expo
     task = exports.task(7, None, "x", exports.annotation(3), drafts=[4], predictions=[{"result": []}])
     rows, report = read([task])
     assert len(rows) == 1
-    assert report.dropped == {"not an annotation": 4}
+    assert report.dropped == {"not an annotation": 3, "draft by id": 1}
     assert report.files[0].predictions == 1
 
 
@@ -618,6 +618,36 @@ def test_a_flat_taxonomy_is_a_choice_and_a_deep_one_is_named(exports, read):
     answer["result"][0]["value"] = {"taxonomy": [["people", "happy"]]}
     with pytest.raises(AnnotationError, match=r"a kind that is not read .*; found sentiment \(taxonomy\)"):
         read([exports.task(answer)])
+
+
+def test_json_lines_wrapped_tasks_and_files_of_a_target_storage_are_read(exports, read):
+    tasks = [exports.task(exports.annotation(rater), clip=f"000{rater}") for rater in (3, 4)]
+    expected, _ = read(tasks)
+    lines, report = read("\n".join(json.dumps(task) for task in tasks) + "\n", name="tasks.jsonl")
+    assert lines == expected
+    assert report.files[0].format == "JSON"
+    wrapped, _ = read({"project": {"id": 3}, "tasks": tasks})
+    assert wrapped == expected
+    stored = {**tasks[0]["annotations"][0], "task": {name: tasks[0][name] for name in ("id", "data")}}
+    rows, _ = read(stored)
+    assert rows == expected[:1]
+
+
+def test_a_draft_by_its_number_has_its_clip_and_condition(exports, read, tmp_path):
+    task = exports.task(exports.annotation(3))
+    task["drafts"] = [7]
+    _, report = read([task])
+    assert report.dropped == {"draft by id": 1}
+    (line,) = dropped_lines(tmp_path / "out" / "ratings.parquet")
+    assert (line["condition"], line["label"]) == ("VT", "7")
+    assert line["utterance_id"].endswith("0001")
+
+
+def test_another_tools_lines_are_refused_with_the_way_to_convert(read):
+    with pytest.raises(
+        AnnotationError, match=r"it has the fields 'id', 'text', 'label', 'username'; .* make a long table"
+    ):
+        read('{"id": 1, "text": "good", "label": ["1"], "username": "ann"}\n', name="doccano.jsonl")
 
 
 BAD_FILES = {

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def read_picture_times(path: Path, *, info: MediaInfo) -> NDArray[np.float64]:
     """Return the times at which the file's pictures are shown, from its packets, without decoding them.
 
+    Pictures before the first that can be decoded (`info.first_key_s`) are never shown.
+
     info : what probe_media said of the file
 
     Returns an array of shape (n_pictures,), in seconds on the file's clock, ascending; empty without a picture.
@@ -44,4 +46,5 @@ def read_picture_times(path: Path, *, info: MediaInfo) -> NDArray[np.float64]:
     except av.error.FFmpegError as error:
         raise UnreadableMediaError(f"{path.name!r}: its packets cannot be read: {error.strerror}") from error
     known = np.sort(np.array([stamp for stamp in stamps if stamp is not None], np.float64))
-    return known * unit_s - zero_s
+    times_s: NDArray[np.float64] = known * unit_s - zero_s
+    return times_s[times_s >= info.first_key_s - 1e-6]

@@ -180,7 +180,7 @@ def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray
             source_fps=info.fps,
             track=_in_stored_pixels(faces.speaker, info),
             groups=source.settings.openface_groups or None,
-            video_start_s=info.video_start_s if whole else 0.0,
+            video_start_s=info.first_key_s if whole else 0.0,
             frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
             file_duration_s=info.video_end_s if whole and cut else None,
         )
