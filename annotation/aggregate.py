@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.annotation.consensus import consensus_labels
-from fmltk.annotation.ratings import ranks
+from fmltk.annotation.ratings import OUT_OF_PROTOCOL, ranks
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
@@ -120,11 +120,20 @@ def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: in
     scale = scale_of(ratings)
     status = np.asarray(ratings.column("status").cast(pa.string()).to_numpy(zero_copy_only=False))
     rated = status == "rated"
+    outside = rated & _out_of_protocol(ratings) if policy.protocol_strict else np.zeros(len(rated), dtype=bool)
+    rated &= ~outside
     if policy.more == "first":
         rated &= _among_first(ratings, clip, rated, policy.panel)
     counts = count_values(ratings, clip, rated, n_clips, scale)
     others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in ("skipped", "empty", "draft")}
+    others["out of protocol"] = np.bincount(clip[outside], minlength=n_clips)
     return _labels_of_counts(counts, others, scale, policy)
+
+
+def _out_of_protocol(ratings: pa.Table) -> NDArray[np.bool_]:
+    """Return which rows have a flag that says so."""
+    flags = ratings.column("flags").cast(pa.string()).to_pylist()
+    return np.array([not set(OUT_OF_PROTOCOL).isdisjoint(text.split()) for text in flags], dtype=bool)
 
 
 def count_values(

@@ -49,8 +49,11 @@ FLAGS = {
     "edited": "changed or entered by another than the rater",
     "repeated": "the rater rated the clip more than once; the latest rating stands",
     "skipped_later": "the rater skipped the clip after rating it; the rating stands",
+    "two_bimodal": "the rater rated the clip in another bimodal condition too, which the paper gives to other people",
     "out_of_order": "the rater's times for text, audio and silent video of the clip are not in that order",
 }
+# Flags of ratings that do not follow the paper's protocol (section 3), which a strict aggregation leaves out.
+OUT_OF_PROTOCOL = ("two_bimodal", "out_of_order")
 # In memory these columns are dictionary-encoded: a million ratings take 60 MB in place of 200.
 DICTIONARY_COLUMNS = (
     "utterance_id", "video_id", "clip_id", "condition", "annotator", "scale", "status", "source", "edited_by", "flags",
@@ -104,6 +107,15 @@ def ranks(column: pa.ChunkedArray) -> Any:
     rank_of[-1] = -1
     indices = combined.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return rank_of[indices]
+
+
+def flag_counts(table: pa.Table) -> dict[str, int]:
+    """Return how many ratings have each flag of FLAGS, those with none left out."""
+    counts = dict.fromkeys(FLAGS, 0)
+    for entry in table.column("flags").value_counts().to_pylist():
+        for word in entry["values"].split():
+            counts[word] = counts.get(word, 0) + entry["counts"]
+    return {flag: count for flag, count in counts.items() if count}
 
 
 def read_ratings(path: Path) -> pa.Table:

@@ -67,6 +67,7 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     from fmltk.annotation.agreement import agreement
     from fmltk.annotation.patterns import PATTERNS
     from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
+    from fmltk.annotation.ratings import FLAGS, OUT_OF_PROTOCOL, flag_counts
 
     measures = agreement(ratings)
     raters = {name: rater_quality(ratings, name) for name in measures}
@@ -89,6 +90,10 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
         )
     )
     blocks.append(_rater_table(raters))
+    flags = flag_counts(ratings)
+    blocks += [
+        Remark(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}.", "bad") for flag in OUT_OF_PROTOCOL if flag in flags
+    ]
     for pattern, meaning in PATTERNS.items():
         suspicious = marked_raters(pattern, raters)
         if suspicious:

@@ -144,6 +144,14 @@ class Policy:
         ),
     )
 
+    protocol_strict: bool = field(
+        default=False,
+        metadata=option(
+            help="Leave out ratings that do not follow the paper's protocol: of one person in two bimodal conditions "
+            "of a clip, or not in the order text, audio, silent video."
+        ),
+    )
+
     def __post_init__(self) -> None:
         check_choices(self)
         if not 1 <= self.fewest <= self.panel:

@@ -30,18 +30,24 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     from fmltk.annotation.agreement import agreement as measure
     from fmltk.annotation.patterns import PATTERNS
     from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
-    from fmltk.annotation.ratings import read_ratings
+    from fmltk.annotation.ratings import FLAGS, OUT_OF_PROTOCOL, flag_counts, read_ratings
 
     table = read_ratings(ratings)
     measures = measure(table, n_bootstrap=options.n_bootstrap, seed=options.seed)
     raters = {name: rater_quality(table, name) for name in measures}
     disputed = {name: most_disputed(table, name, n_items=options.n_items) for name in measures}
+    flags = flag_counts(table)
     if reporter.json_output:
-        reporter.json({"agreement": measures, "raters": raters, "disputed": disputed, "patterns": PATTERNS})
+        reporter.json(
+            {"agreement": measures, "flags": flags, "raters": raters, "disputed": disputed, "patterns": PATTERNS}
+        )
         return
     reporter.table(tables.AGREEMENT_COLUMNS, tables.agreement_rows(measures))
     reporter.table(tables.RATER_COLUMNS, tables.rater_rows(raters))
     reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(disputed), title="Most disputed clips")
+    for flag in OUT_OF_PROTOCOL:
+        if flag in flags:
+            reporter.warn(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}; aggregate --protocol-strict leaves them out")
     for pattern, meaning in PATTERNS.items():
         suspicious = marked_raters(pattern, raters)
         if suspicious:

@@ -13,7 +13,7 @@ from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
 from fmltk.annotation.importing.records import REASONS, Drop, Record
-from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, memory_schema, read_ratings, write_ratings
+from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, flag_counts, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError, advised
 from fmltk.toolkit.io.documents import json_text, read_json_lines
@@ -277,9 +277,7 @@ class RecordCollector:
 
 def _summarise(table: pa.Table, report: ImportReport) -> None:
     report.n_ratings = table.num_rows
-    for entry in table.column("flags").value_counts().to_pylist():
-        for word in entry["values"].split():
-            report.flags[word] += entry["counts"]
+    report.flags = Counter(flag_counts(table))
     counts = table.group_by(["condition", "status"]).aggregate([([], "count_all")]).to_pylist()
     people = table.group_by("condition").aggregate(
         [("annotator", "count_distinct"), ("utterance_id", "count_distinct")]

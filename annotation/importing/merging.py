@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.annotation.importing.records import Drop
-from fmltk.annotation.ratings import memory_schema, ranks
+from fmltk.annotation.ratings import OUT_OF_PROTOCOL, memory_schema, ranks
+from fmltk.toolkit.conditions import BIMODAL
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
         on_drop(_drop_of(table, row, reason))
     for row in np.flatnonzero(columns.edited).tolist():
         flags.setdefault(row, set()).add("edited")
-    for row in winners[_out_of_order(table, columns, winners)].tolist():
-        flags.setdefault(row, set()).add("out_of_order")
+    for flag, found in (("out_of_order", _out_of_order), ("two_bimodal", _two_bimodal)):
+        for row in winners[found(table, columns, winners)].tolist():
+            flags.setdefault(row, set()).add(flag)
     merged.table = _with_flags(table, winners, flags)
 
 
@@ -228,7 +230,7 @@ def _drop_of(table: pa.Table, row: int, reason: str) -> Drop:
 
 def _old_flags(table: pa.Table) -> dict[int, set[str]]:
     flags = _one_array(table, "flags")
-    words = [set(text.split()) - {"edited", "out_of_order"} for text in flags.dictionary.to_pylist()]  # found anew
+    words = [set(text.split()) - {"edited", *OUT_OF_PROTOCOL} for text in flags.dictionary.to_pylist()]  # found anew
     codes = flags.indices.to_numpy()
     return {int(row): set(words[codes[row]]) for row in range(len(codes)) if words[codes[row]]}
 
@@ -261,6 +263,24 @@ def _out_of_order(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]
     bad_groups = np.zeros(len(starts), dtype=bool)
     bad_groups[group[wrong]] = True
     marked[chosen[by_person]] = bad_groups[group]
+    return marked
+
+
+def _two_bimodal(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which ratings are of a rater who rated the clip in two bimodal conditions or more.
+
+    Source: paper, section 3: each pair of modalities has five people of its own.
+    """
+    names = _one_array(table, "condition")
+    is_bimodal = np.array([word in BIMODAL for word in names.dictionary.to_pylist()], dtype=bool)
+    rated = (columns.priority[winners] == _PRIORITY["rated"]) & is_bimodal[names.indices.to_numpy()[winners]]
+    marked = np.zeros(len(winners), dtype=bool)
+    chosen = np.flatnonzero(rated)
+    if chosen.size:
+        rows = winners[chosen]
+        people = np.stack([columns.utterance[rows], columns.annotator[rows]], axis=1)
+        _, person, n_conditions = np.unique(people, axis=0, return_inverse=True, return_counts=True)
+        marked[chosen] = n_conditions[person] > 1
     return marked
 
 

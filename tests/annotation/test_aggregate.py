@@ -229,6 +229,20 @@ def test_an_unknown_method_is_refused():
         aggregate_ratings(table({"a": [1]}), also=["wawa"])
 
 
+def test_ratings_outside_the_protocol_are_left_out_when_asked_for():
+    rows = table({"a": [1, 1, 1, 1, 1], "b": [0, 0, 0, 0, 0]})
+    flags = ["two_bimodal edited" if row["utterance_id"].endswith("$a") and row["annotator"] == first else ""
+             for first in [rows.column("annotator")[0].as_py()] for row in rows.to_pylist()]  # fmt: skip
+    place = rows.schema.get_field_index("flags")
+    flagged = rows.set_column(place, rows.schema.field(place), pa.array(flags).dictionary_encode())
+    lenient = aggregate_ratings(flagged).conditions["AT"]
+    strict = aggregate_ratings(flagged, Policy(protocol_strict=True)).conditions["AT"]
+    assert lenient.reason.tolist() == [None, None]
+    assert strict.reason.tolist() == ["4 of 5 ratings: 1 out of protocol", None]
+    assert strict.n.tolist() == [4, 5]
+    assert aggregate_ratings(flagged, Policy(protocol_strict=True, at_least=4)).conditions["AT"].label[0] == 1
+
+
 def test_a_condition_on_two_scales_is_refused():
     rows = pa.concat_tables([table({"a": [1]}), table({"b": [3]}, scale="-3..3")]).unify_dictionaries()
     with pytest.raises(AnnotationError, match="AT was rated on several scales"):

@@ -474,6 +474,31 @@ def test_a_rater_whose_times_are_out_of_order_is_flagged(exports, read, times, f
     assert [row["flags"] for row in rows if row["annotator"] == "4"] == [""]
 
 
+@pytest.mark.parametrize(
+    ("conditions", "flagged"),
+    [
+        (("AT", "VT"), True),
+        (("AT", "VT", "AV"), True),
+        (("AT", "T"), False),
+        (("T", "A", "V"), False),
+        (("AV",), False),
+    ],
+)
+def test_one_person_in_two_bimodal_conditions_of_a_clip_is_flagged(exports, read, conditions, flagged):
+    tasks = []
+    for number, condition in enumerate(conditions):
+        task = exports.task(exports.annotation(3, second=number), exports.annotation(40 + number, second=30 + number))
+        task["data"]["condition"] = condition
+        tasks.append(task)
+    other = exports.task(exports.annotation(3, second=50), clip="0002")
+    rows, report = read([*tasks, other])
+    own = [row for row in rows if row["annotator"] == "3" and row["clip_id"] == "0001"]
+    assert len(own) == len(conditions)
+    assert {("two_bimodal" in row["flags"].split()) for row in own} == {flagged}
+    assert not any("two_bimodal" in row["flags"] for row in rows if row not in own)
+    assert report.flags.get("two_bimodal", 0) == (len(own) if flagged else 0)
+
+
 def test_the_same_export_twice_gives_the_same_bytes(test_data, tmp_path):
     path, output = test_data / "labelstudio" / "VT_sync_JSON_all.json", tmp_path / "r.parquet"
     import_ratings([path], output)

@@ -114,7 +114,8 @@ def test_aggregate_gives_labels_reasons_and_a_grouped_split(ratings, run_json, t
     assert rows["v3$_$2"]["reason_AT"] == "4 of 5 ratings: 1 missing"
     assert all(len({row["split"] for row in rows.values() if row["video_id"] == video}) == 1 for video in ("v0", "v1"))
     assert labels.metadata["split"] == {"how": "video", "seed": 3}
-    assert labels.metadata["policy"] == {"panel": 5, "at_least": None, "more": "null", "nearest": True}
+    policy = {"panel": 5, "at_least": None, "more": "null", "nearest": True, "protocol_strict": False}
+    assert labels.metadata["policy"] == policy
     first = (tmp_path / "labels.parquet").read_bytes()
     run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--seed", 3)
     assert (tmp_path / "labels.parquet").read_bytes() == first
