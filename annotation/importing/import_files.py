@@ -22,7 +22,7 @@ from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.parquet import is_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -114,7 +114,7 @@ def import_ratings(
         tables = []
         if output.exists() and not overwrite:
             tables.append(_pseudonymous(read_ratings(output), options.names))
-            lines.copy(dropped_path(output))
+            lines.copy(dropped_path(output), without={path.name for path in files})
         for path in files:
             condition = (conditions or {}).get(path, options.condition)
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
@@ -216,12 +216,13 @@ class _DropLines:
         """Go on to the next file."""
         self._now = Counter()
 
-    def copy(self, path: Path) -> None:
-        """Take over the lines of an earlier import into the same ratings."""
+    def copy(self, path: Path, *, without: Collection[str]) -> None:
+        """Take over the lines of an earlier import into the same ratings, but of files that are read again now."""
         if path.exists():
             remedy = "delete that line, or import everything again with --overwrite"
             for _, entry in read_json_lines(path, error=advised(AnnotationError, remedy)):
-                self._write(entry)
+                if entry.get("file") not in without:
+                    self._write(entry)
 
     def write(self, file: str | None, drop: Drop) -> None:
         self._write({"file": file, **drop._asdict()})

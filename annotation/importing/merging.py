@@ -124,8 +124,8 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
 def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set[str]]:
     """Keep the latest state of everything that was read more than once; return the flags of the rows that stay.
 
-    An annotation is known by source and id. A row without an id, of a plain table, is the same as one that agrees with
-    it in everything.
+    An answer is known by source, id and condition: one annotation of a page may hold a rating for each. A row without
+    an id, of a plain table, is the same as one that agrees with it in everything.
 
     Raises AnnotationError if one id of one source names two different annotations.
     """
@@ -134,7 +134,8 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
     flags = _old_flags(table)
     keep = np.ones(table.num_rows, dtype=bool)
     named, plain = columns.annotation >= 0, columns.annotation < 0
-    by_id = (columns.source, columns.annotation)
+    by_id = (columns.source, columns.annotation, columns.condition)
+    _check_same(table, columns, np.flatnonzero(named))
     by_content = (
         *(columns.source, columns.utterance, columns.condition, columns.annotator),
         *(columns.status, columns.value, columns.created, columns.updated),
@@ -144,8 +145,6 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
         in_groups = rows[np.lexsort((rows, columns.edited[rows], columns.updated[rows], *(key[rows] for key in keys)))]
         starts = _starts(in_groups, keys)
         lengths = np.diff(np.append(starts, len(in_groups)))
-        if keys is by_id:
-            _check_same(table, columns, in_groups, starts)
         last_of = np.repeat(in_groups[starts + lengths - 1], lengths)
         older = in_groups != last_of
         for row, last in zip(in_groups[older].tolist(), last_of[older].tolist(), strict=True):
@@ -162,16 +161,19 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
     return {int(new_row[row]): words for row, words in flags.items() if keep[row]}
 
 
-def _check_same(table: pa.Table, columns: _Columns, in_groups: NDArray[np.int64], starts: NDArray[np.int64]) -> None:
-    """Raise AnnotationError unless the rows of each group are about one clip and condition, and made at one time."""
-    if not in_groups.size:
+def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> None:
+    """Raise AnnotationError unless the rows of each annotation are about one clip, and made at one time."""
+    if not rows.size:
         return
+    keys = (columns.source, columns.annotation)
+    in_groups = rows[np.lexsort((rows, *(key[rows] for key in keys)))]
+    starts = _starts(in_groups, keys)
     created = columns.created[in_groups]
     earliest = np.minimum.reduceat(np.where(created == _UNKNOWN, np.iinfo(np.int64).max, created), starts)
     latest = np.maximum.reduceat(created, starts)
     wrong = (latest != _UNKNOWN) & (earliest != latest)
-    for key in (columns.utterance, columns.condition):
-        wrong |= np.minimum.reduceat(key[in_groups], starts) != np.maximum.reduceat(key[in_groups], starts)
+    clip = columns.utterance[in_groups]
+    wrong |= np.minimum.reduceat(clip, starts) != np.maximum.reduceat(clip, starts)
     if not wrong.any():
         return
     group = int(np.flatnonzero(wrong)[0])

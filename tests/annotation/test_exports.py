@@ -17,6 +17,7 @@ from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from tests.annotation.conftest import TIME
 from tests.annotation.dropped import dropped_lines
 from tests.spreadsheets import write_ods, write_xlsx
 
@@ -499,6 +500,21 @@ def test_one_person_in_two_bimodal_conditions_of_a_clip_is_flagged(exports, read
     assert report.flags.get("two_bimodal", 0) == (len(own) if flagged else 0)
 
 
+def test_all_conditions_on_one_page_are_imported_control_by_control(exports, read):
+    answer = exports.annotation(3)
+    region = answer["result"][0]
+    answer["result"] = [
+        {**region, "from_name": f"rate_{name}", "value": {"choices": [value]}}
+        for name, value in (("T", "1"), ("V", "-1"))
+    ]
+    task = exports.task(answer)
+    del task["data"]["condition"]
+    for name in ("T", "V", "T"):
+        options = ImportOptions(control=f"rate_{name}", condition=name)
+        rows, _ = read([task], options=options, overwrite=False)
+    assert {(row["condition"], row["annotator"]): row["value"] for row in rows} == {("T", "3"): 1, ("V", "3"): -1}
+
+
 def test_the_same_export_twice_gives_the_same_bytes(test_data, tmp_path):
     path, output = test_data / "labelstudio" / "VT_sync_JSON_all.json", tmp_path / "r.parquet"
     import_ratings([path], output)
@@ -544,7 +560,7 @@ def test_a_later_export_of_the_project_replaces_older_states(exports, read):
 def test_ids_of_two_servers_collide_loudly_unless_each_has_its_name(exports, read):
     annotation = exports.annotation(3, "1")
     read([exports.task(annotation)])
-    other = [exports.task(annotation, condition="AT")]
+    other = [exports.task({**annotation, "created_at": TIME.format(7)}, condition="AT")]
     with pytest.raises(AnnotationError, match=r"two different ones.*--source NAME"):
         read(other, name="b.json", overwrite=False)
     options = ImportOptions(names=RaterNames(source="lab2"))

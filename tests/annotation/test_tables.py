@@ -7,6 +7,7 @@ import pytest
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError
+from tests.annotation.dropped import dropped_lines
 
 LONG = """utterance_id,condition,annotator,value
 v$_$0001,AT,ann,1
@@ -134,3 +135,13 @@ def test_blank_rows_at_the_end_of_a_sheet_are_nothing(read):
     rows, report = read(LONG + ",,,\n,,,\n", name="long.csv")
     assert len(rows) == 3
     assert report.dropped == {"unknown label": 1}
+
+
+def test_what_a_later_import_keeps_has_no_line_among_the_dropped(read, tmp_path):
+    read(LONG, name="long.csv")
+    assert len(dropped_lines(tmp_path / "out" / "ratings.parquet")) == 1
+    other = LONG.replace("0001", "0002")
+    read(other, name="other.csv", overwrite=False)
+    read(LONG.replace(",5", ",0"), name="long.csv", overwrite=False)
+    (line,) = dropped_lines(tmp_path / "out" / "ratings.parquet")
+    assert line["file"] == "other.csv"
