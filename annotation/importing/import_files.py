@@ -22,7 +22,7 @@ from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.parquet import is_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -112,14 +112,16 @@ def import_ratings(
     ):
         lines = _DropLines(file, options.names)
         tables = []
-        if output.exists() and not overwrite:
+        is_added = output.exists() and not overwrite
+        if is_added:
             tables.append(_pseudonymous(read_ratings(output), options.names))
-            lines.copy(dropped_path(output), without={path.name for path in files})
         for path in files:
             condition = (conditions or {}).get(path, options.condition)
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
         lines.begin()
         merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
+        if is_added:
+            lines.copy(dropped_path(output), merged.table)
         write_ratings(merged.table, output)
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
@@ -199,6 +201,13 @@ def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
     return table
 
 
+_ANSWER = ("utterance_id", "condition", "annotator")
+
+
+def _answer_of(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(entry.get(name) for name in _ANSWER)
+
+
 class _DropLines:
     """The file of dropped annotations: each once, however often the same export is imported.
 
@@ -216,13 +225,21 @@ class _DropLines:
         """Go on to the next file."""
         self._now = Counter()
 
-    def copy(self, path: Path, *, without: Collection[str]) -> None:
-        """Take over the lines of an earlier import into the same ratings, but of files that are read again now."""
-        if path.exists():
-            remedy = "delete that line, or import everything again with --overwrite"
-            for _, entry in read_json_lines(path, error=advised(AnnotationError, remedy)):
-                if entry.get("file") not in without:
-                    self._write(entry)
+    def copy(self, path: Path, ratings: pa.Table) -> None:
+        """Take over the lines of an earlier import into the same ratings, but of answers that are ratings by now."""
+        if not path.exists():
+            return
+        remedy = "delete that line, or import everything again with --overwrite"
+        entries = [entry for _, entry in read_json_lines(path, error=advised(AnnotationError, remedy))]
+        unread = {_answer_of(entry) for entry in entries if entry.get("reason") == "unknown label"}
+        kept: set[tuple[object, ...]] = set()
+        if unread:
+            columns = [ratings.column(name).to_pylist() for name in _ANSWER]
+            kept = unread.intersection(zip(*columns, strict=True))
+        self.begin()
+        for entry in entries:
+            if entry.get("reason") != "unknown label" or _answer_of(entry) not in kept:
+                self._write(entry)
 
     def write(self, file: str | None, drop: Drop) -> None:
         self._write({"file": file, **drop._asdict()})
