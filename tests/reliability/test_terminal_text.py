@@ -95,8 +95,10 @@ def test_json_keeps_its_content() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_extract_shows_hostile_names_of_videos(way: str, tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / f"{HOSTILE}.mp4").write_bytes(b"no video")
-    (tmp_path / "transcripts.csv").write_text(f'video_id,clip_id,text,mode\n"no video {HOSTILE}",1,x,"{HOSTILE}"\n')
+    for name in (HOSTILE, "plain"):
+        (tmp_path / "videos" / f"{name}.mp4").write_bytes(b"no video")
+    rows = f'plain,0,x,train\n"no video {HOSTILE}",1,x,"{HOSTILE}"\n'
+    (tmp_path / "transcripts.csv").write_text(f"video_id,clip_id,text,mode\n{rows}")
     code, written = run_fmltk(
         *(way, "extract", tmp_path / "videos", "-o", tmp_path / "features", "--text-model", "minilm"),
         *("--openface", "none", "--transcripts", tmp_path / "transcripts.csv"),
