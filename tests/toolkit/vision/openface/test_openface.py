@@ -318,7 +318,7 @@ BAD_FILES = {
     "empty": (b"", "is empty"),
     "blank": (b"\n\n", "is empty"),
     "binary": (bytes(range(256)) * 20, "is not one that fmltk knows"),
-    "zero byte": (b"fra\0me,success,pose_Tx\n1,1,2\n", "is not one that fmltk knows"),
+    "zero byte": (b"fra\0me,success,pose_Tx\n1,1,2\n", "line 1 holds a zero byte"),
     "another table": (b"video_id,clip_id,text\na,b,c\n", "no column 'frame'; its columns begin with 'video_id"),
     "no success": (b"frame,timestamp,pose_Tx\n1,0,2\n", "no column 'success'"),
     "header only": (b"frame,success,pose_Tx\n", "no rows"),
