@@ -7,6 +7,8 @@ import subprocess
 from importlib import resources
 from pathlib import Path
 
+import av
+
 from fmltk.toolkit.media.process import find_ffmpeg
 
 DEMO = Path(str(resources.files("fmltk.toolkit").joinpath("demo")))
@@ -23,6 +25,17 @@ def cut_clip(source: Path, target: Path, *, start_s: float, seconds: float) -> N
     target.parent.mkdir(parents=True, exist_ok=True)
     piece = ("-ss", start_s, "-t", seconds, "-i", source)
     run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)
+
+
+def copy_turned(source: Path, target: Path, angle: int) -> None:
+    """Copy the picture of a video with the note that players turn it clockwise by `angle` degrees."""
+    with av.open(str(source)) as stored, av.open(str(target), "w") as copy:
+        stream = copy.add_stream_from_template(stored.streams.video[0])
+        stream.set_display_rotation(-angle)
+        for packet in stored.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
 
 
 def copy_short_demo(folder: Path) -> None:

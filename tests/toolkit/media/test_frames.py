@@ -18,7 +18,7 @@ from fmltk.toolkit.media import frames as frames_module
 from fmltk.toolkit.media.frames import read_frames, write_video
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import FFMPEG_VARIABLE
-from tests.ffmpeg import run_ffmpeg
+from tests.ffmpeg import copy_turned, run_ffmpeg
 
 
 def frame_numbers(path: Path, numbered, **part) -> list[int]:
@@ -131,13 +131,7 @@ def test_rotated_pictures_come_upright(angle, tmp_path, both_ffmpegs) -> None:
     upright[-16:, -16:] = (0, 0, 255)
     stored = np.ascontiguousarray(np.rot90(upright, k=angle // 90))  # anticlockwise, which a player undoes
     write_video([stored] * 10, tmp_path / "stored.mp4", lossless=True)
-    with av.open(str(tmp_path / "stored.mp4")) as source, av.open(str(tmp_path / "rotated.mp4"), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        stream.set_display_rotation(-angle)
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+    copy_turned(tmp_path / "stored.mp4", tmp_path / "rotated.mp4", angle)
     info = probe_media(tmp_path / "rotated.mp4")
     assert (info.width, info.height, info.rotation) == (80, 48, angle)
     frame = next(iter(read_frames(tmp_path / "rotated.mp4", info=info)))

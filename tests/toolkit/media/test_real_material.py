@@ -20,7 +20,7 @@ from fmltk.toolkit.errors import MissingModalityError, UnreadableMediaError
 from fmltk.toolkit.media.audio import Sound, read_audio
 from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
 from fmltk.toolkit.media.probe import probe_media
-from tests.ffmpeg import DEMO, run_ffmpeg
+from tests.ffmpeg import DEMO, copy_turned, run_ffmpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,13 +322,7 @@ def test_pixels_are_square(stored, aspect, shown, container, tmp_path, both_ffmp
 def test_pixels_are_square_after_a_turn(angle, tmp_path, both_ffmpegs) -> None:
     square = "color=black:s=320x180:r=25:d=0.4,drawbox=x=100:y=40:w=80:h=80:c=white:t=fill,scale=240:180,setsar=4/3"
     run_ffmpeg("-f", "lavfi", "-i", square, *H264, tmp_path / "stored.mp4")
-    with av.open(str(tmp_path / "stored.mp4")) as source, av.open(str(tmp_path / "a.mp4"), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        stream.set_display_rotation(-angle)
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+    copy_turned(tmp_path / "stored.mp4", tmp_path / "a.mp4", angle)
     info = probe_media(tmp_path / "a.mp4")
     assert (info.width, info.height, info.stored_size) == (180, 320, (180, 240))
     assert bounds_of_white(next(iter(read_frames(tmp_path / "a.mp4", info=info)))) == pytest.approx((80, 80), abs=4)
