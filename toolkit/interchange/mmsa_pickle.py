@@ -223,7 +223,9 @@ def _clips(
 
 def _id_text(identifier: Any) -> str:
     """Return a clip's id as text: also of bytes, and of an array that holds the id alone."""
-    if isinstance(identifier, np.ndarray | list | tuple) and len(identifier) == 1:
+    if isinstance(identifier, np.ndarray) and identifier.size == 1:
+        identifier = identifier.reshape(-1)[0]
+    elif isinstance(identifier, list | tuple) and len(identifier) == 1:
         identifier = identifier[0]
     return identifier.decode("utf-8", "backslashreplace") if isinstance(identifier, bytes) else str(identifier)
 

@@ -216,6 +216,7 @@ def _object_ids(ids: list[str]) -> Any:
         lambda ids: [one.encode() for one in ids],
         lambda ids: np.array([one.encode() for one in ids]),
         lambda ids: np.array(ids)[:, None],
+        lambda ids: [np.array(one) for one in ids],
     ],
 )
 def test_ids_may_be_bytes_objects_or_a_column(tmp_path: Path, form: Callable[[list[str]], Any]) -> None:
