@@ -84,7 +84,7 @@ def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, also: 
     policy = policy or Policy()
     unknown = sorted(set(also) - set(WEIGHED))
     if unknown:
-        raise ConfigError(f"there is no method {unknown[0]!r}; expected some of {', '.join(WEIGHED)}")
+        raise ConfigError(f"{unknown[0]!r} is not a method; expected some of {', '.join(WEIGHED)}")
     ratings = ratings.unify_dictionaries()
     pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
     ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}

@@ -103,9 +103,7 @@ class ImportOptions(ScaleOptions):
     )
     drop_unknown: bool = field(
         default=False,
-        metadata=option(
-            help="Leave out and count answers that are none of the scale's; without it they stop the import."
-        ),
+        metadata=option(help="Leave out and count answers that are not on the scale; without it they stop the import."),
     )
     names: RaterNames = field(default_factory=RaterNames)
 

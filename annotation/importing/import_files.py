@@ -169,7 +169,7 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
 
 
 def _off_scale(path: Path, unknown: Counter[str], collector: RecordCollector, options: ImportOptions) -> str:
-    """Return what is said where answers are none of the scale's: which, how many, and what fixes it."""
+    """Return what is said where answers are not on the scale: which, how many, and what fixes it."""
     table = collector.table()
     scales = ", ".join(sorted(table.column("scale").unique().to_pylist())) or str(options.default_scale)
     kept = [value for value in table.column("value").unique().to_pylist() if value is not None]

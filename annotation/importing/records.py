@@ -31,7 +31,7 @@ REASONS = {
     "wrong control": "the answer was given to another control than the rating (name it by --control)",
     "unsupported control": "the control is of a kind that is not read (choices, ratings, numbers, a flat taxonomy are)",
     "two choices": "more than one value was chosen",
-    "unknown label": "the value is none of the scale's (say it by --scale, or map words by --label WORD=VALUE)",
+    "unknown label": "the value is not on the scale (say it by --scale, or map words by --label WORD=VALUE)",
     "not an annotation": "the export holds something else where an annotation belongs",
     "draft by id": "a snapshot lists a draft by its number alone, without its rater or answer",
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
@@ -138,7 +138,7 @@ def parse_seconds(value: object) -> float | None:
 
 
 def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) -> int | None:
-    """Return the rating that a label stands for; None if it is none of the scale's.
+    """Return the rating that a label stands for; None if it is not on the scale.
 
     >>> parse_value("+1", Scale(-1, 1), {}), parse_value("1.0", Scale(-1, 1), {}), parse_value("2", Scale(-1, 1), {})
     (1, 1, None)

@@ -225,7 +225,7 @@ def test_raters_of_few_clips_have_the_usual_weight():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ConfigError, match="there is no method 'wawa'; expected some of evaluator_weighted, "):
+    with pytest.raises(ConfigError, match="'wawa' is not a method; expected some of evaluator_weighted, "):
         aggregate_ratings(table({"a": [1]}), also=["wawa"])
 
 

@@ -50,7 +50,7 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
             continue
         first_row[key] = row
         if row.unknown_split is not None:
-            message = f"{row.where}: the split {row.unknown_split!r} is none of train, valid, test"
+            message = f"{row.where}: the split {row.unknown_split!r} is not train, valid or test"
             files.problems.append(Problem("unknown-split", key, message))
         if file is None:
             files.problems.append(meant.problem(row, key))

@@ -73,7 +73,7 @@ def test_an_import_without_a_file_leaves_none_and_counts_what_it_dropped(ratings
     ratings.to_csv(tmp_path / "a.csv", index=False)
     ratings.assign(value=7).head(3).to_csv(tmp_path / "b.csv", index=False)
     pd.concat([ratings.head(2), ratings.assign(value=7).head(3)]).to_csv(tmp_path / "b.csv", index=False)
-    with pytest.warns(UserWarning, match=r"3 unknown label: the value is none of the scale's") as warned:
+    with pytest.warns(UserWarning, match=r"3 unknown label: the value is not on the scale") as warned:
         imported = fmltk.import_ratings([tmp_path / "a.csv", tmp_path / "b.csv"], drop_unknown=True)
     assert warned[0].filename == __file__
     assert len(imported) == len(ratings)
@@ -97,9 +97,9 @@ def test_a_rating_given_twice_counts_once_and_is_counted(ratings: pd.DataFrame) 
     [
         (
             {"value": 2},
-            r"row 0 is not a rating: the value is none of the scale's.*'2'; a row that does not say its scale has -1",
+            r"row 0 is not a rating: the value is not on the scale.*'2'; a row that does not say its scale has -1",
         ),
-        ({"value": 0.5}, "the value is none of the scale's"),
+        ({"value": 0.5}, "the value is not on the scale"),
         ({"condition": "X"}, "row 0 is not a rating: the condition is none of M, T, A, V, AT, VT, AV"),
         ({"annotator": None}, "does not say who made it"),
         ({"status": "later"}, "row 0: status 'later' is none of rated, skipped, empty, draft"),
