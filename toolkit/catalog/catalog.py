@@ -45,6 +45,7 @@ def build_catalog(
     language: str | None = None,
     exclude: str | AnyPath | None = None,
     ignore_columns: Collection[str] | None = None,
+    text_alone: bool = False,
 ) -> Catalog:
     """Return every clip that `videos` holds, joined with its transcript.
 
@@ -66,6 +67,8 @@ def build_catalog(
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
     ignore_columns
         Columns of these tables that are left out, such as one that is not read but resembles another, an error else.
+    text_alone
+        Only text is wanted: `videos` may be a table of transcripts without a path column.
 
     Raises ConfigError if `videos` does not exist or holds no video, a table cannot be read or understood, no row of the
     transcripts names a clip, or cuts by subtitles are asked for as well as a table of transcripts.
@@ -76,7 +79,7 @@ def build_catalog(
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)
-    files = find_videos(root, encoding, ignored=ignore_columns)
+    files = find_videos(root, encoding, ignored=ignore_columns, text_alone=text_alone)
     if encoding is None:
         tables = (root if files.root is None else None, transcripts, exclude)
         files.notes += filter(None, (encoding_remark(locate(table)) for table in tables if table is not None))

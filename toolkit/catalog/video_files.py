@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.subtitles import SIDECAR_SUFFIXES
-from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
+from fmltk.toolkit.catalog.transcripts import read_transcripts, transcript_of_row, with_transcript
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
+from fmltk.toolkit.io.columns import find_columns
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.paths import RemotePath, join
 from fmltk.toolkit.io.table_kinds import VIDEOS
-from fmltk.toolkit.io.tables import TABLE_SUFFIXES
+from fmltk.toolkit.io.tables import TABLE_SUFFIXES, open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,10 +51,13 @@ class VideoFiles:
     texts: list[AnyPath] = field(default_factory=list)
 
 
-def find_videos(root: AnyPath, encoding: str | None, *, ignored: Collection[str] | None = None) -> VideoFiles:
+def find_videos(
+    root: AnyPath, encoding: str | None, *, ignored: Collection[str] | None = None, text_alone: bool = False
+) -> VideoFiles:
     """Return the clips that a video, a folder or a table with a path column names, one per file or row.
 
     ignored : names of columns of such a table that are left out
+    text_alone : only text is wanted, so that a table of transcripts without such a column names clips too
 
     Raises ConfigError if `root` does not exist, cannot be listed, or is something else.
     """
@@ -62,6 +66,8 @@ def find_videos(root: AnyPath, encoding: str | None, *, ignored: Collection[str]
     except OSError as error:
         raise ConfigError(f"cannot look at {root}: {error.strerror or error}") from error
     if root.suffix.lower() in TABLE_SUFFIXES and is_file:
+        if text_alone and not _names_files(root, encoding, ignored):
+            return _clips_of_transcripts(root, encoding, ignored)
         return _files_of_table(root, encoding, ignored)
     if is_folder:
         return _files_of_folder(root)
@@ -179,6 +185,19 @@ def _files_of_table(table: AnyPath, encoding: str | None, ignored: Collection[st
             fields = {**row, "video_id": video_id, "clip_id": clip_id}
             files.clips.append(with_transcript(clip, transcript_of_row(where, fields, separator=rows.separator)))
         files.notes += rows.notes()
+    return files
+
+
+def _names_files(table: AnyPath, encoding: str | None, ignored: Collection[str] | None) -> bool:
+    with open_rows(table, encoding=encoding, error=ConfigError) as rows:
+        return "path" in find_columns(VIDEOS, rows.header, table=table.name, ignored=ignored, error=ConfigError).used
+
+
+def _clips_of_transcripts(table: AnyPath, encoding: str | None, ignored: Collection[str] | None) -> VideoFiles:
+    files = VideoFiles()
+    for row in read_transcripts(table, encoding=encoding, ignored=ignored, note=files.notes.append):
+        clip = Clip(row.video_id, row.clip_id, None, source=readable(table.name))
+        files.clips.append(with_transcript(clip, row))
     return files
 
 

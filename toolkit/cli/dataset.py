@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.settings import PaddingSettings, ReadingOptions, RunOptions
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
+
+# Options of a run that mean nothing where no video is read.
+_OF_VIDEOS = ("engine", "ray_address", "clip_timeout_s", "worker_memory_gb", "usual_duration_s", "retry_failed")
 
 
 @click.group(cls=CommandList)
@@ -129,6 +135,34 @@ def export_command(
         return
     clips = ", ".join(f"{split} {n}" for split, n in summary.splits.items())
     reporter.say(f"{out}: {clips}, {'with' if summary.has_text_bert else 'without'} text_bert; {label_csv}")
+
+
+@dataset.command("encode-text")
+@click.argument("features", type=click.Path(path_type=Path))
+@click.option(
+    "--text-model",
+    help="A Hugging Face name, a local folder, or minilm (English, offline). Default: by the transcripts' language.",
+)
+@click.option(
+    "--transcripts", type=Place(), help="A table of transcripts, such as MMSA's label.csv; else the texts imported."
+)
+@settings_options(ReadingOptions, "reading", without=("language",))
+@IGNORE_COLUMNS
+@settings_options(PaddingSettings, "padding", without=("fixed", "vision_pooling"))
+@settings_options(RunOptions, "options", without=_OF_VIDEOS)
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu or cuda.")
+@output_options
+def encode_text_command(features: Path, *, reading: ReadingOptions, reporter: Reporter, **inputs: Any) -> int:
+    """Replace the text of imported FEATURES by a model's token vectors of its transcripts; no video is needed.
+
+    Example: fmltk dataset encode-text features/ --text-model minilm --transcripts label.csv
+    """
+    from fmltk.toolkit.cli.extract import exit_code, show_summary
+    from fmltk.toolkit.interchange.encode_text import encode_text
+
+    summary = encode_text(features, encoding=reading.encoding, reporter=reporter, **inputs)
+    show_summary(summary, reporter)
+    return exit_code(summary)
 
 
 @dataset.command("check")

@@ -102,6 +102,8 @@ def extract(
 ) -> int:
     r"""Extract features of every clip of VIDEOS: a video, a folder, or a table with a column path; also s3://...
 
+    For --modalities text, a table of transcripts is enough.
+
     Nothing is lost: each clip ends as features or as a row of manifest.parquet that says why not. Stop at any moment;
     the same command finishes the rest.
 
@@ -122,7 +124,12 @@ def extract(
         padding=padding,
         **{**asdict(reading), **asdict(options), **inputs},
     )
-    _show(summary, reporter)
+    show_summary(summary, reporter)
+    return exit_code(summary, strict=strict)
+
+
+def exit_code(summary: Summary, *, strict: bool = False) -> int:
+    """Return what a run that ended with this summary exits with."""
     if not any(one.counts["ok"] for one in summary.modalities.values()):
         return EXIT_NOTHING_USABLE
     if summary.counts.get("failed"):
@@ -145,10 +152,10 @@ def pad(features: AnyPath, *, padding: dict[str, Any], reporter: Reporter) -> No
     from fmltk.toolkit.run.pad import pad as run
     from fmltk.toolkit.run.pad import recorded_padding
 
-    _show(run(features, replace(recorded_padding(features), **padding), reporter=reporter), reporter)
+    show_summary(run(features, replace(recorded_padding(features), **padding), reporter=reporter), reporter)
 
 
-def _show(summary: Summary, reporter: Reporter) -> None:
+def show_summary(summary: Summary, reporter: Reporter) -> None:
     """Write the summary: what is there per modality, what failed and why, and where the features are."""
     from fmltk.toolkit.features.clip_row import STATUSES
 

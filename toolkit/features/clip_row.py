@@ -204,7 +204,7 @@ def failed_row(
 
 
 def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[str, ClipRow]:
-    """Return the rows of clips that need no work: excluded, at fault before it began, or without a video."""
+    """Return the rows of clips that need no work: excluded, at fault before it began, or without a video they need."""
     rows: dict[str, ClipRow] = {}
     for clip in clips:
         if clip.exclude_reason is not None:
@@ -213,10 +213,19 @@ def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[
         elif clip.fault is not None:
             error_class, message = clip.fault
             rows[clip.utterance_id] = failed_row(clip, FmltkError(message), modalities, error_class=error_class)
-        elif clip.path is None:
+        elif clip.path is None and needs_file(modalities):
             error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
             rows[clip.utterance_id] = failed_row(clip, error, modalities, status=MISSING)
     return rows
+
+
+def needs_file(modalities: Sequence[str]) -> bool:
+    """Whether these modalities are found in a clip's file: text comes from transcripts.
+
+    >>> needs_file(("text",)), needs_file(("text", "audio"))
+    (False, True)
+    """
+    return tuple(modalities) != ("text",)
 
 
 def part_duration_s(clip: Clip, info: MediaInfo) -> float:

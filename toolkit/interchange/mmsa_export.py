@@ -14,7 +14,7 @@ from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
-from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, as_held, read_extras
+from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, TEXT_LENGTHS, TEXTS, as_held, read_extras
 from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
 from fmltk.toolkit.io.documents import json_text
@@ -261,6 +261,10 @@ def _restored(key: str, kind: Mapping[str, Any], split: _Split, source: _Source,
         return values.astype(np.dtype(kind["dtype"]))
     if key == "id":
         return as_held(list(split.utterances), kind)
+    if kind["kind"] == TEXTS:
+        return np.array([source.texts[utterance] for utterance in split.utterances])
+    if kind["kind"] == TEXT_LENGTHS:
+        return split.sequences["text"].lengths.tolist()
     condition = next((c for c, name in LABEL_KEYS.items() if name == key), None)
     if condition is not None and kind["kind"] != "value":
         return as_held(source.label_values(condition, split.utterances), kind)

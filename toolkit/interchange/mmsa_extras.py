@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.interchange.mmsa_pickle import MmsaPickle
 
 EXTRAS_FILE = "mmsa.parquet"
+TEXTS, TEXT_LENGTHS = "texts", "text lengths"  # kinds of keys that an export makes of the folder's tables
 
 
 def write_extras(path: Path, pickle: MmsaPickle, tails: Mapping[str, Mapping[str, bytes]], *, embedded: bool) -> None:
@@ -146,6 +147,27 @@ def read_extras(path: Path) -> Extras | None:
     if not rows:
         return None
     return Extras(rows, document.get("kinds", {}), document.get("keys", {}), document.get("embedded", True))
+
+
+def forget_text(path: Path) -> None:
+    """Drop what mmsa.parquet holds of the text that the pickle had, now that the folder has another.
+
+    An export then takes the transcripts and the lengths from the folder, and has no text_bert.
+    """
+    if not path.is_file():
+        return
+    with open_parquet(path) as file, reading(path):
+        table = file.read()
+        document = decode_metadata(file.schema_arrow, name=str(path))
+    dropped = {"tail_text", "front_text", "key_text_bert", "key_text_lengths", "key_raw_text"}
+    made = {"raw_text": TEXTS, "text_lengths": TEXT_LENGTHS}
+    for split, keys in document.get("keys", {}).items():
+        document["keys"][split] = [key for key in keys if key not in ("text_bert", *made)] + list(made)
+        kinds = document["kinds"].setdefault(split, {})
+        kinds.pop("text_bert", None)
+        kinds |= {key: {"kind": kind} for key, kind in made.items()}
+    kept = table.select([name for name in table.column_names if name not in dropped])
+    write_table(kept.replace_schema_metadata(encode_metadata(document)), path)
 
 
 def as_held(values: list[Any], kind: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from fmltk.toolkit.errors import (
 from fmltk.toolkit.features.clip_row import (
     ClipRow,
     failed_row,
+    needs_file,
     part_duration_s,
     unforeseen_message,
 )
@@ -162,6 +163,8 @@ class ClipWorker:
         return FaceDetector(device=self._settings.device, min_face_px=self._settings.min_face_px)
 
     def _result(self, clip: Clip) -> ClipResult:
+        if clip.path is None and not needs_file(self._settings.modalities):
+            return _settled(_with_step(ClipResult(ClipRow.of(clip)), "text", lambda: self._text(clip)))
         try:
             clip = self._on_this_machine(clip)
             info = self._probe(clip)

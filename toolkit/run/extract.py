@@ -15,7 +15,7 @@ from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.features.clip_row import FAILED
+from fmltk.toolkit.features.clip_row import FAILED, needs_file
 from fmltk.toolkit.features.layout import RUN_FILE
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.machine import n_cores
@@ -54,7 +54,7 @@ SAMPLED_TEXTS = 200  # by which it is judged whether the text model knows their 
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """Everything that a run was given, resolved for this machine."""
 
     catalog: Catalog
@@ -144,6 +144,10 @@ def extract(
     folder = locate(out)
     if folder.resolve() == locate(videos).resolve():
         raise ConfigError(f"-o {folder} is the folder of the videos; name another, such as {folder}/features")
+    settings = settings or ExtractSettings()
+    settings = replace(
+        settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)
+    )
     catalog = build_catalog(
         videos,
         transcripts=transcripts,
@@ -152,12 +156,12 @@ def extract(
         language=language,
         exclude=exclude,
         ignore_columns=ignore_columns,
+        text_alone=not needs_file(settings.modalities),
     )
     for note in catalog.notes:
         reporter.say(note)
-    settings = settings or ExtractSettings()
     settings, paths = resolve(
-        replace(settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)),
+        settings,
         catalog,
         folder,
         text_model=text_model,
@@ -171,14 +175,13 @@ def extract(
             "--lengths-from train: no clip is in the training split; give --transcripts with a column mode or split"
         )
     paths = replace(paths, clip_timeout_s=clip_timeout_s)
-    run = _Run(catalog, folder, settings, paths, padding, options, reporter)
     with held(folder):
-        summary = _extract(run)
+        summary = extract_clips(Run(catalog, folder, settings, paths, padding, options, reporter))
     summary.warnings = reporter.warnings[n_earlier:]
     return summary
 
 
-def _extract(run: _Run) -> Summary:
+def extract_clips(run: Run) -> Summary:
     """Do what is not done yet, clip by clip, then write the tables from every clip's shard."""
     work = Work.plan(run.catalog, run.settings, run.paths)
     pending = work.pending(retry_failed=run.options.retry_failed)
@@ -205,7 +208,7 @@ def _extract(run: _Run) -> Summary:
     return summary
 
 
-def _make_engine(run: _Run, *, n_tasks: int) -> Engine:
+def _make_engine(run: Run, *, n_tasks: int) -> Engine:
     options = run.options
     make_worker = functools.partial(limited_worker, run.settings, run.paths, options.worker_memory_gb)
     if options.engine == "local":
@@ -221,7 +224,7 @@ def _make_engine(run: _Run, *, n_tasks: int) -> Engine:
     )
 
 
-def _prepare(run: _Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
+def _prepare(run: Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
     """Return the text model's identity and the versions: as recorded where nothing is to be encoded, else by a worker.
 
     Versions are never those recorded, which they are compared with.
@@ -258,9 +261,9 @@ def _wanted(problems: list[Problem], settings: ExtractSettings) -> list[Problem]
     return [one for one in problems if "text" in settings.modalities or one.kind != "no-transcript"]
 
 
-def _inspect(run: _Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> list[Problem]:
+def _inspect(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> list[Problem]:
     """Look at the files of the clips that are to be extracted: durations, and what cannot be read."""
-    keys = [key for key, how in pending.items() if how == EXTRACT]
+    keys = [key for key, how in pending.items() if how == EXTRACT and work.clips[key].path is not None]
     tasks = (Task(key, "inspect", work.clips[key], INSPECT_TIMEOUT_S) for key in keys)
     found: dict[str, list[Problem]] = {}
     with run.reporter.progress("Reading files", len(keys)) as progress:
@@ -275,7 +278,7 @@ def _inspect(run: _Run, engine: Engine, work: Work, pending: Mapping[str, str]) 
     return [problem for key in sorted(found) for problem in found[key]]
 
 
-def _extract_clips(run: _Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:
+def _extract_clips(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:
     limit_s = run.options.clip_timeout_s
     tasks = (
         Task(key, how, work.task(key), work.timeout_s(key) if limit_s is None else limit_s)
@@ -290,7 +293,7 @@ def _extract_clips(run: _Run, engine: Engine, work: Work, pending: Mapping[str, 
             progress.advance(note=f"{n_failed} failed, {rate:.1f} video-s/s")
 
 
-def _write_tables(run: _Run, work: Work, record: Mapping[str, Any]) -> tuple[Summary, list[Problem]]:
+def _write_tables(run: Run, work: Work, record: Mapping[str, Any]) -> tuple[Summary, list[Problem]]:
     """Write the tables; return their summary and what problems.csv says of the files.
 
     Raises DamagedShardsError if shards are not what their names say.
@@ -313,7 +316,7 @@ def _write_tables(run: _Run, work: Work, record: Mapping[str, Any]) -> tuple[Sum
     return summary, found
 
 
-def _extract_again(run: _Run, engine: Engine, work: Work, damaged: Sequence[str]) -> None:
+def _extract_again(run: Run, engine: Engine, work: Work, damaged: Sequence[str]) -> None:
     run.reporter.warn(f"damaged shards ({len(damaged)}): their clips are extracted again")
     for utterance in damaged:
         work.drop(utterance)
@@ -322,7 +325,7 @@ def _extract_again(run: _Run, engine: Engine, work: Work, damaged: Sequence[str]
     _extract_clips(run, engine, work, pending)
 
 
-def _write_tables_of_fresh_shards(run: _Run, work: Work, record: Mapping[str, Any]) -> tuple[Summary, list[Problem]]:
+def _write_tables_of_fresh_shards(run: Run, work: Work, record: Mapping[str, Any]) -> tuple[Summary, list[Problem]]:
     try:
         return _write_tables(run, work, record)
     except DamagedShardsError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.features.clip_row import ClipRow
+from fmltk.toolkit.features.clip_row import OK, ClipRow
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE, SHARD_FOLDER
 from fmltk.toolkit.features.shards import ShardFolder, shard_key
@@ -45,14 +45,15 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
 
 
 def _entries(manifest: AnyPath, names: dict[str, str]) -> dict[str, Entry]:
-    """Return every clip of the manifest; only what was read from a file has a shard that counts."""
+    """Return every clip of the manifest; only what was read from a file, or is text alone, has a shard that counts."""
     entries = {}
     with open_parquet(manifest) as file, reading(manifest):
         for batch in file.iter_batches():
             for row in batch.to_pylist():
                 utterance = row["utterance_id"]
-                name = names.get(shard_key(utterance)) if row["sha256"] else None
-                if name is None and row["sha256"]:
+                is_extracted = row["sha256"] or row["text_status"] == OK
+                name = names.get(shard_key(utterance)) if is_extracted else None
+                if name is None and is_extracted:
                     raise StoreError(f"{utterance}: its shard is gone; run `fmltk extract` again")
                 kept = row if name is None else {column: row[column] for column in WITH_SHARD}
                 entries[utterance] = Entry(ClipRow.from_columns(kept), name)
