@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from fmltk.annotation.option_texts import (
     parse_label_values,
     parse_panel,
     parse_scales,
+    parse_time_zone,
 )
 from fmltk.annotation.raters import RaterNames
 from fmltk.toolkit.command_options import Words, check_choices, option
@@ -86,6 +88,12 @@ class ImportOptions(ScaleOptions):
     )
     encoding: str | None = field(
         default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")
+    )
+    time_zone: tzinfo = field(
+        default=UTC,
+        metadata=option(
+            default="UTC", parse=parse_time_zone, help="Zone of times that do not say theirs, such as Asia/Shanghai."
+        ),
     )
     rater: str | None = field(
         default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")

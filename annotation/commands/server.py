@@ -156,7 +156,7 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
 @click.option(
     "--exports", type=click.Path(file_okay=False, path_type=Path), help="Keep the server's exports in this folder."
 )
-@settings_options(ImportOptions, "options", without=("condition", "id_field", "encoding"))
+@settings_options(ImportOptions, "options", without=("condition", "id_field", "id_parts", "encoding", "time_zone"))
 @settings_options(RaterNames, "names")
 @OVERWRITE
 @output_options

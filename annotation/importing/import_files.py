@@ -13,6 +13,7 @@ from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
 from fmltk.annotation.importing.records import REASONS, Drop, Record
+from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, flag_counts, memory_schema, read_ratings, write_ratings
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError, advised
@@ -131,7 +132,7 @@ def import_ratings(
 
 
 def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: _DropLines) -> pa.Table:
-    file_report = FileReport(path.name)
+    file_report = FileReport(path.name, clock=Clock(options.time_zone))
     report.files.append(file_report)
     lines.begin()
     if is_parquet(path, error=AnnotationError):
@@ -154,6 +155,8 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
             lines.write(path.name, item)
         else:
             collector.add(item)
+    for text in file_report.clock.remarks():
+        file_report.remark(text)
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
     if unknown and not options.drop_unknown:

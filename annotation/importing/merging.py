@@ -179,10 +179,17 @@ def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
     group = int(np.flatnonzero(wrong)[0])
     ends = np.append(starts[1:], len(in_groups))
     first, second = (table.slice(int(in_groups[at]), 1).to_pylist()[0] for at in (starts[group], ends[group] - 1))
+    named = f"annotation {first['annotation_id']} of source {first['source']!r}"
+    if all(first[name] == second[name] for name in ("utterance_id", "condition", "annotator", "status", "value")):
+        raise AnnotationError(
+            f"{named} was made at {first['created_at']} and at {second['created_at']}: if its times were read in two "
+            "zones (--time-zone), import everything again with --overwrite; if it is of two servers, give each its own "
+            "--source NAME"
+        )
     raise AnnotationError(
-        f"annotation {first['annotation_id']} of source {first['source']!r} is two different ones: "
-        f"{first['utterance_id']!r} {first['condition']} and {second['utterance_id']!r} {second['condition']}. Ids of "
-        "different servers collide: import each server's files with its own --source NAME, into the same ratings"
+        f"{named} is two different ones: {first['utterance_id']!r} {first['condition']} and "
+        f"{second['utterance_id']!r} {second['condition']}. Ids of different servers collide: import each server's "
+        "files with its own --source NAME, into the same ratings"
     )
 
 

@@ -94,7 +94,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
         identity = row.get("annotator", "").strip() or None
         known = {"identity": identity, "annotation_id": short_text(row.get("annotation_id") or None)}
-        answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time_s"), **known)
+        answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=row.get("lead_time_s"), **known)
         yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
     _remark_words(n_words, report)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmltk.annotation.raters import text_id
@@ -14,6 +13,7 @@ from fmltk.toolkit.io.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from fmltk.annotation.settings import ImportOptions
 
@@ -43,8 +43,6 @@ REASONS = {
 # No id holds control characters, or halves of surrogate pairs, which are no text.
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
-_UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]*)?", re.ASCII)
-_UNIX_MS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
 _SHOWN_CHARS = 80
 
 
@@ -106,24 +104,6 @@ def short_text(value: object) -> str | None:
         return None
     text = printable(str(value))
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
-
-
-def parse_time(value: object) -> datetime | None:
-    """Return a point in time from ISO 8601 text or unix seconds (or milliseconds); None if it is neither.
-
-    >>> parse_time("2026-11-22T19:17:51.930600Z") == parse_time(1795375071.9306)
-    True
-    """
-    try:
-        if isinstance(value, str) and not _UNIX_TIME.fullmatch(value):
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            seconds = float(value)
-            return datetime.fromtimestamp(seconds / 1000 if seconds >= _UNIX_MS_FROM else seconds, tz=UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    return None
 
 
 def parse_seconds(value: object) -> float | None:
