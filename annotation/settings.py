@@ -77,7 +77,10 @@ class ImportOptions(ScaleOptions):
         ),
     )
     id_field: str | None = field(
-        default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
+        default=None,
+        metadata=option(
+            help="The task's data field that names the clip, where it is not utterance_id; id: the task's own number."
+        ),
     )
     id_parts: int = field(
         default=1,
@@ -85,6 +88,10 @@ class ImportOptions(ScaleOptions):
             type=click.IntRange(1, 2),
             help="Of a path in --id-field: 1, the file's name is the clip; 2, its folder is the video_id too.",
         ),
+    )
+    cut_uploads: bool = field(
+        default=False,
+        metadata=option(help="Cut the 8 digits and dash before names of uploads: uploads of one name are one clip."),
     )
     encoding: str | None = field(
         default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")

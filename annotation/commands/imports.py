@@ -114,3 +114,5 @@ def _show_remarks(report: ImportReport, reporter: Reporter) -> None:
             reporter.say(file.columns)
         for remark in file.remarks:
             reporter.warn(f"{file.file}: {remark}")
+    for remark in report.remarks:
+        reporter.warn(remark)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name, not a token
+# What the server's own exports of projects that `push` made need not be told.
+_OF_FILES = ("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -156,7 +158,9 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
 @click.option(
     "--exports", type=click.Path(file_okay=False, path_type=Path), help="Keep the server's exports in this folder."
 )
-@settings_options(ImportOptions, "options", without=("condition", "id_field", "id_parts", "encoding", "time_zone"))
+@settings_options(
+    ImportOptions, "options", without=("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
+)
 @settings_options(RaterNames, "names")
 @OVERWRITE
 @output_options

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fmltk.annotation.importing.clip_ids import CONTROL_CHARACTERS
 from fmltk.annotation.importing.records import (
-    CONTROL_CHARACTERS,
     Drop,
     Record,
     parse_seconds,
     parse_value,
-    short_text,
 )
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fmltk.annotation.importing.clip_ids import upload_remarks
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
@@ -46,6 +47,7 @@ class ImportReport:
     merged_dropped: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)  # on all files together
 
     @property
     def dropped(self) -> Counter[str]:
@@ -65,6 +67,7 @@ class ImportReport:
             "reasons": {name: REASONS[name] for name in sorted(self.dropped)},
             "flags": dict(sorted(self.flags.items())),
             "conditions": self.conditions,
+            "remarks": self.remarks,
         }
 
 
@@ -126,6 +129,7 @@ def import_ratings(
         write_ratings(merged.table, output)
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
+        report.remarks += upload_remarks(_distinct_ids(merged.table), (file.clip_names for file in report.files))
         text = json_text(report.as_dict(), indent=2) + "\n"
         write_bytes(report_path(output), text.encode(), error=AnnotationError)
     return report
@@ -294,6 +298,12 @@ class RecordCollector:
         if self._rows or not self._tables:
             self._flush()
         return pa.concat_tables(self._tables)
+
+
+def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:
+    """Return utterance_id, video_id and clip_id of every clip, in order."""
+    ids = [table.column(name).cast(pa.string()) for name in ("utterance_id", "video_id", "clip_id")]
+    return sorted(set(zip(*(column.to_pylist() for column in ids), strict=True)))
 
 
 def _summarise(table: pa.Table, report: ImportReport) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of
-from fmltk.annotation.importing.records import ClipNames, Drop, Rated, Record, rated_of, short_text
+from fmltk.annotation.importing.clip_ids import TASK_ID, ClipNames
+from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of
 from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.raters import read_identity, text_id
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.documents import parse_json_value
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,13 +85,23 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     if not annotations and not drafts:
         report.tasks_without_annotation += 1
         return
-    about = rated_of(data, options, where, report.clip_names)
+    own = {} if TASK_ID in data else {TASK_ID: task.get("id")}
+    about = rated_of({**data, **_own_id(own, options, report)}, options, where, report.clip_names)
     for annotation in annotations:
         report.annotations += 1
         yield _read_annotation(annotation, about, where, options, report.clock)
     for draft in drafts:
         report.annotations += 1
         yield _read_draft(draft, about, where, options, report.clock)
+
+
+def _own_id(task: dict[str, Any], options: ImportOptions, report: FileReport) -> dict[str, str]:
+    """Return the task's own number as a field that may name the clip, with its source where that has a name."""
+    number = text_id(task.get(TASK_ID)) if options.id_field == TASK_ID else None
+    if number is None:
+        return {}
+    report.remark("the tasks' own numbers name the clips: tasks of several projects are several clips")
+    return {TASK_ID: options.names.of_source(number)}
 
 
 def _listed(value: object) -> list[Any]:
@@ -188,7 +200,7 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
         report.tasks_without_annotation += 1
         return
     report.annotations += 1
-    about = rated_of(row, options, where, report.clip_names)
+    about = rated_of({**row, **_own_id(row, options, report)}, options, where, report.clip_names)
     if isinstance(about, Drop):
         yield about._replace(annotation_id=annotation_id)
         return

@@ -189,7 +189,8 @@ def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
     raise AnnotationError(
         f"{named} is two different ones: {first['utterance_id']!r} {first['condition']} and "
         f"{second['utterance_id']!r} {second['condition']}. Ids of different servers collide: import each server's "
-        "files with its own --source NAME, into the same ratings"
+        "files with its own --source NAME, into the same ratings. If the same files were imported with other options "
+        "for ids before, import them again with --overwrite"
     )
 
 

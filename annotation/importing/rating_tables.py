@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
-from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of, short_text
+from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
 from fmltk.toolkit.io.columns import find_columns, folded
+from fmltk.toolkit.io.printable import short_text
 from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
