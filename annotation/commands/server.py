@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.annotation.commands.imports import OVERWRITE, show_import
-from fmltk.annotation.commands.paths import PARQUET
+from fmltk.annotation.commands.paths import CLIPS, PARQUET
 from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import PANEL_SIZE, ImportOptions, ProjectOptions, ScaleOptions, ServerOptions
 from fmltk.toolkit.command_options import settings_options
@@ -162,6 +162,7 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
     ImportOptions, "options", without=("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
 )
 @settings_options(RaterNames, "names")
+@CLIPS
 @OVERWRITE
 @output_options
 def pull(
@@ -171,6 +172,7 @@ def pull(
     exports: Path | None,
     options: ImportOptions,
     names: RaterNames,
+    clips: Path | None,
     overwrite: bool,
     reporter: Reporter,
 ) -> None:
@@ -195,7 +197,7 @@ def pull(
             connected.download(project_id, export)
             files[export] = condition_of_title(title) or ""
         options = replace(options, names=names)
-        report = import_ratings(list(files), output, options, conditions=files, overwrite=overwrite)
+        report = import_ratings(list(files), output, options, conditions=files, clips=clips, overwrite=overwrite)
     show_import(report, output, reporter)
 
 
