@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.annotation.consensus import consensus_labels
-from fmltk.annotation.ratings import OUT_OF_PROTOCOL, ranks
+from fmltk.annotation.protocols import OUT_OF_PROTOCOL
+from fmltk.annotation.ratings import ranks
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale

@@ -17,6 +17,7 @@ from fmltk.annotation.option_texts import (
     parse_scales,
     parse_time_zone,
 )
+from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.annotation.raters import RaterNames
 from fmltk.toolkit.command_options import Words, check_choices, option
 from fmltk.toolkit.conditions import BIMODAL, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
@@ -96,6 +97,15 @@ class ImportOptions(ScaleOptions):
     encoding: str | None = field(
         default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")
     )
+    protocol: str | None = field(
+        default=None,
+        metadata=option(
+            type=click.Choice(list(PROTOCOLS)),
+            help="Flag what the paper does not have: ch-sims, one person in two bimodal conditions of a clip, or not "
+            "in the order text, audio, silent video; mosi, also other people for one of these three. Default: that of "
+            "the earlier import, else mosi where these three have the scale -3..3.",
+        ),
+    )
     time_zone: tzinfo = field(
         default=UTC,
         metadata=option(
@@ -160,8 +170,7 @@ class Policy:
     protocol_strict: bool = field(
         default=False,
         metadata=option(
-            help="Leave out ratings that do not follow the paper's protocol: of one person in two bimodal conditions "
-            "of a clip, or not in the order text, audio, silent video."
+            help="Leave out ratings that import flagged as not following the protocol (see --protocol there)."
         ),
     )
 

@@ -86,7 +86,7 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
         reporter.table(("dropped", "count", "why"), _dropped_rows(report))
     if report.flags:
         flags = [(name, count, FLAGS[name]) for name, count in sorted(report.flags.items())]
-        reporter.table(("flag", "count", "meaning"), flags)
+        reporter.table(("flag", "count", "meaning"), flags, title=f"Protocol: {report.protocol}")
     reporter.table(
         ("condition", "clips", "raters", *STATUSES),
         [(name, *counts.values()) for name, counts in report.conditions.items()],

@@ -16,9 +16,18 @@ from fmltk.annotation.importing.drop_lines import ADDRESS, DropLines
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
+from fmltk.annotation.importing.protocol_flags import default_protocol
 from fmltk.annotation.importing.records import REASONS, Drop, Record
 from fmltk.annotation.importing.times import Clock
-from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, flag_counts, memory_schema, read_ratings, write_ratings
+from fmltk.annotation.ratings import (
+    RATINGS_SCHEMA,
+    STATUSES,
+    flag_counts,
+    memory_schema,
+    read_protocol,
+    read_ratings,
+    write_ratings,
+)
 from fmltk.annotation.settings import ImportOptions
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.documents import json_text
@@ -46,6 +55,7 @@ class ImportReport:
     n_ratings: int = 0
     read_again: int = 0
     merged_dropped: Counter[str] = field(default_factory=Counter)
+    protocol: str = ""
     flags: Counter[str] = field(default_factory=Counter)
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # how a list of clips is understood
@@ -69,6 +79,7 @@ class ImportReport:
             "read_again": self.read_again,
             "dropped": dict(sorted(self.dropped.items())),
             "reasons": {name: REASONS[name] for name in sorted(self.dropped)},
+            "protocol": self.protocol,
             "flags": dict(sorted(self.flags.items())),
             "conditions": self.conditions,
             "notes": self.notes,
@@ -133,12 +144,14 @@ def import_ratings(
             condition = (conditions or {}).get(path, options.condition)
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
         lines.begin()
-        merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
+        ratings = pa.concat_tables(tables)
+        report.protocol = options.protocol or (read_protocol(output) if is_added else None) or default_protocol(ratings)
+        merged = merge_ratings(ratings, lambda drop: lines.write(None, drop), protocol=report.protocol)
         if clips is not None:
             _compare(clips, merged.table, report)
         if is_added:
             lines.copy(dropped_path(output), merged.table)
-        write_ratings(merged.table, output)
+        write_ratings(merged.table, output, protocol=report.protocol)
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
         report.remarks += upload_remarks(_distinct_ids(merged.table), (file.clip_names for file in report.files))
