@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.annotation.consensus import consensus_labels
-from fmltk.annotation.ratings import OUT_OF_PROTOCOL, ranks
+from fmltk.annotation.protocols import OUT_OF_PROTOCOL
+from fmltk.annotation.ratings import ranks
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -73,10 +74,22 @@ class Aggregated:
     conditions: dict[str, ConditionLabels]
 
 
-def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, also: Collection[str] = ()) -> Aggregated:
+def aggregate_ratings(
+    ratings: pa.Table,
+    policy: Policy | None = None,
+    *,
+    also: Collection[str] = (),
+    clips: Mapping[str, tuple[str, str]] | None = None,
+) -> Aggregated:
     """Return the labels that a table of ratings gives, whatever the order of its rows.
 
-    also : methods of `fmltk.toolkit.conditions.WEIGHED` to give next to the mean
+    Parameters
+    ----------
+    also
+        Methods of `fmltk.toolkit.conditions.WEIGHED` to give next to the mean.
+    clips
+        (video_id, clip_id) by utterance_id of clips that raters were given: those that nobody rated have no label, and
+        the reason why.
 
     Raises AnnotationError if a condition was rated on two scales, ConfigError if a method is unknown or needs crowd-kit
     and it is not installed.
@@ -88,8 +101,11 @@ def aggregate_ratings(ratings: pa.Table, policy: Policy | None = None, *, also: 
     ratings = ratings.unify_dictionaries()
     pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
     ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
+    ids = {**(clips or {}), **ids}
     utterances = sorted(ids)
-    clip = ranks(ratings.column("utterance_id"))
+    row_of = {utterance: row for row, utterance in enumerate(utterances)}
+    rated = sorted(ratings.column("utterance_id").unique().to_pylist())
+    clip = np.array([row_of[utterance] for utterance in rated], dtype=np.int64)[ranks(ratings.column("utterance_id"))]
     names = np.asarray(ratings.column("condition").cast(pa.string()).to_numpy(zero_copy_only=False))
     conditions = {}
     for condition in CONDITIONS:

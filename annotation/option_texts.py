@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import zoneinfo
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
@@ -10,6 +12,7 @@ from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import tzinfo
 
 
 def parse_scales(pairs: Iterable[str]) -> dict[str, Scale]:
@@ -98,3 +101,22 @@ def parse_panel(text: str) -> int | None:
     if not found:
         raise ConfigError(f"--panel {text!r} is neither strict nor at-least-N, such as at-least-3")
     return int(found.group(1))
+
+
+def parse_time_zone(text: str) -> tzinfo:
+    """Return the zone that --time-zone names.
+
+    Raises ConfigError if no such zone is known; it names those that are called nearly the same.
+
+    >>> parse_time_zone("Asia/Shanghai")
+    zoneinfo.ZoneInfo(key='Asia/Shanghai')
+    """
+    try:
+        return zoneinfo.ZoneInfo(text.strip())
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        known = {name.casefold(): name for name in zoneinfo.available_timezones()}
+        if not known:
+            raise ConfigError("this machine has no list of time zones: pip install tzdata") from error
+        near = difflib.get_close_matches(text.strip().casefold(), known, n=2)
+        meant = f"; is {' or '.join(known[name] for name in near)} meant?" if near else ""
+        raise ConfigError(f"--time-zone {text!r} is not a time zone, such as Asia/Shanghai or UTC{meant}") from error

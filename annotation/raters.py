@@ -170,4 +170,8 @@ class RaterNames:
             if self._salt is None:
                 self._salt = read_salt(self.salt_path)
             return pseudonym(identity, self._salt)
-        return identity if self.source == DEFAULT_SOURCE else f"{self.source}:{identity}"
+        return self.of_source(identity)
+
+    def of_source(self, number: str) -> str:
+        """Return a number of the server so that the same of another server is another."""
+        return number if self.source == DEFAULT_SOURCE else f"{self.source}:{number}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.parquet import (
@@ -50,10 +52,9 @@ FLAGS = {
     "repeated": "the rater rated the clip more than once; the latest rating stands",
     "skipped_later": "the rater skipped the clip after rating it; the rating stands",
     "two_bimodal": "the rater rated the clip in another bimodal condition too, which the paper gives to other people",
+    "other_panel": "the rater did not rate the clip's text, audio and silent video, which one panel rates",
     "out_of_order": "the rater's times for text, audio and silent video of the clip are not in that order",
 }
-# Flags of ratings that do not follow the paper's protocol (section 3), which a strict aggregation leaves out.
-OUT_OF_PROTOCOL = ("two_bimodal", "out_of_order")
 # In memory these columns are dictionary-encoded: a million ratings take 60 MB in place of 200.
 DICTIONARY_COLUMNS = (
     "utterance_id", "video_id", "clip_id", "condition", "annotator", "scale", "status", "source", "edited_by", "flags",
@@ -70,13 +71,15 @@ def memory_schema() -> pa.Schema:
     )
 
 
-def write_ratings(table: pa.Table, path: Path) -> None:
+def write_ratings(table: pa.Table, path: Path, *, protocol: str | None = None) -> None:
     """Write ratings.parquet, sorted by clip, condition and rater, whatever the order of `table`.
+
+    protocol : the key of PROTOCOLS by which ratings are flagged, for imports that add to them
 
     The same ratings give the same bytes. Raises AnnotationError if the file cannot be written.
     """
     ratings = sort_ratings(table)
-    schema = RATINGS_SCHEMA.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION}))
+    schema = RATINGS_SCHEMA.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION, "protocol": protocol}))
     with TableWriter(path, schema, error=AnnotationError) as writer:
         for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts in place of dictionaries, a part at a time
             part = ratings.slice(start, ROWS_PER_GROUP)
@@ -116,6 +119,25 @@ def flag_counts(table: pa.Table) -> dict[str, int]:
         for word in entry["values"].split():
             counts[word] = counts.get(word, 0) + entry["counts"]
     return {flag: count for flag, count in counts.items() if count}
+
+
+def flagged_raters(table: pa.Table, flag: str) -> dict[str, int]:
+    """Return how many ratings of each rater have a flag, by name."""
+    counts: Counter[str] = Counter()
+    for row in table.group_by(["annotator", "flags"]).aggregate([([], "count_all")]).to_pylist():
+        if flag in row["flags"].split():
+            counts[row["annotator"]] += row["count_all"]
+    return dict(sorted(counts.items()))
+
+
+def read_protocol(path: Path) -> str | None:
+    """Return the key of PROTOCOLS by which a table of ratings was flagged; None where it does not say it.
+
+    Raises AnnotationError if the file cannot be read.
+    """
+    with open_parquet_table(path, what=KIND, error=AnnotationError) as file:
+        said = decode_metadata(file.schema_arrow, name=str(path), error=AnnotationError).get("protocol")
+    return said if said in PROTOCOLS else None
 
 
 def read_ratings(path: Path) -> pa.Table:

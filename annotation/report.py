@@ -66,8 +66,9 @@ def _has_ratings(path: Path) -> bool:
 def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     from fmltk.annotation.agreement import agreement
     from fmltk.annotation.patterns import PATTERNS
+    from fmltk.annotation.protocols import OUT_OF_PROTOCOL
     from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
-    from fmltk.annotation.ratings import FLAGS, OUT_OF_PROTOCOL, flag_counts
+    from fmltk.annotation.ratings import FLAGS, flag_counts
 
     measures = agreement(ratings)
     raters = {name: rater_quality(ratings, name) for name in measures}
@@ -92,7 +93,9 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     blocks.append(_rater_table(raters))
     flags = flag_counts(ratings)
     blocks += [
-        Remark(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}.", "bad") for flag in OUT_OF_PROTOCOL if flag in flags
+        Remark(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}: {_by_rater(ratings, flag)}.", "bad")
+        for flag in OUT_OF_PROTOCOL
+        if flag in flags
     ]
     for pattern, meaning in PATTERNS.items():
         suspicious = marked_raters(pattern, raters)
@@ -102,6 +105,12 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
     rows = tables.disputed_rows(disputed)
     blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
     return Section(f"Ratings: {path.name}", RATINGS_RANK, blocks)
+
+
+def _by_rater(ratings: pa.Table, flag: str) -> str:
+    from fmltk.annotation.ratings import flagged_raters
+
+    return ", ".join(f"{name} ({count})" for name, count in flagged_raters(ratings, flag).items())
 
 
 def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from fmltk.annotation.option_texts import (
     parse_label_values,
     parse_panel,
     parse_scales,
+    parse_time_zone,
 )
+from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.annotation.raters import RaterNames
 from fmltk.toolkit.command_options import Words, check_choices, option
 from fmltk.toolkit.conditions import BIMODAL, CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
@@ -75,7 +78,10 @@ class ImportOptions(ScaleOptions):
         ),
     )
     id_field: str | None = field(
-        default=None, metadata=option(help="The task's data field that names the clip, where it is not utterance_id.")
+        default=None,
+        metadata=option(
+            help="The task's data field that names the clip, where it is not utterance_id; id: the task's own number."
+        ),
     )
     id_parts: int = field(
         default=1,
@@ -84,8 +90,27 @@ class ImportOptions(ScaleOptions):
             help="Of a path in --id-field: 1, the file's name is the clip; 2, its folder is the video_id too.",
         ),
     )
+    cut_uploads: bool = field(
+        default=False,
+        metadata=option(help="Cut the 8 digits and dash before names of uploads: uploads of one name are one clip."),
+    )
     encoding: str | None = field(
         default=None, metadata=option(help="Encoding of CSV and TSV files; recognised where it is clear.")
+    )
+    protocol: str | None = field(
+        default=None,
+        metadata=option(
+            type=click.Choice(list(PROTOCOLS)),
+            help="Flag what the paper does not have: ch-sims, one person in two bimodal conditions of a clip, or not "
+            "in the order text, audio, silent video; mosi, also other people for one of these three. Default: that of "
+            "the earlier import, else mosi where these three have the scale -3..3.",
+        ),
+    )
+    time_zone: tzinfo = field(
+        default=UTC,
+        metadata=option(
+            default="UTC", parse=parse_time_zone, help="Zone of times that do not say theirs, such as Asia/Shanghai."
+        ),
     )
     rater: str | None = field(
         default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")
@@ -145,8 +170,7 @@ class Policy:
     protocol_strict: bool = field(
         default=False,
         metadata=option(
-            help="Leave out ratings that do not follow the paper's protocol: of one person in two bimodal conditions "
-            "of a clip, or not in the order text, audio, silent video."
+            help="Leave out ratings that import flagged as not following the protocol (see --protocol there)."
         ),
     )
 

@@ -29,8 +29,9 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     from fmltk.annotation import agreement_tables as tables
     from fmltk.annotation.agreement import agreement as measure
     from fmltk.annotation.patterns import PATTERNS
+    from fmltk.annotation.protocols import OUT_OF_PROTOCOL
     from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
-    from fmltk.annotation.ratings import FLAGS, OUT_OF_PROTOCOL, flag_counts, read_ratings
+    from fmltk.annotation.ratings import FLAGS, flag_counts, flagged_raters, read_ratings
 
     table = read_ratings(ratings)
     measures = measure(table, n_bootstrap=options.n_bootstrap, seed=options.seed)
@@ -47,7 +48,10 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(disputed), title="Most disputed clips")
     for flag in OUT_OF_PROTOCOL:
         if flag in flags:
-            reporter.warn(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}; aggregate --protocol-strict leaves them out")
+            who = ", ".join(f"{name} ({count})" for name, count in flagged_raters(table, flag).items())
+            reporter.warn(
+                f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}; aggregate --protocol-strict leaves them out: {who}"
+            )
     for pattern, meaning in PATTERNS.items():
         suspicious = marked_raters(pattern, raters)
         if suspicious:

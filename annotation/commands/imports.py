@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fmltk.annotation.commands.paths import PARQUET, refuse_overwriting
+from fmltk.annotation.commands.paths import CLIPS, PARQUET, refuse_overwriting
 from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import FILE, ImportOptions
 from fmltk.toolkit.command_options import settings_options
@@ -29,6 +29,7 @@ OVERWRITE = click.option(
 @click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @settings_options(ImportOptions, "options")
 @settings_options(RaterNames, "names")
+@CLIPS
 @OVERWRITE
 @output_options
 def import_command(
@@ -37,6 +38,7 @@ def import_command(
     output: Path,
     options: ImportOptions,
     names: RaterNames,
+    clips: Path | None,
     overwrite: bool,
     reporter: Reporter,
 ) -> None:
@@ -55,7 +57,7 @@ def import_command(
 
     if overwrite:
         refuse_overwriting(output, files)
-    report = import_ratings(files, output, replace(options, names=names), overwrite=overwrite)
+    report = import_ratings(files, output, replace(options, names=names), clips=clips, overwrite=overwrite)
     show_import(report, output, reporter)
 
 
@@ -84,7 +86,7 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
         reporter.table(("dropped", "count", "why"), _dropped_rows(report))
     if report.flags:
         flags = [(name, count, FLAGS[name]) for name, count in sorted(report.flags.items())]
-        reporter.table(("flag", "count", "meaning"), flags)
+        reporter.table(("flag", "count", "meaning"), flags, title=f"Protocol: {report.protocol}")
     reporter.table(
         ("condition", "clips", "raters", *STATUSES),
         [(name, *counts.values()) for name, counts in report.conditions.items()],
@@ -114,3 +116,7 @@ def _show_remarks(report: ImportReport, reporter: Reporter) -> None:
             reporter.say(file.columns)
         for remark in file.remarks:
             reporter.warn(f"{file.file}: {remark}")
+    for note in report.notes:
+        reporter.say(note)
+    for remark in report.remarks:
+        reporter.warn(remark)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.annotation.commands.paths import PARQUET, refuse_overwriting
+from fmltk.annotation.commands.paths import CLIPS, PARQUET, refuse_overwriting
 from fmltk.annotation.settings import FILE, Policy, ScaleOptions, ShippedOptions, SplitOptions
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
@@ -17,6 +17,8 @@ from fmltk.toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pyarrow as pa
+
     from fmltk.annotation.aggregate import Aggregated
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.features.label_table import LabelTable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 @click.argument("ratings", required=False, type=FILE)
 @click.option("--output", "-o", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
 @settings_options(ShippedOptions, "shipped")
+@CLIPS
 @settings_options(Policy, "policy")
 @click.option(
     "--also",
@@ -41,6 +44,7 @@ def aggregate(
     *,
     output: Path,
     shipped: ShippedOptions,
+    clips: Path | None,
     policy: Policy,
     also: tuple[str, ...],
     split: SplitOptions,
@@ -53,6 +57,7 @@ def aggregate(
 
     \b
     fmltk annotation aggregate ratings.parquet -o labels.parquet
+    fmltk annotation aggregate ratings.parquet -o labels.parquet --clips stimuli/
     fmltk annotation aggregate ratings.parquet --labels label.csv -o labels.parquet --panel at-least-3
     """
     from dataclasses import asdict
@@ -66,11 +71,15 @@ def aggregate(
 
     if ratings is None and shipped.path is None:
         raise ConfigError("give RATINGS, --labels label.csv, or both")
+    if ratings is None and clips is not None:
+        raise ConfigError("--clips says which clips were to be rated: give RATINGS too, or leave it out")
     refuse_overwriting(output, (ratings, shipped.path))
     with hold_file(output):
         aggregated = None
         if ratings is not None:
-            aggregated = aggregate_ratings(read_ratings(ratings), policy, also=also)
+            table = read_ratings(ratings)
+            listed = _listed(clips, table, reporter)
+            aggregated = aggregate_ratings(table, policy, also=also, clips=listed)
         given = None
         if shipped.path is not None:
             given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
@@ -81,6 +90,20 @@ def aggregate(
         labels = _split(labels, given, split, reporter)
         write_labels(labels, output)
     _show_aggregate(labels, aggregated, output, reporter)
+
+
+def _listed(clips: Path | None, ratings: pa.Table, reporter: Reporter) -> dict[str, tuple[str, str]]:
+    """Return the ids of --clips, and say how the list is understood and what it lacks."""
+    from fmltk.annotation.clip_list import read_clip_list
+
+    if clips is None:
+        return {}
+    listed = read_clip_list(clips, ratings.column("utterance_id").unique().to_pylist())
+    for note in listed.notes:
+        reporter.say(note)
+    for warning in listed.warnings():
+        reporter.warn(warning)
+    return listed.ids
 
 
 def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, reporter: Reporter) -> LabelTable:

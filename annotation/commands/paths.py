@@ -25,6 +25,11 @@ class ParquetPath(click.Path):
 
 
 PARQUET = ParquetPath(dir_okay=False, path_type=Path)
+CLIPS = click.option(
+    "--clips",
+    type=click.Path(exists=True, path_type=Path),
+    help="The clips that raters were given: the folder that prepare or extract wrote, or a table with their ids.",
+)
 
 
 def refuse_overwriting(output: Path, sources: Iterable[Path | None]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fmltk.annotation.commands.imports import OVERWRITE, show_import
-from fmltk.annotation.commands.paths import PARQUET
+from fmltk.annotation.commands.paths import CLIPS, PARQUET
+from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import PANEL_SIZE, ImportOptions, ProjectOptions, ScaleOptions, ServerOptions
 from fmltk.toolkit.command_options import settings_options
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name, not a token
+# What the server's own exports of projects that `push` made need not be told.
+_OF_FILES = ("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -115,27 +118,35 @@ def _state(project: PushedProject) -> str:
     type=click.IntRange(1),
     help="Ratings that complete a clip.",
 )
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="As for import; default: that of the scale.")
 @output_options
-def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> None:
+def status(*, server: ServerOptions, n_annotators: int, protocol: str | None, reporter: Reporter) -> None:
     r"""Show how far each rater is in each project; raters are named by the server's ids.
+
+    Ratings that do not follow the protocol are counted by rater.
 
     \b
     fmltk annotation status --url http://localhost:8080
     """
     from dataclasses import asdict
 
+    from fmltk.annotation.importing.progress import protocol_breaks
+    from fmltk.annotation.importing.records import condition_of_title
     from fmltk.toolkit.io.outputs import ScratchFolder
 
     connected = _connect(server, reporter)
     found: list[ProjectProgress] = []
+    exports: dict[Path, str] = {}
     with ScratchFolder() as folder:
         for title, project_id in _projects(connected, server, reporter):
             export = folder / f"{project_id}.json"
             connected.download(project_id, export)
             link = connected.link(project_id)
             found.append(connected.progress(title, export, link=link, n_annotators=n_annotators))
+            exports[export] = condition_of_title(title) or ""
+        breaks = protocol_breaks(exports, protocol=protocol)
     if reporter.json_output:
-        reporter.json({"projects": [asdict(progress) for progress in found]})
+        reporter.json({"projects": [asdict(progress) for progress in found], "flags": breaks})
         return
     reporter.table(
         ("project", "tasks", "complete", "link"), [(p.title, p.n_tasks, p.n_complete, p.link) for p in found]
@@ -148,6 +159,17 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
             for rater in p.raters
         ],
     )
+    _show_breaks(breaks, reporter)
+
+
+def _show_breaks(breaks: list[dict[str, Any]], reporter: Reporter) -> None:
+    """Show who does not follow the protocol, flag by flag."""
+    from fmltk.annotation.ratings import FLAGS
+
+    for flag in dict.fromkeys(entry["flag"] for entry in breaks):
+        own = [entry for entry in breaks if entry["flag"] == flag]
+        who = ", ".join(f"{entry['rater']} in {entry['condition']} ({entry['ratings']})" for entry in own)
+        reporter.warn(f"{flag}: {FLAGS[flag]}: {who}")
 
 
 @click.command()
@@ -156,8 +178,11 @@ def status(*, server: ServerOptions, n_annotators: int, reporter: Reporter) -> N
 @click.option(
     "--exports", type=click.Path(file_okay=False, path_type=Path), help="Keep the server's exports in this folder."
 )
-@settings_options(ImportOptions, "options", without=("condition", "id_field", "encoding"))
+@settings_options(
+    ImportOptions, "options", without=("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
+)
 @settings_options(RaterNames, "names")
+@CLIPS
 @OVERWRITE
 @output_options
 def pull(
@@ -167,6 +192,7 @@ def pull(
     exports: Path | None,
     options: ImportOptions,
     names: RaterNames,
+    clips: Path | None,
     overwrite: bool,
     reporter: Reporter,
 ) -> None:
@@ -191,7 +217,7 @@ def pull(
             connected.download(project_id, export)
             files[export] = condition_of_title(title) or ""
         options = replace(options, names=names)
-        report = import_ratings(list(files), output, options, conditions=files, overwrite=overwrite)
+        report = import_ratings(list(files), output, options, conditions=files, clips=clips, overwrite=overwrite)
     show_import(report, output, reporter)
 
 

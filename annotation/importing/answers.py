@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fmltk.annotation.importing.clip_ids import CONTROL_CHARACTERS
 from fmltk.annotation.importing.records import (
-    CONTROL_CHARACTERS,
     Drop,
     Record,
     parse_seconds,
-    parse_time,
     parse_value,
-    short_text,
 )
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from fmltk.annotation.importing.records import Rated
+    from fmltk.annotation.importing.times import Clock
     from fmltk.annotation.settings import ImportOptions
 
 
@@ -64,12 +64,12 @@ class Answer:
         where: str,
         options: ImportOptions,
         *,
+        clock: Clock,
         lead_time: object,
         **known: Any,
     ) -> Answer:
-        """Return an answer with the times of `entry`; `known` are further fields."""
-        created = parse_time(entry.get("created_at"))
-        updated = parse_time(entry.get("updated_at")) or created
+        """Return an answer with the times of `entry`, as `clock` reads them; `known` are further fields."""
+        created, updated = clock.of_answer(entry.get("created_at"), entry.get("updated_at"))
         return cls(
             about, where, options, lead_time_s=parse_seconds(lead_time), created_at=created, updated_at=updated, **known
         )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from fmltk.annotation.importing.label_studio import FileReport, read_row, read_task
 from fmltk.annotation.importing.rating_tables import long_columns, long_records, wide_columns, wide_records
-from fmltk.annotation.importing.records import Drop, Record, short_text
 from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.features.label_table import LABEL_COLUMNS
 from fmltk.toolkit.io.files import read_start
+from fmltk.toolkit.io.printable import short_text
 from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
 from fmltk.toolkit.io.tables import open_rows
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from fmltk.annotation.importing.records import Drop, Record
     from fmltk.annotation.settings import ImportOptions
 
 _JSON_START = re.compile(rb"(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[ \t\r\n\0]*[\[{]")  # also with a byte order mark

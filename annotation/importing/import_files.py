@@ -8,15 +8,29 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fmltk.annotation.clip_list import read_clip_list
+from fmltk.annotation.importing.clip_ids import upload_remarks
+from fmltk.annotation.importing.drop_lines import ADDRESS, DropLines
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
+from fmltk.annotation.importing.protocol_flags import default_protocol
 from fmltk.annotation.importing.records import REASONS, Drop, Record
-from fmltk.annotation.ratings import RATINGS_SCHEMA, STATUSES, flag_counts, memory_schema, read_ratings, write_ratings
+from fmltk.annotation.importing.times import Clock
+from fmltk.annotation.ratings import (
+    RATINGS_SCHEMA,
+    STATUSES,
+    flag_counts,
+    memory_schema,
+    read_protocol,
+    read_ratings,
+    write_ratings,
+)
 from fmltk.annotation.settings import ImportOptions
-from fmltk.toolkit.errors import AnnotationError, advised
-from fmltk.toolkit.io.documents import json_text, read_json_lines
+from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.documents import json_text
 from fmltk.toolkit.io.files import atomic_path, write_bytes
 from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.parquet import is_parquet
@@ -24,11 +38,9 @@ from fmltk.toolkit.io.parquet import is_parquet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import TextIO
 
     from fmltk.annotation.raters import RaterNames
 
-_ADDRESS = re.compile(r"[^\s@,;:'\"<>()\[\]{}]+@[^\s@,;:'\"<>()\[\]{}]+")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,3}(\.0+)?")
 _SHOWN_LABELS = 6
 LONGEST_WAIT_S = 60.0  # for another import into the same ratings, which takes seconds
@@ -43,8 +55,13 @@ class ImportReport:
     n_ratings: int = 0
     read_again: int = 0
     merged_dropped: Counter[str] = field(default_factory=Counter)
+    protocol: str = ""
     flags: Counter[str] = field(default_factory=Counter)
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # how a list of clips is understood
+    remarks: list[str] = field(default_factory=list)  # on all files together
+    unrated: dict[str, list[str]] = field(default_factory=dict)  # of the clips that raters were given, by condition
+    unlisted: list[str] = field(default_factory=list)  # clips that were rated though raters were not given them
 
     @property
     def dropped(self) -> Counter[str]:
@@ -62,8 +79,13 @@ class ImportReport:
             "read_again": self.read_again,
             "dropped": dict(sorted(self.dropped.items())),
             "reasons": {name: REASONS[name] for name in sorted(self.dropped)},
+            "protocol": self.protocol,
             "flags": dict(sorted(self.flags.items())),
             "conditions": self.conditions,
+            "notes": self.notes,
+            "remarks": self.remarks,
+            "unrated": self.unrated,
+            "unlisted": self.unlisted,
         }
 
 
@@ -83,6 +105,7 @@ def import_ratings(
     options: ImportOptions | None = None,
     *,
     conditions: Mapping[Path, str] | None = None,
+    clips: Path | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Read `files` and merge them with what `output` holds already; the same files twice give the same ratings.
@@ -96,6 +119,8 @@ def import_ratings(
         Exports of Label Studio, long or wide tables, or other ratings.parquet.
     conditions
         Of files whose tasks do not say theirs, in place of the options' one.
+    clips
+        A list of the clips that raters were given, as `read_clip_list` takes it: the report says which were not rated.
     overwrite
         Start anew in place of merging with `output`.
 
@@ -110,7 +135,7 @@ def import_ratings(
         atomic_path(dropped_path(output), error=AnnotationError) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        lines = _DropLines(file, options.names)
+        lines = DropLines(file, options.names)
         tables = []
         is_added = output.exists() and not overwrite
         if is_added:
@@ -119,19 +144,24 @@ def import_ratings(
             condition = (conditions or {}).get(path, options.condition)
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
         lines.begin()
-        merged = merge_ratings(pa.concat_tables(tables), lambda drop: lines.write(None, drop))
+        ratings = pa.concat_tables(tables)
+        report.protocol = options.protocol or (read_protocol(output) if is_added else None) or default_protocol(ratings)
+        merged = merge_ratings(ratings, lambda drop: lines.write(None, drop), protocol=report.protocol)
+        if clips is not None:
+            _compare(clips, merged.table, report)
         if is_added:
             lines.copy(dropped_path(output), merged.table)
-        write_ratings(merged.table, output)
+        write_ratings(merged.table, output, protocol=report.protocol)
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
+        report.remarks += upload_remarks(_distinct_ids(merged.table), (file.clip_names for file in report.files))
         text = json_text(report.as_dict(), indent=2) + "\n"
         write_bytes(report_path(output), text.encode(), error=AnnotationError)
     return report
 
 
-def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: _DropLines) -> pa.Table:
-    file_report = FileReport(path.name)
+def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: DropLines) -> pa.Table:
+    file_report = FileReport(path.name, clock=Clock(options.time_zone))
     report.files.append(file_report)
     lines.begin()
     if is_parquet(path, error=AnnotationError):
@@ -154,6 +184,8 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
             lines.write(path.name, item)
         else:
             collector.add(item)
+    for text in file_report.clock.remarks():
+        file_report.remark(text)
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
     if unknown and not options.drop_unknown:
@@ -174,7 +206,7 @@ def _off_scale(path: Path, unknown: Counter[str], collector: RecordCollector, op
     scales = ", ".join(sorted(table.column("scale").unique().to_pylist())) or str(options.default_scale)
     kept = [value for value in table.column("value").unique().to_pylist() if value is not None]
     shown = ", ".join(
-        f"{_ADDRESS.sub('(an address)', label)!r} ({count})" for label, count in unknown.most_common(_SHOWN_LABELS)
+        f"{ADDRESS.sub('(an address)', label)!r} ({count})" for label, count in unknown.most_common(_SHOWN_LABELS)
     )
     more = ", ..." if len(unknown) > _SHOWN_LABELS else ""
     numbers = [int(float(label)) for label in unknown if _WHOLE.fullmatch(label)] + kept
@@ -199,61 +231,6 @@ def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
             field = table.schema.field(index)
             table = table.set_column(index, field, words.dictionary_encode().cast(field.type))
     return table
-
-
-_ANSWER = ("utterance_id", "condition", "annotator")
-
-
-def _answer_of(entry: Mapping[str, Any]) -> tuple[object, ...]:
-    return tuple(entry.get(name) for name in _ANSWER)
-
-
-class _DropLines:
-    """The file of dropped annotations: each once, however often the same export is imported.
-
-    What one file repeats, such as two annotations without an id, is several lines. No line shows an address, unless
-    addresses are to be kept.
-    """
-
-    def __init__(self, file: TextIO, names: RaterNames) -> None:
-        self._file = file
-        self._names = names
-        self._written: Counter[int] = Counter()
-        self._now: Counter[int] = Counter()
-
-    def begin(self) -> None:
-        """Go on to the next file."""
-        self._now = Counter()
-
-    def copy(self, path: Path, ratings: pa.Table) -> None:
-        """Take over the lines of an earlier import into the same ratings, but of answers that are ratings by now."""
-        if not path.exists():
-            return
-        remedy = "delete that line, or import everything again with --overwrite"
-        entries = [entry for _, entry in read_json_lines(path, error=advised(AnnotationError, remedy))]
-        unread = {_answer_of(entry) for entry in entries if entry.get("reason") == "unknown label"}
-        kept: set[tuple[object, ...]] = set()
-        if unread:
-            columns = [ratings.column(name).to_pylist() for name in _ANSWER]
-            kept = unread.intersection(zip(*columns, strict=True))
-        self.begin()
-        for entry in entries:
-            if entry.get("reason") != "unknown label" or _answer_of(entry) not in kept:
-                self._write(entry)
-
-    def write(self, file: str | None, drop: Drop) -> None:
-        self._write({"file": file, **drop._asdict()})
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        known = {key: value for key, value in entry.items() if value is not None}
-        if not self._names.keep_identities:
-            for key in known.keys() & {"annotator", "label"}:
-                known[key] = _ADDRESS.sub(lambda found: self._names.safe_name(found.group()), known[key])
-        line = json_text(known) + "\n"
-        self._now[hash(line)] += 1
-        if self._now[hash(line)] > self._written[hash(line)]:
-            self._written[hash(line)] += 1
-            self._file.write(line)
 
 
 class RecordCollector:
@@ -291,6 +268,32 @@ class RecordCollector:
         if self._rows or not self._tables:
             self._flush()
         return pa.concat_tables(self._tables)
+
+
+def _compare(clips: Path, table: pa.Table, report: ImportReport) -> None:
+    """Note which of the clips that raters were given have no rating, by condition, and which were rated besides."""
+    listed = read_clip_list(clips, table.column("utterance_id").unique().to_pylist())
+    report.notes += listed.notes
+    report.remarks += listed.warnings()
+    report.unlisted = list(listed.unlisted)
+    rated = table.filter(pc.equal(table["status"], "rated")).group_by(["condition", "utterance_id"]).aggregate([])
+    pairs = set(zip(*(rated.column(name).to_pylist() for name in ("condition", "utterance_id")), strict=True))
+    for condition in table.column("condition").unique().to_pylist():
+        unrated = sorted(name for name in listed.ids if (condition, name) not in pairs)
+        if unrated:
+            report.unrated[condition] = unrated
+    if report.unrated:
+        counts = ", ".join(f"{name} {len(unrated)}" for name, unrated in sorted(report.unrated.items()))
+        report.remarks.append(
+            f"clips without a rating, of the {len(listed.ids)} on the list: {counts}; give --clips to `fmltk "
+            "annotation aggregate` too, so that the labels have a row for each"
+        )
+
+
+def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:
+    """Return utterance_id, video_id and clip_id of every clip, in order."""
+    ids = [table.column(name).cast(pa.string()) for name in ("utterance_id", "video_id", "clip_id")]
+    return sorted(set(zip(*(column.to_pylist() for column in ids), strict=True)))
 
 
 def _summarise(table: pa.Table, report: ImportReport) -> None:

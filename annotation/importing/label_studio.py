@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of
-from fmltk.annotation.importing.records import ClipNames, Drop, Rated, Record, rated_of, short_text
+from fmltk.annotation.importing.clip_ids import TASK_ID, ClipNames
+from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of
+from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.raters import read_identity, text_id
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.documents import parse_json_value
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +53,11 @@ class FileReport:
     remarks: list[str] = field(default_factory=list)
     columns: str = ""  # how the columns of a plain table are understood
     clip_names: ClipNames = field(default_factory=ClipNames, repr=False)
+    clock: Clock = field(default_factory=Clock, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
-        names = [one.name for one in fields(self) if one.name != "clip_names"]
+        names = [one.name for one in fields(self) if one.name not in ("clip_names", "clock")]
         return {**{name: getattr(self, name) for name in names}, "lacks": list(self.lacks)}
 
     @property
@@ -81,20 +85,32 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     if not annotations and not drafts:
         report.tasks_without_annotation += 1
         return
-    about = rated_of(data, options, where, report.clip_names)
+    own = {} if TASK_ID in data else {TASK_ID: task.get("id")}
+    about = rated_of({**data, **_own_id(own, options, report)}, options, where, report.clip_names)
     for annotation in annotations:
         report.annotations += 1
-        yield _read_annotation(annotation, about, where, options)
+        yield _read_annotation(annotation, about, where, options, report.clock)
     for draft in drafts:
         report.annotations += 1
-        yield _read_draft(draft, about, where, options)
+        yield _read_draft(draft, about, where, options, report.clock)
+
+
+def _own_id(task: dict[str, Any], options: ImportOptions, report: FileReport) -> dict[str, str]:
+    """Return the task's own number as a field that may name the clip, with its source where that has a name."""
+    number = text_id(task.get(TASK_ID)) if options.id_field == TASK_ID else None
+    if number is None:
+        return {}
+    report.remark("the tasks' own numbers name the clips: tasks of several projects are several clips")
+    return {TASK_ID: options.names.of_source(number)}
 
 
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _read_annotation(annotation: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
+def _read_annotation(
+    annotation: object, about: Rated | Drop, where: str, options: ImportOptions, clock: Clock
+) -> Record | Drop:
     if not isinstance(annotation, dict):
         return Drop(where, "not an annotation", label=short_text(annotation))
     annotation_id = short_text(annotation.get("id"))
@@ -106,7 +122,7 @@ def _read_annotation(annotation: object, about: Rated | Drop, where: str, option
     if last is not None and identity is not None and last != identity:
         edited_by = rater_of(last, options) or options.names.safe_name(str(short_text(last)))
     known = {"identity": identity, "annotation_id": annotation_id, "edited_by": edited_by}
-    answer = Answer.of(annotation, about, where, options, lead_time=annotation.get("lead_time"), **known)
+    answer = Answer.of(annotation, about, where, options, clock=clock, lead_time=annotation.get("lead_time"), **known)
     if annotation.get("was_cancelled") or annotation.get("skipped"):
         return answer.record("skipped")
     return _rating(answer, _chosen(annotation.get("result"), options.control))
@@ -119,7 +135,7 @@ def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
     return answer.record("empty") if chosen is None or chosen == "" else answer.rating(chosen)
 
 
-def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions) -> Record | Drop:
+def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportOptions, clock: Clock) -> Record | Drop:
     if not isinstance(draft, dict):
         clip = about if isinstance(about, Drop) else Drop(where, "", about.utterance_id, about.condition)
         reason = "draft by id" if isinstance(draft, int) else "not an annotation"
@@ -128,7 +144,7 @@ def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportO
     if isinstance(about, Drop):
         return about._replace(annotation_id=draft_id)
     known = {"identity": read_identity({"created_username": None, **draft}), "annotation_id": draft_id}
-    answer = Answer.of(draft, about, where, options, lead_time=draft.get("lead_time"), **known)
+    answer = Answer.of(draft, about, where, options, clock=clock, lead_time=draft.get("lead_time"), **known)
     if draft.get("annotation") is not None:
         return answer.drop("unfinished change")
     return answer.record("draft")
@@ -184,12 +200,12 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
         report.tasks_without_annotation += 1
         return
     report.annotations += 1
-    about = rated_of(row, options, where, report.clip_names)
+    about = rated_of({**row, **_own_id(row, options, report)}, options, where, report.clip_names)
     if isinstance(about, Drop):
         yield about._replace(annotation_id=annotation_id)
         return
     known = {"identity": identity, "annotation_id": annotation_id}
-    answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time"), **known)
+    answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=row.get("lead_time"), **known)
     yield _rating(answer, _row_choice(row.get(options.control)))
 
 

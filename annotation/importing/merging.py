@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from fmltk.annotation.importing.protocol_flags import UNKNOWN_TIME, RatedRows, default_protocol, protocol_flags
 from fmltk.annotation.importing.records import Drop
-from fmltk.annotation.ratings import OUT_OF_PROTOCOL, memory_schema, ranks
-from fmltk.toolkit.conditions import BIMODAL
+from fmltk.annotation.protocols import OUT_OF_PROTOCOL
+from fmltk.annotation.ratings import memory_schema, ranks
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PRIORITY = {"rated": 2, "skipped": 1, "empty": 1, "draft": 0}
-_ORDERED = ("T", "A", "V")  # paper, section 3: text first, audio second, silent video last
-_UNKNOWN = int(np.iinfo(np.int64).min)  # a time that is not known
 
 
 @dataclass
@@ -68,7 +68,7 @@ class _Columns:
             updated=np.maximum(created, updated),
             status=np.asarray(status.indices.to_numpy(), dtype=np.int64),
             priority=by_code[status.indices.to_numpy()] if len(by_code) else np.empty(0, np.int64),
-            value=np.asarray(table.column("value").cast(pa.int64()).fill_null(_UNKNOWN).to_numpy()),
+            value=np.asarray(table.column("value").cast(pa.int64()).fill_null(UNKNOWN_TIME).to_numpy()),
             edited=table.column("edited_by").is_valid().to_numpy(),
         )
 
@@ -80,14 +80,16 @@ def _one_array(table: pa.Table, name: str) -> pa.DictionaryArray:
 
 
 def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    return np.asarray(column.cast(pa.int64()).fill_null(_UNKNOWN).to_numpy())
+    return np.asarray(column.cast(pa.int64()).fill_null(UNKNOWN_TIME).to_numpy())
 
 
-def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None]) -> Merged:
+def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None], *, protocol: str | None = None) -> Merged:
     """Keep one row for each rater, clip and condition; rows further down count as read later.
 
     The latest rating stands; failing that the latest skip or empty answer; failing that a draft. Every other row goes
     to `on_drop`, but for annotations that were merely read again, which are counted.
+
+    protocol : a key of PROTOCOLS, whose flags are found; by default that of the scale
 
     Raises AnnotationError if one annotation id names two annotations, or a condition was rated on two scales.
     """
@@ -95,11 +97,11 @@ def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None]) -> Merged:
     if table.num_rows:
         flags = _one_state(merged, on_drop)
         _check_scales(merged.table)
-        _one_per_rater(merged, flags, on_drop)
+        _one_per_rater(merged, flags, on_drop, protocol or default_protocol(merged.table))
     return merged
 
 
-def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable[[Drop], None]) -> None:
+def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable[[Drop], None], protocol: str) -> None:
     table = merged.table
     columns = _Columns.of(table)
     keys = (columns.utterance, columns.condition, columns.annotator)
@@ -115,10 +117,23 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
         on_drop(_drop_of(table, row, reason))
     for row in np.flatnonzero(columns.edited).tolist():
         flags.setdefault(row, set()).add("edited")
-    for flag, found in (("out_of_order", _out_of_order), ("two_bimodal", _two_bimodal)):
-        for row in winners[found(table, columns, winners)].tolist():
+    rated = winners[columns.priority[winners] == _PRIORITY["rated"]]
+    for flag, found in protocol_flags(_rated_rows(table, columns, rated), protocol).items():
+        for row in rated[found].tolist():
             flags.setdefault(row, set()).add(flag)
     merged.table = _with_flags(table, winners, flags)
+
+
+def _rated_rows(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> RatedRows:
+    names = _one_array(table, "condition")
+    number_of = np.array([CONDITIONS.index(word) for word in names.dictionary.to_pylist()], dtype=np.int64)
+    return RatedRows(
+        columns.utterance[rows],
+        columns.annotator[rows],
+        number_of[names.indices.to_numpy()[rows]],
+        columns.created[rows],
+        columns.updated[rows],
+    )
 
 
 def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set[str]]:
@@ -169,9 +184,9 @@ def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
     in_groups = rows[np.lexsort((rows, *(key[rows] for key in keys)))]
     starts = _starts(in_groups, keys)
     created = columns.created[in_groups]
-    earliest = np.minimum.reduceat(np.where(created == _UNKNOWN, np.iinfo(np.int64).max, created), starts)
+    earliest = np.minimum.reduceat(np.where(created == UNKNOWN_TIME, np.iinfo(np.int64).max, created), starts)
     latest = np.maximum.reduceat(created, starts)
-    wrong = (latest != _UNKNOWN) & (earliest != latest)
+    wrong = (latest != UNKNOWN_TIME) & (earliest != latest)
     clip = columns.utterance[in_groups]
     wrong |= np.minimum.reduceat(clip, starts) != np.maximum.reduceat(clip, starts)
     if not wrong.any():
@@ -179,10 +194,18 @@ def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
     group = int(np.flatnonzero(wrong)[0])
     ends = np.append(starts[1:], len(in_groups))
     first, second = (table.slice(int(in_groups[at]), 1).to_pylist()[0] for at in (starts[group], ends[group] - 1))
+    named = f"annotation {first['annotation_id']} of source {first['source']!r}"
+    if all(first[name] == second[name] for name in ("utterance_id", "condition", "annotator", "status", "value")):
+        raise AnnotationError(
+            f"{named} was made at {first['created_at']} and at {second['created_at']}: if its times were read in two "
+            "zones (--time-zone), import everything again with --overwrite; if it is of two servers, give each its own "
+            "--source NAME"
+        )
     raise AnnotationError(
-        f"annotation {first['annotation_id']} of source {first['source']!r} is two different ones: "
-        f"{first['utterance_id']!r} {first['condition']} and {second['utterance_id']!r} {second['condition']}. Ids of "
-        "different servers collide: import each server's files with its own --source NAME, into the same ratings"
+        f"{named} is two different ones: {first['utterance_id']!r} {first['condition']} and "
+        f"{second['utterance_id']!r} {second['condition']}. Ids of different servers collide: import each server's "
+        "files with its own --source NAME, into the same ratings. If the same files were imported with other options "
+        "for ids before, import them again with --overwrite"
     )
 
 
@@ -235,55 +258,6 @@ def _old_flags(table: pa.Table) -> dict[int, set[str]]:
     words = [set(text.split()) - {"edited", *OUT_OF_PROTOCOL} for text in flags.dictionary.to_pylist()]  # found anew
     codes = flags.indices.to_numpy()
     return {int(row): set(words[codes[row]]) for row in range(len(codes)) if words[codes[row]]}
-
-
-def _out_of_order(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which ratings are of a rater whose times for text, audio and silent video of a clip are not in that order.
-
-    The last change of one must come before the first answer to the next; unknown times prove nothing.
-    Source: paper, section 3.
-    """
-    names = _one_array(table, "condition")
-    step_of = np.array([_ORDERED.index(w) if w in _ORDERED else -1 for w in names.dictionary.to_pylist()])
-    step = step_of[names.indices.to_numpy()][winners]
-    rated = (columns.priority[winners] == _PRIORITY["rated"]) & (step >= 0)
-    marked = np.zeros(len(winners), dtype=bool)
-    chosen = np.flatnonzero(rated)
-    if not chosen.size:
-        return marked
-    rows = winners[chosen]
-    keys = (columns.utterance, columns.annotator)
-    by_person = np.lexsort((step[chosen], *(key[rows] for key in keys)))
-    in_groups = rows[by_person]
-    starts = _starts(in_groups, keys)
-    later = np.ones(len(in_groups), dtype=bool)
-    later[starts] = False
-    first_answer = columns.created[in_groups]
-    last_change = np.concatenate(([_UNKNOWN], columns.updated[in_groups][:-1]))
-    wrong = later & (first_answer != _UNKNOWN) & (last_change != _UNKNOWN) & (last_change > first_answer)
-    group = np.cumsum(~later) - 1
-    bad_groups = np.zeros(len(starts), dtype=bool)
-    bad_groups[group[wrong]] = True
-    marked[chosen[by_person]] = bad_groups[group]
-    return marked
-
-
-def _two_bimodal(table: pa.Table, columns: _Columns, winners: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which ratings are of a rater who rated the clip in two bimodal conditions or more.
-
-    Source: paper, section 3: each pair of modalities has five people of its own.
-    """
-    names = _one_array(table, "condition")
-    is_bimodal = np.array([word in BIMODAL for word in names.dictionary.to_pylist()], dtype=bool)
-    rated = (columns.priority[winners] == _PRIORITY["rated"]) & is_bimodal[names.indices.to_numpy()[winners]]
-    marked = np.zeros(len(winners), dtype=bool)
-    chosen = np.flatnonzero(rated)
-    if chosen.size:
-        rows = winners[chosen]
-        people = np.stack([columns.utterance[rows], columns.annotator[rows]], axis=1)
-        _, person, n_conditions = np.unique(people, axis=0, return_inverse=True, return_counts=True)
-        marked[chosen] = n_conditions[person] > 1
-    return marked
 
 
 def _with_flags(table: pa.Table, winners: NDArray[np.int64], flags: dict[int, set[str]]) -> pa.Table:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
-from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of, short_text
+from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
 from fmltk.toolkit.io.columns import find_columns, folded
+from fmltk.toolkit.io.printable import short_text
 from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
         identity = row.get("annotator", "").strip() or None
         known = {"identity": identity, "annotation_id": short_text(row.get("annotation_id") or None)}
-        answer = Answer.of(row, about, where, options, lead_time=row.get("lead_time_s"), **known)
+        answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=row.get("lead_time_s"), **known)
         yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
     _remark_words(n_words, report)
 

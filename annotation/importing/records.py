@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fmltk.annotation.raters import text_id
-from fmltk.toolkit.clip import ID_SEPARATOR, split_utterance_id, utterance_id, without_ending
+from fmltk.annotation.importing.clip_ids import clip_ids, without_upload_prefixes
 from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
 from fmltk.toolkit.errors import AnnotationError, ConfigError
-from fmltk.toolkit.io.printable import printable
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from fmltk.annotation.importing.clip_ids import ClipNames
     from fmltk.annotation.settings import ImportOptions
-
-WHOLE_VIDEO = "0"  # clip_id of a video that is one clip
 
 # Why something in an export is no rating; every count in a report is one of these.
 REASONS = {
@@ -40,12 +38,7 @@ REASONS = {
     "skipped too": "the rater skipped or left the clip, and also rated it; the rating stands",
     "superseded": "an earlier skip, empty answer or draft by the same rater",
 }
-# No id holds control characters, or halves of surrogate pairs, which are no text.
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
-_UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]*)?", re.ASCII)
-_UNIX_MS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in 1973
-_SHOWN_CHARS = 80
 
 
 class Record(NamedTuple):
@@ -100,32 +93,6 @@ def condition_of_title(title: str) -> str | None:
     return last if last in CONDITIONS else None
 
 
-def short_text(value: object) -> str | None:
-    """Return what is listed of a value from an export: short, in characters that a terminal does not obey."""
-    if value is None:
-        return None
-    text = printable(str(value))
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
-
-
-def parse_time(value: object) -> datetime | None:
-    """Return a point in time from ISO 8601 text or unix seconds (or milliseconds); None if it is neither.
-
-    >>> parse_time("2026-11-22T19:17:51.930600Z") == parse_time(1795375071.9306)
-    True
-    """
-    try:
-        if isinstance(value, str) and not _UNIX_TIME.fullmatch(value):
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            seconds = float(value)
-            return datetime.fromtimestamp(seconds / 1000 if seconds >= _UNIX_MS_FROM else seconds, tz=UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    return None
-
-
 def parse_seconds(value: object) -> float | None:
     """Return a duration in seconds; None if it is not a finite number of 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -156,30 +123,15 @@ def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) ->
     return number if scale.low <= number <= scale.high else None
 
 
-class ClipNames:
-    """What each clip of a file was called in its tasks, so that two clips never become one."""
-
-    def __init__(self) -> None:
-        self._written: dict[tuple[str, str], str] = {}
-
-    def check(self, utterance: str, condition: str, written: str, where: str) -> None:
-        """Raise AnnotationError where an id was made of another text before, for the same condition."""
-        first = self._written.setdefault((utterance, condition), written)
-        if first != written:
-            raise AnnotationError(
-                f"{where}: {short_text(written)} and {short_text(first)} would both be the clip {utterance}; if the "
-                "folder is the video, take both parts by --id-parts 2, else name another field by --id-field"
-            )
-
-
 def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str, names: ClipNames) -> Rated | Drop:
     """Return what a task is about, from its data.
 
     Raises AnnotationError if the task's condition or scale contradicts the options, or its id is another clip's.
     """
-    ids = _ids_of(data, options)
-    if isinstance(ids, str):
-        return Drop(where, ids, utterance_id=short_text(data.get("utterance_id")))
+    written = clip_ids(data, options)
+    if isinstance(written, str):
+        return Drop(where, written, utterance_id=short_text(data.get("utterance_id")))
+    ids = without_upload_prefixes(written) if options.cut_uploads else written
     given = data.get("condition")
     if given in (None, ""):
         if options.condition is None:
@@ -194,33 +146,11 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str, names:
         condition = found
     if options.id_field is not None:
         names.check(ids[0], condition, str(data.get(options.id_field)), where)
+    elif ids != written:
+        names.check(ids[0], condition, written[0], where)
+    if ids != written:
+        names.note_upload(ids[0], condition, written[0])
     return Rated(*ids, condition, _scale_of(data, condition, options, where))
-
-
-def _ids_of(data: Mapping[str, Any], options: ImportOptions) -> tuple[str, str, str] | str:
-    if options.id_field is not None:
-        whole = text_id(data.get(options.id_field))
-        video_id = clip_id = None
-        parts = re.split(r"[/\\=]", whole or "")
-        if options.id_parts == 2 and len(parts) > 1:
-            whole, video_id, clip_id = None, parts[-2], without_ending(parts[-1])
-        elif whole:
-            whole = without_ending(parts[-1])
-    else:
-        whole, video_id, clip_id = (text_id(data.get(key)) for key in ("utterance_id", "video_id", "clip_id"))
-    if video_id and clip_id:
-        joined = utterance_id(video_id, clip_id)
-        if whole and whole != joined:
-            return "ids disagree"
-    elif whole and ID_SEPARATOR in whole:
-        video_id, clip_id = split_utterance_id(whole)
-    elif whole or video_id:
-        video_id, clip_id = whole or video_id, WHOLE_VIDEO
-    else:
-        return "no clip"
-    if not video_id or not clip_id or CONTROL_CHARACTERS.search(video_id + clip_id):
-        return "unusable id"
-    return utterance_id(video_id, clip_id), video_id, clip_id
 
 
 def _scale_of(data: Mapping[str, Any], condition: str, options: ImportOptions, where: str) -> Scale:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from fmltk.annotation.clip_list import STIMULI_FILE
 from fmltk.annotation.labelling.stimulus_files import FULL, SILENT, SOUND, WRITERS, check_stimulus, cut_of
 from fmltk.toolkit.errors import AnnotationError, FmltkError, MissingModalityError, advised
 from fmltk.toolkit.io.documents import json_text, read_json_lines
@@ -38,7 +39,6 @@ PARTS = {
 }
 SUFFIXES = {SILENT: ".mp4", SOUND: ".wav", FULL: ".mp4"}
 MEDIA_FOLDER = "media"  # all that a browser needs to reach
-MANIFEST = "stimuli.jsonl"  # outside of it: names and clips side by side
 
 
 @dataclass
@@ -105,7 +105,7 @@ def prepare_stimuli(
 
     Raises AnnotationError if the folder cannot be written or holds something else.
     """
-    manifest = output / MANIFEST
+    manifest = output / STIMULI_FILE
     known = {stimulus.utterance_id: stimulus for stimulus in read_stimuli(output)} if manifest.exists() else {}
     try:
         (output / MEDIA_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def read_stimuli(folder: Path) -> list[Stimulus]:
 
     A last line that was cut off by a stop is left out. Raises AnnotationError if the file is absent or damaged.
     """
-    path = folder / MANIFEST
+    path = folder / STIMULI_FILE
     stimuli: dict[str, Stimulus] = {}
     if not path.is_file():
         raise AnnotationError(f"{path} does not exist; make it with `fmltk annotation prepare`")

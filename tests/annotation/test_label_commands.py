@@ -294,3 +294,17 @@ def test_a_missing_file_is_wrong_usage(run, tmp_path):
     code, _, err = run("annotation", "import", tmp_path / "absent.json", "-o", tmp_path / "r.parquet")
     assert code == 2
     assert "does not exist" in err
+
+
+def test_clips_that_nobody_rated_are_rows_of_the_labels(ratings, run, run_json, tmp_path):
+    (tmp_path / "ids.csv").write_text("video_id,clip_id\n" + "".join(f"v{video},0\n" for video in range(9)))
+    document = run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--clips", tmp_path / "ids.csv")
+    assert (document["clips"], document["conditions"]["AT"]["null"]) == (17, 6)
+    code, _, err = run(
+        "annotation", "aggregate", ratings, "-o", tmp_path / "l.parquet", "--clips", tmp_path / "ids.csv"
+    )
+    assert (code, "not on the list of --clips (8): v0$_$1" in err) == (0, True)
+    code, _, err = run(
+        "annotation", "aggregate", "--labels", tmp_path / "ids.csv", "-o", tmp_path / "l.parquet", "--clips", tmp_path
+    )
+    assert (code, "give RATINGS too" in err) == (1, True)

@@ -117,7 +117,10 @@ def test_clips_become_labels_over_a_real_server(label_studio, clips, fmltk, tmp_
     late = label_studio.sign_up("late@example.com")
     late.draft(tasks_of(label_studio, "films AT")["0001"][0], -1, "audio")
 
-    progress = {entry["title"]: entry for entry in fmltk("status", *address)["projects"]}
+    status = fmltk("status", *address)
+    progress = {entry["title"]: entry for entry in status["projects"]}
+    assert {entry["flag"] for entry in status["flags"]} == {"two_bimodal"}
+    assert {entry["rater"] for entry in status["flags"]} == {rater.identity for rater in raters}
     assert progress["films AT"]["n_complete"] == 3
     assert progress["films VT"]["n_complete"] == 2
     by_rater = {entry["rater"]: entry for entry in progress["films VT"]["raters"]}

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from fmltk.annotation.labelling.stimuli import MANIFEST, Stimulus
+from fmltk.annotation.clip_list import STIMULI_FILE
+from fmltk.annotation.labelling.stimuli import Stimulus
 from fmltk.toolkit.io.documents import json_text
 from tests.ffmpeg import run_ffmpeg
 from tests.model.folders import planted, write_clips
@@ -68,7 +69,7 @@ def write_inputs(folder: Path, names: set[str]) -> None:
         Stimulus(f"v$_${clip}", "v", str(clip), "words", "en", 2.0, {p: f"{p}/{clip}.wav" for p in status}, status)
         for clip in range(600)
     ]
-    (folder / "stimuli" / MANIFEST).write_text("".join(json_text(asdict(one)) + "\n" for one in stimuli))
+    (folder / "stimuli" / STIMULI_FILE).write_text("".join(json_text(asdict(one)) + "\n" for one in stimuli))
     if names & {"extract", "pad"}:
         for number, source in enumerate(sorted(DEMO.rglob("*.mp4"))[:4]):
             target = folder / "videos" / "v" / f"{number}.mp4"

@@ -178,16 +178,23 @@ def align_labels(labels: LabelTable, clips: Collection[str]) -> tuple[LabelTable
 
     clips : utterance ids
     """
+    renamed, notes = align_ids(labels.utterance_ids, clips)
+    return (labels.with_ids(renamed), tuple(f"labels: {note}" for note in notes)) if renamed else (labels, ())
+
+
+def align_ids(utterances: Collection[str], clips: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return which of these clips is meant by an id that is none of theirs as it is written, and what is said of it.
+
+    >>> align_ids(["v$_$1", "v$_$2"], ["v$_$0001", "v$_$2"])[0]
+    {'v$_$1': 'v$_$0001'}
+    """
+    own, others = set(utterances), set(clips)
     known = {_parts_of(utterance): utterance for utterance in clips}
-    written = {_parts_of(utterance): utterance for utterance in labels.utterance_ids if utterance not in clips}
-    taken = set(labels.utterance_ids)
-    free = [name for name, utterance in known.items() if utterance not in taken]
+    written = {_parts_of(utterance): utterance for utterance in utterances if utterance not in others}
+    free = [name for name, utterance in known.items() if utterance not in own]
     forms = {name: [id_form(*split_utterance_id(utterance))] for name, utterance in written.items()}
     matches = match_names(forms, free)
-    if not matches.found:
-        return labels, ()
-    renamed = {written[name]: known[meant] for name, meant in matches.found.items()}
-    return labels.with_ids(renamed), tuple(f"labels: {note}" for note in matches.notes)
+    return {written[name]: known[meant] for name, meant in matches.found.items()}, matches.notes
 
 
 def _parts_of(utterance: str) -> Name:

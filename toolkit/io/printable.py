@@ -15,6 +15,7 @@ _BEYOND_ASCII = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _OBEYED = re.compile(f"[\x00-\x1f{_BEYOND_ASCII}]")
 _OBEYED_IN_JSON = re.compile(f"[{_BEYOND_ASCII}]")  # JSON writes out the others itself
 _SPACES = "\n\t"
+_SHOWN_CHARS = 80  # of a value that a message or a list names
 
 
 def printable(text: str) -> str:
@@ -26,6 +27,18 @@ def printable(text: str) -> str:
     'clip 1 \\x1b[2J\\u202e4pm.exe'
     """
     return _OBEYED.sub(_written_out, text)
+
+
+def short_text(value: object) -> str | None:
+    """Return what is listed of a value from a file: short, in characters that a terminal does not obey.
+
+    >>> short_text(3), len(short_text(100 * "b")), short_text(None)
+    ('3', 80, None)
+    """
+    if value is None:
+        return None
+    text = printable(str(value))
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
 def printable_lines(text: str) -> str:

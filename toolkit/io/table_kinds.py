@@ -91,6 +91,7 @@ VIDEOS = TableKind(
 EXCLUDED = TableKind(
     "table of excluded clips", {**IDS, "reason": "why"}, _EXPECTED_CLIP, weak=_WEAK_IDS, unread=_UNREAD
 )
+CLIPS = TableKind("list of clips", IDS, _EXPECTED_CLIP, weak=_WEAK_IDS, has_others=True)
 LABELS = TableKind(
     "table of labels",
     {**IDS, **_SPLIT, "label_M": "label", **{f"label_{name}": "" for name in _OTHER_LABELS}},

@@ -1,0 +1,105 @@
+"""Whether ratings follow the paper's protocol (section 3): who rated a clip in which conditions, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmltk.annotation.protocols import PROTOCOLS
+from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, MOSI_SCALE, UNIMODAL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+UNKNOWN_TIME = int(np.iinfo(np.int64).min)
+_ORDERED = ("T", "A", "V")  # text first, audio second, silent video last
+
+
+@dataclass(frozen=True)
+class RatedRows:
+    """The ratings that stand: one of each rater, clip and condition; every array is int64, shape (n_rows,).
+
+    Attributes
+    ----------
+    clip, rater
+        Their numbers.
+    condition
+        Places in CONDITIONS.
+    created, updated
+        Microseconds since 1970; UNKNOWN_TIME where not known.
+    """
+
+    clip: NDArray[np.int64]
+    rater: NDArray[np.int64]
+    condition: NDArray[np.int64]
+    created: NDArray[np.int64]
+    updated: NDArray[np.int64]
+
+    def among(self, conditions: Collection[str]) -> NDArray[np.bool_]:
+        """Return which ratings are of these conditions."""
+        return np.isin(self.condition, [CONDITIONS.index(name) for name in conditions])
+
+
+def default_protocol(ratings: pa.Table) -> str:
+    """Return the protocol of ratings of which nobody says it.
+
+    It is that of MOSI where text, audio or silent video was rated on MOSI's scale, else that of CH-SIMS.
+    """
+    pairs = ratings.group_by(["condition", "scale"]).aggregate([]).to_pylist()
+    return (
+        "mosi" if any(one["condition"] in UNIMODAL and one["scale"] == str(MOSI_SCALE) for one in pairs) else "ch-sims"
+    )
+
+
+def protocol_flags(rows: RatedRows, protocol: str) -> dict[str, NDArray[np.bool_]]:
+    """Return which ratings have each flag of the protocol, bool, shape (n_rows,)."""
+    finders = {"two_bimodal": _two_bimodal, "out_of_order": _out_of_order, "other_panel": _other_panel}
+    return {flag: finders[flag](rows) for flag in PROTOCOLS[protocol]}
+
+
+def _two_bimodal(rows: RatedRows) -> NDArray[np.bool_]:
+    """Return the ratings of raters who rated the clip in two bimodal conditions or more."""
+    chosen = rows.among(BIMODAL)
+    chosen[chosen] = _n_rated(rows, chosen) > 1
+    return chosen
+
+
+def _other_panel(rows: RatedRows) -> NDArray[np.bool_]:
+    """Return the ratings of raters who lack one of the unimodal conditions in which the clip was rated."""
+    chosen = rows.among(UNIMODAL)
+    pairs = np.unique(np.stack([rows.clip[chosen], rows.condition[chosen]]), axis=1)
+    n_conditions = np.bincount(pairs[0])
+    chosen[chosen] = _n_rated(rows, chosen) < n_conditions[rows.clip[chosen]]
+    return chosen
+
+
+def _n_rated(rows: RatedRows, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return in how many of the chosen conditions the rater of each chosen row rated its clip."""
+    people = np.stack([rows.clip[chosen], rows.rater[chosen]], axis=1)
+    _, person, n_conditions = np.unique(people, axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(n_conditions[person.reshape(-1)], dtype=np.int64)
+
+
+def _out_of_order(rows: RatedRows) -> NDArray[np.bool_]:
+    """Return the ratings of raters whose times for text, audio and silent video of a clip are not in that order.
+
+    The last change of one must come before the first answer to the next; unknown times prove nothing.
+    """
+    marked = np.zeros(len(rows.clip), dtype=bool)
+    chosen = np.flatnonzero(rows.among(_ORDERED) & (rows.updated != UNKNOWN_TIME))
+    step = np.zeros(len(CONDITIONS), dtype=np.int64)
+    step[[CONDITIONS.index(name) for name in _ORDERED]] = range(len(_ORDERED))
+    in_order = chosen[np.lexsort((step[rows.condition[chosen]], rows.rater[chosen], rows.clip[chosen]))]
+    before, after = in_order[:-1], in_order[1:]
+    same = (rows.clip[before] == rows.clip[after]) & (rows.rater[before] == rows.rater[after])
+    first_answer = np.where(rows.created == UNKNOWN_TIME, rows.updated, rows.created)
+    wrong = after[same & (rows.updated[before] > first_answer[after])]
+    people = set(zip(rows.clip[wrong].tolist(), rows.rater[wrong].tolist(), strict=True))
+    own = zip(rows.clip[chosen].tolist(), rows.rater[chosen].tolist(), strict=True)
+    marked[chosen] = [person in people for person in own]
+    return marked
