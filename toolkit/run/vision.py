@@ -55,6 +55,16 @@ class ClipFaces:
         """The share of frames in which the speaker's face is there, 0 to 1."""
         return 0.0 if self.speaker is None else float(self.speaker.present.mean())
 
+    @property
+    def median_px(self) -> float | None:
+        """The median of the longer side of the speaker's box, in pixels; None without a face."""
+        import numpy as np
+
+        if self.speaker is None or not self.speaker.present.any():
+            return None
+        boxes = self.speaker.boxes[self.speaker.present]
+        return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
+
 
 def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
     """Return the clip's visual features float32 (n_frames, d), its faces, and what is said of them.
@@ -82,18 +92,38 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
     if faces.n_faces > 1:
         warnings.append(f"vision: {faces.n_faces} faces; the speaker is taken to be the {settings.face_select} one")
     found = ModalityResult(
-        columns={"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage},
+        columns={
+            "n_frames": faces.n_frames,
+            "n_faces": faces.n_faces,
+            "face_coverage": faces.coverage,
+            "median_face_px": faces.median_px,
+        },
         warnings=tuple(warnings),
         parts={"faces": _face_rows(faces)},
     )
     try:
         if settings.face_crops:
             write_crops(source, faces)
-        return replace(found, sequence=ClipSequence(*vision_features(source, faces)))
+        values, valid = vision_features(source, faces)
+        counted = {"vision_valid": float(valid.mean()), "longest_gap_s": longest_gap_s(valid)}
+        return replace(found, sequence=ClipSequence(values, valid), columns={**found.columns, **counted})
     except StoreError:
         raise
     except Exception as error:  # a part of the clip's row, beside what is known of its faces
         return replace(found, error=error)
+
+
+def longest_gap_s(valid: NDArray[np.bool_]) -> float:
+    """Return the longest time without a valid 30 Hz frame, in seconds; valid : bool (n_frames,).
+
+    >>> import numpy as np
+    >>> longest_gap_s(np.array([False] * 3 + [True] * 9 + [False] * 6 + [True]))
+    0.2
+    """
+    import numpy as np
+
+    known = np.flatnonzero(np.concatenate([[True], valid, [True]]))  # the clip's ends count as known
+    return float(np.diff(known).max() - 1) / FRAME_RATE_HZ
 
 
 def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
