@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+    from fmltk.toolkit.vision.openface.align import OpenFaceSequence
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
@@ -104,7 +105,8 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
     try:
         if settings.face_crops:
             write_crops(source, faces)
-        values, valid = vision_features(source, faces)
+        values, valid, notes = vision_features(source, faces)
+        found = replace(found, warnings=(*warnings, *(f"vision: {note}" for note in notes)))
         counted = {"vision_valid": float(valid.mean()), "longest_gap_s": longest_gap_s(valid)}
         return replace(found, sequence=ClipSequence(values, valid), columns={**found.columns, **counted})
     except StoreError:
@@ -147,8 +149,10 @@ def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
     return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks))
 
 
-def vision_features(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the layout's features float32 (n_frames, d) and where they are valid, bool (n_frames,).
+def vision_features(
+    source: ClipSource, faces: ClipFaces
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[str, ...]]:
+    """Return the layout's features float32 (n_frames, d), where they are valid, bool (n_frames,), and what is odd.
 
     Raises MissingModalityError if no frame has a face, OpenFaceError or ProcessError if OpenFace gave nothing usable.
     """
@@ -156,13 +160,14 @@ def vision_features(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.fl
         from fmltk.toolkit.vision.geometry import geometry_sequence
 
         values, valid = geometry_sequence(_speaker(faces))
+        notes: tuple[str, ...] = ()
     elif source.paths.openface_folder is not None:
-        values, valid = _openface_from_folder(source, faces)
+        values, valid, notes = _openface_from_folder(source, faces)
     else:
-        values, valid = _openface_by_running(source, faces)
+        values, valid, notes = _openface_by_running(source, faces)
     if not valid.any():
         raise MissingModalityError(f"the face is usable in none of the {faces.n_frames} frames")
-    return values, valid
+    return values, valid, notes
 
 
 def _face_rows(faces: ClipFaces) -> FaceRows:
@@ -189,7 +194,7 @@ def _no_face(faces: ClipFaces) -> str:
     return f"no face was found in any of the {faces.n_frames} frames"
 
 
-def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
     from fmltk.toolkit.media.picture_times import read_picture_times
     from fmltk.toolkit.vision.openface.align import openface_sequence
     from fmltk.toolkit.vision.openface.files import find_openface_csv
@@ -213,6 +218,7 @@ def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray
             video_start_s=info.first_key_s if whole else 0.0,
             frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
             file_duration_s=info.video_end_s if whole and cut else None,
+            min_confidence=source.settings.openface_confidence,
         )
 
 
@@ -234,7 +240,7 @@ def _read_csv(path: Path, _changed_ns: int) -> OpenFaceTable:
     return read_openface(path)
 
 
-def _openface_by_running(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_by_running(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
     """Run OpenFace on a 30 Hz video of the speaker (or of the whole picture): its rows are the grid's frames."""
     from fmltk.toolkit.vision.openface.align import openface_sequence
 
@@ -247,6 +253,7 @@ def _openface_by_running(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[
             source_fps=FRAME_RATE_HZ,
             track=speaker if source.settings.openface_input == "clip" else None,
             groups=source.settings.openface_groups or None,
+            min_confidence=source.settings.openface_confidence,
         )
 
 
