@@ -51,8 +51,18 @@ class ClipRow:
         The part of the file, in seconds on its clock, and how long it is.
     fps, width, height
         Of the video; None where there is none.
+    video_start_s
+        How long after the clip's start its first picture is shown; None without video.
     n_frames, n_faces, face_coverage
-        30 Hz frames, faces that count, and the share of frames with the speaker's face (0 to 1).
+        30 Hz frames, faces that count, and the share of frames in which MTCNN found the speaker's face (0 to 1).
+    median_face_px
+        The median over these frames of the longer side of the face's box; None without a face.
+    vision_valid, longest_gap_s
+        The share of 30 Hz frames whose visual features count (0 to 1), and the longest time without one that does.
+    sample_rate_hz, n_channels
+        Of the file's audio, as its decoder gives it.
+    silence_share
+        The share of the audio that is silent, 0 to 1; see `fmltk.toolkit.audio.silence`.
     text_tokens_cut
         Tokens beyond the text model's longest input.
     text_unknown_share
@@ -77,9 +87,16 @@ class ClipRow:
     fps: float | None = None
     width: int | None = None
     height: int | None = None
+    video_start_s: float | None = None
     n_frames: int | None = None
     n_faces: int | None = None
     face_coverage: float | None = None
+    median_face_px: float | None = None
+    vision_valid: float | None = None
+    longest_gap_s: float | None = None
+    sample_rate_hz: int | None = None
+    n_channels: int | None = None
+    silence_share: float | None = None
     split: str | None = None
     language: str | None = None
     text: str | None = None
@@ -133,7 +150,12 @@ class ClipRow:
         """Return the row with what the file says."""
         video: dict[str, Any] = {}
         if info.has_video:
-            video = {"fps": info.fps, "width": info.width, "height": info.height}
+            video = {
+                "fps": info.fps,
+                "width": info.width,
+                "height": info.height,
+                "video_start_s": max(info.first_key_s - clip.start_s, 0.0),
+            }
         return replace(self, sha256=sha256, duration_s=part_duration_s(clip, info), **video)
 
     def with_modality(self, modality: str, outcome: ModalityStatus) -> Self:

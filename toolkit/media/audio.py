@@ -46,10 +46,14 @@ class Sound:
         read-only memory map of a temporary file that has no name and goes with the array.
     cancelled
         Whether the channels are in antiphase, so that their mean is nearly silent although they are not.
+    source_rate_hz, n_channels
+        Samples per second and channels before they were mixed and resampled, as the decoder gives them.
     """
 
     samples: NDArray[np.float32]
     cancelled: bool
+    source_rate_hz: int = 0
+    n_channels: int = 0
 
 
 def read_audio(
@@ -113,7 +117,7 @@ def _decode(program: Program, *, rate_hz: int, spool: bool, name: str) -> Sound:
     mixer = _Mixer()
     blocks = _resampled(mixer.blocks(program, n_channels), from_hz=own_rate_hz, to_hz=rate_hz)
     samples = _collect(blocks, spool=spool, name=name)
-    return Sound(samples, mixer.cancelled)
+    return Sound(samples, mixer.cancelled, own_rate_hz, n_channels)
 
 
 def _read_header(program: Program) -> tuple[int, int] | None:

@@ -83,6 +83,7 @@ def audio_result(source: ClipSource) -> ModalityResult:
     """Return the clip's acoustic features, float32 (n_frames, 33)."""
     from fmltk.toolkit.audio.acoustic import acoustic_sequence
     from fmltk.toolkit.audio.reference import librosa_sequence
+    from fmltk.toolkit.audio.silence import silence_share
     from fmltk.toolkit.media.audio import read_audio
 
     clip, info, settings = source.clip, source.info, source.settings
@@ -92,4 +93,9 @@ def audio_result(source: ClipSource) -> ModalityResult:
         warnings.append("audio: the channels cancel each other, so that their mean is nearly silent: one is inverted")
     compute = librosa_sequence if settings.acoustics == "librosa" else acoustic_sequence
     sequence = ClipSequence(compute(sound.samples, mfcc_scale=settings.mfcc_scale))
-    return ModalityResult(sequence, warnings=tuple(warnings))
+    columns = {
+        "sample_rate_hz": sound.source_rate_hz,
+        "n_channels": sound.n_channels,
+        "silence_share": silence_share(sound.samples),
+    }
+    return ModalityResult(sequence, columns=columns, warnings=tuple(warnings))

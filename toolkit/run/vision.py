@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+    from fmltk.toolkit.vision.openface.align import OpenFaceSequence
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
@@ -54,6 +55,16 @@ class ClipFaces:
     def coverage(self) -> float:
         """The share of frames in which the speaker's face is there, 0 to 1."""
         return 0.0 if self.speaker is None else float(self.speaker.present.mean())
+
+    @property
+    def median_px(self) -> float | None:
+        """The median of the longer side of the speaker's box, in pixels; None without a face."""
+        import numpy as np
+
+        if self.speaker is None or not self.speaker.present.any():
+            return None
+        boxes = self.speaker.boxes[self.speaker.present]
+        return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
 
 
 def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
@@ -82,18 +93,39 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
     if faces.n_faces > 1:
         warnings.append(f"vision: {faces.n_faces} faces; the speaker is taken to be the {settings.face_select} one")
     found = ModalityResult(
-        columns={"n_frames": faces.n_frames, "n_faces": faces.n_faces, "face_coverage": faces.coverage},
+        columns={
+            "n_frames": faces.n_frames,
+            "n_faces": faces.n_faces,
+            "face_coverage": faces.coverage,
+            "median_face_px": faces.median_px,
+        },
         warnings=tuple(warnings),
         parts={"faces": _face_rows(faces)},
     )
     try:
         if settings.face_crops:
             write_crops(source, faces)
-        return replace(found, sequence=ClipSequence(*vision_features(source, faces)))
+        values, valid, notes = vision_features(source, faces)
+        found = replace(found, warnings=(*warnings, *(f"vision: {note}" for note in notes)))
+        counted = {"vision_valid": float(valid.mean()), "longest_gap_s": longest_gap_s(valid)}
+        return replace(found, sequence=ClipSequence(values, valid), columns={**found.columns, **counted})
     except StoreError:
         raise
     except Exception as error:  # a part of the clip's row, beside what is known of its faces
         return replace(found, error=error)
+
+
+def longest_gap_s(valid: NDArray[np.bool_]) -> float:
+    """Return the longest time without a valid 30 Hz frame, in seconds; valid : bool (n_frames,).
+
+    >>> import numpy as np
+    >>> longest_gap_s(np.array([False] * 3 + [True] * 9 + [False] * 6 + [True]))
+    0.2
+    """
+    import numpy as np
+
+    known = np.flatnonzero(np.concatenate([[True], valid, [True]]))  # the clip's ends count as known
+    return float(np.diff(known).max() - 1) / FRAME_RATE_HZ
 
 
 def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
@@ -117,8 +149,10 @@ def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
     return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks))
 
 
-def vision_features(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the layout's features float32 (n_frames, d) and where they are valid, bool (n_frames,).
+def vision_features(
+    source: ClipSource, faces: ClipFaces
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[str, ...]]:
+    """Return the layout's features float32 (n_frames, d), where they are valid, bool (n_frames,), and what is odd.
 
     Raises MissingModalityError if no frame has a face, OpenFaceError or ProcessError if OpenFace gave nothing usable.
     """
@@ -126,13 +160,14 @@ def vision_features(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.fl
         from fmltk.toolkit.vision.geometry import geometry_sequence
 
         values, valid = geometry_sequence(_speaker(faces))
+        notes: tuple[str, ...] = ()
     elif source.paths.openface_folder is not None:
-        values, valid = _openface_from_folder(source, faces)
+        values, valid, notes = _openface_from_folder(source, faces)
     else:
-        values, valid = _openface_by_running(source, faces)
+        values, valid, notes = _openface_by_running(source, faces)
     if not valid.any():
         raise MissingModalityError(f"the face is usable in none of the {faces.n_frames} frames")
-    return values, valid
+    return values, valid, notes
 
 
 def _face_rows(faces: ClipFaces) -> FaceRows:
@@ -159,7 +194,7 @@ def _no_face(faces: ClipFaces) -> str:
     return f"no face was found in any of the {faces.n_frames} frames"
 
 
-def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
     from fmltk.toolkit.media.picture_times import read_picture_times
     from fmltk.toolkit.vision.openface.align import openface_sequence
     from fmltk.toolkit.vision.openface.files import find_openface_csv
@@ -183,6 +218,7 @@ def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> tuple[NDArray
             video_start_s=info.first_key_s if whole else 0.0,
             frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
             file_duration_s=info.video_end_s if whole and cut else None,
+            min_confidence=source.settings.openface_confidence,
         )
 
 
@@ -204,7 +240,7 @@ def _read_csv(path: Path, _changed_ns: int) -> OpenFaceTable:
     return read_openface(path)
 
 
-def _openface_by_running(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _openface_by_running(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
     """Run OpenFace on a 30 Hz video of the speaker (or of the whole picture): its rows are the grid's frames."""
     from fmltk.toolkit.vision.openface.align import openface_sequence
 
@@ -217,6 +253,7 @@ def _openface_by_running(source: ClipSource, faces: ClipFaces) -> tuple[NDArray[
             source_fps=FRAME_RATE_HZ,
             track=speaker if source.settings.openface_input == "clip" else None,
             groups=source.settings.openface_groups or None,
+            min_confidence=source.settings.openface_confidence,
         )
 
 

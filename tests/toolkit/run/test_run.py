@@ -75,6 +75,13 @@ def test_every_clip_has_features_of_the_documented_shapes(uninterrupted: Path) -
     assert manifest["n_frames"].between(24, 41).all()
     assert (manifest["face_coverage"] > 0.95).all()
     assert (manifest["n_faces"] == 1).all()
+    assert (manifest["vision_valid"] == manifest["face_coverage"]).all()
+    assert (manifest["longest_gap_s"] < 0.1).all()
+    assert manifest["median_face_px"].between(40, 400).all()
+    assert (manifest["video_start_s"] < 0.1).all()
+    assert set(manifest["n_channels"]) == {1}
+    assert manifest["sample_rate_hz"].between(16_000, 48_000).all()
+    assert manifest["silence_share"].between(0, 0.9).all()
 
 
 @pytest.mark.installed
@@ -551,4 +558,7 @@ def test_clips_whose_face_comes_goes_or_is_absent_have_a_row_and_a_reason(test_d
     assert "no face was found in any of the 120 frames" in manifest.loc["pyfeat_no_face", "vision_error_message"]
     for name in ("pyfeat_face_noface", "pyfeat_noface_face"):
         assert 0.3 < manifest.loc[name, "face_coverage"] < 0.45
+        assert 3 < manifest.loc[name, "longest_gap_s"] < 5
     assert manifest.loc["pyfeat_single_face", "face_coverage"] == 1
+    assert manifest.loc["pyfeat_single_face", "silence_share"] > 0.9  # a room in which nobody speaks
+    assert manifest.loc["pyfeat_no_face", ["vision_valid", "longest_gap_s", "median_face_px"]].isna().all()

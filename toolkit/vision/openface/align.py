@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fmltk.toolkit.errors import MissingModalityError, OpenFaceError
-from fmltk.toolkit.settings import FRAME_RATE_HZ
-from fmltk.toolkit.vision.openface.faces import follow_track, pick_faces
+from fmltk.toolkit.settings import DEFAULT_OPENFACE_CONFIDENCE, FRAME_RATE_HZ
+from fmltk.toolkit.vision.openface.faces import count_elsewhere, follow_track, pick_faces
 from fmltk.toolkit.vision.openface.layout import openface_features
 
 if TYPE_CHECKING:
@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 
 CLOCK_TOLERANCE_S = 0.002  # OpenFace rounds its timestamps to a thousandth
 TIE_S = 1e-6  # two rows as near as this to a grid frame are equally near
+OTHER_FACE = "OpenFace follows another face than the speaker's"
 DURATION_TOLERANCE_S = 0.5  # decoders disagree on the last frames, and VFR timestamps drift (0.36 s seen)
+
+
+class OpenFaceSequence(NamedTuple):
+    """OpenFace's values on a clip's grid.
+
+    values : float32, shape (n_frames, d); valid : bool, shape (n_frames,); notes : what people should know, one line
+    each
+    """
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    notes: tuple[str, ...]
 
 
 def openface_sequence(
@@ -36,18 +49,21 @@ def openface_sequence(
     video_start_s: float = 0.0,
     frame_times_s: NDArray[np.float64] | None = None,
     file_duration_s: float | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    min_confidence: float = DEFAULT_OPENFACE_CONFIDENCE,
+) -> OpenFaceSequence:
     """Return OpenFace's values on the clip's grid, and where they can be trusted.
 
     Grid frame k is at start_s + k / rate_hz. It takes the row nearest in time, the earlier of two equally near. A row's
     time is its timestamp, or frame / source_fps where the file has no timestamps. A grid frame is invalid where no row
     is within half a source frame (after the last row: a whole one, as that picture stays on screen), where OpenFace
-    failed (success 0), or where one of the wanted values is not finite; all its values are then 0.
+    failed (success 0) or was less confident than `min_confidence`, or where one of the wanted values is not finite; all
+    its values are then 0.
 
-    Of several faces in a frame, the successful one whose 2D landmarks' bounding box overlaps `track` most (intersection
-    over union; equal: the lower face_id) is taken; without overlap the frame is invalid. Where the track is absent, or
-    the file has no 2D landmarks, or there is no track, it is the face_id that overlapped the track most in sum, else
-    the one with the most successful rows of the clip (equal: the lower id).
+    Of a frame's faces, also where it has one alone, the successful one whose 2D landmarks' bounding box overlaps
+    `track` most (intersection over union; equal: the lower face_id) is taken; without an overlap of MIN_OVERLAP the
+    frame is invalid, for OpenFace follows somebody else. Where the track is absent, or the file has no 2D landmarks, or
+    there is no track, it is the face_id that overlapped the track most in sum, unless it is elsewhere in most frames,
+    else the one with the most successful rows of the clip (equal: the lower id).
 
     Parameters
     ----------
@@ -67,12 +83,13 @@ def openface_sequence(
         video_start_s.
     file_duration_s
         For a clip cut from a longer file: when that file's picture ends. None: the clip is the whole file.
+    min_confidence
+        Rows of less confidence do not count; rows without one do.
 
     Returns
     -------
-    values : float32, shape (n_frames, d)
-        Columns as in openface_features(groups), with their units.
-    valid : bool, shape (n_frames,)
+    OpenFaceSequence
+        The columns of its values are those of openface_features(groups), with their units.
 
     Raises
     ------
@@ -80,7 +97,7 @@ def openface_sequence(
         If a wanted group is missing, the CSV's duration is not that of the clip (another clip's, or cut off), the file
         is of one picture, has no usable clock, or shows no face where the track is.
     MissingModalityError
-        If OpenFace found no face in any frame of the clip.
+        If OpenFace found no face in any frame of the clip, or none that it was confident of.
     ConfigError
         If a group is unknown.
     """
@@ -98,7 +115,9 @@ def openface_sequence(
 
     grid = start_s + np.arange(n_frames) / rate_hz
     candidates, near = _candidates(table, times, grid, interval_s, frame_times_s)
-    usable = near & table.success[candidates]
+    found = near & table.success[candidates]
+    unsure = found & (table.confidence[candidates] < min_confidence)
+    usable = found & ~unsure
     followed, overlap = follow_track(table, candidates, usable, track)
     rows = pick_faces(table, candidates, usable, overlap, followed)
 
@@ -108,8 +127,21 @@ def openface_sequence(
     valid = chosen & np.isfinite(values).all(axis=1)
     values[~valid] = 0.0
     if not valid.any():
+        if found.any() and not usable.any():
+            most = float(table.confidence[candidates[found]].max())
+            raise MissingModalityError(
+                f"{table.path}: OpenFace's confidence is at most {most:g}; expected {min_confidence:g} or more in a "
+                "frame at least (--openface-confidence)"
+            )
         _explain_nothing(table, np.unique(candidates[near]), int(chosen.sum()))
-    return values, valid
+    notes = []
+    n_unsure = np.count_nonzero(unsure.any(axis=1) & ~usable.any(axis=1))
+    if n_unsure:
+        notes.append(f"{n_unsure} of {n_frames} frames are masked: OpenFace's confidence is under {min_confidence:g}")
+    n_compared, n_elsewhere = count_elsewhere(usable, overlap, followed)
+    if n_elsewhere:
+        notes.append(f"{OTHER_FACE} in {n_elsewhere} of {n_compared} frames, which are masked")
+    return OpenFaceSequence(values, valid, tuple(notes))
 
 
 def _wanted_names(table: OpenFaceTable, groups: Iterable[str] | None) -> list[str]:

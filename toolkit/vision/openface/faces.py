@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack
 
+# Intersection over union of a face's 2D landmarks and its MTCNN box: 0.61 to 0.84 in 1,600 frames of nine clips.
+MIN_OVERLAP = 0.3
+
 
 def pick_faces(
     table: OpenFaceTable,
@@ -28,14 +31,24 @@ def pick_faces(
     candidates, usable, overlap : shape (n_frames, n_faces), ordered by face_id; followed : shape (n_frames,)
     """
     face = table.face_id[candidates]
-    if candidates.shape[1] == 1 and len(np.unique(face[usable])) <= 1:  # a single face: nothing to choose
-        return np.where(usable[:, 0], candidates[:, 0], -1)
     favourite = _favourite(table, candidates[usable], face, overlap)
-    score = np.where(followed[:, None], overlap, face == favourite)
+    compared = usable & (face == favourite) & followed[:, None]
+    is_speaker = 2 * np.count_nonzero(overlap[compared] >= MIN_OVERLAP) >= np.count_nonzero(compared)
+    score = np.where(
+        followed[:, None], np.where(overlap >= MIN_OVERLAP, overlap, 0.0), (face == favourite) & is_speaker
+    )
     score = np.where(usable, score, 0.0)
     best = np.argmax(score, axis=1)  # the first of equals: the lower face_id
     rows = np.arange(len(best))
     return np.where(score[rows, best] > 0, candidates[rows, best], -1)
+
+
+def count_elsewhere(
+    usable: NDArray[np.bool_], overlap: NDArray[np.float64], followed: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Return in how many frames OpenFace has a face and the speaker is there, and in how many of them it is another."""
+    compared = followed & usable.any(axis=1)
+    return np.count_nonzero(compared), np.count_nonzero(compared & (overlap.max(axis=1) < MIN_OVERLAP))
 
 
 def follow_track(

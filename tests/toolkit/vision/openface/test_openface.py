@@ -133,7 +133,7 @@ def test_pitfall_1_headers_with_spaces_are_stripped_and_keep_their_case(recorded
 def test_pitfall_2_timestamps_that_are_all_zero_are_no_timestamps(recorded: Path) -> None:
     table = read_openface(recorded / "variant_image_sequence.csv")
     assert np.isnan(table.timestamp_s).all()
-    values, valid = openface_sequence(table, n_frames=54, source_fps=25.0)  # 45 pictures at 25 Hz are 1.8 s
+    values, valid, _ = openface_sequence(table, n_frames=54, source_fps=25.0)  # 45 pictures at 25 Hz are 1.8 s
     assert valid.all()
     np.testing.assert_array_equal(values[30], table.values[25])  # both at 1.0 s
     with pytest.raises(OpenFaceError, match=r"no timestamps.*frame rate"):
@@ -143,7 +143,7 @@ def test_pitfall_2_timestamps_that_are_all_zero_are_no_timestamps(recorded: Path
 def test_pitfall_3_rows_of_failed_frames_are_masked(recorded: Path) -> None:
     table = read_openface(recorded / "pyfeat_noface_face.csv")
     assert np.abs(table.values[~table.success]).max() > 1e7  # the numbers are there, and mean nothing
-    values, valid = openface_sequence(table, n_frames=191)
+    values, valid, _ = openface_sequence(table, n_frames=191)
     assert 0 < valid.sum() < 191
     assert np.abs(values).max() < 1e4
     assert not values[~valid].any()
@@ -163,7 +163,7 @@ def test_pitfall_4_the_face_on_the_track_is_taken(recorded: Path, face: int) -> 
     boxes = np.full((180, 4), np.nan)
     boxes[table.frame[rows] - 1] = np.stack([x.min(1), y.min(1) - 20, x.max(1), y.max(1)], axis=1)
     track = Track(np.isfinite(boxes[:, 0]), boxes)
-    values, valid = openface_sequence(table, n_frames=180, track=track, groups=["pose"])
+    values, valid, _ = openface_sequence(table, n_frames=180, track=track, groups=["pose"])
     good = rows & table.success
     expected = np.zeros((180, 6), np.float32)
     expected[table.frame[good] - 1] = table.columns(POSE)[good]
@@ -190,7 +190,7 @@ def test_pitfall_6_missing_groups_are_named_unless_only_present_ones_are_wanted(
     assert table.groups == ("action_units",)
     with pytest.raises(OpenFaceError, match=r"lacks the feature groups gaze, eye_landmarks, pose.*--openface-features"):
         openface_sequence(table, n_frames=90)
-    values, valid = openface_sequence(table, n_frames=90, groups=["action_units"])
+    values, valid, _ = openface_sequence(table, n_frames=90, groups=["action_units"])
     assert values.shape == (90, 35)
     assert valid.all()
 
@@ -225,7 +225,7 @@ def test_pitfall_8_frames_may_count_from_0_and_lack_face_ids(recorded: Path, tmp
 
 def test_pitfall_9_a_csv_of_the_picture_serves_where_the_sound_lasts_longer(recorded: Path) -> None:
     table = read_openface(recorded / "grid_bbaf2n.csv")  # 3 s of picture
-    _, valid = openface_sequence(table, n_frames=60, start_s=1.0, source_fps=25.0, file_duration_s=7.0)
+    _, valid, _ = openface_sequence(table, n_frames=60, start_s=1.0, source_fps=25.0, file_duration_s=7.0)
     assert valid.all()
 
 
@@ -233,8 +233,8 @@ def test_pitfall_10_frame_times_take_the_place_of_timestamps_that_drift(tmp_path
     # Ten pictures at 10 Hz, then ten at 20 Hz: 1.5 s; OpenFace writes frame / 13.33 throughout.
     shown = np.r_[np.arange(10) / 10, 1.0 + np.arange(10) / 20]
     table = read_openface(write_csv(tmp_path / "vfr.csv", pose_columns(20, fps=20 / 1.5), n_rows=20))
-    drifted, _ = openface_sequence(table, n_frames=45, groups=["pose"])
-    values, valid = openface_sequence(table, n_frames=45, groups=["pose"], frame_times_s=shown)
+    drifted, _, _ = openface_sequence(table, n_frames=45, groups=["pose"])
+    values, valid, _ = openface_sequence(table, n_frames=45, groups=["pose"], frame_times_s=shown)
     assert valid.all()
     assert drifted[29, 0] == 13  # 0.967 s
     assert values[29, 0] == 10  # nearest is the picture at 1.0 s, the eleventh
@@ -250,7 +250,7 @@ def test_pitfall_10_a_real_video_of_variable_frame_rate_drifts(test_data: Path, 
     table = read_openface(test_data / "openface" / f"{name}.csv")
     assert 0.3 < np.abs(table.timestamp_s - shown).max() < 0.4
     by_timestamp = openface_sequence(table, n_frames=191)[1]
-    values, valid = openface_sequence(table, n_frames=191, frame_times_s=shown)
+    values, valid, _ = openface_sequence(table, n_frames=191, frame_times_s=shown)
     assert 10 <= np.count_nonzero(valid != by_timestamp) <= 20
     nearest = [int(np.argmin(np.abs(shown - k / 30))) for k in range(191)]
     np.testing.assert_array_equal(valid, table.success[nearest])
@@ -261,7 +261,7 @@ def test_not_a_number_is_kept_when_read_and_masked_on_the_grid(tmp_path: Path) -
     spellings = ["nan", "-nan", "", "-nan(ind)", "1", "2", "3", "4", "5", "inf"]
     table = read_openface(write_csv(tmp_path / "nan.csv", pose_columns(pose_Ty=spellings), separator=", "))
     assert np.isnan(table.columns(["pose_Ty"])[:, 0]).tolist() == [True] * 4 + [False] * 6
-    values, valid = openface_sequence(table, n_frames=10, rate_hz=10, groups=["pose"])
+    values, valid, _ = openface_sequence(table, n_frames=10, rate_hz=10, groups=["pose"])
     assert valid.tolist() == [False] * 4 + [True] * 5 + [False]
     assert np.isfinite(values).all()
 
@@ -399,7 +399,7 @@ def test_no_damage_to_a_good_file_raises_anything_but_a_clean_error(
     if isinstance(result, str):
         assert str(path) in result
     else:
-        values, valid = result
+        values, valid, _ = result
         assert values.shape == (2, 6)
         assert valid.any()
 
@@ -409,7 +409,7 @@ def test_no_damage_to_a_good_file_raises_anything_but_a_clean_error(
 
 def test_another_rate_is_resampled_by_nearest_time(recorded: Path) -> None:
     table = read_openface(recorded / "grid_bbaf2n.csv")  # 25 Hz
-    values, valid = openface_sequence(table, n_frames=90, source_fps=25.0)
+    values, valid, _ = openface_sequence(table, n_frames=90, source_fps=25.0)
     assert valid.all()
     nearest = [0, 1, 2, 2, 3, 4]  # 0, 33, 67, 100, 133, 167 ms; 100 lies between two rows: the earlier one
     np.testing.assert_array_equal(values[:6], table.values[nearest])
@@ -418,21 +418,21 @@ def test_another_rate_is_resampled_by_nearest_time(recorded: Path) -> None:
 
 def test_values_on_a_grid_of_the_same_rate_are_the_rows(recorded: Path) -> None:
     table = read_openface(recorded / "retalking_4.csv")
-    values, valid = openface_sequence(table, n_frames=199, source_fps=30.0)
+    values, valid, _ = openface_sequence(table, n_frames=199, source_fps=30.0)
     np.testing.assert_array_equal(values, table.values)
     assert valid.all()
 
 
 def test_a_clip_cut_from_a_long_video_takes_its_slice(recorded: Path) -> None:
     table = read_openface(recorded / "WDA_AOC.csv")
-    values, _ = openface_sequence(table, n_frames=60, start_s=4.0, source_fps=25.0, file_duration_s=8.0)
-    whole, _ = openface_sequence(table, n_frames=240, source_fps=25.0)
+    values, _, _ = openface_sequence(table, n_frames=60, start_s=4.0, source_fps=25.0, file_duration_s=8.0)
+    whole, _, _ = openface_sequence(table, n_frames=240, source_fps=25.0)
     np.testing.assert_array_equal(values, whole[120:180])
 
 
 def test_a_picture_that_starts_late_keeps_its_offset(recorded: Path) -> None:
     table = read_openface(recorded / "grid_bbaf2n.csv")
-    values, valid = openface_sequence(table, n_frames=105, source_fps=25.0, video_start_s=0.5)
+    values, valid, _ = openface_sequence(table, n_frames=105, source_fps=25.0, video_start_s=0.5)
     assert not valid[:14].any()
     assert valid[15:].all()
     np.testing.assert_array_equal(values[15:], openface_sequence(table, n_frames=90, source_fps=25.0)[0])
@@ -442,7 +442,7 @@ def test_frames_that_the_csv_lacks_are_invalid(tmp_path: Path) -> None:
     columns = {name: [v for i, v in enumerate(values) if i not in (4, 5)] if isinstance(values, list) else values
                for name, values in pose_columns().items()}  # fmt: skip
     table = read_openface(write_csv(tmp_path / "gap.csv", columns, n_rows=8))
-    values, valid = openface_sequence(table, n_frames=20, rate_hz=20, groups=["pose"])
+    values, valid, _ = openface_sequence(table, n_frames=20, rate_hz=20, groups=["pose"])
     # 10 Hz rows at 0..0.3 and 0.6..0.9 s on a 20 Hz grid: nothing within 0.05 s of 0.4, 0.45 and 0.5 s
     assert np.flatnonzero(~valid).tolist() == [8, 9, 10]
     np.testing.assert_array_equal(values[[7, 11], 0], [3, 6])
@@ -451,7 +451,7 @@ def test_frames_that_the_csv_lacks_are_invalid(tmp_path: Path) -> None:
 def test_frame_numbers_place_rows_where_there_are_no_timestamps(tmp_path: Path) -> None:
     columns = pose_columns(timestamp=None, frame=[1, 2, 3, 4, 5, 16, 17, 18, 19, 20])
     table = read_openface(write_csv(tmp_path / "gap.csv", columns))
-    values, valid = openface_sequence(table, n_frames=20, rate_hz=10, source_fps=10, groups=["pose"])
+    values, valid, _ = openface_sequence(table, n_frames=20, rate_hz=10, source_fps=10, groups=["pose"])
     assert valid.tolist() == [True] * 5 + [False] * 10 + [True] * 5
     np.testing.assert_array_equal(values[valid][:, 0], range(10))
 
@@ -481,7 +481,7 @@ def test_another_clip_s_csv_is_refused_with_both_durations(recorded: Path) -> No
 
 def test_a_csv_may_end_half_a_second_before_its_clip(recorded: Path) -> None:
     table = read_openface(recorded / "WDA_AOC.csv")
-    _, valid = openface_sequence(table, n_frames=255, source_fps=25.0)
+    _, valid, _ = openface_sequence(table, n_frames=255, source_fps=25.0)
     assert valid[:241].all()  # the last picture stays on screen until 8.0 s
     assert not valid[241:].any()
     with pytest.raises(OpenFaceError, match="ends at"):
@@ -541,7 +541,7 @@ LEFT, RIGHT, NOWHERE = [0, 90, 70, 170], [500, 90, 570, 170], [900, 900, 950, 95
 
 def on_track(path: Path, boxes: list[list[int] | None]) -> tuple[np.ndarray, np.ndarray]:
     track = Track(np.array([box is not None for box in boxes]), np.array([box or [np.nan] * 4 for box in boxes]))
-    values, valid = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, track=track, groups=["pose"])
+    values, valid, _ = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, track=track, groups=["pose"])
     return values[:, 0], valid
 
 
@@ -563,6 +563,74 @@ def test_where_the_track_is_absent_its_face_is_followed_by_id(tmp_path: Path) ->
     assert first.tolist() == [100 + i for i in range(10)]
 
 
+def one_face(folder: Path, boxes: list[list[int]], **changed: object) -> Path:
+    """Ten frames at 10 Hz of one face, whose landmarks lie on the diagonal of each frame's box."""
+    columns = pose_columns(**changed)
+    for i in range(68):
+        columns[f"x_{i}"] = [x1 + i for x1, _, _, _ in boxes]
+        columns[f"y_{i}"] = [y1 + 10 + i for _, y1, _, _ in boxes]
+    return write_csv(folder / "one.csv", columns)
+
+
+@pytest.mark.parametrize(("n_left", "n_right"), [(10, 0), (9, 1), (2, 8), (1, 9)])
+def test_a_single_face_counts_where_it_is_the_speaker_s(tmp_path: Path, n_left: int, n_right: int) -> None:
+    table = read_openface(one_face(tmp_path, [LEFT] * n_left + [RIGHT] * n_right))
+    track = Track(np.ones(10, bool), np.array([LEFT] * 10))
+    _, valid, notes = openface_sequence(table, n_frames=10, rate_hz=10, track=track, groups=["pose"])
+    assert valid.tolist() == [True] * n_left + [False] * n_right
+    said = f"OpenFace follows another face than the speaker's in {n_right} of 10 frames, which are masked"
+    assert notes == ((said,) if n_right else ())
+
+
+def test_a_single_face_of_somebody_else_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OpenFaceError, match="none of its faces is where MTCNN follows the speaker"):
+        on_track(one_face(tmp_path, [RIGHT] * 10), [LEFT] * 10)
+
+
+@pytest.mark.parametrize(("n_right", "kept"), [(2, True), (8, False)])
+def test_where_the_track_is_absent_a_face_counts_that_is_mostly_the_speaker_s(
+    tmp_path: Path, n_right: int, kept: bool
+) -> None:
+    path = one_face(tmp_path, [LEFT] * (10 - n_right) + [RIGHT] * n_right)
+    _, valid = on_track(path, [None, *[LEFT] * 9])
+    assert valid[0] == kept
+
+
+@pytest.mark.parametrize("box", [[20, 90, 90, 170], [0, 70, 100, 190], [-10, 100, 60, 180]])
+def test_a_box_that_is_a_little_elsewhere_is_the_same_face(tmp_path: Path, box: list[int]) -> None:
+    assert on_track(one_face(tmp_path, [LEFT] * 10), [box] * 10)[1].all()
+
+
+# Confidence
+
+
+@pytest.mark.parametrize(("min_confidence", "n_masked"), [(0.0, 0), (0.5, 3), (0.75, 3), (0.9, 7)])
+def test_rows_of_little_confidence_are_masked_though_they_say_success(
+    tmp_path: Path, min_confidence: float, n_masked: int
+) -> None:
+    path = write_csv(tmp_path / "a.csv", pose_columns(confidence=[0.02] * 3 + [0.88] * 4 + [0.98] * 3))
+    values, valid, notes = openface_sequence(
+        read_openface(path), n_frames=10, rate_hz=10, groups=["pose"], min_confidence=min_confidence
+    )
+    assert valid.tolist() == [False] * n_masked + [True] * (10 - n_masked)
+    assert not values[:n_masked].any()
+    said = f"{n_masked} of 10 frames are masked: OpenFace's confidence is under {min_confidence:g}"
+    assert notes == ((said,) if n_masked else ())
+
+
+def test_a_file_without_confidence_has_no_row_masked(tmp_path: Path) -> None:
+    columns = pose_columns()
+    del columns["confidence"]
+    table = read_openface(write_csv(tmp_path / "a.csv", columns))
+    assert openface_sequence(table, n_frames=10, rate_hz=10, groups=["pose"]).valid.all()
+
+
+def test_a_file_of_no_confidence_at_all_says_how_much_it_has(tmp_path: Path) -> None:
+    table = read_openface(write_csv(tmp_path / "a.csv", pose_columns(confidence=[0.02] * 9 + [0.4])))
+    with pytest.raises(MissingModalityError, match=r"at most 0\.4; expected 0\.75 or more.*--openface-confidence"):
+        openface_sequence(table, n_frames=10, rate_hz=10, groups=["pose"])
+
+
 def test_no_face_on_the_track_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OpenFaceError, match="none of its faces is where MTCNN follows the speaker"):
         on_track(two_faces(tmp_path), [NOWHERE] * 10)
@@ -574,14 +642,14 @@ def test_without_track_or_landmarks_the_face_of_most_successful_rows_is_taken(
 ) -> None:
     path = two_faces(tmp_path, with_landmarks=with_landmarks)
     track = None if with_landmarks else Track(np.ones(10, bool), np.array([RIGHT] * 10))
-    values, valid = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, track=track, groups=["pose"])
+    values, valid, _ = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, track=track, groups=["pose"])
     assert valid.all()
     assert values[:, 0].tolist() == list(range(10))
 
 
 def test_equal_faces_give_the_lower_id(tmp_path: Path) -> None:
     path = two_faces(tmp_path, second_fails_from=10)
-    values, _ = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, groups=["pose"])
+    values, _, _ = openface_sequence(read_openface(path), n_frames=10, rate_hz=10, groups=["pose"])
     assert values[:, 0].tolist() == list(range(10))
 
 
