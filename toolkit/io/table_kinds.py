@@ -82,8 +82,8 @@ TRANSCRIPTS = TableKind(
 VIDEOS = TableKind(
     "table of videos",
     {"path": _FILES, **_OWN_IDS, **_WORDS},
-    "path (or Filename, File, Video), and perhaps video_id, clip_id, text, start_s, end_s; without it --modalities text "
-    "encodes a table of transcripts",
+    "path (or Filename, File, Video), and perhaps video_id, clip_id, text, start_s, end_s; without it, "
+    "--modalities text encodes a table of transcripts",
     weak={"path": "video clip url uri", **_WEAK_IDS},
     times=True,
     unread=_UNREAD,
