@@ -144,7 +144,7 @@ def import_ratings(
             condition = (conditions or {}).get(path, options.condition)
             tables.append(_read_file(path, replace(options, condition=condition), report, lines))
         lines.begin()
-        ratings = pa.concat_tables(tables)
+        ratings = pa.concat_tables(tables).unify_dictionaries()
         report.protocol = options.protocol or (read_protocol(output) if is_added else None) or default_protocol(ratings)
         merged = merge_ratings(ratings, lambda drop: lines.write(None, drop), protocol=report.protocol)
         if clips is not None:
