@@ -194,7 +194,7 @@ def test_labels_do_not_depend_on_the_order_of_rows_or_raters(ratings, more, rand
 @pytest.mark.parametrize("method", WEIGHED)
 def test_weighed_labels_follow_the_reliable_and_not_the_order_of_rows(method):
     generator = np.random.default_rng(1)
-    truth = generator.integers(-1, 2, 80)
+    truth = generator.integers(-1, 2, 40)
     ratings = {
         f"{index:03d}": [*([value] * 2), *generator.integers(-1, 2, 3).tolist()] for index, value in enumerate(truth)
     }

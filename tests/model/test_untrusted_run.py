@@ -30,7 +30,12 @@ def places(document: Any, *, depth: int = 5) -> Iterator[tuple[Any, ...]]:
     if depth == 0 or not isinstance(document, dict | list):
         return
     keys = list(document) if isinstance(document, dict) else list(range(min(len(document), 1)))
+    alike: set[tuple[str, ...]] = set()
     for key in keys:
+        if isinstance(document[key], dict):  # of tables with the same keys, such as seven tasks, one stands for all
+            if (shape := tuple(document[key])) in alike:
+                continue
+            alike.add(shape)
         yield (key,)
         yield from ((key, *rest) for rest in places(document[key], depth=depth - 1))
 
