@@ -292,8 +292,9 @@ def _compare(clips: Path, table: pa.Table, report: ImportReport) -> None:
 
 def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:
     """Return utterance_id, video_id and clip_id of every clip, in order."""
-    ids = [table.column(name).cast(pa.string()) for name in ("utterance_id", "video_id", "clip_id")]
-    return sorted(set(zip(*(column.to_pylist() for column in ids), strict=True)))
+    names = ["utterance_id", "video_id", "clip_id"]
+    ids = table.select(names).group_by(names).aggregate([]).to_pylist()
+    return sorted((row["utterance_id"], row["video_id"], row["clip_id"]) for row in ids)
 
 
 def _summarise(table: pa.Table, report: ImportReport) -> None:

@@ -105,14 +105,6 @@ def test_a_strict_aggregation_leaves_another_panel_out_with_the_reason(exports, 
     assert [labels[name].label[0] for name in "TAV"] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(("file", "n_flagged"), [("32_same_person_two_bimodal.json", 15)])
-def test_the_case_of_one_panel_for_all_bimodal_conditions(test_data, tmp_path, file, n_flagged):
-    words = {"Positive": 1, "Negative": -1, "Neutral": 0}
-    path = test_data / "cases" / "annotation" / file
-    report = import_ratings([path], tmp_path / "r.parquet", ImportOptions(label_values=words))
-    assert report.flags["two_bimodal"] == n_flagged
-
-
 @pytest.mark.parametrize(
     ("panels", "protocol", "expected"),
     [
