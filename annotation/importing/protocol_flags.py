@@ -55,7 +55,8 @@ def default_protocol(ratings: pa.Table) -> str:
 
     It is that of MOSI where text, audio or silent video was rated on MOSI's scale, else that of CH-SIMS.
     """
-    pairs = ratings.group_by(["condition", "scale"]).aggregate([]).to_pylist()
+    names = ["condition", "scale"]
+    pairs = ratings.select(names).unify_dictionaries().group_by(names).aggregate([]).to_pylist()
     is_mosi = any(one["condition"] in UNIMODAL and one["scale"] == str(MOSI_SCALE) for one in pairs)
     return "mosi" if is_mosi else "ch-sims"
 

@@ -11,7 +11,7 @@ from fmltk.annotation.importing.import_files import import_ratings
 from fmltk.annotation.importing.progress import protocol_breaks
 from fmltk.annotation.ratings import flagged_raters, read_protocol, read_ratings
 from fmltk.annotation.settings import ImportOptions, Policy
-from fmltk.toolkit.conditions import MOSI_SCALE
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
 
 PANEL = ("1", "2", "3", "4", "5")
 
@@ -94,6 +94,18 @@ def test_ratings_that_are_added_keep_the_protocol(exports, tmp_path):
     assert flagged_raters(read_ratings(target), "other_panel") == {"2": 1, "3": 1}
     import_ratings([target], tmp_path / "again.parquet", ImportOptions(protocol="ch-sims"))
     assert flagged_raters(read_ratings(tmp_path / "again.parquet"), "other_panel") == {}
+
+
+@pytest.mark.parametrize("scales", [(None, None), (None, MOSI_SCALE), (MOSI_SCALE, MOSI_SCALE)])
+def test_the_default_is_found_over_several_files(exports, tmp_path, scales):
+    files = []
+    for name, scale in zip(("T", "A"), scales, strict=True):
+        (task,) = rated(exports, {name: "12"}, clip=f"clip_{name}")
+        task["data"]["scale"] = str(scale or CH_SIMS_SCALE)
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps([task]))
+    report = import_ratings(files, tmp_path / "r.parquet")
+    assert report.protocol == ("mosi" if MOSI_SCALE in scales else "ch-sims")
 
 
 def test_a_strict_aggregation_leaves_another_panel_out_with_the_reason(exports, tmp_path):
