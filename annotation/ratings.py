@@ -56,7 +56,7 @@ FLAGS = {
     "repeated": "the rater rated the clip more than once; the latest rating stands",
     "skipped_later": "the rater skipped the clip after rating it; the rating stands",
     "two_bimodal": "the rater rated the clip in another bimodal condition too, which the paper gives to other people",
-    "other_panel": "the rater did not rate the clip's text, audio and silent video, which one panel rates",
+    "other_panel": "another person rated the clip's text, audio or silent video instead; one panel rates all three",
     "out_of_order": "the rater's times for text, audio and silent video of the clip are not in that order",
 }
 # In memory these columns are dictionary-encoded: a million ratings take 60 MB in place of 200.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,12 +76,23 @@ def _two_bimodal(rows: RatedRows) -> NDArray[np.bool_]:
 
 
 def _other_panel(rows: RatedRows) -> NDArray[np.bool_]:
-    """Return the ratings of raters who lack one of the unimodal conditions in which the clip was rated."""
+    """Return the ratings of raters who lack another unimodal condition of the clip that somebody else rated instead.
+
+    A rating that is merely missing, or still to come, is not another person's.
+    """
+    marked = np.zeros(len(rows.clip), dtype=bool)
     chosen = rows.among(UNIMODAL)
-    pairs = np.unique(rows.clip[chosen] * len(CONDITIONS) + rows.condition[chosen])
-    n_conditions = np.bincount(pairs // len(CONDITIONS))
-    chosen[chosen] = _n_rated(rows, chosen) < n_conditions[rows.clip[chosen]]
-    return chosen
+    people, first, person = np.unique(rows.person[chosen], return_index=True, return_inverse=True)
+    clip, condition = rows.clip[chosen][first], rows.condition[chosen]
+    rated = np.zeros((len(people), len(CONDITIONS)), dtype=bool)  # whether each person rated the clip in each condition
+    rated[person, condition] = True
+    found = np.zeros(len(condition), dtype=bool)
+    for one, other in permutations((CONDITIONS.index(name) for name in UNIMODAL), 2):
+        only_one, only_other = rated[:, one] & ~rated[:, other], rated[:, other] & ~rated[:, one]
+        is_other = only_one & np.isin(clip, clip[only_other])
+        found |= is_other[person] & (condition == one)
+    marked[chosen] = found
+    return marked
 
 
 def _n_rated(rows: RatedRows, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:

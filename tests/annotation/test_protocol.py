@@ -39,7 +39,8 @@ def flagged(rows, flag):
         ({"T": PANEL}, set()),  # the others are still to come
         ({"T": "12345", "A": "12345", "V": "12346"}, {("T", "5"), ("A", "5"), ("V", "6")}),
         ({"T": "123", "A": "456"}, {("T", "1"), ("T", "2"), ("T", "3"), ("A", "4"), ("A", "5"), ("A", "6")}),
-        ({"T": "123", "A": "12"}, {("T", "3")}),
+        ({"T": "123", "A": "12"}, set()),  # a rating is missing, or to come; nobody rated instead
+        ({"T": "123", "A": "24", "V": "1"}, {("T", "1"), ("T", "3"), ("A", "4"), ("A", "2"), ("V", "1")}),
         ({"T": "12345", "A": "12345", "V": "12345", "M": "678"}, set()),
     ],
 )
@@ -121,6 +122,7 @@ def test_a_strict_aggregation_leaves_another_panel_out_with_the_reason(exports, 
     ("panels", "protocol", "expected"),
     [
         ({"AT": "123", "VT": "345"}, None, [("two_bimodal", "AT", "3", 1), ("two_bimodal", "VT", "3", 1)]),
+        ({"T": "12345", "A": "1"}, "mosi", []),  # raters are at work
         ({"T": "12", "A": "13"}, "mosi", [("other_panel", "A", "3", 1), ("other_panel", "T", "2", 1)]),
         ({"T": "12", "A": "13"}, None, []),
         ({"AT": ""}, None, []),
