@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.settings import Policy
 
 UNCOUNTED = "not of the panel"  # status of rows that do not count; no table on disk holds it
+_NAMED = 20  # raters in a message
 _Key = tuple[str, str]  # condition, utterance_id
 
 
@@ -58,10 +59,11 @@ def correct(ratings: pa.Table, policy: Policy) -> Corrections:
     named = {*policy.adjudicators, *(name for pair in policy.replacements for name in pair)}
     if not named and not policy.ground_truth:
         return Corrections(ratings)
-    raters = ratings.column("annotator").unique().to_pylist()
+    raters = sorted(ratings.column("annotator").unique().to_pylist())
     unknown = sorted(named.difference(raters))
     if unknown:
-        raise AnnotationError(f"{unknown[0]!r} is not among the raters: {', '.join(sorted(raters))}")
+        more = f" and {len(raters) - _NAMED} more" if len(raters) > _NAMED else ""
+        raise AnnotationError(f"{unknown[0]!r} is not among the raters: {', '.join(raters[:_NAMED])}{more}")
     found = Corrections(ratings, _prevailing(ratings, policy))
     uncounted = _is_by(ratings, policy.adjudicators)
     _complete(ratings, policy, uncounted, found.completed)
