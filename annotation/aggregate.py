@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from fmltk.annotation.consensus import consensus_labels
+from fmltk.annotation.corrections import correct
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
-from fmltk.annotation.ratings import ranks
+from fmltk.annotation.ratings import STATUSES, ranks
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
+
+    from fmltk.annotation.corrections import Corrections
 
 _UNKNOWN_TIME = int(np.iinfo(np.int64).max)
 
@@ -44,12 +47,16 @@ class ConditionLabels:
         Ratings that the label is made of.
     label_class, reason
         None where there is no class, and where there is a label.
-    kinds
-        Why labels are null: how many, by kind of reason.
+    kind
+        The kind of reason; None where there is a label.
     n_between
         Labels whose mean is none of the paper's eleven values.
     weighed
         What `consensus_labels` gives, by method.
+    note
+        What made the label, where it is not the panel's raters alone; else None.
+    n_noted
+        How many labels were adjudicated, are a ground truth or of a completed panel.
     """
 
     scale: Scale
@@ -60,9 +67,19 @@ class ConditionLabels:
     n: NDArray[np.int32]
     label_class: NDArray[np.object_]
     reason: NDArray[np.object_]
-    kinds: Counter[str] = field(default_factory=Counter)
     n_between: int = 0
     weighed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    n_noted: Counter[str] = field(default_factory=Counter)
+    kind: NDArray[np.object_] = field(init=False)
+    note: NDArray[np.object_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kind, self.note = (np.full(len(self.n), None, dtype=object) for _ in range(2))
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Why labels are null: how many, by kind of reason."""
+        return Counter(self.kind[self.kind != None].tolist())  # noqa: E711 - element by element
 
 
 @dataclass
@@ -101,6 +118,8 @@ def aggregate_ratings(
     ratings = ratings.unify_dictionaries()
     pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
     ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
+    corrections = correct(ratings, policy)
+    ratings = corrections.ratings
     ids = {**(clips or {}), **ids}
     utterances = sorted(ids)
     row_of = {utterance: row for row, utterance in enumerate(utterances)}
@@ -113,11 +132,30 @@ def aggregate_ratings(
         if rows.size:
             part = ratings.take(pa.array(rows))
             conditions[condition] = _aggregate_condition(part, clip[rows], len(utterances), policy)
+            _apply(corrections, conditions[condition], condition, row_of)
             for method in also:
                 conditions[condition].weighed[method] = consensus_labels(
                     method, part, clip[rows], len(utterances), conditions[condition].scale
                 )
     return Aggregated(utterances, ids, conditions)
+
+
+def _apply(corrections: Corrections, labels: ConditionLabels, condition: str, row_of: Mapping[str, int]) -> None:
+    """Put the values that prevail into the labels of a condition, and note what is not the mean of the panel alone."""
+    for (name, utterance), completed in corrections.completed.items():
+        if name == condition:
+            labels.note[row_of[utterance]] = completed
+            labels.n_noted["completed"] += 1
+    for (name, utterance), own in corrections.prevailing.items():
+        if name != condition:
+            continue
+        row = row_of[utterance]
+        panel = labels.reason[row] or f"{labels.label[row]:.6g} of {labels.n[row]} ratings"
+        said = f"{own.why}: {own.value}; the panel: {panel}"
+        labels.note[row] = f"{labels.note[row]}; {said}" if labels.note[row] else said
+        labels.n_noted[own.why.partition(" by ")[0]] += 1
+        labels.label[row], labels.kind[row], labels.reason[row] = own.value, None, None
+        labels.label_class[row] = classes_of_values(labels.label[row : row + 1], labels.scale)[0]
 
 
 def scale_of(ratings: pa.Table) -> Scale:
@@ -141,7 +179,7 @@ def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: in
     if policy.more == "first":
         rated &= _among_first(ratings, clip, rated, policy.panel)
     counts = count_values(ratings, clip, rated, n_clips, scale)
-    others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in ("skipped", "empty", "draft")}
+    others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in STATUSES[1:]}
     others["out of protocol"] = np.bincount(clip[outside], minlength=n_clips)
     return _labels_of_counts(counts, others, scale, policy)
 
@@ -201,8 +239,8 @@ def _labels_of_counts(
             labels.label_class[clip], between = pairs[total[clip], n[clip]]
             labels.n_between += between
         else:
-            kind, labels.reason[clip] = _why_null(int(n[clip]), {w: int(c[clip]) for w, c in others.items()}, policy)
-            labels.kinds[kind] += 1
+            counted = {word: int(count[clip]) for word, count in others.items()}
+            labels.kind[clip], labels.reason[clip] = _why_null(int(n[clip]), counted, policy)
     return labels
 
 

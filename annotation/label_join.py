@@ -92,6 +92,7 @@ def _rated_columns(rated: ConditionLabels | None, rows: NDArray[np.int64]) -> di
         "spread": _taken(rated.spread, rows, absent=np.nan),
         "class": _taken(rated.label_class, rows, absent=None),
         "reason": _taken(rated.reason, rows, absent=NO_RATINGS),
+        **({} if not rated.n_noted else {"note": _taken(rated.note, rows, absent=None)}),
         **{name: _taken(values, rows, absent=np.nan) for name, values in methods.items()},
     }
 
@@ -119,4 +120,6 @@ def _add_shipped(
     classes = np.array(shipped.classes(condition), dtype=object)
     own["class"][taken] = _taken(classes, rows, absent=None)[taken]
     own["reason"][taken] = None
+    if "note" in own:
+        own["note"][taken] = None
     own["reason"][~is_given & ~is_rated & (own["reason"] == NO_RATINGS)] = NEITHER

@@ -103,6 +103,24 @@ def parse_panel(text: str) -> int | None:
     return int(found.group(1))
 
 
+def parse_replacements(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the (old, new) raters of --replacement OLD=NEW options.
+
+    Raises ConfigError if an option is something else, or a rater replaces several, or itself.
+
+    >>> parse_replacements(("3=6",))
+    (('3', '6'),)
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        old, _, new = pair.partition("=")
+        if not old or not new or old == new:
+            raise ConfigError(f"--replacement {pair!r} is not OLD=NEW with two raters, such as 3=6")
+        if found.setdefault(new, old) != old:
+            raise ConfigError(f"--replacement: {new!r} replaces {found[new]!r} and {old!r}; one rater has one place")
+    return tuple((old, new) for new, old in found.items())
+
+
 def parse_time_zone(text: str) -> tzinfo:
     """Return the zone that --time-zone names.
 

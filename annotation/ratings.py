@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KIND = "table of ratings (see `fmltk annotation import`)"
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 65_536
-STATUSES = ("rated", "skipped", "empty", "draft")
+STATUSES = ("rated", "skipped", "empty", "draft", "rejected")
 _TIME = pa.timestamp("us", tz="UTC")
 
 RATINGS_SCHEMA = pa.schema(
@@ -49,10 +49,14 @@ RATINGS_SCHEMA = pa.schema(
 )
 FLAGS = {
     "edited": "changed or entered by another than the rater",
+    "accepted": "a reviewer accepted the answer",
+    "rejected": "a reviewer rejected the answer; it is not a rating with --reviews",
+    "fixed": "a reviewer gave another answer; it is the rating with --reviews",
+    "ground_truth": "marked as ground truth; it is the label with aggregate --ground-truth",
     "repeated": "the rater rated the clip more than once; the latest rating stands",
     "skipped_later": "the rater skipped the clip after rating it; the rating stands",
     "two_bimodal": "the rater rated the clip in another bimodal condition too, which the paper gives to other people",
-    "other_panel": "the rater did not rate the clip's text, audio and silent video, which one panel rates",
+    "other_panel": "another person rated the clip's text, audio or silent video instead; one panel rates all three",
     "out_of_order": "the rater's times for text, audio and silent video of the clip are not in that order",
 }
 # In memory these columns are dictionary-encoded: a million ratings take 60 MB in place of 200.

@@ -172,6 +172,12 @@ def _labels_section(path: Path, labels: LabelTable) -> Section:
     ]
     blocks += _class_blocks(document)
     blocks += _conflict_blocks(labels, document)
+    for condition in labels.scales:
+        name = f"note_{condition}"
+        n_noted = labels.table.num_rows - labels.table[name].null_count if name in labels.table.column_names else 0
+        if n_noted:
+            text = "were adjudicated, are a ground truth, or of a panel in which a rater was replaced"
+            blocks.append(Remark(f"{n_noted} labels of {condition} {text}: {name} says by whom."))
     reasons = _null_reasons(labels)
     if reasons:
         blocks.append(Table("Clips without a label, and why", ("condition", "reason", "clips"), reasons))

@@ -14,6 +14,7 @@ from fmltk.annotation.option_texts import (
     parse_conditions,
     parse_label_values,
     parse_panel,
+    parse_replacements,
     parse_scales,
     parse_time_zone,
 )
@@ -130,6 +131,13 @@ class ImportOptions(ScaleOptions):
         default=False,
         metadata=option(help="Leave out and count answers that are not on the scale; without it they stop the import."),
     )
+    reviews: bool = field(
+        default=False,
+        metadata=option(
+            help="Use the export's reviews: a rejected answer is not a rating, a fixed one is the reviewer's. Without "
+            "it they are counted."
+        ),
+    )
     names: RaterNames = field(default_factory=RaterNames)
 
 
@@ -171,6 +179,30 @@ class Policy:
         default=False,
         metadata=option(
             help="Leave out ratings that import flagged as not following the protocol (see --protocol there)."
+        ),
+    )
+
+    adjudicators: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--adjudicator",
+            multiple=True,
+            metavar="RATER",
+            help="A supervisor: this rater's value is the label where there is one, and never one of the panel. Of "
+            "several, the first one that is given counts. Repeatable.",
+        ),
+    )
+    ground_truth: bool = field(
+        default=False, metadata=option(help="The value of an answer that is marked as ground truth is the label.")
+    )
+    replacements: tuple[tuple[str, str], ...] = field(
+        default=(),
+        metadata=option(
+            "--replacement",
+            multiple=True,
+            metavar="OLD=NEW",
+            parse=parse_replacements,
+            help="NEW took the place of the rater OLD: where both rated a clip, OLD's rating counts. Repeatable.",
         ),
     )
 

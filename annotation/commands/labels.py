@@ -159,6 +159,9 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
     ]
     if rows:
         reporter.table(("condition", "beside the mean", "clips", "without", "other class", "mean distance"), rows)
+    for name, entry in conditions.items():
+        for what, count in entry.get("noted", {}).items():
+            reporter.say(f"{name}, {what}: {count} labels (note_{name} says by whom)")
     text = ", ".join(f"{part} {count}" for part, count in splits.items()) or "none"
     reporter.say(f"{labels.table.num_rows} clips in {output}; split: {text}")
 
@@ -171,12 +174,23 @@ def _condition_figures(labels: LabelTable, condition: str, aggregated: Aggregate
 
     values = labels.values(condition)
     n_labelled = int((~np.isnan(values)).sum())
-    figures = {"scale": str(labels.scales[condition]), "labelled": n_labelled, "null": len(values) - n_labelled}
+    figures: dict[str, Any] = {
+        "scale": str(labels.scales[condition]),
+        "labelled": n_labelled,
+        "null": len(values) - n_labelled,
+    }
     rated = aggregated.conditions.get(condition) if aggregated else None
     if rated is None:
         return figures
     reasons = dict(sorted(rated.kinds.items()))
-    return {**figures, "reasons": reasons, "between": rated.n_between, "beside_the_mean": compare_methods(rated)}
+    noted = {"noted": dict(sorted(rated.n_noted.items()))} if rated.n_noted else {}
+    return {
+        **figures,
+        **noted,
+        "reasons": reasons,
+        "between": rated.n_between,
+        "beside_the_mean": compare_methods(rated),
+    }
 
 
 @click.command()

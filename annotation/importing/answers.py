@@ -55,6 +55,7 @@ class Answer:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     edited_by: str | None = None
+    flags: str = ""
 
     @classmethod
     def of(
@@ -93,6 +94,7 @@ class Answer:
             self.updated_at,
             self.annotation_id,
             self.edited_by,
+            self.flags,
         )
 
     def rating(self, label: object) -> Record | Drop:

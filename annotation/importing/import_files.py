@@ -184,7 +184,7 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
             lines.write(path.name, item)
         else:
             collector.add(item)
-    for text in file_report.clock.remarks():
+    for text in (*file_report.clock.remarks(), *file_report.verdicts.remarks(used=options.reviews)):
         file_report.remark(text)
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
@@ -254,7 +254,7 @@ class RecordCollector:
     def _flush(self) -> None:
         columns = dict(zip(Record._fields, zip(*self._rows, strict=True), strict=True)) if self._rows else {}
         n_rows = len(self._rows)
-        constants = {"source": (self.source,) * n_rows, "flags": ("",) * n_rows}
+        constants = {"source": (self.source,) * n_rows}
         arrays = []
         for name in RATINGS_SCHEMA.names:
             plain = pa.array(columns.get(name, constants.get(name, ())), RATINGS_SCHEMA.field(name).type)
@@ -292,8 +292,9 @@ def _compare(clips: Path, table: pa.Table, report: ImportReport) -> None:
 
 def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:
     """Return utterance_id, video_id and clip_id of every clip, in order."""
-    ids = [table.column(name).cast(pa.string()) for name in ("utterance_id", "video_id", "clip_id")]
-    return sorted(set(zip(*(column.to_pylist() for column in ids), strict=True)))
+    names = ["utterance_id", "video_id", "clip_id"]
+    ids = table.select(names).group_by(names).aggregate([]).to_pylist()
+    return sorted((row["utterance_id"], row["video_id"], row["clip_id"]) for row in ids)
 
 
 def _summarise(table: pa.Table, report: ImportReport) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fmltk.annotation.importing.answers import Answer, rater_of
 from fmltk.annotation.importing.clip_ids import TASK_ID, ClipNames
 from fmltk.annotation.importing.records import Drop, Rated, Record, rated_of
+from fmltk.annotation.importing.reviews import Verdict, VerdictCount
 from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.raters import read_identity, text_id
 from fmltk.toolkit.errors import AnnotationError
@@ -54,10 +55,11 @@ class FileReport:
     columns: str = ""  # how the columns of a plain table are understood
     clip_names: ClipNames = field(default_factory=ClipNames, repr=False)
     clock: Clock = field(default_factory=Clock, repr=False)
+    verdicts: VerdictCount = field(default_factory=VerdictCount, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
-        names = [one.name for one in fields(self) if one.name not in ("clip_names", "clock")]
+        names = [one.name for one in fields(self) if one.repr]
         return {**{name: getattr(self, name) for name in names}, "lacks": list(self.lacks)}
 
     @property
@@ -89,7 +91,7 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     about = rated_of({**data, **_own_id(own, options, report)}, options, where, report.clip_names)
     for annotation in annotations:
         report.annotations += 1
-        yield _read_annotation(annotation, about, where, options, report.clock)
+        yield _read_annotation(annotation, about, where, options, report)
     for draft in drafts:
         report.annotations += 1
         yield _read_draft(draft, about, where, options, report.clock)
@@ -109,23 +111,30 @@ def _listed(value: object) -> list[Any]:
 
 
 def _read_annotation(
-    annotation: object, about: Rated | Drop, where: str, options: ImportOptions, clock: Clock
+    annotation: object, about: Rated | Drop, where: str, options: ImportOptions, report: FileReport
 ) -> Record | Drop:
     if not isinstance(annotation, dict):
         return Drop(where, "not an annotation", label=short_text(annotation))
     annotation_id = short_text(annotation.get("id"))
     if isinstance(about, Drop):
         return about._replace(annotation_id=annotation_id)
+    verdict = Verdict.of(annotation)
+    report.verdicts.add(verdict)
     identity = read_identity(annotation.get("completed_by"))
-    last = read_identity(annotation.get("updated_by"))
+    is_fixed = options.reviews and verdict.word == "fixed"
+    last = read_identity(verdict.reviewer if is_fixed else annotation.get("updated_by"))
     edited_by = None
     if last is not None and identity is not None and last != identity:
         edited_by = rater_of(last, options) or options.names.safe_name(str(short_text(last)))
-    known = {"identity": identity, "annotation_id": annotation_id, "edited_by": edited_by}
-    answer = Answer.of(annotation, about, where, options, clock=clock, lead_time=annotation.get("lead_time"), **known)
+    known = {"identity": identity, "annotation_id": annotation_id, "edited_by": edited_by, "flags": verdict.flags}
+    answer = Answer.of(
+        annotation, about, where, options, clock=report.clock, lead_time=annotation.get("lead_time"), **known
+    )
     if annotation.get("was_cancelled") or annotation.get("skipped"):
         return answer.record("skipped")
-    return _rating(answer, _chosen(annotation.get("result"), options.control))
+    if options.reviews and verdict.word == "rejected":
+        return answer.record("rejected")
+    return _rating(answer, _chosen(verdict.fix if is_fixed else annotation.get("result"), options.control))
 
 
 def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fmltk.annotation.importing.protocol_flags import UNKNOWN_TIME, RatedRows, default_protocol, protocol_flags
 from fmltk.annotation.importing.records import Drop
+from fmltk.annotation.importing.reviews import REVIEWED
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
 from fmltk.annotation.ratings import memory_schema, ranks
 from fmltk.toolkit.conditions import CONDITIONS
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PRIORITY = {"rated": 2, "skipped": 1, "empty": 1, "draft": 0}
+_PRIORITY = {"rated": 3, "skipped": 2, "empty": 2, "rejected": 1, "draft": 0}
+_VERDICTS = {"ground_truth", *REVIEWED}
 
 
 @dataclass
@@ -86,8 +88,8 @@ def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
 def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None], *, protocol: str | None = None) -> Merged:
     """Keep one row for each rater, clip and condition; rows further down count as read later.
 
-    The latest rating stands; failing that the latest skip or empty answer; failing that a draft. Every other row goes
-    to `on_drop`, but for annotations that were merely read again, which are counted.
+    The latest rating stands; failing that the latest skip or empty answer; failing that a rejected one; failing that a
+    draft. Every other row goes to `on_drop`, but for annotations that were merely read again, which are counted.
 
     protocol : a key of PROTOCOLS, whose flags are found; by default that of the scale
 
@@ -165,7 +167,9 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
         for row, last in zip(in_groups[older].tolist(), last_of[older].tolist(), strict=True):
             keep[row] = False
             if row in flags:  # what is known of an answer outlives its being read again
-                flags.setdefault(last, set()).update(flags[row])
+                is_older = columns.updated[row] != columns.updated[last]
+                has_verdict = bool(flags.get(last, set()) & _VERDICTS)
+                flags.setdefault(last, set()).update(flags[row] - (_VERDICTS if is_older or has_verdict else set()))
             if columns.updated[row] == columns.updated[last]:
                 merged.read_again += 1
             else:

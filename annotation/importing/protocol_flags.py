@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,11 @@ class RatedRows:
     created: NDArray[np.int64]
     updated: NDArray[np.int64]
 
+    @property
+    def person(self) -> NDArray[np.int64]:
+        """A number for each rater of each clip."""
+        return self.clip * (self.rater.max(initial=0) + 1) + self.rater
+
     def among(self, conditions: Collection[str]) -> NDArray[np.bool_]:
         """Return which ratings are of these conditions."""
         return np.isin(self.condition, [CONDITIONS.index(name) for name in conditions])
@@ -50,10 +56,10 @@ def default_protocol(ratings: pa.Table) -> str:
 
     It is that of MOSI where text, audio or silent video was rated on MOSI's scale, else that of CH-SIMS.
     """
-    pairs = ratings.group_by(["condition", "scale"]).aggregate([]).to_pylist()
-    return (
-        "mosi" if any(one["condition"] in UNIMODAL and one["scale"] == str(MOSI_SCALE) for one in pairs) else "ch-sims"
-    )
+    names = ["condition", "scale"]
+    pairs = ratings.select(names).unify_dictionaries().group_by(names).aggregate([]).to_pylist()
+    is_mosi = any(one["condition"] in UNIMODAL and one["scale"] == str(MOSI_SCALE) for one in pairs)
+    return "mosi" if is_mosi else "ch-sims"
 
 
 def protocol_flags(rows: RatedRows, protocol: str) -> dict[str, NDArray[np.bool_]]:
@@ -70,19 +76,29 @@ def _two_bimodal(rows: RatedRows) -> NDArray[np.bool_]:
 
 
 def _other_panel(rows: RatedRows) -> NDArray[np.bool_]:
-    """Return the ratings of raters who lack one of the unimodal conditions in which the clip was rated."""
+    """Return the ratings of raters who lack another unimodal condition of the clip that somebody else rated instead.
+
+    A rating that is merely missing, or still to come, is not another person's.
+    """
+    marked = np.zeros(len(rows.clip), dtype=bool)
     chosen = rows.among(UNIMODAL)
-    pairs = np.unique(np.stack([rows.clip[chosen], rows.condition[chosen]]), axis=1)
-    n_conditions = np.bincount(pairs[0])
-    chosen[chosen] = _n_rated(rows, chosen) < n_conditions[rows.clip[chosen]]
-    return chosen
+    people, first, person = np.unique(rows.person[chosen], return_index=True, return_inverse=True)
+    clip, condition = rows.clip[chosen][first], rows.condition[chosen]
+    rated = np.zeros((len(people), len(CONDITIONS)), dtype=bool)  # whether each person rated the clip in each condition
+    rated[person, condition] = True
+    found = np.zeros(len(condition), dtype=bool)
+    for one, other in permutations((CONDITIONS.index(name) for name in UNIMODAL), 2):
+        only_one, only_other = rated[:, one] & ~rated[:, other], rated[:, other] & ~rated[:, one]
+        is_other = only_one & np.isin(clip, clip[only_other])
+        found |= is_other[person] & (condition == one)
+    marked[chosen] = found
+    return marked
 
 
 def _n_rated(rows: RatedRows, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return in how many of the chosen conditions the rater of each chosen row rated its clip."""
-    people = np.stack([rows.clip[chosen], rows.rater[chosen]], axis=1)
-    _, person, n_conditions = np.unique(people, axis=0, return_inverse=True, return_counts=True)
-    return np.asarray(n_conditions[person.reshape(-1)], dtype=np.int64)
+    _, person, n_conditions = np.unique(rows.person[chosen], return_inverse=True, return_counts=True)
+    return np.asarray(n_conditions[person], dtype=np.int64)
 
 
 def _out_of_order(rows: RatedRows) -> NDArray[np.bool_]:
@@ -94,12 +110,10 @@ def _out_of_order(rows: RatedRows) -> NDArray[np.bool_]:
     chosen = np.flatnonzero(rows.among(_ORDERED) & (rows.updated != UNKNOWN_TIME))
     step = np.zeros(len(CONDITIONS), dtype=np.int64)
     step[[CONDITIONS.index(name) for name in _ORDERED]] = range(len(_ORDERED))
-    in_order = chosen[np.lexsort((step[rows.condition[chosen]], rows.rater[chosen], rows.clip[chosen]))]
+    person = rows.person
+    in_order = chosen[np.lexsort((step[rows.condition[chosen]], person[chosen]))]
     before, after = in_order[:-1], in_order[1:]
-    same = (rows.clip[before] == rows.clip[after]) & (rows.rater[before] == rows.rater[after])
     first_answer = np.where(rows.created == UNKNOWN_TIME, rows.updated, rows.created)
-    wrong = after[same & (rows.updated[before] > first_answer[after])]
-    people = set(zip(rows.clip[wrong].tolist(), rows.rater[wrong].tolist(), strict=True))
-    own = zip(rows.clip[chosen].tolist(), rows.rater[chosen].tolist(), strict=True)
-    marked[chosen] = [person in people for person in own]
+    wrong = (person[before] == person[after]) & (rows.updated[before] > first_answer[after])
+    marked[chosen] = np.isin(person[chosen], person[after[wrong]])
     return marked

@@ -53,9 +53,10 @@ def wide_columns(table: Table) -> Columns | None:
     raters = tuple(name for name in columns.unused if name)
     others = [name for name in raters if folded(name) in _NOT_RATERS]
     if others and _names_clip(columns):
-        raise AnnotationError(
-            f"{table.name}: the column {others[0]!r} is not taken for a rater's; remove it, or rename it if it is one"
-        )
+        named = ", ".join(map(repr, others))
+        is_one = len(others) == 1
+        found = f"the column {named} is not taken for a rater's" if is_one else f"the columns {named} are not raters'"
+        raise AnnotationError(f"{table.name}: {found}; remove {'it' if is_one else 'them'}, or rename one that is")
     return replace(columns, unused=raters) if _names_clip(columns) and raters else None
 
 

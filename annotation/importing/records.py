@@ -35,8 +35,8 @@ REASONS = {
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
     "same annotation": "an older state of an annotation that was read again",
     "repeated": "an earlier rating of the clip by the same rater; the latest stands",
-    "skipped too": "the rater skipped or left the clip, and also rated it; the rating stands",
-    "superseded": "an earlier skip, empty answer or draft by the same rater",
+    "skipped too": "the rater skipped or left the clip, or was rejected, and also rated it; the rating stands",
+    "superseded": "an earlier skip, empty or rejected answer or draft by the same rater",
 }
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
 
@@ -57,6 +57,7 @@ class Record(NamedTuple):
     updated_at: datetime | None
     annotation_id: str | None
     edited_by: str | None
+    flags: str
 
 
 class Drop(NamedTuple):

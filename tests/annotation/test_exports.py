@@ -889,14 +889,6 @@ def test_a_wide_table_of_a_laboratory_is_read(tmp_path, kind):
     assert file.columns.endswith("the other columns are taken for raters (2)")
 
 
-def test_the_case_of_a_semicolon_table_with_decimal_commas(test_data, tmp_path):
-    path = test_data / "cases" / "annotation" / "18_excel_semicolon.csv"
-    report = import_ratings([path], tmp_path / "r")
-    rows = {(row["clip_id"], row["annotator"]): row["value"] for row in read_ratings(tmp_path / "r").to_pylist()}
-    assert rows == {("0001", "ann"): 1, ("0001", "bob"): 0, ("0001", "cat"): -1, ("0002", "ann"): 1}
-    assert report.dropped == {}
-
-
 @pytest.mark.parametrize("kind", [".csv", ".xlsx", ".ods"])
 def test_a_list_of_raters_may_be_a_spreadsheet(tmp_path, kind):
     rows = [["E-mail", "Rater", "Note"], [" Ann@x.org ", "ann", "first"], [7, "bob", None]]

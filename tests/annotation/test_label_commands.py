@@ -25,6 +25,9 @@ TABLE_2 = {
 }
 
 
+NONE = {"skipped": 0, "empty": 0, "draft": 0, "rejected": 0}
+
+
 @pytest.fixture
 def run(capsys):
     """Run a command; return its exit code, stdout and stderr."""
@@ -115,6 +118,7 @@ def test_aggregate_gives_labels_reasons_and_a_grouped_split(ratings, run_json, t
     assert all(len({row["split"] for row in rows.values() if row["video_id"] == video}) == 1 for video in ("v0", "v1"))
     assert labels.metadata["split"] == {"how": "video", "seed": 3}
     policy = {"panel": 5, "at_least": None, "more": "null", "nearest": True, "protocol_strict": False}
+    policy |= {"adjudicators": [], "ground_truth": False, "replacements": []}
     assert labels.metadata["policy"] == policy
     first = (tmp_path / "labels.parquet").read_bytes()
     run_json("aggregate", ratings, "-o", tmp_path / "labels.parquet", "--seed", 3)
@@ -214,7 +218,7 @@ def test_import_takes_words_lists_and_conditions(run_json, run, tmp_path):
     document = run_json(
         *arguments, "--label", "Good=1", "--label", "Bad=-1", "--raters", tmp_path / "map.csv", "--scale", "AT=-2..2"
     )
-    assert document["conditions"]["AT"] == {"clips": 1, "raters": 2, "rated": 2, "skipped": 0, "empty": 0, "draft": 0}
+    assert document["conditions"]["AT"] == {"clips": 1, "raters": 2, "rated": 2, **NONE}
     code, _, err = run("annotation", *arguments, "--label", "Good")
     assert (code, "is not WORD=VALUE" in err) == (1, True)
     code, _, err = run("annotation", *arguments[:-1], "nose")
@@ -308,3 +312,15 @@ def test_clips_that_nobody_rated_are_rows_of_the_labels(ratings, run, run_json, 
         "annotation", "aggregate", "--labels", tmp_path / "ids.csv", "-o", tmp_path / "l.parquet", "--clips", tmp_path
     )
     assert (code, "give RATINGS too" in err) == (1, True)
+
+
+def test_what_was_adjudicated_and_completed_is_shown_and_in_the_rows(ratings, run, run_json, tmp_path):
+    options = ["-o", tmp_path / "labels.parquet", "--adjudicator", "0", "--replacement", "3=4"]
+    document = run_json("aggregate", ratings, *options, "--panel", "at-least-2")
+    assert document["conditions"]["AT"]["noted"] == {"adjudicated": 12}
+    labels = read_labels(tmp_path / "labels.parquet")
+    assert labels.table["note_AT"].to_pylist()[0] == "adjudicated by 0: -1; the panel: 0 of 3 ratings"
+    code, _, err = run("annotation", "aggregate", ratings, *options)
+    assert (code, "AT, adjudicated: 12 labels (note_AT says by whom)" in err) == (0, True)
+    code, _, err = run("annotation", "aggregate", ratings, "-o", tmp_path / "l.parquet", "--replacement", "3")
+    assert (code, "is not OLD=NEW" in err) == (1, True)

@@ -11,7 +11,7 @@ from fmltk.annotation.importing.import_files import import_ratings
 from fmltk.annotation.importing.progress import protocol_breaks
 from fmltk.annotation.ratings import flagged_raters, read_protocol, read_ratings
 from fmltk.annotation.settings import ImportOptions, Policy
-from fmltk.toolkit.conditions import MOSI_SCALE
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, MOSI_SCALE
 
 PANEL = ("1", "2", "3", "4", "5")
 
@@ -39,7 +39,8 @@ def flagged(rows, flag):
         ({"T": PANEL}, set()),  # the others are still to come
         ({"T": "12345", "A": "12345", "V": "12346"}, {("T", "5"), ("A", "5"), ("V", "6")}),
         ({"T": "123", "A": "456"}, {("T", "1"), ("T", "2"), ("T", "3"), ("A", "4"), ("A", "5"), ("A", "6")}),
-        ({"T": "123", "A": "12"}, {("T", "3")}),
+        ({"T": "123", "A": "12"}, set()),  # a rating is missing, or to come; nobody rated instead
+        ({"T": "123", "A": "24", "V": "1"}, {("T", "1"), ("T", "3"), ("A", "4"), ("A", "2"), ("V", "1")}),
         ({"T": "12345", "A": "12345", "V": "12345", "M": "678"}, set()),
     ],
 )
@@ -96,6 +97,18 @@ def test_ratings_that_are_added_keep_the_protocol(exports, tmp_path):
     assert flagged_raters(read_ratings(tmp_path / "again.parquet"), "other_panel") == {}
 
 
+@pytest.mark.parametrize("scales", [(None, None), (None, MOSI_SCALE), (MOSI_SCALE, MOSI_SCALE)])
+def test_the_default_is_found_over_several_files(exports, tmp_path, scales):
+    files = []
+    for name, scale in zip(("T", "A"), scales, strict=True):
+        (task,) = rated(exports, {name: "12"}, clip=f"clip_{name}")
+        task["data"]["scale"] = str(scale or CH_SIMS_SCALE)
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(json.dumps([task]))
+    report = import_ratings(files, tmp_path / "r.parquet")
+    assert report.protocol == ("mosi" if MOSI_SCALE in scales else "ch-sims")
+
+
 def test_a_strict_aggregation_leaves_another_panel_out_with_the_reason(exports, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(rated(exports, {"T": "12345", "A": "12345", "V": "12346"})))
     import_ratings([tmp_path / "a.json"], tmp_path / "r.parquet", ImportOptions(protocol="mosi"))
@@ -105,18 +118,11 @@ def test_a_strict_aggregation_leaves_another_panel_out_with_the_reason(exports, 
     assert [labels[name].label[0] for name in "TAV"] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(("file", "n_flagged"), [("32_same_person_two_bimodal.json", 15)])
-def test_the_case_of_one_panel_for_all_bimodal_conditions(test_data, tmp_path, file, n_flagged):
-    words = {"Positive": 1, "Negative": -1, "Neutral": 0}
-    path = test_data / "cases" / "annotation" / file
-    report = import_ratings([path], tmp_path / "r.parquet", ImportOptions(label_values=words))
-    assert report.flags["two_bimodal"] == n_flagged
-
-
 @pytest.mark.parametrize(
     ("panels", "protocol", "expected"),
     [
         ({"AT": "123", "VT": "345"}, None, [("two_bimodal", "AT", "3", 1), ("two_bimodal", "VT", "3", 1)]),
+        ({"T": "12345", "A": "1"}, "mosi", []),  # raters are at work
         ({"T": "12", "A": "13"}, "mosi", [("other_panel", "A", "3", 1), ("other_panel", "T", "2", 1)]),
         ({"T": "12", "A": "13"}, None, []),
         ({"AT": ""}, None, []),

@@ -129,9 +129,9 @@ def test_clips_become_labels_over_a_real_server(label_studio, clips, fmltk, tmp_
     ratings = tmp_path / "ratings.parquet"
     report = fmltk("pull", *address, "-o", ratings, "--exports", tmp_path / "exports")
     assert report["conditions"] == {
-        "AT": {"clips": 3, "raters": 6, "rated": 15, "skipped": 0, "empty": 0, "draft": 1},
-        "AV": {"clips": 3, "raters": 5, "rated": 15, "skipped": 0, "empty": 0, "draft": 0},
-        "VT": {"clips": 3, "raters": 5, "rated": 14, "skipped": 1, "empty": 0, "draft": 0},
+        "AT": {"clips": 3, "raters": 6, "rated": 15, "skipped": 0, "empty": 0, "draft": 1, "rejected": 0},
+        "AV": {"clips": 3, "raters": 5, "rated": 15, "skipped": 0, "empty": 0, "draft": 0, "rejected": 0},
+        "VT": {"clips": 3, "raters": 5, "rated": 14, "skipped": 1, "empty": 0, "draft": 0, "rejected": 0},
     }
     assert report["dropped"] == {"repeated": 2, "skipped too": 2}
     assert sum(report["dropped"].values()) == len(list(dropped_lines(ratings)))

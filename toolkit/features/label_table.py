@@ -47,6 +47,7 @@ def _schema() -> pa.Schema:
         ("spread", pa.float64()),
         ("class", pa.string()),
         ("reason", pa.string()),
+        ("note", pa.string()),
     ):
         fields += [pa.field(f"{kind}_{name}", type_) for name in CONDITIONS]
     fields.append(pa.field("split", pa.string()))
