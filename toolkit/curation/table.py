@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.clip import split_utterance_id
-from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.errors import ConfigError, FmltkError
 from fmltk.toolkit.io.printable import printable
 from fmltk.toolkit.io.tables import open_rows, unguarded, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fmltk.toolkit.curation.findings import Finding
     from fmltk.toolkit.io.paths import AnyPath
 
+_SUFFIXES = (".csv", ".tsv", ".xlsx", ".ods")
 CURATION_COLUMNS = ("utterance_id", "video_id", "clip_id", "reason", "detail", "decision")
 
 
@@ -36,6 +38,17 @@ def merge_decisions(findings: Sequence[Finding], table: AnyPath) -> list[dict[st
             dict(zip(CURATION_COLUMNS, (*map(printable, cells), held["decision"] if held else ""), strict=True))
         )
     return [*rows, *decided.values()]
+
+
+def is_curation(table: Path) -> bool:
+    """Return whether a file is a table of `fmltk curate`."""
+    if not table.is_file() or table.suffix.lower() not in _SUFFIXES:
+        return False
+    try:
+        with open_rows(table) as opened:
+            return set(CURATION_COLUMNS) <= set(opened.header)
+    except FmltkError:
+        return False
 
 
 def read_curation(table: AnyPath) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import OK, ClipRow
-from fmltk.toolkit.features.faces import FACE_ROWS_PER_GROUP, face_schema, face_table
+from fmltk.toolkit.features.faces import FACE_FILE, FACE_ROWS_PER_GROUP, face_schema, face_table
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_FILE, fingerprint_schema, fingerprint_table
 from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
 from fmltk.toolkit.features.manifest import ManifestWriter
@@ -107,7 +107,7 @@ def assemble(
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
-        faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", face_schema(run)))
+        faces = stack.enter_context(TableWriter(folder / FACE_FILE, face_schema(run)))
         fingerprints = stack.enter_context(TableWriter(folder / FINGERPRINT_FILE, fingerprint_schema()))
         writers = {
             modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))

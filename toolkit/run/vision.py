@@ -7,7 +7,7 @@ import functools
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
+Place = TypeVar("Place", Path, "AnyPath")
 OPENFACE_TIMEOUT_PER_FRAME_S = 1.0  # OpenFace does 25-40 frames a second on one core
 OPENFACE_TIMEOUT_S = 120.0
 OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace's own rather than the worker's end
@@ -306,8 +307,13 @@ def write_crops(source: ClipSource, faces: ClipFaces) -> None:
 
 
 def crop_path(features: AnyPath, clip: Clip) -> AnyPath:
-    """Return where a clip's aligned face video lies; ids that are no file names are percent-encoded."""
-    return features / "faces" / "crops" / _file_name(clip.video_id) / f"{_file_name(clip.clip_id)}.mp4"
+    """Return where a clip's aligned face video lies."""
+    return clip_path(features / "faces" / "crops", clip.video_id, clip.clip_id)
+
+
+def clip_path(folder: Place, video_id: str, clip_id: str) -> Place:
+    """Return where a video of a clip lies in a folder of its own; ids that are not file names are percent-encoded."""
+    return folder / _file_name(video_id) / f"{_file_name(clip_id)}.mp4"
 
 
 def _file_name(text: str) -> str:
