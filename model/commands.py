@@ -12,7 +12,7 @@ from fmltk.model.registry import model_names
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
-from fmltk.toolkit.option_types import IGNORE_COLUMNS
+from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
+@EXCLUDE
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
@@ -97,7 +98,15 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         reporter.say(note)
     config = _config(options, default_preset(table.scale))
     out = options["out"] or Path("runs") / _time_name()
-    run(features, labels, out=out, config=config, options=_run_options(options), reporter=reporter)
+    run(
+        features,
+        labels,
+        out=out,
+        config=config,
+        exclude=options["exclude"],
+        options=_run_options(options),
+        reporter=reporter,
+    )
     if options["tensorboard"]:
         from fmltk.model.history import write_tensorboard
 

@@ -18,7 +18,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.splits import hold_out, split_by_video
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,17 +81,21 @@ class Dataset:
         return usable
 
 
-def join(features: ClipFeatures, labels: LabelTable, config: Config) -> Dataset:
+def join(
+    features: ClipFeatures, labels: LabelTable, config: Config, *, excluded: Collection[str] = frozenset()
+) -> Dataset:
     """Join features and labels by utterance_id.
 
     What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
     manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
 
+    excluded : ids of the clips that the user leaves out
+
     Raises ConfigError if no clip joins, there is no training or validation clip with a label, or the settings ask for
     labels that the data does not have.
     """
     labels, notes = align_labels(labels, set(features.utterance_ids))
-    at = {utterance: row for row, utterance in enumerate(labels.utterance_ids)}
+    at = {utterance: row for row, utterance in enumerate(labels.utterance_ids) if utterance not in excluded}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]
     if not feature_rows:
         of_features, of_labels = (
@@ -104,7 +108,7 @@ def join(features: ClipFeatures, labels: LabelTable, config: Config) -> Dataset:
     feature_rows.sort(key=lambda row: features.utterance_ids[row])
     joined = features.take(np.array(feature_rows, np.int64))
     label_rows = [at[utterance] for utterance in joined.utterance_ids]
-    remarks = [*notes, *_join_remarks(features, labels, joined)]
+    remarks = [*notes, *_join_remarks(features, labels, joined, excluded)]
     own = {condition: labels.values(condition)[label_rows] for condition in CONDITIONS}
     videos = tuple(labels.video_ids[row] for row in label_rows)
     named = [labels.splits[row] or "" for row in label_rows]
@@ -122,11 +126,14 @@ def join(features: ClipFeatures, labels: LabelTable, config: Config) -> Dataset:
     return dataset
 
 
-def _join_remarks(features: ClipFeatures, labels: LabelTable, joined: ClipFeatures) -> list[str]:
+def _join_remarks(
+    features: ClipFeatures, labels: LabelTable, joined: ClipFeatures, excluded: Collection[str]
+) -> list[str]:
     remarks = []
+    settled = {*joined.utterance_ids, *excluded}
     for what, ids in (
-        ("with features have no row in the labels", set(features.utterance_ids) - set(joined.utterance_ids)),
-        ("with labels have no features", set(labels.utterance_ids) - set(joined.utterance_ids)),
+        ("with features have no row in the labels", set(features.utterance_ids) - settled),
+        ("with labels have no features", set(labels.utterance_ids) - settled),
     ):
         if ids:
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")

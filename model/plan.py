@@ -28,6 +28,7 @@ class RunPlan:
     """What all jobs of a run share.
 
     features, labels : what is read, and what training.json calls it; out : the run folder
+    excluded : by utterance_id, why the user leaves a clip out
     """
 
     features: Path
@@ -37,6 +38,7 @@ class RunPlan:
     options: RunOptions
     model: ModelSpec
     dataset: Dataset
+    excluded: Mapping[str, str]
 
     def without_arrays(self) -> RunPlan:
         """Return the plan with the names, texts and labels of its clips alone: what is left to know once prepared."""

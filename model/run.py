@@ -19,6 +19,7 @@ from fmltk.model.reuse import decide_seeds
 from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
 from fmltk.model.scores import write_summary
+from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import as_labels, find_labels
 from fmltk.toolkit.features.layout import is_feature_folder
@@ -41,6 +42,7 @@ def train(
     *,
     out: str | os.PathLike[str],
     config: Config,
+    exclude: str | os.PathLike[str] | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def train(
         the features folder or next to it
     out : the run folder
     config : every setting that changes numbers
+    exclude : a table of clips to leave out (see `fmltk.toolkit.catalog.exclusions.read_exclusions`); training.json has
+        their reasons
     options : how the run is done: seeds, stages, worker processes, an earlier run, the device
 
     Returns the summary over the seeds; {} where `options.stages` leaves out the last stage.
@@ -64,7 +68,11 @@ def train(
 
     out, options, reporter = Path(out), options or RunOptions(), reporter or Console(quiet=True)
     folder = Path(features)
-    plan = _plan_run(folder, find_labels(folder) if labels is None else labels, out, config, options)
+    excluded = exclusions_of(folder, None if exclude is None else Path(exclude))
+    for remark in excluded.remarks():
+        reporter.warn(remark)
+    label_file = find_labels(folder) if labels is None else labels
+    plan = _plan_run(folder, label_file, out, config, options, excluded=excluded.reasons)
     decisions = decide_seeds(options, plan.dataset, config)
     for remark in plan.dataset.remarks:
         reporter.warn(remark)
@@ -97,6 +105,8 @@ def _plan_run(
     out: Path,
     config: Config,
     options: RunOptions,
+    *,
+    excluded: Mapping[str, str],
 ) -> RunPlan:
     """Check the settings and read the data; where every seed fuses saved H, no sequence is read."""
     model = model_spec(config.model)
@@ -113,7 +123,8 @@ def _plan_run(
         config=config,
         options=options,
         model=model,
-        dataset=join(clips, label_table, config),
+        dataset=join(clips, label_table, config, excluded=excluded),
+        excluded=excluded,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,13 @@ IGNORE_COLUMNS = click.option(
     multiple=True,
     metavar="NAME",
     help="A column of the tables to leave out, where it looks like one that is read; may be given again.",
+)
+
+
+EXCLUDE = click.option(
+    "--exclude",
+    type=click.Path(path_type=Path),
+    help="A table of clips to leave out (utterance_id, reason), or that of `fmltk curate` with decisions filled in.",
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from fmltk.toolkit.media.probe import MediaInfo
 
 SILENT, SOUND, FULL = "silent", "audio", "full"
-SOUND_RATE_HZ = 44_100
 MAX_DIFFERENCE_S = 0.1  # by which a stimulus may differ from its clip in length
 MIN_TIMEOUT_S = 120.0
 TIMEOUT_PER_SECOND = 30.0  # of encoded video
@@ -142,19 +140,16 @@ def write_sound(cut: Cut, target: Path) -> None:
     """Write the sound of a clip as WAV, mono, padded with silence to the clip's length: exact, and heard everywhere."""
     import numpy as np
 
-    from fmltk.toolkit.media.audio import read_audio
+    from fmltk.toolkit.media.audio import VIDEO_SOUND_RATE_HZ, read_audio
+    from fmltk.toolkit.media.audio import write_sound as write_wave
 
     part = {"start_s": cut.clip.start_s, "end_s": cut.end_s}
-    samples = read_audio(cut.path, info=cut.info, rate_hz=SOUND_RATE_HZ, **part).samples
-    n_samples = round(cut.duration_s * SOUND_RATE_HZ)
-    whole = np.zeros(n_samples, dtype="<i2")
+    samples = read_audio(cut.path, info=cut.info, rate_hz=VIDEO_SOUND_RATE_HZ, **part).samples
+    n_samples = round(cut.duration_s * VIDEO_SOUND_RATE_HZ)
+    whole = np.zeros(n_samples, np.float32)
     kept = min(len(samples), n_samples)
-    whole[:kept] = np.rint(np.clip(samples[:kept], -1, 1) * 32_767)
-    with target.open("wb") as file, wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SOUND_RATE_HZ)
-        sound.writeframes(whole.tobytes())
+    whole[:kept] = samples[:kept]
+    write_wave(target, whole)
 
 
 def write_full(cut: Cut, target: Path) -> None:

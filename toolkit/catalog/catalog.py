@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.duplicates import same_content
+from fmltk.toolkit.catalog.exclusions import read_exclusions
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.sidecars import join_sidecars
-from fmltk.toolkit.catalog.table_join import find_excluded, join_transcripts
+from fmltk.toolkit.catalog.table_join import join_transcripts
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.catalog.video_files import find_videos
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, Clip
@@ -98,8 +99,14 @@ def build_catalog(
         clips = _one_per_id(join_sidecars(clips, files, reading, cut_subtitles=cut_subtitles), files.problems)
     clips.sort(key=lambda clip: clip.utterance_id)
     if exclude is not None:
-        reasons = find_excluded(clips, locate(exclude), files, encoding=encoding, ignored=ignore_columns)
-        clips = [replace(clip, exclude_reason=reasons.get(clip.utterance_id)) for clip in clips]
+        table = locate(exclude)
+        excluded = read_exclusions(clips, table, encoding=encoding, ignored=ignore_columns)
+        clips = [replace(clip, exclude_reason=excluded.reasons.get(clip.utterance_id)) for clip in clips]
+        files.notes += [note for note in (*excluded.notes, excluded.undecided) if note]
+        files.problems += [
+            Problem("excluded-unknown", one, f"{table.name} excludes {one}, which is not among the clips")
+            for one in excluded.unknown
+        ]
     for clip in clips:
         if clip.text is None and clip.fault is None and clip.exclude_reason is None:
             files.problems.append(Problem("no-transcript", clip.utterance_id, "text is missing"))

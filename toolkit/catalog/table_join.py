@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.matching import Matches, id_form, match_names, path_form
 from fmltk.toolkit.catalog.problem import Problem
-from fmltk.toolkit.catalog.transcripts import transcript_of_row, with_transcript
+from fmltk.toolkit.catalog.transcripts import with_transcript
 from fmltk.toolkit.clip import WHOLE, Clip, utterance_id
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.fields import open_fields
-from fmltk.toolkit.io.table_kinds import EXCLUDED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fmltk.toolkit.catalog.matching import Form, Name
     from fmltk.toolkit.catalog.transcripts import Transcript
     from fmltk.toolkit.catalog.video_files import VideoFiles
-    from fmltk.toolkit.io.paths import AnyPath
 
 _EXAMPLES = 2
 _NAMED = 4
@@ -35,7 +32,7 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
     given = list(rows)
     by_id = {clip.utterance_id: clip for clip in clips}
     exact = [_file_of(row, by_id) for row in given]
-    meant = _Meant([row for row, own in zip(given, exact, strict=True) if own is None], clips, exact)
+    meant = MeantClips([row for row, own in zip(given, exact, strict=True) if own is None], clips, exact)
     joined: dict[str, Clip] = {}
     first_row: dict[str, Transcript] = {}
     used: set[str] = set()
@@ -77,7 +74,7 @@ def _file_of(row: Transcript, by_id: Mapping[str, Clip]) -> Clip | None:
     return by_id.get(utterance_id(f"{row.video_id}_{row.clip_id}", WHOLE))
 
 
-class _Meant:
+class MeantClips:
     """What rows mean whose ids are no clip's as they are written: one candidate on both sides, or none."""
 
     def __init__(self, rows: Sequence[Transcript], clips: Sequence[Clip], exact: Sequence[Clip | None]) -> None:
@@ -163,35 +160,3 @@ def _none_matches(name: str, rows: Sequence[Transcript], clips: Sequence[Clip]) 
         f"{name}: none of its {len(rows)} rows names a clip. Its rows name {written}; the clips are {found}. Write "
         "video_id and clip_id as in these clips, or the file names, or give the folder that the table belongs to"
     )
-
-
-def find_excluded(
-    clips: Sequence[Clip],
-    table: AnyPath,
-    files: VideoFiles,
-    *,
-    encoding: str | None = None,
-    ignored: Collection[str] | None = None,
-) -> dict[str, str]:
-    """Return by utterance_id why clips are left out; what is odd is added to the problems and notes of `files`."""
-    rows: list[Transcript] = []
-    reasons: list[str] = []
-    with open_fields(table, EXCLUDED, encoding=encoding, ignored=ignored) as opened:
-        for where, fields in opened:
-            rows.append(transcript_of_row(where, fields))
-            reasons.append(fields.get("reason") or "no reason given")
-        files.notes += opened.notes()
-    by_id = {clip.utterance_id: clip for clip in clips}
-    exact = [by_id.get(utterance_id(row.video_id, row.clip_id)) if row.has_ids else None for row in rows]
-    meant = _Meant([row for row, own in zip(rows, exact, strict=True) if own is None], clips, exact)
-    excluded: dict[str, str] = {}
-    for row, own, reason in zip(rows, exact, reasons, strict=True):
-        clip = own or meant.file(row)[1]
-        key = utterance_id(row.video_id, row.clip_id)
-        if clip is None:
-            message = f"{table.name} excludes {row.file or key}, which is not among the clips"
-            files.problems.append(Problem("excluded-unknown", row.file or key, message))
-        else:
-            excluded[clip.utterance_id] = reason
-    files.notes += [f"{table.name}: {note}" for note in meant.notes()]
-    return excluded

@@ -10,7 +10,7 @@ import click
 
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
-from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, Place
 from fmltk.toolkit.settings import PaddingSettings, ReadingOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def import_command(
 @click.option(
     "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
 )
+@EXCLUDE
 @spreadsheet_option
 @output_options
 def export_command(
@@ -109,6 +110,7 @@ def export_command(
     labels: Path | None,
     out: Path,
     label_csv: Path | None,
+    exclude: Path | None,
     spreadsheet_safe: bool,
     *,
     reporter: Reporter,
@@ -126,7 +128,12 @@ def export_command(
     label_csv = label_csv or out.with_name("label.csv")
     with hold_file(out), hold_file(label_csv):
         summary = export_mmsa(
-            features, labels or find_labels(features), out, label_csv=label_csv, spreadsheet_safe=spreadsheet_safe
+            features,
+            labels or find_labels(features),
+            out,
+            label_csv=label_csv,
+            exclude=exclude,
+            spreadsheet_safe=spreadsheet_safe,
         )
     for remark in summary.remarks:
         reporter.warn(remark)

@@ -62,7 +62,11 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     help="One clip per subtitle cue in place of one per file.",
 )
 @settings_options(ReadingOptions, "reading")
-@click.option("--exclude", type=Place(), help="A table (utterance_id, reason) of clips to skip.")
+@click.option(
+    "--exclude",
+    type=Place(),
+    help="A table of clips to skip (utterance_id, reason), or that of `fmltk curate` with decisions filled in.",
+)
 @IGNORE_COLUMNS
 @click.option(
     "--preset",

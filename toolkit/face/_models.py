@@ -73,6 +73,7 @@ def train(
     out: str | os.PathLike[str],
     *,
     config: str | os.PathLike[str] | Mapping[str, object] | Config | None = None,
+    exclude: str | os.PathLike[str] | None = None,
     seeds: int | Sequence[int] = 1,
     jobs: int = 0,
     device: str = "cpu",
@@ -92,6 +93,8 @@ def train(
         A preset's name (ch-sims, mosi-aligned, mosi-unaligned, mosei-aligned, mosei-unaligned), a TOML file, or a dict
         of settings such as ``{"preset": "ch-sims", "lr": 0.002, "model": "lf-dnn"}``. None: the preset for the labels'
         scale.
+    exclude
+        A table of clips to leave out, such as that of `fmltk curate` with its decisions.
     seeds
         How many seeds are trained, or which.
     jobs
@@ -135,6 +138,7 @@ def train(
             label_file,
             out=out,
             config=as_config(config, default=default_preset(table.scale)),
+            exclude=exclude,
             options=RunOptions(
                 seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds), jobs=jobs, device=device
             ),

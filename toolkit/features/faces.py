@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.features.layout import SCHEMA_VERSION
-from fmltk.toolkit.io.parquet import encode_metadata
+from fmltk.toolkit.io.parquet import encode_metadata, open_parquet, reading
 from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.io.paths import AnyPath
+
 
 FACE_ROWS_PER_GROUP = 1 << 16
+FACE_FILE = "faces/faces.parquet"
+BOX_NAMES = ("x1", "y1", "x2", "y2")
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left in the picture
 
 
@@ -38,6 +42,39 @@ class FaceRows:
     landmarks: NDArray[np.float32]
 
 
+def read_speakers(path: AnyPath) -> Iterator[tuple[str, NDArray[np.int32], NDArray[np.float32]]]:
+    """Yield of each clip with a speaker its id, the frames with the speaker's face, and its boxes there.
+
+    path : faces.parquet, which is read a batch of rows at a time
+
+    Yields (utterance_id, int32 (m,), float32 (m, 4) as x1 y1 x2 y2 in pixels), in the order of the file.
+    """
+    import pyarrow.compute as pc
+
+    columns = ["utterance_id", "frame", "speaker", *BOX_NAMES]
+    held = ""
+    parts: list[pa.RecordBatch] = []
+    with open_parquet(path) as file, reading(path):
+        for batch in file.iter_batches(columns=columns):
+            rows = batch.filter(batch["speaker"])
+            ids = rows["utterance_id"].dictionary_encode()
+            for number, utterance in enumerate(ids.dictionary.to_pylist()):  # in the order of appearance
+                own = rows.filter(pc.equal(ids.indices, number))
+                if utterance != held and parts:
+                    yield held, *_boxes_of(parts)
+                    parts = []
+                held = utterance
+                parts.append(own)
+    if parts:
+        yield held, *_boxes_of(parts)
+
+
+def _boxes_of(batches: Sequence[pa.RecordBatch]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    frames = np.concatenate([batch["frame"].to_numpy() for batch in batches])
+    boxes = [np.stack([batch[name].to_numpy() for name in BOX_NAMES], axis=1) for batch in batches]
+    return frames, np.concatenate(boxes)
+
+
 def face_schema(run: Mapping[str, Any]) -> pa.Schema:
     """Return the columns; the run's settings become the metadata."""
     import pyarrow as pa
@@ -48,7 +85,7 @@ def face_schema(run: Mapping[str, Any]) -> pa.Schema:
         pa.field("frame", pa.int32(), nullable=False),
         pa.field("track", pa.int32(), nullable=False),
         pa.field("speaker", pa.bool_(), nullable=False),
-        *(pa.field(name, pa.float32(), nullable=False) for name in ("x1", "y1", "x2", "y2", "probability", *points)),
+        *(pa.field(name, pa.float32(), nullable=False) for name in (*BOX_NAMES, "probability", *points)),
     ]
     document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": "pixels"}
     return pa.schema(fields, metadata=encode_metadata({**document, "settings": run["settings"]}))

@@ -25,6 +25,7 @@ from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
 from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.parquet import decode_parquet, encode_parquet
@@ -62,13 +63,14 @@ class ClipSequence:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What extraction made of one clip: its manifest row, its sequences, its words and its faces."""
+    """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints."""
 
     row: ClipRow
     sequences: Mapping[str, ClipSequence] = field(default_factory=dict)
     token_ids: NDArray[np.int32] | None = None
     tokens: tuple[str, ...] = ()
     faces: FaceRows | None = None
+    fingerprints: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
 
 
 def shard_key(utterance_id: str) -> str:
@@ -202,6 +204,8 @@ def _encode(result: ClipResult) -> bytes:
     if result.faces is not None:
         for name in FaceRows.__slots__:
             columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
+    for name, words in result.fingerprints.items():
+        columns[f"{name}_fingerprint"] = _one_list(words)
     return encode_parquet(pa.table(columns), use_dictionary=False, write_statistics=False)
 
 
@@ -242,7 +246,9 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
     if "face_frame" in held:
         faces = FaceRows(**{name: _array_of(table[f"face_{name}"]) for name in FaceRows.__slots__})
     tokens = tuple(table["text_tokens"].to_pylist()[0]) if "text_tokens" in held else ()
-    return ClipResult(row, found, values("text_token_ids"), tokens, faces)
+    words = {name: values(f"{name}_fingerprint") for name in FINGERPRINT_RATES_HZ}
+    fingerprints = {name: one for name, one in words.items() if one is not None}
+    return ClipResult(row, found, values("text_token_ids"), tokens, faces, fingerprints)
 
 
 def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES, SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
@@ -22,7 +23,7 @@ from fmltk.toolkit.io.outputs import ScratchFolder
 from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,11 +37,15 @@ LABEL_CSV_COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote: clips per split, whether text_bert is in it, what was left out and why."""
+    """What an export wrote: clips per split, whether text_bert is in it, what was left out and why.
+
+    excluded : by utterance_id, why the user leaves a clip out
+    """
 
     splits: dict[str, int]
     has_text_bert: bool
     remarks: tuple[str, ...]
+    excluded: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def export_mmsa(
     out: str | Path,
     *,
     label_csv: str | Path | None = None,
+    exclude: str | Path | None = None,
     spreadsheet_safe: bool = False,
 ) -> ExportSummary:
     """Write a feature folder and its labels as MMSA reads them.
@@ -101,6 +107,7 @@ def export_mmsa(
     features, labels : a feature folder and its table of labels (see `read_labels`), which names every clip's split
     out : the pickle to write
     label_csv : where label.csv goes; None writes none
+    exclude : a table of clips to leave out (see `fmltk.toolkit.catalog.exclusions.read_exclusions`)
     spreadsheet_safe : put an apostrophe before texts in label.csv that a spreadsheet would run as a formula
 
     What was imported from a pickle comes out as it went in, to the last bit of float32. Of other folders, text_bert is
@@ -110,8 +117,9 @@ def export_mmsa(
     Raises ConfigError if a split is missing, StoreError if the folder cannot be read.
     """
     source = _open(Path(features), Path(labels))
-    remarks = [*source.notes]
-    chosen = _choose(source, remarks)
+    excluded = exclusions_of(source.features.path, None if exclude is None else Path(exclude))
+    remarks = [*source.notes, *excluded.remarks()]
+    chosen = _choose(source, remarks, excluded.reasons)
     padded = {modality: _padded(table, chosen) for modality, table in source.features.modalities.items()}
     splits = [_Split(name, ids, {m: padded[m][name] for m in padded}) for name, ids in chosen.items()]
     make = _new_part if source.extras is None else _restored_part
@@ -126,6 +134,7 @@ def export_mmsa(
         {split: len(ids) for split, ids in chosen.items()},
         all("text_bert" in part for part in data.values()),
         tuple(dict.fromkeys(remarks)),
+        excluded.reasons,
     )
 
 
@@ -147,7 +156,7 @@ def _open(folder: Path, labels: Path) -> _Source:
     return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts), notes)
 
 
-def _choose(source: _Source, remarks: list[str]) -> dict[str, list[str]]:
+def _choose(source: _Source, remarks: list[str], excluded: Collection[str]) -> dict[str, list[str]]:
     """Return the clips of each split, in order; what cannot be exported is a remark."""
     absent = [split for split in SPLITS if split not in set(source.splits.values())]
     if absent and source.extras is None:
@@ -155,6 +164,8 @@ def _choose(source: _Source, remarks: list[str]) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {split: [] for split in SPLITS if split not in absent}
     unlabelled, unsplit = [], []
     for utterance in source.utterances:
+        if utterance in excluded:
+            continue
         if utterance not in source.labels or not np.isfinite(source.labels[utterance]["M"]):
             unlabelled.append(utterance)
         elif utterance not in source.splits:

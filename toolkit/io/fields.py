@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.cells import clean_id, is_spreadsheet_error
 from fmltk.toolkit.io.columns import find_columns
-from fmltk.toolkit.io.tables import open_rows
+from fmltk.toolkit.io.tables import open_rows, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -64,7 +64,7 @@ class FieldRows:
                 if name in row:
                     cleaned = clean_id(row[name])
                     self.n_cleaned += cleaned != row[name]
-                    row[name] = cleaned
+                    row[name] = unguarded(cleaned)
             yield where, row
 
     def notes(self) -> list[str]:

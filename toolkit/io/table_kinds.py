@@ -89,7 +89,11 @@ VIDEOS = TableKind(
     unread=_UNREAD,
 )
 EXCLUDED = TableKind(
-    "table of excluded clips", {**IDS, "reason": "why"}, _EXPECTED_CLIP, weak=_WEAK_IDS, unread=_UNREAD
+    "table of excluded clips",
+    {**IDS, "reason": "why", "decision": "verdict keeporexclude"},
+    _EXPECTED_CLIP,
+    weak=_WEAK_IDS,
+    unread=f"{_UNREAD} detail",
 )
 CLIPS = TableKind("list of clips", IDS, _EXPECTED_CLIP, weak=_WEAK_IDS, has_others=True)
 LABELS = TableKind(

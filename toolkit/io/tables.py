@@ -304,15 +304,22 @@ def _text(value: object) -> str:
 
 
 def write_csv(
-    path: AnyPath, header: Sequence[str], rows: Iterable[Sequence[object]], *, spreadsheet_safe: bool
+    path: AnyPath,
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    spreadsheet_safe: bool,
+    byte_order_mark: bool = False,
 ) -> None:
     """Write a CSV in UTF-8, whole or not at all; None and NaN are blank cells.
 
     spreadsheet_safe : put an apostrophe before texts that a spreadsheet would run as a formula
+    byte_order_mark : begin with one, without which Excel takes the file for one in an old encoding
 
     Raises StoreError if the file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write("\ufeff" if byte_order_mark else "")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in rows:
@@ -320,6 +327,15 @@ def write_csv(
             writer.writerow(
                 [guarded(one) if isinstance(one, str) else one for one in cells] if spreadsheet_safe else cells
             )
+
+
+def unguarded(cell: str) -> str:
+    """Return a cell without the apostrophe that `guarded` put before it.
+
+    >>> unguarded("'-3g5yACwYnA"), unguarded("'tis")
+    ('-3g5yACwYnA', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def guarded(cell: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import tempfile
+import wave
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ BLOCK_FRAMES = 131_072  # sampling moments, each of as many samples as there are
 _AU_HEADER = struct.Struct(">4s5I")  # magic, length of the header, bytes of sound, encoding, rate, channels
 MAX_DRIFT_S = 0.004  # sound follows its time stamps to this; rounded stamps (1 ms in Matroska) stay within it
 CANCELLED = 0.01  # the mean of the channels has less than this share of their own power: they are in antiphase
+
+VIDEO_SOUND_RATE_HZ = 44_100  # of the sound of videos that are written
 
 MIN_TIMEOUT_S = 120.0
 TIMEOUT_PER_SECOND = 2.0  # of decoded sound
@@ -107,6 +110,15 @@ def read_audio(
             "damaged"
         )
     return sound
+
+
+def write_sound(path: Path, samples: NDArray[np.float32], *, rate_hz: int = VIDEO_SOUND_RATE_HZ) -> None:
+    """Write mono sound, float32 (n_samples,) of full scale 1, as a WAV of 16 bits; what is louder is clipped."""
+    with path.open("wb") as file, wave.open(file, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(rate_hz)
+        recording.writeframes(np.rint(np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes())
 
 
 def _decode(program: Program, *, rate_hz: int, spool: bool, name: str) -> Sound:

@@ -6,15 +6,18 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
+import av
 import ffmpeg
 import numpy as np
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError, ProcessError, UnreadableMediaError
 from fmltk.toolkit.io.files import atomic_path
+from fmltk.toolkit.io.outputs import ScratchFolder
+from fmltk.toolkit.media.audio import write_sound
 from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards
 from fmltk.toolkit.media.program import Program
 from fmltk.toolkit.media.refusal import is_clearly_short, oversize_error
-from fmltk.toolkit.settings import FRAME_RATE_HZ
+from fmltk.toolkit.settings import DEFAULT_MAX_PIXELS, FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +37,8 @@ SEEK_MARGIN_FRAMES = 16
 # cost 2.5 times as much. Writing is rare and exact.
 READ_SCALE_FLAGS = "bicubic+bitexact"
 WRITE_SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+bitexact"
+
+SOUND_BITRATE = 160_000  # of the videos that are written
 
 MAX_LATE_START_S = 0.1
 
@@ -190,9 +195,11 @@ def write_video(
     *,
     rate_hz: int = FRAME_RATE_HZ,
     lossless: bool = False,
+    sound: NDArray[np.float32] | None = None,
+    note: str = "",
     timeout_s: float = 3600.0,
 ) -> int:
-    """Write pictures as an H.264 mp4 and return how many; the same pictures give the same bytes.
+    """Write pictures as an H.264 mp4 and return how many; the same pictures and sound give the same bytes.
 
     The file appears under its name only when whole. Odd sizes are kept (4:4:4 where 4:2:0 cannot hold them).
 
@@ -202,6 +209,9 @@ def write_video(
     path : the file to write, ending in .mp4, on this machine or in a store; replaced if it exists
     rate_hz : frames per second
     lossless : keep every RGB value exactly (x264's RGB mode) instead of near-transparent YUV (crf 12)
+    sound : float32, shape (n_samples,), mono at VIDEO_SOUND_RATE_HZ, full scale 1, which begins with the first picture;
+        it becomes AAC and is not cut where it outlasts the pictures
+    note : a comment that the file holds, for `read_note`
     timeout_s : the longest to wait for ffmpeg, in all
 
     Raises MediaError if there is no frame, their shapes differ, or the file cannot be written; ProcessError if ffmpeg
@@ -211,13 +221,27 @@ def write_video(
     first = next(pending, None)
     if first is None:
         raise MediaError(f"{path.name!r}: a video of no frames cannot be written")
-    with atomic_path(path, error=MediaError) as draft:
-        argv = _write_command(draft, first.shape, rate_hz=rate_hz, lossless=lossless)
+    with ScratchFolder() as folder, atomic_path(path, error=MediaError) as draft:
+        recording = None if sound is None else folder / "sound.wav"
+        if recording is not None and sound is not None:
+            write_sound(recording, sound)
+        argv = _write_command(draft, first.shape, rate_hz=rate_hz, lossless=lossless, recording=recording, note=note)
         what = f"ffmpeg writing {path.name!r}"
         with Program(argv, timeout_s=timeout_s, what=what, hide=[draft.parent], feed=True) as program:
             n_frames = _feed(program, first, pending, what)
             program.finish()
     return n_frames
+
+
+def read_note(path: Path) -> str:
+    """Return the comment that `write_video` left in a file; "" where there is no such file, or it cannot be read."""
+    if not path.is_file():
+        return ""
+    try:
+        with av.open(file_url(path), options=input_guards(max_pixels=DEFAULT_MAX_PIXELS)) as file:
+            return str(file.metadata.get("comment", ""))
+    except av.error.FFmpegError:
+        return ""
 
 
 def _feed(program: Program, first: NDArray[np.uint8], pending: Iterator[NDArray[np.uint8]], what: str) -> int:
@@ -233,7 +257,9 @@ def _feed(program: Program, first: NDArray[np.uint8], pending: Iterator[NDArray[
     return n_frames + 1
 
 
-def _write_command(draft: Path, shape: tuple[int, ...], *, rate_hz: int, lossless: bool) -> list[str]:
+def _write_command(
+    draft: Path, shape: tuple[int, ...], *, rate_hz: int, lossless: bool, recording: Path | None, note: str
+) -> list[str]:
     height, width = shape[:2]
     source = ffmpeg.input(
         "pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=rate_hz, **QUIET_OPTIONS
@@ -242,7 +268,15 @@ def _write_command(draft: Path, shape: tuple[int, ...], *, rate_hz: int, lossles
         codec = {"vcodec": "libx264rgb", "crf": 0, "pix_fmt": "rgb24"}
     else:
         codec = {"vcodec": "libx264", "crf": 12, "pix_fmt": "yuv444p" if width % 2 or height % 2 else "yuv420p"}
-    output = source.filter("scale", width, height, flags=WRITE_SCALE_FLAGS).output(
+    streams = [source.filter("scale", width, height, flags=WRITE_SCALE_FLAGS)]
+    options: dict[str, object] = {"flags:v": "+bitexact", **codec}
+    if recording is not None:
+        streams.append(ffmpeg.input(file_url(recording), **QUIET_OPTIONS).audio)
+        options |= {"acodec": "aac", "audio_bitrate": SOUND_BITRATE, "flags:a": "+bitexact"}
+    if note:
+        options["metadata"] = f"comment={note}"
+    output = ffmpeg.output(
+        *streams,
         file_url(draft),
         format="mp4",
         preset="medium",
@@ -251,7 +285,6 @@ def _write_command(draft: Path, shape: tuple[int, ...], *, rate_hz: int, lossles
         map_metadata=-1,
         movflags="+faststart",
         fflags="+bitexact",
-        **{"flags:v": "+bitexact"},
-        **codec,
+        **options,
     )
     return list(ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path))

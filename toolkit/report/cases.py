@@ -30,8 +30,8 @@ def merge_cases(cases: Iterable[Case]) -> list[Case]:
 
 
 def by_interest(cases: Iterable[Case]) -> list[Case]:
-    """Return the cases in the order in which clips are embedded: wrong ones, conflicting ones, the others."""
-    return sorted(cases, key=lambda case: (not case.wrong, not is_conflict(case), case.utterance_id))
+    """Return the cases in the order in which clips are embedded: to look at, wrong, conflicting, the others."""
+    return sorted(cases, key=lambda case: (not case.look, not case.wrong, not is_conflict(case), case.utterance_id))
 
 
 def is_conflict(case: Case) -> bool:
@@ -72,6 +72,7 @@ def case_document(case: Case, clips: Clips | None) -> dict[str, Any]:
         "pred": _rounded(case.predictions),
         "class": case.classes,
         "wrong": None if case.wrong is None else list(case.wrong),
+        "look": None if case.look is None else list(case.look),
         "conflict": is_conflict(case) or None,
         "error": _round(error),
         "apart": _round(disagreement(case)),

@@ -61,7 +61,27 @@ class Chart:
     kind: str = "chart"
 
 
-Block = Tile | Remark | Table | Chart
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A clip in pictures: its id, what there is to say, a JPEG in base64 ("" without one), and a tag."""
+
+    name: str
+    lines: Sequence[str]
+    image: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures next to each other."""
+
+    title: str
+    pictures: Sequence[Picture]
+    note: str = ""
+    kind: str = "gallery"
+
+
+Block = Tile | Remark | Table | Chart | Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,8 @@ class Case:
     """What is known of one clip. Each contribution fills in what it knows; the first one to know something counts.
 
     truths, predictions, classes: by condition; wrong: conditions whose predicted sign is wrong, None without a
-    prediction; source, start_s, end_s: the clip's file below the folder of videos, and its part of it.
+    prediction; source, start_s, end_s: the clip's file below the folder of videos, and its part of it; duration_s: how
+    long that is; look: reasons to look at it.
     """
 
     utterance_id: str
@@ -89,10 +110,12 @@ class Case:
     source: str | None = None
     start_s: float | None = None
     end_s: float | None = None
+    duration_s: float | None = None
     truths: Mapping[str, float] | None = None
     predictions: Mapping[str, float] | None = None
     classes: Mapping[str, str] | None = None
     wrong: Sequence[str] | None = None
+    look: Sequence[str] | None = None
 
     def add(self, other: Case) -> None:
         """Take over what the other knows and this one does not."""
@@ -103,10 +126,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What the user asked for: the paths, in the order given, and where remarks go."""
+    """What the user asked for: the paths, in the order given, where remarks go, and where the videos lie."""
 
     paths: Sequence[Path]
     reporter: Reporter
+    videos: Path | None = None
 
 
 @dataclass(slots=True)

@@ -223,6 +223,7 @@ def _case(row: Mapping[Any, Any]) -> Case:
         source=_text(row["source"]),
         start_s=None if _missing(row["start_s"]) else float(row["start_s"]),
         end_s=None if _missing(end) else float(end),
+        duration_s=None if _missing(row["duration_s"]) else float(row["duration_s"]),
     )
 
 

@@ -44,7 +44,7 @@ def write_report(
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path} does not exist; name feature folders, ratings, labels or runs")
-    contributions = _gather(ReportRequest(list(dict.fromkeys(paths)), reporter))
+    contributions = _gather(ReportRequest(list(dict.fromkeys(paths)), reporter, videos))
     sections = sorted((one for part in contributions for one in part.sections), key=lambda one: one.rank)
     # A run knows best which split a clip was in, then labels, then features.
     cases = merge_cases(case for part in reversed(contributions) for case in part.cases)
@@ -79,7 +79,8 @@ def _gather(request: ReportRequest) -> list[Contribution]:
     unknown = [str(path) for path in request.paths if path not in used]
     if unknown:
         raise ConfigError(
-            f"{', '.join(unknown)}: neither a feature folder, ratings.parquet, labels.parquet nor a run folder; "
+            f"{', '.join(unknown)}: neither a feature folder, ratings.parquet, labels.parquet, curation.csv nor a run "
+            "folder; "
             "see `fmltk report --help`"
         )
     return contributions

@@ -15,12 +15,13 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import OK, ClipRow
-from fmltk.toolkit.features.faces import FACE_ROWS_PER_GROUP, face_schema, face_table
+from fmltk.toolkit.features.faces import FACE_FILE, FACE_ROWS_PER_GROUP, face_schema, face_table
+from fmltk.toolkit.features.fingerprints import FINGERPRINT_FILE, fingerprint_schema, fingerprint_table
 from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.padding import padded_length, pool_sequence
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.io.parquet import TableWriter
+from fmltk.toolkit.io.parquet import ROWS_PER_GROUP, TableWriter
 from fmltk.toolkit.run.summary import Summary
 from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ, OPENFACE_LAYOUT
 
@@ -106,7 +107,8 @@ def assemble(
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
-        faces = stack.enter_context(TableWriter(folder / "faces" / "faces.parquet", face_schema(run)))
+        faces = stack.enter_context(TableWriter(folder / FACE_FILE, face_schema(run)))
+        fingerprints = stack.enter_context(TableWriter(folder / FINGERPRINT_FILE, fingerprint_schema()))
         writers = {
             modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
             for modality, spec in specs.items()
@@ -126,6 +128,9 @@ def assemble(
                 writers[modality].append(utterance, values, valid)
             if result.faces is not None:
                 faces.append(face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
+            if result.fingerprints:
+                words = fingerprint_table(utterance, result.fingerprints, fingerprints.schema)
+                fingerprints.append(words, group_rows=ROWS_PER_GROUP)
     return summary
 
 

@@ -118,7 +118,7 @@ class ClipWorker:
             warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
         )
         sequences = {name: one for name, one in result.sequences.items() if name != "text"}
-        without_text = ClipResult(row, sequences, faces=result.faces)
+        without_text = ClipResult(row, sequences, faces=result.faces, fingerprints=result.fingerprints)
         return self._write(_settled(_with_step(without_text, "text", lambda: self._text(task.clip))), task)
 
     def _write(self, result: ClipResult, task: ClipTask) -> ClipOutput:
@@ -225,7 +225,10 @@ def _with_step(result: ClipResult, modality: str, step: Callable[[], ModalityRes
     sequences = dict(result.sequences)
     if found.sequence is not None:
         sequences[modality] = found.sequence
-    return replace(result, row=row, sequences=sequences, **found.parts)
+    fingerprints = dict(result.fingerprints)
+    if found.fingerprint is not None:
+        fingerprints[modality] = found.fingerprint
+    return replace(result, row=row, sequences=sequences, fingerprints=fingerprints, **found.parts)
 
 
 def _out_of_memory() -> MediaLimitError:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import MissingModalityError
 from fmltk.toolkit.features.clip_row import OK, ModalityStatus, failure_of
+from fmltk.toolkit.features.fingerprints import pack_words
 from fmltk.toolkit.features.shards import ClipSequence
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.media.probe import MediaInfo
@@ -47,6 +51,8 @@ class ModalityResult:
         What the step tells of the clip: values of ClipRow's fields, and what is odd.
     parts
         Fields of ClipResult beside the sequences, such as the tokens or the faces.
+    fingerprint
+        What the modality is known by, uint16 (n,); None where there is none.
     """
 
     sequence: ClipSequence | None = None
@@ -54,6 +60,7 @@ class ModalityResult:
     columns: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     parts: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: NDArray[np.uint16] | None = None
 
     @property
     def status(self) -> ModalityStatus:
@@ -82,6 +89,7 @@ def text_result(clip: Clip, encoder: TextEncoder) -> ModalityResult:
 def audio_result(source: ClipSource) -> ModalityResult:
     """Return the clip's acoustic features, float32 (n_frames, 33)."""
     from fmltk.toolkit.audio.acoustic import acoustic_sequence
+    from fmltk.toolkit.audio.fingerprint import sound_signs
     from fmltk.toolkit.audio.reference import librosa_sequence
     from fmltk.toolkit.audio.silence import silence_share
     from fmltk.toolkit.media.audio import read_audio
@@ -98,4 +106,5 @@ def audio_result(source: ClipSource) -> ModalityResult:
         "n_channels": sound.n_channels,
         "silence_share": silence_share(sound.samples),
     }
-    return ModalityResult(sequence, columns=columns, warnings=tuple(warnings))
+    words = pack_words(sound_signs(sequence.features))
+    return ModalityResult(sequence, columns=columns, warnings=tuple(warnings), fingerprint=words)

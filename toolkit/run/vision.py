@@ -7,11 +7,12 @@ import functools
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
 from fmltk.toolkit.features.faces import FaceRows
+from fmltk.toolkit.features.fingerprints import pack_words
 from fmltk.toolkit.features.shards import ClipSequence
 from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
+Place = TypeVar("Place", Path, "AnyPath")
 OPENFACE_TIMEOUT_PER_FRAME_S = 1.0  # OpenFace does 25-40 frames a second on one core
 OPENFACE_TIMEOUT_S = 120.0
 OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace's own rather than the worker's end
@@ -39,12 +41,13 @@ OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace'
 
 @dataclass(frozen=True, slots=True)
 class ClipFaces:
-    """The faces of one clip, and which of them is the speaker's."""
+    """The faces of one clip, which of them is the speaker's, and what the picture is known by."""
 
     tracks: FaceTracks
     speaker: FaceTrack | None
     speaker_id: int | None
     n_faces: int
+    fingerprint: NDArray[np.uint16]
 
     @property
     def n_frames(self) -> int:
@@ -101,6 +104,7 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
         },
         warnings=tuple(warnings),
         parts={"faces": _face_rows(faces)},
+        fingerprint=faces.fingerprint,
     )
     try:
         if settings.face_crops:
@@ -139,14 +143,16 @@ def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
 
     Raises MissingModalityError if the clip has no picture.
     """
+    from fmltk.toolkit.vision.fingerprint import PictureSigns
     from fmltk.toolkit.vision.speaker import count_faces, find_speaker
     from fmltk.toolkit.vision.tracking import track_faces
     from fmltk.toolkit.vision.tracks import one_track
 
-    tracks = track_faces(clip_frames(source), detector, tracking=source.settings.face_tracking)
+    picture = PictureSigns()
+    tracks = track_faces(picture.watch(clip_frames(source)), detector, tracking=source.settings.face_tracking)
     speaker_id = find_speaker(tracks, source.settings.face_select)
     speaker = None if speaker_id is None else one_track(tracks, speaker_id)
-    return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks))
+    return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks), pack_words(picture.signs()))
 
 
 def vision_features(
@@ -301,8 +307,13 @@ def write_crops(source: ClipSource, faces: ClipFaces) -> None:
 
 
 def crop_path(features: AnyPath, clip: Clip) -> AnyPath:
-    """Return where a clip's aligned face video lies; ids that are no file names are percent-encoded."""
-    return features / "faces" / "crops" / _file_name(clip.video_id) / f"{_file_name(clip.clip_id)}.mp4"
+    """Return where a clip's aligned face video lies."""
+    return clip_path(features / "faces" / "crops", clip.video_id, clip.clip_id)
+
+
+def clip_path(folder: Place, video_id: str, clip_id: str) -> Place:
+    """Return where a video of a clip lies in a folder of its own; ids that are not file names are percent-encoded."""
+    return folder / _file_name(video_id) / f"{_file_name(clip_id)}.mp4"
 
 
 def _file_name(text: str) -> str:

@@ -39,7 +39,7 @@ OWNERS = {
     **dict.fromkeys(("safetensors.torch.load", "safetensors.torch.load_file", "torch.save"), TENSORS),
     "torch.load": "toolkit/vision/mtcnn/networks.py",
     **dict.fromkeys(("numpy.load", "numpy.save", "numpy.savez"), "model/prepared.py"),
-    "wave.open": "annotation/labelling/stimulus_files.py",
+    "wave.open": "toolkit/media/audio.py",
     **dict.fromkeys((".read_text", ".open as text", "io.TextIOWrapper", "codecs.getincrementaldecoder"), ENCODINGS),
 }
 ALLOWED = {
@@ -57,6 +57,7 @@ ALLOWED = {
     ("toolkit/interchange/safe_pickle.py", ".open to write"): "write_pickle, below atomic_path",
     ("toolkit/interchange/pickle_child.py", "json.dumps"): "between two processes, with NaN; not a file",
     ("toolkit/interchange/safe_pickle.py", "json.loads"): "the same answer",
+    ("toolkit/media/audio.py", ".open to write"): "sound, written by the module wave, in a temporary folder",
     ("toolkit/machine.py", ".read_text"): "what the kernel says of memory",
     ("toolkit/report/cases.py", "json.dumps"): "a script element of an HTML page, with escapes of its own",
     ("toolkit/report/render.py", ".read_text"): "the package's own templates",
@@ -65,10 +66,6 @@ ALLOWED = {
     ("annotation/importing/import_files.py", ".open to write"): "lines written one by one, below atomic_path",
     ("annotation/labelling/label_studio_client.py", ".open to write"): "a download, below atomic_path",
     ("annotation/labelling/stimuli.py", ".open to write"): "a log: a line is added as soon as a clip is done",
-    (
-        "annotation/labelling/stimulus_files.py",
-        ".open to write",
-    ): "sound, written by the module wave, below atomic_path",
     ("annotation/raters.py", ".read_text"): "the salt: a secret of its user alone, drawn once and never replaced",
     # model
     ("model/commands.py", "json.loads"): "pandas' own JSON, read back for its numbers of 15 digits",

@@ -25,6 +25,7 @@
   for (const name of CLASS_ORDER.filter((one) => known.has(one))) at("class").append(option(name, name));
   for (const name of [...new Set(cases.map((one) => one.split).filter(Boolean))].sort()) at("split").append(option(name, name));
   const shows = {
+    look: ["to look at", (one) => one.look],
     wrong: ["wrong in the condition", (one) => one.wrong?.includes(at("condition").value)],
     anywrong: ["wrong anywhere", (one) => one.wrong?.length],
     conflict: ["T, A, V in conflict", (one) => one.conflict],
@@ -109,6 +110,7 @@
     if (one.split) heading.append(element("span", one.split, "tag"));
     if (one.conflict) heading.append(element("span", "conflict", "tag"));
     if (one.wrong?.length) heading.append(element("span", `wrong: ${one.wrong.join(", ")}`, "tag bad"));
+    for (const reason of one.look ?? []) heading.append(element("span", reason, "tag bad"));
     if (one.status && one.status !== "ok") heading.append(element("span", one.status, "tag bad"));
     item.append(heading);
     item.append(element("p", one.text ?? "no transcript", one.text ? "said" : "said note"));
