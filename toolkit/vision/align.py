@@ -99,7 +99,8 @@ def upright_windows(track: FaceTrack) -> list[Window]:
     """Return one window per frame, all of one even size, that follow the face smoothly and never turn or zoom.
 
     The side is twice the longest side of the face's boxes over the clip, at most the frame's. The centre is the
-    box's, interpolated where the face is absent and averaged over half a second; windows are shifted into the frame.
+    box's, interpolated where the face is absent and averaged over half a second, each shot by itself; in a shot without
+    the face it is the frame's. Windows are shifted into the frame.
 
     Raises FeatureError if the face is present in no frame.
     """
@@ -108,15 +109,25 @@ def upright_windows(track: FaceTrack) -> list[Window]:
     boxes = track.boxes[track.present].astype(np.float64)
     side = math.ceil(WINDOW_SIDES * float((boxes[:, 2:] - boxes[:, :2]).max()))
     width, height = (max(min(side, limit) // 2 * 2, 1) for limit in (track.width, track.height))
-    frames = np.arange(len(track.present))
-    known = frames[track.present]
     windows = []
-    centres = [_smoothed(np.interp(frames, known, (boxes[:, i] + boxes[:, i + 2]) / 2)) for i in (0, 1)]
-    for x, y in zip(*centres, strict=True):
+    for x, y in _centres(track):
         left = min(max(round(x - width / 2), 0), track.width - width)
         top = min(max(round(y - height / 2), 0), track.height - height)
         windows.append(Window(left, top, left + width, top + height))
     return windows
+
+
+def _centres(track: FaceTrack) -> NDArray[np.float64]:
+    """Return the middle of the window in each frame before it is shifted into it, float64 (n_frames, 2)."""
+    centres = np.tile([track.width / 2, track.height / 2], (len(track.present), 1))
+    middles = (track.boxes[:, :2].astype(np.float64) + track.boxes[:, 2:].astype(np.float64)) / 2
+    for first, last in track.shots.bounds:
+        frames = np.arange(first, last + 1)
+        known = frames[track.present[frames]]
+        if len(known):
+            for axis in (0, 1):
+                centres[frames, axis] = _smoothed(np.interp(frames, known, middles[known, axis]))
+    return centres
 
 
 def crop_frame(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:

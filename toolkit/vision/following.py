@@ -1,9 +1,9 @@
-"""Faces of a stretch of video, most frames searched only where a face was in the frame before.
+"""Faces of a stretch of one shot, most frames searched only where a face was in the frame before.
 
 A full detection runs on the first and the last frame, at least every 60 frames (fewer in large frames, so that the
-frames since the last one can be held), where a face that was followed is lost, and after a cut. In between, each face
-is searched for in the neighbourhood of its last box. A face that a full detection finds anew is followed backwards
-through the held frames to where it began.
+frames since the last one can be held), and where a face that was followed is lost. In between, each face is searched
+for in the neighbourhood of its last box. A face that a full detection finds anew is followed backwards through the held
+frames to where it began.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 FULL_EVERY_FRAMES = 60  # two seconds: the full detections then cost less than the search in between
 FULL_EVERY_AT_LEAST = 30  # in large frames; what is held is thinned out where even so many do not fit
 HELD_BYTES = 240 * 2**20  # frames held since the last full detection: 60 of 1.4 megapixels, 40 of 1080p
-FULL_APART_FRAMES = 10  # a loss or a cut sooner after a full detection waits: flicker must not cost one per frame
+FULL_APART_FRAMES = 10  # a loss sooner after a full detection waits: flicker must not cost one per frame
 SETTLED_FRAMES = 10  # a face seen for shorter may vanish without a full detection: it may be a texture
-CUT_DIFFERENCE = 25.0  # mean change of green (0..255) that is a cut; the most that motion was seen to reach is 15
-CUT_STEP = 16  # every 16th pixel of every 16th row is compared
 SEARCH_CELLS = 35_000  # a neighbourhood's search costs as much as a full detection of so many pyramid cells
 
 
@@ -93,8 +91,6 @@ class Follower:
         repeated = self._previous is not None and same_picture(self._previous, frame)
         if repeated and self._previous is not None:
             frame = self._previous
-        else:
-            self._wants_full |= is_cut(self._previous, frame)
         known = frame is self._full_picture  # repeated since a full detection: another one would find the same
         due = self._full_is_due(last=last)
         if not due or known:
@@ -211,14 +207,6 @@ def full_detection_period(n_bytes: int) -> int:
     """
     held_each = n_bytes / thinning_factor(n_bytes) ** 2
     return min(int(HELD_BYTES / held_each), FULL_EVERY_FRAMES)
-
-
-def is_cut(before: NDArray[np.uint8] | None, frame: NDArray[np.uint8]) -> bool:
-    """Return whether two frames differ so much that a cut lies between them."""
-    if before is None:
-        return False
-    old, new = (f[::CUT_STEP, ::CUT_STEP, 1].astype(np.int16) for f in (before, frame))
-    return bool(np.abs(new - old).mean() > CUT_DIFFERENCE)
 
 
 def join_faces(parts: list[Detections]) -> Detections:

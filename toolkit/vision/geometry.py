@@ -70,7 +70,7 @@ def geometry_sequence(
 
     A frame is valid where the track has the face, its numbers are finite and its box has an area; elsewhere all values
     are 0. Motion is the difference to the frame before, times rate_hz; it is 0 in the first frame of each run of valid
-    frames, as there is nothing to compare it with.
+    frames of a shot, as there is nothing to compare it with.
 
     track : FaceTrack
         The speaker's face, boxes and landmarks in pixels, one entry per frame.
@@ -102,7 +102,8 @@ def geometry_sequence(
     relative = ((points - corner[:, None]) / size[:, None]).reshape(n_frames, 10)
     eye_distance = np.linalg.norm(points[:, 1] - points[:, 0], axis=1) / side
     mouth_width = np.linalg.norm(points[:, 4] - points[:, 3], axis=1) / side
-    center_step = _steps(center, valid)
+    moving = valid[1:] & valid[:-1] & (np.diff(track.shots.of_frame) == 0)  # from each frame to the next
+    center_step = _steps(center, moving)
     mean_side = np.r_[side[:1], np.sqrt(side[1:] * side[:-1])]
     values = np.column_stack(
         [
@@ -114,8 +115,8 @@ def geometry_sequence(
             eye_distance,
             mouth_width,
             center_step / mean_side[:, None] * rate_hz,
-            _steps(np.log(side)[:, None], valid) * rate_hz,
-            _steps(relative, valid) * rate_hz,
+            _steps(np.log(side)[:, None], moving) * rate_hz,
+            _steps(relative, moving) * rate_hz,
         ]
     )
     values[~valid] = 0.0
@@ -130,11 +131,10 @@ def _usable(track: FaceTrack) -> NDArray[np.bool_]:
         return track.present & finite & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def _steps(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return each frame's difference to the one before; 0 where either is not valid, and in the first."""
+def _steps(values: NDArray[np.float64], moving: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return each frame's difference to the one before; 0 where that is no motion, and in the first."""
     steps = np.zeros_like(values)
-    both = valid[1:] & valid[:-1]
-    steps[1:][both] = (values[1:] - values[:-1])[both]
+    steps[1:][moving] = (values[1:] - values[:-1])[moving]
     return steps
 
 

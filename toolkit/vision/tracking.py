@@ -1,23 +1,26 @@
 """Faces over a whole clip: found in every frame and linked into tracks.
 
-A clip is worked on in stretches of a fixed number of frames, each beginning and ending with a full detection. What is
-found in a stretch depends on it alone, so stretches may be computed anywhere; the linking runs over all of them.
+Each shot is worked on in stretches of a fixed number of frames, each beginning and ending with a full detection. What
+is found in a stretch depends on it alone: no search for a face reaches over a cut.
 """
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.vision.following import follow_faces
 from fmltk.toolkit.vision.mtcnn.detector import check_frame
+from fmltk.toolkit.vision.shots import Shots, numbered_frames
 from fmltk.toolkit.vision.tracks import link_faces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from fmltk.toolkit.vision.mtcnn.cascade import Detections
@@ -28,7 +31,7 @@ STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are no
 
 
 def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True) -> FaceTracks:
-    """Find the faces of every frame and link them into tracks; see `link_faces` for the rule.
+    """Find the shots and the faces of every frame, and link the faces into tracks; see `link_faces` for the rule.
 
     Parameters
     ----------
@@ -47,9 +50,14 @@ def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, 
     height, width = first.shape[:2]
     checked = _checked(chain([first], iterator), first.shape)
     found: list[Detections] = []
-    while stretch := find_faces(islice(checked, STRETCH_FRAMES), detector, tracking=tracking):
-        found += stretch
-    return link_faces(found, width=width, height=height)
+    starts = []
+    for _, numbered in groupby(numbered_frames(checked), key=attrgetter("shot")):
+        starts.append(len(found))
+        of_shot = (one.frame for one in numbered)
+        while stretch := find_faces(islice(of_shot, STRETCH_FRAMES), detector, tracking=tracking):
+            found += stretch
+    shots = Shots(np.array(starts, np.int32), len(found))
+    return link_faces(found, width=width, height=height, shots=shots)
 
 
 def find_faces(

@@ -10,6 +10,7 @@ import numpy as np
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
 from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix
+from fmltk.toolkit.vision.shots import Shots, one_shot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ class FaceTracks:
     probabilities : float32, shape (m,), in 0.7..1
     landmarks : float32, shape (m, 5, 2): x y in pixels; left eye, right eye (left in the picture first), nose, corners
         of the mouth
+    shots : of the clip; a track lies within one
     """
 
     n_frames: int
@@ -40,6 +42,7 @@ class FaceTracks:
     boxes: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    shots: Shots
 
     @property
     def n_tracks(self) -> int:
@@ -55,6 +58,7 @@ class FaceTrack:
     present : bool, shape (n_frames,)
     boxes : float32, shape (n_frames, 4); probabilities : float32, shape (n_frames,)
     landmarks : float32, shape (n_frames, 5, 2)
+    shots : of the clip: what changes from one to the next is no motion
     """
 
     width: int
@@ -63,19 +67,23 @@ class FaceTrack:
     boxes: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    shots: Shots
 
 
-def link_faces(found: Sequence[Detections], *, width: int, height: int) -> FaceTracks:
+def link_faces(found: Sequence[Detections], *, width: int, height: int, shots: Shots | None = None) -> FaceTracks:
     """Link the faces found in each frame of a clip into tracks.
 
     The rule: frame by frame, a face joins the open track whose last box overlaps it most, if by at least 0.3
     (intersection over union); a track takes one face per frame. The pair with the largest overlap is joined first; of
     equal ones that of the older track, then of the larger face. A face that joins none begins a track; tracks begun in
     one frame are numbered from the largest face down. A track is open until its face has been away for more than
-    15 frames (half a second).
+    15 frames (half a second), or its shot ends.
 
-    found : one entry per frame, its faces sorted by size, the largest first; width, height : of the frames in pixels.
+    found : one entry per frame, its faces sorted by size, the largest first; width, height : of the frames in pixels;
+    shots : of the clip; None: it is one shot.
     """
+    shots = shots or one_shot(len(found))
+    begins = set(shots.starts.tolist())
     numbers: list[NDArray[np.int32]] = []
     last_box: dict[int, NDArray[np.float32]] = {}  # open tracks, the oldest first
     last_frame: dict[int, int] = {}
@@ -83,6 +91,8 @@ def link_faces(found: Sequence[Detections], *, width: int, height: int) -> FaceT
     for k, faces in enumerate(found):
         for number in [number for number, seen in last_frame.items() if k - seen > MAX_GAP_FRAMES + 1]:
             del last_box[number], last_frame[number]
+        if k in begins:
+            last_box, last_frame = {}, {}
         joined = np.full(len(faces), -1, np.int32)
         open_tracks = list(last_box)
         if open_tracks and len(faces):
@@ -95,7 +105,7 @@ def link_faces(found: Sequence[Detections], *, width: int, height: int) -> FaceT
                 n_tracks += 1
             last_box[int(joined[j])], last_frame[int(joined[j])] = faces.boxes[j], k
         numbers.append(joined)
-    return _table(found, numbers, width, height)
+    return _table(found, numbers, (width, height), shots)
 
 
 def match(overlaps: NDArray[np.float32], *, at_least: float) -> list[tuple[int, int]]:
@@ -117,20 +127,23 @@ def match(overlaps: NDArray[np.float32], *, at_least: float) -> list[tuple[int, 
     return pairs
 
 
-def _table(found: Sequence[Detections], numbers: Sequence[NDArray[np.int32]], width: int, height: int) -> FaceTracks:
+def _table(
+    found: Sequence[Detections], numbers: Sequence[NDArray[np.int32]], size: tuple[int, int], shots: Shots
+) -> FaceTracks:
     frame = np.repeat(np.arange(len(found), dtype=np.int32), [len(faces) for faces in found])
     track = np.concatenate([np.zeros(0, np.int32), *numbers])
     sorted_rows = np.lexsort((track, frame))
     parts = [NO_FACES, *found]
     return FaceTracks(
         n_frames=len(found),
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         frame=frame[sorted_rows],
         track=track[sorted_rows],
         boxes=np.concatenate([faces.boxes for faces in parts])[sorted_rows],
         probabilities=np.concatenate([faces.probabilities for faces in parts])[sorted_rows],
         landmarks=np.concatenate([faces.landmarks for faces in parts])[sorted_rows],
+        shots=shots,
     )
 
 
@@ -145,7 +158,27 @@ def one_track(tracks: FaceTracks, number: int) -> FaceTrack:
     """
     if not 0 <= number < tracks.n_tracks:
         raise FeatureError(f"there is no face track {number}; the clip has {tracks.n_tracks}")
-    rows = tracks.track == number
+    return _over_clip(tracks, np.flatnonzero(tracks.track == number))
+
+
+def one_person(tracks: FaceTracks, person_of_track: NDArray[np.int32], person: int) -> FaceTrack:
+    """Return the tracks of one person joined, frame by frame; of two faces in a frame the larger one counts.
+
+    person_of_track : int32, shape (n_tracks,), the number of each track's person (`people.link_people`)
+
+    Raises FeatureError if no track is that person's.
+    """
+    rows = np.flatnonzero(person_of_track[tracks.track] == person)
+    if not len(rows):
+        n_people = int(person_of_track.max(initial=-1)) + 1
+        raise FeatureError(f"there is no person {person} in the clip; it has {n_people}")
+    sides = tracks.boxes[rows, 2:] - tracks.boxes[rows, :2]
+    smallest_first = np.argsort(sides.prod(axis=1), kind="stable")
+    return _over_clip(tracks, rows[smallest_first])
+
+
+def _over_clip(tracks: FaceTracks, rows: NDArray[np.intp]) -> FaceTrack:
+    """Return some rows of the table as one face; of several in a frame the last one stays."""
     frames = tracks.frame[rows]
 
     def spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,4 +195,5 @@ def one_track(tracks: FaceTracks, number: int) -> FaceTrack:
         boxes=spread(tracks.boxes),
         probabilities=spread(tracks.probabilities),
         landmarks=spread(tracks.landmarks),
+        shots=tracks.shots,
     )

@@ -10,6 +10,7 @@ from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision.align import TEMPLATE_PX, Window, align_face, crop_frame, similarity, upright_windows
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
+from fmltk.toolkit.vision.shots import Shots, one_shot
 from fmltk.toolkit.vision.tracks import FaceTrack
 
 pytestmark = pytest.mark.numeric
@@ -21,12 +22,13 @@ def smooth_picture(height: int, width: int) -> np.ndarray:
     return np.stack([x / 2, y / 2, (x + y) / 4], axis=2).astype(np.uint8)
 
 
-def track(boxes: np.ndarray, present: np.ndarray, *, width: int = 640, height: int = 360) -> FaceTrack:
+def track(
+    boxes: np.ndarray, present: np.ndarray, *, width: int = 640, height: int = 360, shots: Shots | None = None
+) -> FaceTrack:
     boxes = np.where(present[:, None], boxes, np.nan).astype(np.float32)
     n = len(present)
-    return FaceTrack(
-        width, height, present, boxes, boxes[:, 0] * 0 + 1, np.zeros((n, 5, 2), np.float32) + boxes[:, :1, None]
-    )
+    landmarks = np.zeros((n, 5, 2), np.float32) + boxes[:, :1, None]
+    return FaceTrack(width, height, present, boxes, boxes[:, 0] * 0 + 1, landmarks, shots or one_shot(n))
 
 
 @pytest.mark.parametrize("size", [112, 224])
@@ -124,6 +126,16 @@ def test_windows_pass_over_absent_frames():
     lefts = [w.left for w in windows]
     assert lefts == sorted(lefts)
     assert max(np.diff(lefts)) < 30  # no jump, though the face jumps by 200
+
+
+def test_windows_jump_with_a_cut_and_rest_in_the_middle_of_a_shot_without_the_face():
+    x = np.repeat([100.0, 400.0, 250.0], 20)
+    present = np.arange(60) < 40
+    boxes = np.stack([x, x * 0 + 100, x + 60, x * 0 + 180], axis=1)
+    windows = upright_windows(track(boxes, present, shots=Shots(np.array([0, 20, 40], np.int32), 60)))
+    lefts = [w.left for w in windows]
+    assert lefts == [50] * 20 + [350] * 20 + [240] * 20
+    assert {w.top for w in windows[40:]} == {100}
 
 
 def test_a_window_is_never_larger_than_the_frame():

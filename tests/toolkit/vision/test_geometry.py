@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.vision.geometry import FACE_MODEL_MM, GEOMETRY_FEATURES, geometry_sequence, head_pose
 from fmltk.toolkit.vision.openface.table import read_openface
+from fmltk.toolkit.vision.shots import Shots, one_shot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ class Track:
     boxes: np.ndarray
     probabilities: np.ndarray
     landmarks: np.ndarray
+    shots: Shots
 
 
 def posed(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
@@ -48,7 +50,7 @@ def follow(points: np.ndarray, *, present: list[bool] | None = None, size: tuple
     boxes = np.concatenate([points.min(axis=1) - 20, points.max(axis=1) + 20], axis=1)
     boxes[~seen], points[~seen] = np.nan, np.nan
     probabilities = np.where(seen, np.float32(0.99), np.float32(np.nan))
-    return Track(*size, seen, boxes, probabilities, points)
+    return Track(*size, seen, boxes, probabilities, points, one_shot(len(points)))
 
 
 def columns(values: np.ndarray, *names: str) -> np.ndarray:
@@ -65,7 +67,7 @@ def test_every_feature_has_a_name_of_its_own_a_unit_and_a_description() -> None:
 
 def test_box_score_and_landmarks_are_as_described() -> None:
     points = np.array([[[120, 120], [180, 120], [150, 150], [130, 180], [170, 180]]], np.float32)
-    track = Track(400, 200, np.array([True]), np.array([[100, 80, 200, 200]]), np.array([0.97]), points)
+    track = Track(400, 200, np.array([True]), np.array([[100, 80, 200, 200]]), np.array([0.97]), points, one_shot(1))
     values, valid = geometry_sequence(track)
     assert valid.tolist() == [True]
     box = columns(values, "box_center_x", "box_center_y", "box_width", "box_height", "score")
@@ -157,7 +159,7 @@ def test_all_is_the_same_in_a_picture_of_twice_the_size() -> None:
     rng = np.random.default_rng(1)
     points = np.stack([posed(*rng.normal(0, 0.2, 3)) + 150 + rng.normal(0, 3, 2) for _ in range(5)])
     track = follow(points)
-    double = Track(1280, 720, track.present, track.boxes * 2, track.probabilities, track.landmarks * 2)
+    double = Track(1280, 720, track.present, track.boxes * 2, track.probabilities, track.landmarks * 2, track.shots)
     np.testing.assert_allclose(geometry_sequence(track)[0], geometry_sequence(double)[0], rtol=1e-4, atol=1e-5)
 
 
@@ -176,6 +178,19 @@ def test_motion_has_its_sign_and_unit() -> None:
     np.testing.assert_allclose(columns(values, "nose_x_velocity", "nose_y_velocity"), 0, atol=1e-3)
     halved, _ = geometry_sequence(track, rate_hz=15)
     np.testing.assert_allclose(columns(halved, "center_velocity_x"), velocity[:, :1] / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("starts", [[0, 3], [0, 1, 2], [0, 5]])
+def test_motion_never_spans_a_cut(starts) -> None:
+    points = np.stack([posed(0.02 * k) * 1.01**k + 200 + k for k in range(6)])
+    cut, whole = follow(points), follow(points)
+    cut.shots = Shots(np.array(starts, np.int32), 6)
+    moving = [name for name in COLUMN if "velocity" in name]
+    of_cut, of_whole = (columns(geometry_sequence(one)[0], *moving) for one in (cut, whole))
+    assert not of_cut[starts].any()
+    inside = np.setdiff1d(np.arange(6), starts)
+    np.testing.assert_array_equal(of_cut[inside], of_whole[inside])
+    assert of_whole[1:].any(axis=1).all()
 
 
 def test_a_growing_face_has_a_positive_scale_velocity() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.settings import FACE_SELECTIONS
 from fmltk.toolkit.vision import following, tracking
-from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period, is_cut
+from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.mtcnn.pyramid import pyramid_levels
@@ -260,7 +260,6 @@ def test_following_is_deterministic(clip, detector):
 def test_a_face_that_appears_is_followed_back_to_its_first_frame(clip, detector):
     empty = np.full((480, 720, 3), 110, np.uint8)
     frames = [empty] * 17 + [pasted(empty, frame) for frame in clip("grid_bbaf2n.mpg", 40)]
-    assert not is_cut(frames[16], frames[17])  # a cut would be searched wholly at once
     on = track_faces(frames, detector)
     assert present_frames(on, 0) == list(range(17, 57))  # found by the last frame's full detection
     assert_same_faces(track_faces(frames, detector, tracking=False), on, at_least=1)
@@ -463,7 +462,7 @@ def test_one_frame_is_a_clip(clip, detector):
     assert track_faces(clip("lp_d11.mp4", 1), detector).n_frames == 1
 
 
-# Windows and cuts
+# Windows
 
 
 @pytest.mark.parametrize("box", [(200, 150, 300, 280), (-20, -30, 60, 70), (500, 300, 660, 420), (10, 10, 635, 355)])
@@ -483,13 +482,6 @@ def test_a_neighbourhood_lies_in_the_frame_and_in_its_piece(box):
         assert place.right >= -(-window.right * 640 // window.level.columns)
     whole = sum(level.rows * level.columns for level in levels)
     assert place.n_cells < whole / 4
-
-
-def test_a_cut_is_told_from_motion(clip):
-    frames = clip("lp_d11.mp4")
-    assert not any(is_cut(a, b) for a, b in pairwise(frames))
-    assert is_cut(frames[0], clip("retalking_4.mp4")[0][:512, :512])
-    assert not is_cut(None, frames[0])
 
 
 @pytest.mark.slow
