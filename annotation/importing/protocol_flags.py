@@ -44,7 +44,7 @@ class RatedRows:
     @property
     def person(self) -> NDArray[np.int64]:
         """A number for each rater of each clip."""
-        return self.clip * (self.rater.max(initial=0) + 1) + self.rater
+        return self.clip * (int(self.rater.max(initial=0)) + 1) + self.rater
 
     def among(self, conditions: Collection[str]) -> NDArray[np.bool_]:
         """Return which ratings are of these conditions."""

@@ -25,6 +25,7 @@ from fmltk.toolkit.media.frames import read_frames, read_note, write_video
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.run.vision import clip_path
 from fmltk.toolkit.vision.align import crop_frame, upright_windows
+from fmltk.toolkit.vision.shots import one_shot
 from fmltk.toolkit.vision.tracks import FaceTrack
 
 if TYPE_CHECKING:
@@ -168,4 +169,5 @@ def _track(job: _Job, width: int, height: int) -> FaceTrack:
     boxes[job.frames] = job.boxes
     present = np.isfinite(boxes[:, 0])
     nothing = np.full((n_frames, 5, 2), np.nan, np.float32)
-    return FaceTrack(width, height, present, boxes, np.where(present, np.float32(1), np.float32(np.nan)), nothing)
+    probabilities = np.where(present, np.float32(1), np.float32(np.nan))
+    return FaceTrack(width, height, present, boxes, probabilities, nothing, one_shot(n_frames))
