@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fmltk.toolkit.alignment.aligned_clip import align_tokens, align_words, words_schema, words_table
 from fmltk.toolkit.alignment.plan import plan_clips
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.shards import ClipResult
     from fmltk.toolkit.io.paths import AnyPath
 
-    Words = Callable[[Mapping[str, ClipRow]], ClipWords]  # what says when the words of these clips are spoken
+    Words: TypeAlias = Callable[
+        [Mapping[str, ClipRow]], ClipWords
+    ]  # what says when the words of these clips are spoken
 
 _RATES_HZ = {"audio": ACOUSTIC_RATE_HZ, "vision": FRAME_RATE_HZ}  # of shards: before pooling
 _OF_ONE_FILE = ("schema_version", "modality", "dimension", "length")  # what ModalitySpec says itself

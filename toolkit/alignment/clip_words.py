@@ -91,8 +91,8 @@ def _targets(
     for utterance, row in rows.items():  # other ways in which files name clips, where no clip has them as its own
         clips.setdefault((f"{row.video_id}_{row.clip_id}",), utterance)
         clips.setdefault((utterance,), utterance)
-    videos = {(str(row.video_id),): str(row.video_id) for row in rows.values() if row.clip_id != WHOLE}
-    videos = {name: video for name, video in videos.items() if name not in clips}
+    cut = {str(row.video_id) for row in rows.values() if row.clip_id != WHOLE}
+    videos: dict[Name, str] = {(video,): video for video in sorted(cut) if (video,) not in clips}
     matches = match_names({(one.name,): one.forms for one in recordings}, (*clips, *videos), by_file_name=True)
     of_clip: defaultdict[str, list[Recording]] = defaultdict(list)
     of_video: defaultdict[str, list[Recording]] = defaultdict(list)

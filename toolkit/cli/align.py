@@ -14,11 +14,10 @@ from fmltk.toolkit.console import output_options
 from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from fmltk.toolkit.alignment.clip_words import ClipWords
+    from fmltk.toolkit.alignment.align import Words
     from fmltk.toolkit.console import Reporter
-    from fmltk.toolkit.features.clip_row import ClipRow
     from fmltk.toolkit.io.paths import AnyPath
 
 
@@ -38,6 +37,16 @@ if TYPE_CHECKING:
     help="When words are spoken: a TextGrid, CTM, Whisper or whisperX JSON, subtitles with word times, GRID .align, a "
     "table (word, start_s, end_s), or a folder of these.",
 )
+@click.option(
+    "--aligner",
+    metavar="NAME",
+    help="Find the times in the sound instead of --words: pocketsphinx (English, offline; pip install 'fmltk[align]').",
+)
+@click.option(
+    "--videos",
+    type=click.Path(path_type=Path),
+    help="The folder, file or table that FEATURES were extracted from, for --aligner.",
+)
 @click.option("--tier", metavar="NAME", help="The tier of words in TextGrids, where it is not clear.")
 @click.option("--encoding", help="Of the files of words; recognised where it is clear.")
 @IGNORE_COLUMNS
@@ -45,7 +54,14 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Exit with 1, not 3, if a clip failed.")
 @output_options
 def align(
-    features: AnyPath, *, out: Path, words: Path | None, settings: AlignSettings, strict: bool, **options: Any
+    features: AnyPath,
+    *,
+    out: Path,
+    words: Path | None,
+    aligner: str | None,
+    settings: AlignSettings,
+    strict: bool,
+    **options: Any,
 ) -> int:
     r"""Average the features of FEATURES over each word: one step per word in every modality, as a feature folder.
 
@@ -58,22 +74,36 @@ def align(
     \b
     fmltk align features/ --words textgrids/ -o aligned/
     fmltk align features/ --words words.csv --clock video --unit token -o aligned/
+    fmltk align features/ --aligner pocketsphinx --videos videos/ -o aligned/
     """
     from fmltk.toolkit.alignment.align import align as run
+
+    reporter: Reporter = options["reporter"]
+    if (words is None) == (aligner is None):
+        raise click.UsageError(
+            "give either --words, which says when words are spoken, or --aligner, which finds it out"
+        )
+    name, given = _given(words, settings, options) if words else _heard(aligner or "", options["videos"], reporter)
+    summary = run(features, given, out, source=name, settings=settings, reporter=reporter)
+    show_summary(summary, reporter)
+    return exit_code(summary, strict=strict)
+
+
+def _given(source: Path, settings: AlignSettings, options: Mapping[str, Any]) -> tuple[str, Words]:
+    """Return what a source is called, and what gives the clips' words by it."""
     from fmltk.toolkit.alignment.clip_words import words_of_clips
     from fmltk.toolkit.alignment.sources import SourceOptions, read_words
 
-    reporter: Reporter = options["reporter"]
-    if words is None:
-        raise click.UsageError("--words is missing: give the file or folder that says when words are spoken")
-    ignored: Sequence[str] = options["ignore_columns"]
-    source = read_words(words, SourceOptions(tier=options["tier"], encoding=options["encoding"], ignored=ignored))
-    for note in source.notes:
-        reporter.say(note)
+    how = SourceOptions(tier=options["tier"], encoding=options["encoding"], ignored=options["ignore_columns"])
+    found = read_words(source, how)
+    for note in found.notes:
+        options["reporter"].say(note)
+    return source.name, lambda rows: words_of_clips(found.recordings, rows, clock=settings.clock)
 
-    def given(rows: Mapping[str, ClipRow]) -> ClipWords:
-        return words_of_clips(source.recordings, rows, clock=settings.clock)
 
-    summary = run(features, given, out, source=words.name, settings=settings, reporter=reporter)
-    show_summary(summary, reporter)
-    return exit_code(summary, strict=strict)
+def _heard(name: str, videos: Path | None, reporter: Reporter) -> tuple[str, Words]:
+    """Return what an aligner is called, and what gives the clips' words by it."""
+    from fmltk.toolkit.alignment.forced import find_aligner, forced_words
+
+    found = find_aligner(name)
+    return found.name, lambda rows: forced_words(found, rows, videos, reporter)
