@@ -47,12 +47,19 @@ class Aligner(Protocol):
 
 
 def find_aligner(name: str) -> Aligner:
-    """Return the aligner that `--aligner` names: "pocketsphinx". Raises ConfigError if there is none of that name."""
+    """Return the aligner that `--aligner` names: "pocketsphinx", or "hf:" and a folder or name of a CTC model.
+
+    Raises ConfigError if there is none, or it cannot be loaded.
+    """
     if name == POCKETSPHINX:
         from fmltk.toolkit.alignment.sphinx import PocketSphinx
 
         return PocketSphinx()
-    raise ConfigError(f"there is no aligner {name!r}; expected {POCKETSPHINX}")
+    if name.startswith(HF_PREFIX) and name != HF_PREFIX:
+        from fmltk.toolkit.alignment.ctc import CtcAligner
+
+        return CtcAligner(name.removeprefix(HF_PREFIX))
+    raise ConfigError(f"there is no aligner {name!r}; expected {POCKETSPHINX}, or {HF_PREFIX}FOLDER of a CTC model")
 
 
 def forced_words(aligner: Aligner, rows: Mapping[str, ClipRow], videos: Path | None, reporter: Reporter) -> ClipWords:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.alignment.transcripts import words_of
 from fmltk.toolkit.alignment.words import TimedWord
 from fmltk.toolkit.errors import ConfigError, FeatureError
 
@@ -77,12 +78,10 @@ def _known_words(decoder: Any, text: str) -> list[str]:
     """Return a text's words as the dictionary has them. Raises FeatureError where it has not."""
     found: list[str] = []
     unknown: list[str] = []
-    for written in text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold().split():
-        whole = written.strip("'").strip("".join(one for one in set(written) if not one.isalnum()))
-        parts = "".join(one if one.isalnum() or one == "'" else " " for one in written).split()
-        for word in [whole] if decoder.lookup_word(whole) else [part.strip("'") for part in parts]:
-            if word:
-                (found if decoder.lookup_word(word) else unknown).append(word)
+    for whole in words_of(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold()):
+        parts = "".join(one if one.isalnum() or one == "'" else " " for one in whole).split()
+        for word in [whole] if decoder.lookup_word(whole) else parts:
+            (found if decoder.lookup_word(word) else unknown).append(word)
     if unknown or not found:
         named = ", ".join(map(repr, unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
         raise FeatureError(

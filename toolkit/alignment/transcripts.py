@@ -116,6 +116,18 @@ def match_words(text: str | None, words: Sequence[TimedWord]) -> Matched:
     return Matched(tuple(timed), tuple(different), untimed, tuple(words[number].text for number in alone))
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as they are written, without punctuation around; scripts without spaces by letter.
+
+    >>> words_of("Don't go -- 很好!")
+    ["Don't", 'go', '很', '好']
+    """
+    places: dict[int, tuple[int, int]] = {}
+    for piece in _pieces(text):
+        places[piece.word] = (places.get(piece.word, (piece.start, 0))[0], piece.end)
+    return [text[start:end] for start, end in places.values()]
+
+
 def split_characters(words: Sequence[TimedWord]) -> list[TimedWord]:
     """Return words of scripts without spaces as characters, each with an equal share of its word's time.
 

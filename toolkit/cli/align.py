@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--aligner",
     metavar="NAME",
-    help="Find the times in the sound instead of --words: pocketsphinx (English, offline; pip install 'fmltk[align]').",
+    help="Find the times in the sound instead of --words: pocketsphinx (English, offline; pip install 'fmltk[align]'), "
+    "or hf:NAME, a CTC model of any language from a folder or the hub.",
 )
 @click.option(
     "--videos",
@@ -75,6 +76,7 @@ def align(
     fmltk align features/ --words textgrids/ -o aligned/
     fmltk align features/ --words words.csv --clock video --unit token -o aligned/
     fmltk align features/ --aligner pocketsphinx --videos videos/ -o aligned/
+    fmltk align features/ --aligner hf:wav2vec2-large-xlsr-53-chinese-zh-cn/ --videos videos/ -o aligned/
     """
     from fmltk.toolkit.alignment.align import align as run
 
