@@ -101,7 +101,8 @@ class _Tokens:
         self._seen = token.start()
         if token.lastindex != group:
             kind = ("", "a text in quotes", "a flag", "a number")[group]
-            raise ConfigError(f"{self._name} line {self._line}: {token[0][:40]} is not {kind}, expected {what}")
+            written = " ".join(token[0][:40].split())
+            raise ConfigError(f"{self._name} line {self._line}: {written} is not {kind}, expected {what}")
         return token[group]
 
     def text(self, what: str) -> str:
@@ -119,7 +120,7 @@ class _Tokens:
 
     def count(self, what: str) -> int:
         value = self.number(what)
-        if value != int(value) or value < 0:
+        if not value.is_integer() or value < 0:
             raise ConfigError(f"{self._name} line {self._line}: {value:g} is not a whole number, expected {what}")
         return int(value)
 

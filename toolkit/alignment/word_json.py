@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fmltk.toolkit.alignment.words import TimedWord, timed_word
 from fmltk.toolkit.errors import ConfigError
 
+_MOST_S = 10**9  # no sound lasts thirty years
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,4 +88,6 @@ def _seconds(value: Any, where: str, text: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError(f"{where}: a time of {text!r} is {str(value)[:40]!r}, expected a number of seconds")
-    return None if math.isnan(value) else float(value)
+    if isinstance(value, int):
+        return float(min(value, _MOST_S))  # a number of any length
+    return None if math.isnan(value) else value

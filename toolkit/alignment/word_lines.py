@@ -56,7 +56,7 @@ def grid_words(lines: Iterable[str], *, name: str) -> list[TimedWord]:
                 f"{where} is not a line of GRID's; expected start and end in samples of 25 kHz and a word, as in "
                 "12250 19250 set"
             )
-        start_s, end_s = (int(one) / GRID_UNITS_PER_S for one in parts[:2])
+        start_s, end_s = (float(one) / GRID_UNITS_PER_S for one in parts[:2])
         word = timed_word(parts[2], start_s, end_s, where=where, error=ConfigError)
         if word is not None:
             words.append(word)
