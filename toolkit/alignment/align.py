@@ -12,7 +12,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fmltk.toolkit.alignment.aligned_clip import align_tokens, align_words, words_schema, words_table
+from fmltk.toolkit.alignment.clip_words import words_of_clips
+from fmltk.toolkit.alignment.forced import find_aligner, forced_words
 from fmltk.toolkit.alignment.plan import plan_clips
+from fmltk.toolkit.alignment.sources import read_words
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FeatureError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, MISSING, OK, ClipRow, ModalityStatus
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.alignment.clip_words import ClipWords
     from fmltk.toolkit.alignment.plan import Plan
     from fmltk.toolkit.alignment.settings import AlignSettings
+    from fmltk.toolkit.alignment.sources import SourceOptions
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.features.feature_set import FeatureSet
     from fmltk.toolkit.features.shards import ClipResult
@@ -45,6 +49,23 @@ if TYPE_CHECKING:
 
 _RATES_HZ = {"audio": ACOUSTIC_RATE_HZ, "vision": FRAME_RATE_HZ}  # of shards: before pooling
 _OF_ONE_FILE = ("schema_version", "modality", "dimension", "length")  # what ModalitySpec says itself
+
+
+def words_given(source: Path, how: SourceOptions, *, clock: str, reporter: Reporter) -> tuple[str, Words]:
+    """Return what a file or folder of word times is called, and what gives the clips' words by it.
+
+    Raises as `read_words` does.
+    """
+    found = read_words(source, how)
+    for note in found.notes:
+        reporter.say(note)
+    return source.name, lambda rows: words_of_clips(found.recordings, rows, clock=clock)
+
+
+def words_heard(aligner: str, videos: Path | None, reporter: Reporter) -> tuple[str, Words]:
+    """Return what an aligner is called, and what gives the clips' words by it. Raises as `find_aligner` does."""
+    found = find_aligner(aligner)
+    return found.name, lambda rows: forced_words(found, rows, videos, reporter)
 
 
 def align(

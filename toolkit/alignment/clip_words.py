@@ -72,8 +72,11 @@ def words_of_clips(recordings: Sequence[Recording], rows: Mapping[str, ClipRow],
         row = rows[utterance]
         shift_s = -(row.start_s or 0.0) if from_video else 0.0
         _add(found, row, given, [_shifted(word, shift_s) for word in given[0].words])
+    rows_of: defaultdict[str, list[ClipRow]] = defaultdict(list)
+    for row in rows.values():
+        rows_of[str(row.video_id)].append(row)
     for video_id, given in of_video.items():
-        _share_out(found, [row for row in rows.values() if row.video_id == video_id], given, of_clip)
+        _share_out(found, rows_of[video_id], given, of_clip)
     for utterance in rows:
         if utterance not in found.words and utterance not in found.faults:
             found.faults[utterance] = "no word times were given for this clip"
@@ -91,7 +94,7 @@ def _targets(
     for utterance, row in rows.items():  # other ways in which files name clips, where no clip has them as its own
         clips.setdefault((f"{row.video_id}_{row.clip_id}",), utterance)
         clips.setdefault((utterance,), utterance)
-    cut = {str(row.video_id) for row in rows.values() if row.clip_id != WHOLE}
+    cut = {str(row.video_id) for row in rows.values() if row.clip_id != WHOLE and (row.start_s or row.end_s)}
     videos: dict[Name, str] = {(video,): video for video in sorted(cut) if (video,) not in clips}
     matches = match_names({(one.name,): one.forms for one in recordings}, (*clips, *videos), by_file_name=True)
     of_clip: defaultdict[str, list[Recording]] = defaultdict(list)
@@ -115,6 +118,8 @@ def _targets(
         )
     if lost:
         found.notes.append(f"{len(lost)} recordings of words name no clip and are left out: {named}")
+    for (name,), several in list(matches.several.items())[:_EXAMPLES]:
+        found.notes.append(f"{name!r} may be {' or '.join('/'.join(one) for one in several[:_EXAMPLES])}: name it so")
     return dict(of_clip), dict(of_video)
 
 

@@ -14,9 +14,6 @@ from fmltk.toolkit.console import output_options
 from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fmltk.toolkit.alignment.align import Words
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.io.paths import AnyPath
 
@@ -79,33 +76,19 @@ def align(
     fmltk align features/ --aligner hf:wav2vec2-large-xlsr-53-chinese-zh-cn/ --videos videos/ -o aligned/
     """
     from fmltk.toolkit.alignment.align import align as run
+    from fmltk.toolkit.alignment.align import words_given, words_heard
+    from fmltk.toolkit.alignment.sources import SourceOptions
 
     reporter: Reporter = options["reporter"]
     if (words is None) == (aligner is None):
         raise click.UsageError(
             "give either --words, which says when words are spoken, or --aligner, which finds it out"
         )
-    name, given = _given(words, settings, options) if words else _heard(aligner or "", options["videos"], reporter)
+    if words is not None:
+        how = SourceOptions(tier=options["tier"], encoding=options["encoding"], ignored=options["ignore_columns"])
+        name, given = words_given(words, how, clock=settings.clock, reporter=reporter)
+    else:
+        name, given = words_heard(aligner or "", options["videos"], reporter)
     summary = run(features, given, out, source=name, settings=settings, reporter=reporter)
     show_summary(summary, reporter)
     return exit_code(summary, strict=strict)
-
-
-def _given(source: Path, settings: AlignSettings, options: Mapping[str, Any]) -> tuple[str, Words]:
-    """Return what a source is called, and what gives the clips' words by it."""
-    from fmltk.toolkit.alignment.clip_words import words_of_clips
-    from fmltk.toolkit.alignment.sources import SourceOptions, read_words
-
-    how = SourceOptions(tier=options["tier"], encoding=options["encoding"], ignored=options["ignore_columns"])
-    found = read_words(source, how)
-    for note in found.notes:
-        options["reporter"].say(note)
-    return source.name, lambda rows: words_of_clips(found.recordings, rows, clock=settings.clock)
-
-
-def _heard(name: str, videos: Path | None, reporter: Reporter) -> tuple[str, Words]:
-    """Return what an aligner is called, and what gives the clips' words by it."""
-    from fmltk.toolkit.alignment.forced import find_aligner, forced_words
-
-    found = find_aligner(name)
-    return found.name, lambda rows: forced_words(found, rows, videos, reporter)

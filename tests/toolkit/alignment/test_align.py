@@ -285,3 +285,20 @@ def test_steps_of_text_that_are_not_valid_are_not_read_as_steps(tmp_path: Path) 
     assert text is not None
     assert text.lengths.tolist() == [2, 0]
     assert text.steps[:, 0].tolist() == [1.0, 2.0]
+
+
+def test_python_aligns_as_the_command_does(tmp_path: Path) -> None:
+    import fmltk as face
+    from fmltk.toolkit.alignment.settings import AlignSettings
+    from fmltk.toolkit.errors import ConfigError
+
+    assert align(tmp_path, "--unit", "token").returncode == 0
+    options = {"settings": AlignSettings(unit="token")}
+    summary = face.align(str(tmp_path / "features"), tmp_path / "words.ctm", tmp_path / "python", **options)
+    assert summary.counts == {"ok": 1}
+    for path in (tmp_path / "aligned").iterdir():
+        assert (tmp_path / "python" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(ConfigError, match="give either words"):
+        face.align(tmp_path / "features", out=tmp_path / "python")
+    with pytest.raises(ConfigError, match="unit is 'phone'; expected one of 'word', 'character', 'token'"):
+        AlignSettings(unit="phone")

@@ -15,9 +15,10 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import ClipRow
 
 
-def row(video: str, clip: str = "0", *, start_s: float = 0.0, duration_s: float = 10.0) -> ClipRow:
-    own = utterance_id(video, clip)
-    return ClipRow(utterance_id=own, video_id=video, clip_id=clip, start_s=start_s, duration_s=duration_s)
+def row(video: str, clip: str = "0", *, start_s: float | None = None, duration_s: float = 10.0) -> ClipRow:
+    own, end_s = utterance_id(video, clip), None if start_s is None else start_s + duration_s
+    times = {"start_s": start_s or 0.0, "end_s": end_s, "duration_s": duration_s}
+    return ClipRow(utterance_id=own, video_id=video, clip_id=clip, **times)
 
 
 def recording(name: str, *times: tuple[float, float], words: str = "abcdefgh", **more: Any) -> Recording:
@@ -55,6 +56,19 @@ def test_words_of_a_whole_video_go_to_the_clips_that_are_cut_from_it() -> None:
     assert times(found, "talk$_$1") == [1.0, 4.6]
     assert times(found, "talk$_$2") == [-0.1, 3.0]
     assert found.notes == ["talk.ctm: 1 of 5 words are outside every clip"]
+
+
+def test_words_of_a_video_whose_clips_are_files_of_their_own_are_not_shared_out() -> None:
+    with pytest.raises(ConfigError, match="names a clip: they are 'talk'"):
+        assigned([recording("talk", (1.0, 2.0))], [row("talk", "1"), row("talk", "2")])
+
+
+def test_a_name_that_several_clips_may_have_is_left_out_and_said() -> None:
+    found = assigned(
+        [recording("1", (1, 2)), recording("talk/2", (1, 2))], [row("talk", "1"), row("walk", "1"), row("talk", "2")]
+    )
+    assert "'1' may be talk/1 or walk/1: name it so" in found.notes
+    assert set(found.words) == {"talk$_$2"}
 
 
 def test_the_clock_is_found_where_only_one_fits_and_asked_for_where_both_may() -> None:
