@@ -125,7 +125,8 @@ def _load(name: str, folder: Path) -> tuple[Any, Any, Any]:
         model, report = AutoModelForCTC.from_pretrained(
             folder, **options, dtype=torch.float32, weights_only=True, output_loading_info=True
         )
-        extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
+        extractors: Any = AutoFeatureExtractor  # its method has no types
+        extractor = extractors.from_pretrained(folder, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except Exception as error:  # tokenizers and torch raise plain Exception for damaged files
         reason = " ".join(str(error).split())[:160]
