@@ -29,7 +29,10 @@ FORMAT = 1
 METADATA = "fmltk"
 REMEDY = "delete it and train again"
 # What two feature files must agree on for one network to read both; how they were padded is not of it.
-SCHEMA_KEYS = ("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale")
+SCHEMA_KEYS = (
+    *("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale"),
+    *("aligned_to", "text_pooling"),
+)
 # What `restore_stage` and its callers read of a stage's document.
 STAGE_SHAPE = {
     "config": {},

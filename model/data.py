@@ -161,7 +161,8 @@ def _usable_length(table: ModalityTable, wanted: int | None) -> int:
     if wanted > table.length and np.any(table.truncated > 0):
         raise StoreError(
             f"{table.path} keeps {table.length} steps per clip and {int(np.sum(table.truncated > 0))} clips were cut, "
-            f"but the model reads {wanted}; pad again with `fmltk pad --max-length`, or extract with L = {wanted}"
+            f"but the model reads {wanted}; pad again with `fmltk pad --max-length`, extract with L = {wanted}, or "
+            f"align to words with `fmltk align --length {wanted}`"
         )
     return wanted
 
@@ -211,9 +212,12 @@ def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) ->
     lengths[_rows(table, table.utterance_ids, row_of)] = np.minimum(table.lengths, min(limit, table.length))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     steps = np.empty((int(offsets[-1]), table.dimension), np.float32)
-    for ids, features, _ in table.batches():
-        for utterance, row, padded in zip(ids, _rows(table, ids, row_of), features, strict=True):
-            kept = padded[: lengths[row]]
-            _refuse_non_finite(table, [utterance], kept[None])
-            steps[offsets[row] : offsets[row + 1]] = kept
-    return Ragged(steps, offsets)
+    used = np.ones(len(steps), bool)  # words without a token, in aligned folders, are no steps
+    for ids, features, mask in table.batches():
+        for utterance, row, padded, valid in zip(ids, _rows(table, ids, row_of), features, mask, strict=True):
+            kept = slice(offsets[row], offsets[row + 1])
+            steps[kept], used[kept] = padded[: lengths[row]], valid[: lengths[row]]
+            _refuse_non_finite(table, [utterance], steps[kept][used[kept]][None])
+    if used.all():
+        return Ragged(steps, offsets)
+    return Ragged(steps[used], np.concatenate([[0], np.cumsum(used)])[offsets])

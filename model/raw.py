@@ -76,7 +76,7 @@ def predict_clips(
     ignore_columns : of the transcripts, columns that are left out
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
-    features were imported, so that no clip can be extracted the same way.
+    features were imported or aligned to words, so that no clip can be extracted the same way.
     """
     from fmltk.toolkit.catalog.catalog import build_catalog
     from fmltk.toolkit.machine import check_device
@@ -114,6 +114,11 @@ def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
     documents = model.schema
     for letter, document in documents.items():
         check_padded_size(MODALITY_OF[letter], document["length"], document["dimension"])
+    if any(document.get("aligned_to") for document in documents.values()):
+        raise ConfigError(
+            "the model was trained on features that are aligned to words, and raw clips do not say when words are "
+            "spoken; run `fmltk extract` and `fmltk align` on them, and give the aligned folder"
+        )
     made = next((document["settings"] for document in documents.values() if document.get("settings")), None)
     if made is None:
         raise ConfigError(

@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,10 +28,14 @@ from fmltk.annotation.settings import ImportOptions
 from fmltk.model.checkpoint import load_history, load_stage
 from fmltk.model.config import load_config
 from fmltk.model.data import read_clip_features
+from fmltk.toolkit.alignment.sources import SourceOptions, read_words
+from fmltk.toolkit.alignment.transcripts import match_words, split_characters
+from fmltk.toolkit.alignment.words import in_order
 from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.catalog.subtitles import read_cues
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import read_labels, write_labels
 from fmltk.toolkit.interchange.mmsa import import_mmsa
@@ -236,6 +241,28 @@ def _subtitles(path: Path, folder: Path) -> None:
     read_cues(path)
 
 
+def _word_times(path: Path, folder: Path) -> None:
+    for recording in read_words(path, SourceOptions()).recordings:
+        with suppress(FeatureError):  # words of another clip
+            match_words("set white", split_characters(in_order(recording.words)))
+
+
+_TEXTGRID = (
+    b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 2\ntiers? <exists>\nsize = 2\nitem []:\n'
+    b'    item [1]:\n        class = "IntervalTier"\n        name = "words"\n        xmin = 0\n        xmax = 2\n'
+    b"        intervals: size = 1\n        intervals [1]:\n            xmin = 0\n            xmax = 1\n"
+    b'            text = "set"\n    item [2]:\n        class = "TextTier"\n        name = "bell"\n        xmin = 0\n'
+    b'        xmax = 2\n        points: size = 1\n        points [1]:\n            number = 1\n            mark = "a"\n'
+)
+_SHORT_TEXTGRID = b'"ooTextFile"\n"TextGrid"\n0\n2\n<exists>\n1\n"IntervalTier"\n"a"\n0\n2\n1\n0\n1\n"set"\n'
+_CTM = b";; x\ntalk 1 0.49 0.28 set 0.9\ntalk 1 0.77 0.32 white\n"
+_ALIGN = b"0 12250 sil\n12250 19250 set\n19250 27250 white\n"
+_WORD_TABLE = b"utterance_id,word,start_s,end_s\na$_$0,set,0.49,0.77\na$_$0,2014,,\n"
+_WORD_SRT = b"1\n00:00:00,490 --> 00:00:00,770\nset\n\n2\n00:00:00,770 --> 00:00:01,090\nwhite\n"
+_WORD_JSON = [
+    {"segments": [{"text": "set 2", "words": [{"word": " set", "start": 0.5, "end": 1}, {"word": "2"}]}]},
+    {"chunks": [{"text": "set", "timestamp": [0.5, 1]}]},
+]
 _RATER_LIST = b"source,id,rater\n,3,ann\ns,b@c.d,bob\n"
 _SRT = b"1\n00:00:01,000 --> 00:00:02,500\n<i>Well</i>, {\\an8}yes\n\n2\n00:00:03,000 --> 00:00:04,000\nno\n"
 _VTT = (
@@ -243,6 +270,7 @@ _VTT = (
     b"<v Ann>Hi <00:01.500>there &amp; then\n\n01:00:03.000 --> 01:00:04.000\nno\n"
 )
 SRT_WORDS = (*WORDS, b" --> ", b"99:99:99,999", b"<b>", b"{\\")
+TEXTGRID_WORDS = (*WORDS, b'"', b"<exists>", b"<absent>", b"! ", b"1e999", b"[1]")
 VTT_WORDS = (*WORDS, b" --> ", b"99:99.999", b"<v", b"&#x110000;")
 
 
@@ -455,6 +483,13 @@ READERS = {
         Reader("video-table", ".csv", _catalog, _video_table),
         Reader("subtitles-srt", ".srt", _subtitles, lambda: [_SRT], SRT_WORDS),
         Reader("subtitles-vtt", ".vtt", _subtitles, lambda: [_VTT], VTT_WORDS),
+        Reader("words-textgrid", ".TextGrid", _word_times, lambda: [_TEXTGRID, _SHORT_TEXTGRID], TEXTGRID_WORDS),
+        Reader("words-ctm", ".ctm", _word_times, lambda: [_CTM]),
+        Reader("words-align", ".align", _word_times, lambda: [_ALIGN]),
+        Reader("words-json", ".json", _word_times, lambda: _WORD_JSON, JSON_WORDS, _dump_json),
+        Reader("words-csv", ".csv", _word_times, lambda: [_WORD_TABLE]),
+        Reader("words-srt", ".srt", _word_times, lambda: [_WORD_SRT], SRT_WORDS),
+        Reader("words-vtt", ".vtt", _word_times, lambda: [_VTT], VTT_WORDS),
         Reader("stimuli", ".jsonl", _stimuli, _stimuli_lines, JSON_WORDS),
         Reader("configuration", ".toml", _configuration, lambda: [_TOML], TOML_WORDS),
         Reader("configuration-values", ".toml", _configuration, lambda: [{"lr": 0.1, "bs": 2, "bimodal": "auto"}],

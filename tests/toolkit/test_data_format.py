@@ -82,6 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.arange(3, dtype=np.int32) if ok else None,
             ("[CLS]", "hi", "[SEP]") if ok else (),
             faces if ok else None,
+            token_spans=np.array([[0, 0], [0, 2], [0, 0]], np.int32) if ok else None,
         )
         entries[utterance] = Entry(result.row, shards.write(result, "0" * 16))
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {"name": "minilm"}}

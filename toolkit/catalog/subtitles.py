@@ -34,13 +34,14 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{1,31});")
 class Cue:
     """One subtitle: when it is shown, in seconds, and what it says.
 
-    `words` are those whose beginning the file gives, with that time in seconds: automatic captions give nearly all.
+    `words` are its words, each with the time in seconds at which it begins, or None where the file does not give it;
+    where it gives none of them, as in ordinary subtitles, there are none.
     """
 
     start_s: float
     end_s: float
     text: str
-    words: tuple[tuple[str, float], ...] = ()
+    words: tuple[tuple[str, float | None], ...] = ()
 
 
 def read_cues(path: AnyPath, *, encoding: str | None = None) -> list[Cue]:
@@ -70,8 +71,10 @@ def cues_of(content: str, name: str) -> list[Cue]:
 def _cue(cue: Lines) -> Cue:
     words = tuple(itertools.chain.from_iterable(cue.lines))
     text = "".join(word.text if word.is_joined else f" {word.text}" for word in words)
-    timed = tuple((word.text, word.start_s) for word in words if word.start_s is not None)
-    return Cue(cue.start_s, cue.end_s, text.lstrip(), timed)
+    is_timed = any(word.start_s is not None for word in words)
+    return Cue(
+        cue.start_s, cue.end_s, text.lstrip(), tuple((word.text, word.start_s) for word in words) if is_timed else ()
+    )
 
 
 def _cues(content: str, is_vtt: bool) -> Iterator[tuple[float, float, list[str]]]:

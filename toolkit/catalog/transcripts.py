@@ -92,7 +92,7 @@ def transcript_of_row(where: str, row: Mapping[str, str], *, separator: str = ""
     fault = None
     start_s = end_s = None
     try:
-        start_s, end_s = _times(row, separator)
+        start_s, end_s = times_of_row(row, separator)
         if end_s is not None and end_s <= (start_s or 0.0):
             raise ValueError(f"end_s {end_s:g} is not after start_s {start_s or 0:g}")
     except ValueError as error:
@@ -119,8 +119,13 @@ def transcript_of_row(where: str, row: Mapping[str, str], *, separator: str = ""
     )
 
 
-def _times(row: Mapping[str, str], separator: str) -> tuple[float | None, float | None]:
-    """Return when a clip starts and ends, in seconds; None where the row does not say it."""
+def times_of_row(row: Mapping[str, str], separator: str) -> tuple[float | None, float | None]:
+    """Return when what a row names starts and ends, in seconds; None where the row does not say it.
+
+    separator : of the table's columns, by which a comma in a number is understood
+
+    Raises ValueError, with what is wrong, where a cell is not a time.
+    """
     if all(is_missing(cell) for name, cell in row.items() if name in _TIME_FIELDS):
         return None, None
     start_s, end_s, duration_s = (_time(row, base, separator) for base in ("start", "end", "duration"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COMMAND_GROUP = "fmltk.commands"
 # The order of a user's work; commands that are not named here follow in alphabetical order.
 COMMAND_ORDER = (
-    *("demo", "extract", "pad", "curate", "annotation", "dataset"),
+    *("demo", "extract", "pad", "curate", "align", "annotation", "dataset"),
     *("train", "evaluate", "compare", "predict", "cases", "report", "doctor"),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fmltk._features import pad, report
+    from fmltk._features import align, pad, report
     from fmltk._labels import aggregate, agreement, import_ratings
     from fmltk._models import predict, train
     from fmltk.model.predict import FmlMSN
@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "aggregate",
     "agreement",
+    "align",
     "errors",
     "extract",
     "import_ratings",
@@ -37,6 +38,7 @@ _HOMES = {  # the module of each name that is not a module itself
     "FmlMSN": "fmltk.model.predict",
     "aggregate": "fmltk._labels",
     "agreement": "fmltk._labels",
+    "align": "fmltk._features",
     "extract": "fmltk.toolkit.run.extract",
     "import_ratings": "fmltk._labels",
     "pad": "fmltk._features",

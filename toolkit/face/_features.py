@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk._reporting import python_warnings
+from fmltk.toolkit.alignment.align import align as align_words
+from fmltk.toolkit.alignment.align import words_given, words_heard
+from fmltk.toolkit.alignment.settings import AlignSettings
+from fmltk.toolkit.alignment.sources import SourceOptions
+from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.outputs import hold_file
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.report.render import write_report
@@ -15,7 +20,7 @@ from fmltk.toolkit.run.pad import pad as pad_again
 from fmltk.toolkit.run.pad import recorded_padding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.run.summary import Summary
@@ -68,6 +73,65 @@ def pad(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with python_warnings(reporter) as own:
         return pad_again(folder, replace(recorded_padding(folder), **changes), reporter=own)
+
+
+def align(
+    features: str | os.PathLike[str],
+    words: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "aligned",
+    *,
+    aligner: str | None = None,
+    videos: str | os.PathLike[str] | None = None,
+    tier: str | None = None,
+    encoding: str | None = None,
+    ignore_columns: Sequence[str] = (),
+    settings: AlignSettings | None = None,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Average features over the time of each word: one step per word in every modality, as a feature folder.
+
+    Parameters
+    ----------
+    features
+        A folder that `extract` wrote, or its FeatureSet.
+    words
+        When words are spoken: a TextGrid, CTM, Whisper or whisperX JSON, subtitles with word times, GRID .align, a
+        table, or a folder of these. None: `aligner` finds it out.
+    out
+        The feature folder to write.
+    aligner
+        "pocketsphinx", or "hf:" and the folder or name of a CTC model.
+    videos
+        The folder, file or table that the features were extracted from, for `aligner`.
+    tier, encoding, ignore_columns
+        How files of words are read: the tier of TextGrids, the encoding, columns of tables to leave out.
+    settings
+        The clock of the times, the unit of a step, the pooling of text, the padding.
+    reporter
+        Where progress and warnings go; None: warnings become Python's.
+
+    Returns
+    -------
+    Summary
+        What the folder has; clips that could not be aligned are its failures.
+
+    Raises
+    ------
+    ConfigError
+        If there are no word times, or it is not clear what they count from.
+    StoreError
+        If `features` is not a folder that `extract` wrote.
+    """
+    if (words is None) == (aligner is None):
+        raise ConfigError("give either words, which say when they are spoken, or an aligner, which finds it out")
+    chosen = settings or AlignSettings()
+    with python_warnings(reporter) as own:
+        if words is not None:
+            how = SourceOptions(tier=tier, encoding=encoding, ignored=ignore_columns)
+            name, given = words_given(Path(words), how, clock=chosen.clock, reporter=own)
+        else:
+            name, given = words_heard(aligner or "", None if videos is None else Path(videos), own)
+        return align_words(locate(features), given, Path(out), source=name, settings=chosen, reporter=own)
 
 
 def report(

@@ -63,7 +63,10 @@ class ClipSequence:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints."""
+    """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints.
+
+    token_spans : int32 (n_tokens, 2), the characters of the transcript that each token stands for; None where unknown
+    """
 
     row: ClipRow
     sequences: Mapping[str, ClipSequence] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class ClipResult:
     tokens: tuple[str, ...] = ()
     faces: FaceRows | None = None
     fingerprints: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
+    token_spans: NDArray[np.int32] | None = None
 
 
 def shard_key(utterance_id: str) -> str:
@@ -201,6 +205,8 @@ def _encode(result: ClipResult) -> bytes:
     if result.token_ids is not None:
         columns["text_token_ids"] = _one_list(result.token_ids)
         columns["text_tokens"] = pa.array([list(result.tokens)], pa.list_(pa.string()))
+    if result.token_spans is not None:
+        columns["text_token_spans"] = _one_list(result.token_spans)
     if result.faces is not None:
         for name in FaceRows.__slots__:
             columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
@@ -248,7 +254,7 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
     tokens = tuple(table["text_tokens"].to_pylist()[0]) if "text_tokens" in held else ()
     words = {name: values(f"{name}_fingerprint") for name in FINGERPRINT_RATES_HZ}
     fingerprints = {name: one for name, one in words.items() if one is not None}
-    return ClipResult(row, found, values("text_token_ids"), tokens, faces, fingerprints)
+    return ClipResult(row, found, values("text_token_ids"), tokens, faces, fingerprints, values("text_token_spans"))
 
 
 def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What imports share: the folder that they may write, and what they say that they read."""
+"""What imports say that they read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.conditions import CONDITIONS
-from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fmltk.toolkit.features.label_table import LabelTable
 
 
@@ -25,13 +22,6 @@ class ImportSummary:
     labels: dict[str, int]
     scale: str
     remarks: tuple[str, ...]
-
-
-def check_target(out: Path) -> None:
-    """Raise ConfigError where a folder holds what `extract` or `train` made: an import would mix with it."""
-    for name, what in (("shards", "features of `fmltk extract`"), ("config.toml", "a run of `fmltk train`")):
-        if (out / name).exists():
-            raise ConfigError(f"{out} holds {what}; name another folder with -o")
 
 
 def label_counts(labels: LabelTable) -> dict[str, int]:

@@ -18,9 +18,10 @@ from fmltk.toolkit.features.clip_row import MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
 from fmltk.toolkit.features.label_table import LabelTable, guess_scale
+from fmltk.toolkit.features.layout import check_target
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.interchange.importing import ImportSummary, check_target, label_counts
+from fmltk.toolkit.interchange.importing import ImportSummary, label_counts
 from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, write_extras
 from fmltk.toolkit.interchange.mmsa_pickle import LABEL_KEYS, is_per_clip, read_mmsa_pickle
 from fmltk.toolkit.io.files import write_bytes

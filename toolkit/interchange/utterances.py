@@ -17,9 +17,10 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.features.clip_row import OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
+from fmltk.toolkit.features.layout import check_target
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
-from fmltk.toolkit.interchange.importing import ImportSummary, check_target, label_counts
+from fmltk.toolkit.interchange.importing import ImportSummary, label_counts
 from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
 if TYPE_CHECKING:

@@ -79,6 +79,14 @@ TRANSCRIPTS = TableKind(
     times=True,
     unread=_UNREAD,
 )
+WORDS = TableKind(
+    "table of words",
+    {**IDS, "word": "words token wordtext spokenword 词 单词 字"},
+    f"{_EXPECTED_CLIP}, word, and start_s and end_s (or start_ms and end_ms, or a duration)",
+    weak={**_WEAK_IDS, "word": "text label"},
+    times=True,
+    unread=f"{_UNREAD} channel probability confidence conf prob step index wordid tokenid",
+)
 VIDEOS = TableKind(
     "table of videos",
     {"path": _FILES, **_OWN_IDS, **_WORDS},

@@ -137,7 +137,7 @@ def _settings(features: FeatureSet) -> Table:
     document = features.settings()
     rows = [
         (f"{group}: {name}", _plain_text(value))
-        for group in ("settings", "padding", "text_model", "versions")
+        for group in ("settings", "padding", "alignment", "text_model", "versions")
         for name, value in sorted((document.get(group) or {}).items())
     ]
     return Table("Settings and versions", ("setting", "value"), rows, folded=True)

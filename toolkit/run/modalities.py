@@ -82,7 +82,7 @@ def text_result(clip: Clip, encoder: TextEncoder) -> ModalityResult:
         ClipSequence(encoded.features),
         columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
         warnings=tuple(warnings),
-        parts={"token_ids": encoded.ids, "tokens": encoded.tokens},
+        parts={"token_ids": encoded.ids, "tokens": encoded.tokens, "token_spans": encoded.spans},
     )
 
 

@@ -38,6 +38,9 @@ class TextSequence:
         int32, shape (n_tokens,): the tokens' numbers in the model's vocabulary.
     tokens
         The tokens as written in the vocabulary, n_tokens of them.
+    spans
+        int32, shape (n_tokens, 2): the characters of the text that each token stands for, from and up to; 0, 0 of
+        [CLS] and [SEP]. None where the tokenizer does not say it, because it is not a fast one.
     n_truncated
         Tokens that were cut off at the end, because the model takes no more.
     unknown_share
@@ -47,6 +50,7 @@ class TextSequence:
     features: NDArray[np.float32]
     ids: NDArray[np.int32]
     tokens: tuple[str, ...]
+    spans: NDArray[np.int32] | None
     n_truncated: int
     unknown_share: float
 
@@ -103,12 +107,13 @@ class TextEncoder:
         """
         import torch
 
-        ids = self._token_ids(text)
+        ids, spans = self._tokens(text)
         if len(ids) <= self._tokenizer.num_special_tokens_to_add():
             raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
         n_truncated = max(len(ids) - self.max_tokens, 0)
         if n_truncated:
-            ids = [*ids[: self.max_tokens - 1], ids[-1]]  # [SEP] stays last
+            kept = [*range(self.max_tokens - 1), -1]  # [SEP] stays last
+            ids, spans = [ids[place] for place in kept], None if spans is None else spans[kept]
         batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
         with torch.inference_mode():
             hidden = self._model(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state
@@ -116,6 +121,7 @@ class TextEncoder:
             features=hidden[0].to("cpu", torch.float32).numpy(),  # (n_tokens, d)
             ids=np.asarray(ids, dtype=np.int32),
             tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids)),
+            spans=spans,
             n_truncated=n_truncated,
             unknown_share=self._n_unknown(ids) / (len(ids) - 2),
         )
@@ -125,7 +131,7 @@ class TextEncoder:
 
         That is so where more than a fifth of their tokens are unknown to it. A vocabulary of bytes knows every text.
         """
-        ids = {text: self._token_ids(text) for text in texts}
+        ids = {text: self._tokens(text)[0] for text in texts}
         n_unknown = {text: self._n_unknown(ids[text]) for text in ids}
         n_tokens = sum(len(one) - 2 for one in ids.values())
         share = sum(n_unknown.values()) / max(n_tokens, 1)
@@ -141,15 +147,16 @@ class TextEncoder:
             f"of {n_tokens} tokens, {unknown_tokens(share)}; {cure} a folder of a model of that language"
         )
 
-    def _token_ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(_without_surrogates(text), verbose=False)["input_ids"]
-        return ids
+    def _tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None]:
+        fast = self._tokenizer.is_fast
+        encoded = self._tokenizer(without_surrogates(text), verbose=False, return_offsets_mapping=fast)
+        return encoded["input_ids"], np.asarray(encoded["offset_mapping"], np.int32) if fast else None
 
     def _n_unknown(self, ids: Sequence[int]) -> int:
         return sum(one == self._tokenizer.unk_token_id for one in ids[1:-1])
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Join surrogate pairs to the character they stand for, and turn lone surrogates into U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

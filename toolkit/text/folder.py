@@ -136,14 +136,15 @@ def _check_folder(name: str, folder: Path, *, revision: str | None) -> TextModel
             "save the model there (model.save_pretrained)"
         )
     small = [folder / file for file in _SMALL_PATTERNS if (folder / file).is_file()]
-    return TextModel(name=name, folder=folder, revision=revision, sha256=_digest([*small, *weights]))
+    return TextModel(name=name, folder=folder, revision=revision, sha256=files_digest([*small, *weights]))
 
 
 def _unusable(name: str, reason: str) -> TextModelError:
     return TextModelError(f"text model {name!r}: {reason}; {WHAT_TO_DO}")
 
 
-def _digest(paths: list[Path]) -> str:
+def files_digest(paths: list[Path]) -> str:
+    """Return the SHA-256 of a model's files and their names. Raises TextModelError if one cannot be read."""
     total = hashlib.sha256()
     for path in paths:
         try:

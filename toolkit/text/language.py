@@ -91,6 +91,15 @@ class LanguageCount:
         return total - self.counts.get(self.language, 0) > _MIXED_SHARE * total
 
 
+def is_unspaced(letter: str) -> bool:
+    """Whether a character is of a script that is written without spaces: Han, kana, Thai.
+
+    >>> is_unspaced("我"), is_unspaced("a")
+    (True, False)
+    """
+    return any(_SCRIPTS[script].match(letter) for script in ("han", "kana", "th"))
+
+
 def majority_language(texts: Iterable[str | None]) -> LanguageCount:
     """Count the languages of transcripts; those that are missing or blank do not count.
 

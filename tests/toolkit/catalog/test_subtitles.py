@@ -178,7 +178,9 @@ def test_words_without_spaces_keep_their_times_and_no_space_comes_between(tmp_pa
         "WEBVTT\n\n00:01.000 --> 00:02.000\n河水<00:01.300>很<00:09.000>高\n", encoding="utf-8"
     )
     (cue,) = read_cues(tmp_path / "a.vtt")
-    assert (cue.text, cue.words) == ("河水很高", (("河水", 1.0), ("很", 1.3))), "a time outside the cue is not one"
+    assert (cue.text, cue.words) == ("河水很高", (("河水", 1.0), ("很", 1.3), ("高", None))), (
+        "a time outside the cue is not one"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".srt", ".vtt"])

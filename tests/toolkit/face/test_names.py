@@ -14,8 +14,8 @@ import fmltk
 from tests.test_packaging import HEAVY
 
 NAMES = {
-    "FmlMSN", "__version__", "aggregate", "agreement", "errors", "extract", "import_ratings", "pad", "predict",
-    "read_features", "report", "train",
+    "FmlMSN", "__version__", "aggregate", "agreement", "align", "errors", "extract", "import_ratings", "pad",
+    "predict", "read_features", "report", "train",
 }  # fmt: skip
 
 

@@ -51,6 +51,10 @@ def assert_equal(found: ClipResult, expected: ClipResult) -> None:
     else:
         np.testing.assert_array_equal(found.token_ids, expected.token_ids, strict=True)
     assert found.tokens == expected.tokens
+    if expected.token_spans is None:
+        assert found.token_spans is None
+    else:
+        np.testing.assert_array_equal(found.token_spans, expected.token_spans, strict=True)
     assert (found.faces is None) is (expected.faces is None)
     if expected.faces is not None:
         for name in FaceRows.__slots__:
@@ -84,6 +88,7 @@ def test_a_result_is_read_back_as_it_was(
         np.arange(len(words), dtype=np.int32) if words else None,
         tuple(words),
         None if n_faces is None else faces(n_faces),
+        token_spans=np.arange(2 * len(words), dtype=np.int32).reshape(-1, 2) if words else None,
     )
     shards = ShardFolder(tmp_path_factory.mktemp("shards"))
     name = shards.write(result, "f" * 16)

@@ -15,6 +15,8 @@ import pytest
 
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from fmltk.toolkit.interchange.mmsa_export import export_mmsa
+from tests.program import fmltk_here as fmltk
+from tests.toolkit.alignment.folders import Made, write_ctm, write_features
 from tests.toolkit.interchange.pickles import mmsa_data, write
 
 if TYPE_CHECKING:
@@ -41,6 +43,18 @@ for use_bert in (False, True):
                     'labels': {m: float(v[k]) for m, v in batch['labels'].items()},
                     'first': float(batch['text'][k].flatten()[0])}
     print(json.dumps(seen))
+"""
+
+
+ALIGNED_LOADER = """
+import json, sys
+from MMSA.data_loader import MMDataLoader
+for use_bert in (False, True):
+    loader = MMDataLoader(dict(dataset_name='mosi', custom_feature=sys.argv[1], use_bert=use_bert,
+        feature_dims=[0, 0, 0], feature_T='', feature_A='', feature_V='', need_data_aligned=True,
+        need_normalized=False, batch_size=4, seq_lens=[0, 0, 0]), 0)
+    batch = next(iter(loader['test']))
+    print(json.dumps({m: list(batch[m].shape) for m in ('text', 'audio', 'vision')}))
 """
 
 
@@ -95,3 +109,38 @@ def assert_same_clips(seen: dict[str, Any], data: dict[str, Any], *, field: str,
             assert clip["labels"]["M"] == pytest.approx(float(part["regression_labels"][k]))
             for m in "TAV":
                 assert clip["labels"][m] == pytest.approx(float(part[f"regression_labels_{m}"][k]))
+
+
+def test_mmsas_own_loader_reads_an_aligned_export(tmp_path: Path, mmsa_python: Path) -> None:
+    n_tokens = len(write_aligned(tmp_path))
+    done = subprocess.run(
+        [str(mmsa_python), "-c", ALIGNED_LOADER, str(tmp_path / "aligned.pkl")],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    features, bert = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    assert {name: shape[:2] for name, shape in features.items()} == {name: [3, n_tokens] for name in features}
+    assert bert["text"] == [3, 3, n_tokens]
+
+
+def write_aligned(folder: Path) -> list[str]:
+    """Write aligned.pkl of nine clips of one sentence, whose steps are tokens; return those."""
+    clips = [
+        Made(f"v{n}", "Set white, with two.", split=split) for n, split in enumerate(("train", "valid", "test") * 3)
+    ]
+    rows = [f"{clip.video},0,{0.5 - n % 2},{clip.split}" for n, clip in enumerate(clips)]
+    (folder / "labels.csv").write_text("video_id,clip_id,label,mode\n" + "\n".join(rows) + "\n")
+    times = [("set", 0.1, 0.2), ("white", 0.2, 0.4), ("with", 0.5, 1.0), ("two", 1.5, 1.6)]
+    words = write_ctm(folder / "words.ctm", {clip.video: times for clip in clips})
+    write_features(folder / "features", clips)
+    for argv in (
+        ("align", folder / "features", "--words", words, "--unit", "token", "-o", folder / "aligned"),
+        ("dataset", "export", folder / "aligned", "--labels", folder / "labels.csv", "-o", folder / "aligned.pkl"),
+    ):
+        done = fmltk(*argv)
+        assert done.returncode == 0, done.stderr
+    return clips[0].tokens()[0]

@@ -61,6 +61,26 @@ def test_every_chinese_character_is_a_token(encoder):
     assert [VOCABULARY[k] for k in sequence.ids] == list(sequence.tokens)
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("I love  films!", ["", "I", "love", "film", "s", "!", ""]),
+        ("我很喜欢 love。", ["", *"我很喜欢", "love", "。", ""]),
+        ("This film's good", ["", "This", "film", "'", "s", "good", ""]),
+    ],
+)
+def test_each_token_says_which_characters_it_stands_for(encoder, text, pieces):
+    spans = encoder.encode(text).spans
+    assert (spans.dtype, spans.shape) == (np.int32, (len(pieces), 2))
+    assert [text[start:end] for start, end in spans] == pieces
+
+
+def test_spans_of_a_long_text_are_cut_as_its_tokens_are(encoder):
+    sequence = encoder.encode("film " * 600)
+    assert sequence.spans.shape == (len(sequence.ids), 2)
+    assert sequence.spans[[1, -2, -1]].tolist() == [[0, 4], [5 * 509, 5 * 509 + 4], [0, 0]]
+
+
 @pytest.mark.numeric
 @pytest.mark.parametrize(
     ("text", "share"),
