@@ -111,8 +111,9 @@ def crop_speakers(
     )
     summary = CropSummary(left_out=dict.fromkeys(excluded, "excluded"))
     done = _crop_all(jobs, summary, reporter, out=out, n_clips=len(rows))
-    for one in rows.keys() - done:
-        summary.left_out[one] = "there is no speaker's face" if sources[one] else f"no such video below {videos}"
+    for one in rows:
+        if one not in done:
+            summary.left_out[one] = "there is no speaker's face" if sources[one] else f"no such video below {videos}"
     return summary
 
 
