@@ -99,7 +99,8 @@ def test_skipped_empty_draft_and_missing_are_four_things(exports, read):
     rows, report = read([exports.task(*annotations, drafts=[draft]), exports.task(clip="0002")])
     assert statuses(rows) == {"3": "rated", "4": "skipped", "5": "empty", "6": "draft"}
     assert [row["value"] for row in rows] == [0, None, None, None]
-    assert report.conditions["VT"] == {"clips": 1, "raters": 4, "rated": 1, "skipped": 1, "empty": 1, "draft": 1}
+    answers = {"rated": 1, "skipped": 1, "empty": 1, "draft": 1, "rejected": 0}
+    assert report.conditions["VT"] == {"clips": 1, "raters": 4, **answers}
     assert report.files[0].tasks_without_annotation == 1
 
 
