@@ -1,4 +1,4 @@
-"""Five ratings, one label: mean, class, spread, and the reason where there is none.
+"""Five ratings, one label: mean or most frequent word, class, spread, and the reason where there is none.
 
 Source: paper, section 3. The policies for panels that are not whole are those of `fmltk.annotation.settings.Policy`.
 """
@@ -15,11 +15,11 @@ import pyarrow as pa
 from fmltk.annotation.consensus import consensus_labels
 from fmltk.annotation.corrections import correct
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
-from fmltk.annotation.ratings import STATUSES, ranks
+from fmltk.annotation.ratings import STATUSES, check_one_dimension, clip_ids, ranks, rating_values, scale_of
 from fmltk.annotation.settings import Policy
 from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
-from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -39,42 +39,51 @@ class ConditionLabels:
     ----------
     scale
         What raters chose from.
+    n
+        Ratings that the label is made of.
+    reason
+        Why there is no label; None where there is one.
     label, spread, median
         On the scale; NaN where there is none. `spread` is the population standard deviation of the ratings.
     majority
-        The most frequent rating; NaN where two are equally frequent.
-    n
-        Ratings that the label is made of.
-    label_class, reason
-        None where there is no class, and where there is a label.
+        The most frequent rating; NaN where two are equally frequent, and on a continuous scale.
+    share
+        On a nominal scale, the share of the ratings that the class has; else NaN.
+    label_class
+        None where there is no class; on a nominal scale it is the label: the most frequent word.
     kind
         The kind of reason; None where there is a label.
+    note
+        What made the label, where it is not the panel's raters alone; else None.
     n_between
         Labels whose mean is none of the paper's eleven values.
     weighed
-        What `consensus_labels` gives, by method.
-    note
-        What made the label, where it is not the panel's raters alone; else None.
+        What `consensus_labels` gives, by column: numbers, and words in arrays of objects.
     n_noted
         How many labels were adjudicated, are a ground truth or of a completed panel.
     """
 
     scale: Scale
+    n: NDArray[np.int32]
+    reason: NDArray[np.object_]
     label: NDArray[np.float64]
     spread: NDArray[np.float64]
     median: NDArray[np.float64]
     majority: NDArray[np.float64]
-    n: NDArray[np.int32]
+    share: NDArray[np.float64]
     label_class: NDArray[np.object_]
-    reason: NDArray[np.object_]
+    kind: NDArray[np.object_]
+    note: NDArray[np.object_]
     n_between: int = 0
-    weighed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    weighed: dict[str, NDArray[Any]] = field(default_factory=dict)
     n_noted: Counter[str] = field(default_factory=Counter)
-    kind: NDArray[np.object_] = field(init=False)
-    note: NDArray[np.object_] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.kind, self.note = (np.full(len(self.n), None, dtype=object) for _ in range(2))
+    @classmethod
+    def empty(cls, scale: Scale, n: NDArray[np.int64]) -> ConditionLabels:
+        """Return the labels of panels of these sizes before any is computed."""
+        label, spread, median, majority, share = (np.full(len(n), np.nan) for _ in range(5))
+        reason, label_class, kind, note = (np.full(len(n), None, dtype=object) for _ in range(4))
+        return cls(scale, n.astype(np.int32), reason, label, spread, median, majority, share, label_class, kind, note)
 
     @property
     def kinds(self) -> Counter[str]:
@@ -108,19 +117,19 @@ def aggregate_ratings(
         (video_id, clip_id) by utterance_id of clips that raters were given: those that nobody rated have no label, and
         the reason why.
 
-    Raises AnnotationError if a condition was rated on two scales, ConfigError if a method is unknown or needs crowd-kit
-    and it is not installed.
+    Raises AnnotationError if a condition was rated on two scales, or there are several dimensions (see
+    `ratings.of_dimension`); ConfigError if a method is unknown, does not fit a scale, or needs crowd-kit and it is not
+    installed.
     """
     policy = policy or Policy()
     unknown = sorted(set(also) - set(WEIGHED))
     if unknown:
         raise ConfigError(f"{unknown[0]!r} is not a method; expected some of {', '.join(WEIGHED)}")
+    check_one_dimension(ratings)
     ratings = ratings.unify_dictionaries()
-    pairs = ratings.select(["utterance_id", "video_id", "clip_id"]).group_by(["utterance_id", "video_id", "clip_id"])
-    ids = {row["utterance_id"]: (row["video_id"], row["clip_id"]) for row in pairs.aggregate([]).to_pylist()}
     corrections = correct(ratings, policy)
     ratings = corrections.ratings
-    ids = {**(clips or {}), **ids}
+    ids = {**(clips or {}), **clip_ids(ratings)}
     utterances = sorted(ids)
     row_of = {utterance: row for row, utterance in enumerate(utterances)}
     rated = sorted(ratings.column("utterance_id").unique().to_pylist())
@@ -134,14 +143,13 @@ def aggregate_ratings(
             conditions[condition] = _aggregate_condition(part, clip[rows], len(utterances), policy)
             _apply(corrections, conditions[condition], condition, row_of)
             for method in also:
-                conditions[condition].weighed[method] = consensus_labels(
-                    method, part, clip[rows], len(utterances), conditions[condition].scale
-                )
+                scale = conditions[condition].scale
+                conditions[condition].weighed |= consensus_labels(method, part, clip[rows], len(utterances), scale)
     return Aggregated(utterances, ids, conditions)
 
 
 def _apply(corrections: Corrections, labels: ConditionLabels, condition: str, row_of: Mapping[str, int]) -> None:
-    """Put the values that prevail into the labels of a condition, and note what is not the mean of the panel alone."""
+    """Put the answers that prevail into the labels of a condition, and note what is not that of the panel alone."""
     for (name, utterance), completed in corrections.completed.items():
         if name == condition:
             labels.note[row_of[utterance]] = completed
@@ -150,24 +158,19 @@ def _apply(corrections: Corrections, labels: ConditionLabels, condition: str, ro
         if name != condition:
             continue
         row = row_of[utterance]
-        panel = labels.reason[row] or f"{labels.label[row]:.6g} of {labels.n[row]} ratings"
-        said = f"{own.why}: {own.value}; the panel: {panel}"
+        is_word = isinstance(own.answer, str)
+        of_panel = labels.label_class[row] if is_word else f"{labels.label[row]:.6g}"
+        panel = labels.reason[row] or f"{of_panel} of {labels.n[row]} ratings"
+        said = f"{own.why}: {own.answer if is_word else f'{own.answer:.6g}'}; the panel: {panel}"
         labels.note[row] = f"{labels.note[row]}; {said}" if labels.note[row] else said
         labels.n_noted[own.why.partition(" by ")[0]] += 1
-        labels.label[row], labels.kind[row], labels.reason[row] = own.value, None, None
-        labels.label_class[row] = classes_of_values(labels.label[row : row + 1], labels.scale)[0]
-
-
-def scale_of(ratings: pa.Table) -> Scale:
-    """Return the one scale that all rows were rated on.
-
-    Raises AnnotationError if there are several.
-    """
-    scales = ratings.column("scale").unique().to_pylist()
-    if len(scales) != 1:
-        condition = ratings.column("condition")[0].as_py()
-        raise AnnotationError(f"condition {condition} was rated on several scales: {', '.join(sorted(scales))}")
-    return Scale.parse(scales[0])
+        labels.kind[row] = labels.reason[row] = None
+        if isinstance(own.answer, str):
+            labels.label_class[row], labels.share[row] = own.answer, np.nan
+            labels.scale = Scale.nominal(dict.fromkeys((*labels.scale.names, own.answer)))  # nobody else may say it
+        else:
+            labels.label[row] = own.answer
+            labels.label_class[row] = classes_of_values(labels.label[row : row + 1], labels.scale)[0]
 
 
 def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: int, policy: Policy) -> ConditionLabels:
@@ -178,10 +181,24 @@ def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: in
     rated &= ~outside
     if policy.more == "first":
         rated &= _among_first(ratings, clip, rated, policy.panel)
-    counts = count_values(ratings, clip, rated, n_clips, scale)
     others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in STATUSES[1:]}
     others["out of protocol"] = np.bincount(clip[outside], minlength=n_clips)
-    return _labels_of_counts(counts, others, scale, policy)
+    n = np.bincount(clip[rated], minlength=n_clips)
+    enough = (n >= policy.fewest) & ((n <= policy.panel) | (policy.more == "all"))
+    labels = ConditionLabels.empty(scale, n)
+    values = rating_values(ratings, scale)[rated]
+    if scale.kind == "continuous":
+        _label_means(labels, clip[rated], values, enough)
+    else:
+        counts = count_values(clip[rated], values, n_clips, scale)
+        if scale.kind == "ordinal":
+            _label_counts(labels, counts, enough, policy)
+        else:
+            _label_words(labels, counts, enough)
+    for row in np.flatnonzero(~enough).tolist():
+        counted = {word: int(count[row]) for word, count in others.items()}
+        labels.kind[row], labels.reason[row] = _why_null(int(n[row]), counted, policy)
+    return labels
 
 
 def _out_of_protocol(ratings: pa.Table) -> NDArray[np.bool_]:
@@ -190,13 +207,10 @@ def _out_of_protocol(ratings: pa.Table) -> NDArray[np.bool_]:
     return np.array([not set(OUT_OF_PROTOCOL).isdisjoint(text.split()) for text in flags], dtype=bool)
 
 
-def count_values(
-    ratings: pa.Table, clip: NDArray[np.int64], rated: NDArray[np.bool_], n_clips: int, scale: Scale
-) -> NDArray[np.int64]:
+def count_values(clip: NDArray[np.int64], values: NDArray[np.float64], n_clips: int, scale: Scale) -> NDArray[np.int64]:
     """Return how often each clip was given each value, int64, shape (n_clips, n_values)."""
-    values = ratings.column("value").fill_null(0).to_numpy().astype(np.int64)[rated] - scale.low
     n_values = len(scale.values)
-    flat = np.bincount(clip[rated] * n_values + values, minlength=n_clips * n_values)
+    flat = np.bincount(clip * n_values + (values - scale.low).astype(np.int64), minlength=n_clips * n_values)
     return flat.reshape(n_clips, n_values)
 
 
@@ -212,36 +226,59 @@ def _among_first(ratings: pa.Table, clip: NDArray[np.int64], rated: NDArray[np.b
     return chosen
 
 
-def _labels_of_counts(
-    counts: NDArray[np.int64], others: dict[str, NDArray[np.int64]], scale: Scale, policy: Policy
-) -> ConditionLabels:
+def _label_counts(
+    labels: ConditionLabels, counts: NDArray[np.int64], enough: NDArray[np.bool_], policy: Policy
+) -> None:
+    """Fill in the labels of an ordinal scale, computed in whole numbers.
+
+    counts : (n_clips, n_values)
+    enough : which clips have a panel, (n_clips,)
+    """
+    scale = labels.scale
     values = np.array(scale.values)
     n = counts.sum(axis=1)
     total = counts @ values
     squares = counts @ (values * values)
-    enough = (n >= policy.fewest) & ((n <= policy.panel) | (policy.more == "all"))
     with np.errstate(invalid="ignore", divide="ignore"):
-        label = np.where(enough, total / n, np.nan)
-        spread = np.where(enough, np.sqrt(n * squares - total * total) / n, np.nan)
-    labels = ConditionLabels(
-        scale=scale,
-        label=label,
-        spread=spread,
-        median=np.where(enough, _medians(counts, values), np.nan),
-        majority=np.where(enough, _majorities(counts, values), np.nan),
-        n=n.astype(np.int32),
-        label_class=np.full(len(n), None, dtype=object),
-        reason=np.full(len(n), None, dtype=object),
-    )
+        labels.label = np.where(enough, total / n, np.nan)
+        labels.spread = np.where(enough, np.sqrt(n * squares - total * total) / n, np.nan)
+    labels.median = np.where(enough, _medians(counts, values), np.nan)
+    labels.majority = np.where(enough, _majorities(counts, values), np.nan)
     pairs = {pair: _classify(*pair, scale, policy) for pair in set(zip(total[enough], n[enough], strict=True))}
-    for clip in range(len(n)):
-        if enough[clip]:
-            labels.label_class[clip], between = pairs[total[clip], n[clip]]
-            labels.n_between += between
+    for clip in np.flatnonzero(enough).tolist():
+        labels.label_class[clip], between = pairs[total[clip], n[clip]]
+        labels.n_between += between
+
+
+def _label_means(
+    labels: ConditionLabels, clip: NDArray[np.int64], values: NDArray[np.float64], enough: NDArray[np.bool_]
+) -> None:
+    """Fill in the labels of a continuous scale: mean, spread and median of each clip's ratings."""
+    rows = np.lexsort((values, clip))  # sums are taken in one order, whatever that of the ratings
+    clip, values = clip[rows], values[rows]
+    n = np.maximum(labels.n.astype(np.int64), 1)
+    mean = np.bincount(clip, weights=values, minlength=len(n)) / n
+    variance = np.bincount(clip, weights=(values - mean[clip]) ** 2, minlength=len(n)) / n
+    first = np.searchsorted(clip, np.arange(len(n)))
+    last = max(len(values) - 1, 0)
+    middle = [values[np.minimum(first + (n - 1 + odd) // 2, last)] for odd in (0, 1)] if len(values) else [mean, mean]
+    labels.label = np.where(enough, mean, np.nan)
+    labels.spread = np.where(enough, np.sqrt(variance), np.nan)
+    labels.median = np.where(enough, (middle[0] + middle[1]) / 2, np.nan)
+
+
+def _label_words(labels: ConditionLabels, counts: NDArray[np.int64], enough: NDArray[np.bool_]) -> None:
+    """Fill in the labels of a nominal scale: the most frequent word; none, with the reason, where two are."""
+    names = labels.scale.names
+    for clip in np.flatnonzero(enough).tolist():
+        own = counts[clip]
+        first = np.flatnonzero(own == own.max()).tolist()
+        if len(first) == 1:
+            labels.label_class[clip] = names[first[0]]
+            labels.share[clip] = own[first[0]] / own.sum()
         else:
-            counted = {word: int(count[clip]) for word, count in others.items()}
-            labels.kind[clip], labels.reason[clip] = _why_null(int(n[clip]), counted, policy)
-    return labels
+            tied = " and ".join(names[number] for number in first)
+            labels.kind[clip], labels.reason[clip] = "tie", f"tie: {tied}, {own.max()} of {own.sum()} ratings each"
 
 
 def _classify(total: np.int64, n: np.int64, scale: Scale, policy: Policy) -> tuple[str | None, bool]:
@@ -274,12 +311,26 @@ def _why_null(n: int, others: dict[str, int], policy: Policy) -> tuple[str, str]
 
 
 def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
-    """Return how far median, majority and the weighed methods lie from the mean: whether the choice matters.
+    """Return how far median, majority and the weighed methods lie from the label: whether the choice matters.
 
-    For each: clips with both, how many change class, how many have no value of this kind, and the mean distance.
+    For each: clips with both, how many change class, how many have no value of this kind, and the mean distance (None
+    on a nominal scale, where methods have classes alone).
     """
     result: dict[str, dict[str, Any]] = {}
-    candidates = {"median": labels.median, "majority": labels.majority, **labels.weighed}
+    if labels.scale.kind == "nominal":
+        for name, classes in labels.weighed.items():
+            if classes.dtype == object:
+                has = np.array([[own is not None for own in column] for column in (labels.label_class, classes)])
+                both = has.all(axis=0)
+                result[name.removesuffix("_class")] = {
+                    "clips": int(both.sum()),
+                    "without_value": int((has[0] & ~both).sum()),
+                    "other_class": int((classes[both] != labels.label_class[both]).sum()),
+                    "mean_distance": None,
+                }
+        return result
+    majority = {"majority": labels.majority} if labels.scale.kind == "ordinal" else {}
+    candidates = {"median": labels.median, **majority, **labels.weighed}
     labelled = ~np.isnan(labels.label)
     for name, values in candidates.items():
         both = labelled & ~np.isnan(values)

@@ -1,7 +1,8 @@
 """How far raters agree: Krippendorff's alpha with its interval, Fleiss' and Cohen's kappa, ICC(2,k), percent agreement.
 
 Alpha, Fleiss' kappa and percent agreement are computed from how often each clip was given each value, so that a missing
-rating is simply absent.
+rating is simply absent; alpha of a continuous scale from sums over each clip's ratings. A measure that does not fit a
+scale is NaN: a nominal scale has no order, and on a continuous one hardly any two ratings are equal.
 """
 
 from __future__ import annotations
@@ -12,17 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.annotation.ratings import ranks
+from fmltk.annotation.ratings import ranks, rating_values, scale_of
 from fmltk.annotation.settings import N_BOOTSTRAP
 from fmltk.toolkit.conditions import CONDITIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from fmltk.toolkit.conditions import Scale
+    from fmltk.toolkit.conditions import Kind, Scale
 
 LEVELS = ("nominal", "ordinal", "interval")
+# The levels of alpha that fit a scale, and the one that reports show.
+LEVELS_OF: Mapping[Kind, tuple[str, ...]] = {
+    "nominal": ("nominal",),
+    "ordinal": LEVELS,
+    "continuous": ("interval",),
+}
+LEVEL_OF: Mapping[Kind, str] = {"nominal": "nominal", "ordinal": "ordinal", "continuous": "interval"}
+ROUNDING = 1e-12  # a variance below this share of its sums is none
+_CELLS = 1 << 24  # numbers held at a time: coincidences of clips, resamples of clips
 INTERVAL_PERCENT = (2.5, 97.5)
 
 
@@ -84,16 +96,82 @@ def alpha_with_interval(
     if not len(counts):
         return (float("nan"),) * 3
     patterns, frequency = np.unique(counts, axis=0, return_counts=True)
-    per_pattern = coincidences(patterns)
-    whole = np.asarray(np.tensordot(frequency, per_pattern, axes=1), dtype=np.float64)
-    drawn = np.random.default_rng(seed).multinomial(len(counts), frequency / len(counts), size=n_bootstrap)
-    resampled = np.asarray(
-        np.tensordot(drawn, per_pattern, axes=1), dtype=np.float64
+    whole = _summed_coincidences(patterns, frequency[None])[0]
+    generator = np.random.default_rng(seed)
+    at_once = max(_CELLS // len(patterns), 1)
+    resampled = np.concatenate(
+        [
+            _summed_coincidences(
+                patterns,
+                generator.multinomial(len(counts), frequency / len(counts), size=min(at_once, n_bootstrap - start)),
+            )
+            for start in range(0, n_bootstrap, at_once)
+        ]
     )  # (n_bootstrap, n_values, n_values)
-    alphas = krippendorff_alpha(resampled, values, level=level)
-    alphas = alphas[~np.isnan(alphas)]
-    low, high = np.percentile(alphas, INTERVAL_PERCENT) if alphas.size else (np.nan, np.nan)
-    return float(krippendorff_alpha(whole, values, level=level)), float(low), float(high)
+    return _with_ends(
+        krippendorff_alpha(whole, values, level=level), krippendorff_alpha(resampled, values, level=level)
+    )
+
+
+def _summed_coincidences(patterns: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the coincidences of clips with these counts, summed, a part of the patterns at a time.
+
+    patterns : (n_patterns, n_values)
+    frequencies : (n_samples, n_patterns), how often each occurs
+    """
+    n_values = patterns.shape[1]
+    summed = np.zeros((len(frequencies), n_values, n_values))
+    at_once = max(_CELLS // n_values**2, 1)
+    for start in range(0, len(patterns), at_once):
+        chosen = slice(start, start + at_once)
+        summed += np.tensordot(frequencies[:, chosen], coincidences(patterns[chosen]), axes=1)
+    return summed
+
+
+def _with_ends(alpha: NDArray[np.float64], resampled: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return alpha and the ends of its interval."""
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, INTERVAL_PERCENT) if known.size else (np.nan, np.nan)
+    return float(alpha), float(low), float(high)
+
+
+def continuous_alpha_with_interval(
+    clip: NDArray[np.int64], value: NDArray[np.float64], *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return Krippendorff's alpha for interval data and the ends of its 95 % interval, of ratings that are any numbers.
+
+    With squared distances the pairs of n ratings add up to 2 (n sum(v^2) - sum(v)^2), so that sums suffice where
+    `krippendorff_alpha` counts every pair of values. NaN where all pairable ratings are equal.
+
+    clip, value : shape (n_ratings,), the number of each rating's clip, and the rating
+
+    >>> alpha, _, _ = continuous_alpha_with_interval(np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 8.0, 9.0]))
+    >>> round(alpha, 4)
+    0.9769
+    """
+    n_of_clip = np.bincount(clip)
+    paired = n_of_clip[clip] >= 2
+    if not paired.any():
+        return (float("nan"),) * 3
+    clip, value = np.unique(clip[paired], return_inverse=True)[1], value[paired] - value[paired][0]
+    n = np.bincount(clip).astype(np.float64)
+    total = np.bincount(clip, weights=value)
+    within = np.bincount(clip, weights=(value - (total / n)[clip]) ** 2) * n / (n - 1)
+    sums = np.stack([n, total, np.bincount(clip, weights=value**2), within], axis=1)  # (n_clips, 4)
+    generator = np.random.default_rng(seed)
+    n_clips = len(n)
+    resampled = [
+        np.bincount(generator.integers(0, n_clips, n_clips), minlength=n_clips) @ sums for _ in range(n_bootstrap)
+    ]
+    return _with_ends(_alpha_of_sums(sums.sum(axis=0)), _alpha_of_sums(np.array(resampled)))
+
+
+def _alpha_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return alpha of the number of ratings, their sum and sum of squares, and the disagreement within clips."""
+    n, total, squares, within = np.moveaxis(sums, -1, 0)
+    expected = n * squares - total**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(expected > ROUNDING * n * squares, 1 - (n - 1) * within / expected, np.nan)
 
 
 def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
@@ -137,7 +215,7 @@ def icc_2k(panel: Panel) -> tuple[float, int, int]:
     k, n = len(raters), len(first)
     if n < 2:
         return float("nan"), n, k
-    values = panel.value[np.array(first)[:, None] + np.arange(k)].astype(np.float64)  # (n, k)
+    values = panel.value[np.array(first)[:, None] + np.arange(k)]  # (n, k)
     mean = values.mean()
     between_clips = k * ((values.mean(axis=1) - mean) ** 2).sum() / (n - 1)
     between_raters = n * ((values.mean(axis=0) - mean) ** 2).sum() / (k - 1)
@@ -165,7 +243,8 @@ class Panel:
     utterances, raters
         Names, by number.
     clip, rater, value
-        The ratings; `value` counts from 0 for the lowest of the scale.
+        The ratings; `value` counts from 0 for the lowest of an ordinal scale and the first class of a nominal one; on
+        a continuous scale it is the rating itself.
     scale
         What raters chose from.
     rated_at_s
@@ -176,26 +255,32 @@ class Panel:
     raters: list[str]
     clip: NDArray[np.int64]
     rater: NDArray[np.int64]
-    value: NDArray[np.int64]
+    value: NDArray[np.float64]
     scale: Scale
     rated_at_s: NDArray[np.float64]
 
+    def answer(self, value: float) -> str:
+        """Return one of `value` as the rater gave it."""
+        if self.scale.kind == "nominal":
+            return self.scale.names[int(value)]
+        return f"{value + (self.scale.low if self.scale.kind == 'ordinal' else 0):.6g}"
+
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each clip was given each value, int64, shape (n_clips, n_values)."""
+        """How often each clip was given each value, int64, shape (n_clips, n_values); not of a continuous scale."""
         n_values = len(self.scale.values)
-        flat = np.bincount(self.clip * n_values + self.value, minlength=len(self.utterances) * n_values)
+        flat = np.bincount(
+            self.clip * n_values + self.value.astype(np.int64), minlength=len(self.utterances) * n_values
+        )
         return flat.reshape(-1, n_values).astype(np.int64)
 
 
 def panel_of(ratings: pa.Table, condition: str) -> Panel | None:
     """Return a condition's ratings as numbers; None if it has none.
 
-    Raises AnnotationError if the condition was rated on two scales.
+    Raises AnnotationError if the condition was rated on two scales, or the ratings are of several dimensions.
     """
     import pyarrow.compute as pc
-
-    from fmltk.annotation.aggregate import scale_of
 
     chosen = ratings.filter(pc.and_(pc.equal(ratings["condition"], condition), pc.equal(ratings["status"], "rated")))
     if not chosen.num_rows:
@@ -204,7 +289,7 @@ def panel_of(ratings: pa.Table, condition: str) -> Panel | None:
     clip, utterances = numbered(chosen.column("utterance_id"))
     rater, raters = numbered(chosen.column("annotator"))
     rows = np.lexsort((rater, clip))
-    value = chosen.column("value").to_numpy().astype(np.int64) - scale.low
+    value = rating_values(chosen, scale) - (scale.low if scale.kind == "ordinal" else 0)
     times = chosen.column("created_at").cast("int64").to_numpy()  # microseconds, float64 where some are null
     rated_at_s = times.astype(np.float64)[rows] / 1e6
     return Panel(utterances, raters, clip[rows], rater[rows], value[rows], scale, rated_at_s)
@@ -217,12 +302,13 @@ def numbered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     return numbers.astype(np.int64), names
 
 
-def shared_ratings(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return what any two raters gave to one clip: the pair's number and both values, int64, shape (n_shared,).
+def shared_ratings(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what any two raters gave to one clip: the pair's number and both values, shape (n_shared,).
 
     The pair of raters a < b has the number a * len(panel.raters) + b.
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = [(np.empty(0, np.int64),) * 3]
+    nothing = np.empty(0, np.int64), np.empty(0), np.empty(0)
+    found: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = [nothing]
     shift = 1
     while True:
         same = np.flatnonzero(panel.clip[shift:] == panel.clip[:-shift])
@@ -236,10 +322,13 @@ def shared_ratings(panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64], 
 
 
 def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
-    """Return for each pair of raters with common clips: Cohen's kappa with quadratic weights and the number of clips.
+    """Return for each pair of raters with common clips: Cohen's kappa and the number of clips.
 
-    NaN where both gave the same value to all of them. Source: Cohen, 1968; with quadratic weights, and a and b the two
-    raters' values of n clips, kappa is 1 - n sum((a - b)^2) / (n sum(a^2) + n sum(b^2) - 2 sum(a) sum(b)).
+    NaN where both gave the same value to all of them. On an ordinal or continuous scale the weights are quadratic: with
+    a and b the two raters' values of n clips, kappa is 1 - n sum((a - b)^2) / (n sum(a^2) + n sum(b^2) - 2 sum(a)
+    sum(b)); of any numbers this is Lin's concordance correlation. On a nominal scale it is unweighted.
+
+    Source: Cohen, 1960; 1968; Lin, 1989.
     """
     pairs, first, second = shared_ratings(panel)
     if not len(pairs):
@@ -247,12 +336,21 @@ def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
     found, pair_of = np.unique(pairs, return_inverse=True)
     n = np.bincount(pair_of)
 
-    def total(values: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(pair_of, weights=values), dtype=np.float64)  # exact: far below 2**53
+    def total(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(pair_of, weights=values), dtype=np.float64)  # whole numbers: exact below 2**53
 
-    observed = n * total((first - second) ** 2)
-    expected = n * (total(first**2) + total(second**2)) - 2 * total(first) * total(second)
-    with np.errstate(invalid="ignore"):
+    if panel.scale.kind == "nominal":
+        n_classes = len(panel.scale.names)
+        one, other = (
+            np.bincount(pair_of * n_classes + words.astype(np.int64), minlength=len(found) * n_classes)
+            for words in (first, second)
+        )
+        observed = n * total(first != second)
+        expected = n.astype(np.float64) ** 2 - (one * other).reshape(-1, n_classes).sum(axis=1)
+    else:
+        observed = n * total((first - second) ** 2)
+        expected = n * (total(first**2) + total(second**2)) - 2 * total(first) * total(second)
+    with np.errstate(invalid="ignore", divide="ignore"):
         kappas = np.where(expected > 0, 1 - observed / expected, np.nan)
     return {
         divmod(pair, len(panel.raters)): (kappa, size)
@@ -262,17 +360,25 @@ def pairwise_kappas(panel: Panel) -> dict[tuple[int, int], tuple[float, int]]:
 
 def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> dict[str, Any]:
     """Return every measure of agreement of one condition, as JSON can hold it; NaN where one is undefined."""
-    counts = panel.counts
-    values = np.array(panel.scale.values, dtype=np.float64)
+    kind = panel.scale.kind
     result: dict[str, Any] = {
         "clips": len(panel.utterances),
-        "clips_with_two_ratings": int((counts.sum(axis=1) >= 2).sum()),
+        "clips_with_two_ratings": int((np.bincount(panel.clip) >= 2).sum()),
         "raters": len(panel.raters),
         "ratings": len(panel.value),
         "scale": str(panel.scale),
+        "level": LEVEL_OF[kind],
     }
+    counts = np.empty((0, 0), np.int64) if kind == "continuous" else panel.counts
     for level in LEVELS:
-        alpha, low, high = alpha_with_interval(counts, values, level=level, n_bootstrap=n_bootstrap, seed=seed)
+        alpha, low, high = (float("nan"),) * 3
+        if kind == "continuous" and level == "interval":
+            alpha, low, high = continuous_alpha_with_interval(
+                panel.clip, panel.value, n_bootstrap=n_bootstrap, seed=seed
+            )
+        elif level in LEVELS_OF[kind]:
+            values = np.array(panel.scale.values, dtype=np.float64)
+            alpha, low, high = alpha_with_interval(counts, values, level=level, n_bootstrap=n_bootstrap, seed=seed)
         result[f"alpha_{level}"] = {"alpha": alpha, "low": low, "high": high}
     kappa, n_clips, n_ratings = fleiss_kappa(counts)
     result["fleiss_kappa"] = {"kappa": kappa, "clips": n_clips, "ratings_per_clip": n_ratings}
@@ -283,14 +389,17 @@ def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: i
         "pairs": int(defined.size),
         "undefined_pairs": int(len(kappas) - defined.size),
     }
-    icc, n_clips, n_raters = icc_2k(panel)
+    icc, n_clips, n_raters = (float("nan"), 0, 0) if kind == "nominal" else icc_2k(panel)
     result["icc_2k"] = {"icc": icc, "clips": n_clips, "raters": n_raters}
     result["percent_agreement"] = percent_agreement(counts)
     return result
 
 
 def agreement(ratings: pa.Table, *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return `condition_agreement` of each condition that has ratings."""
+    """Return `condition_agreement` of each condition that has ratings.
+
+    Raises AnnotationError as `panel_of` does.
+    """
     panels = {condition: panel_of(ratings, condition) for condition in CONDITIONS}
     return {
         condition: condition_agreement(panel, n_bootstrap=n_bootstrap, seed=seed)

@@ -2,10 +2,11 @@
 
 Each method takes the ratings of one condition and gives each clip one value on the scale:
 
-- `evaluator_weighted`: the mean weighted by each rater's correlation with the others (for ordered scales; the usual
-  choice for ratings of emotion).
-- `dawid_skene`, `mace`, `glad`: models of raters as sources of classes without order, through crowd-kit; the value is
-  the expected one under the model's distribution over the scale.
+- `evaluator_weighted`: the mean weighted by each rater's correlation with the others (for ordinal and continuous
+  scales; the usual choice for ratings of emotion).
+- `dawid_skene`, `mace`, `glad`: models of raters as sources of classes without order, through crowd-kit. On an ordinal
+  scale the value is the expected one under the model's distribution; on a nominal scale the label is the most probable
+  class, next to its probability.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.annotation.ratings import ranks
+from fmltk.annotation.ratings import ranks, rating_values
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,35 +31,49 @@ N_ITERATIONS = 100
 
 def consensus_labels(
     method: str, ratings: pa.Table, clip: NDArray[np.int64], n_clips: int, scale: Scale
-) -> NDArray[np.float64]:
-    """Return the value of each clip by a method of `toolkit.conditions.WEIGHED`, shape (n_clips,).
+) -> dict[str, NDArray[Any]]:
+    """Return what a method of `toolkit.conditions.WEIGHED` gives each clip, by column, each of shape (n_clips,).
 
-    NaN without a rating. The same ratings give the same values, whatever the order of their rows.
+    The column is called as the method; on a nominal scale there are two, METHOD_class and METHOD_probability. NaN (None
+    for a class) without a rating. The same ratings give the same values, whatever the order of their rows.
 
     Parameters
     ----------
     ratings : the ratings of one condition
     clip : int64, shape (n_rows,), the number of each row's clip
-    scale : what raters chose from
+    scale : what `scale_of` gives of them
 
-    Raises ConfigError if the method needs crowd-kit and it is not installed.
+    Raises ConfigError if the method does not fit the scale, or needs crowd-kit and it is not installed.
     """
-    rated = ratings.column("value").is_valid().to_numpy()
+    import pandas as pd
+
+    needs_order = method == "evaluator_weighted"
+    if scale.kind == ("nominal" if needs_order else "continuous"):
+        needed = "numbers" if needs_order else "choices"
+        condition = ratings.column("condition")[0].as_py()
+        raise ConfigError(f"{method} needs {needed}, and {condition} was rated on the scale {scale}; leave it out")
+    value = rating_values(ratings, scale)
+    rated = ~np.isnan(value)
     rater = ranks(ratings.column("annotator"))[rated]
     rows = np.lexsort((rater, clip[rated]))
-    clip, rater = clip[rated][rows], rater[rows]
-    value = ratings.column("value").drop_null().to_numpy().astype(np.float64)[rows]
-    if not len(value):
-        return np.full(n_clips, np.nan)
-    if method == "evaluator_weighted":
-        return evaluator_weighted(clip, rater, value, n_clips)
-    found = np.full(n_clips, np.nan)
-    probabilities = _fit(method, clip, rater, value)
-    values = probabilities.columns.to_numpy().astype(np.float64)
-    order = np.argsort(values)  # sums are taken in one order
-    expected = probabilities.to_numpy()[:, order] @ values[order]
-    found[probabilities.index.to_numpy()] = np.clip(expected, scale.low, scale.high)
-    return found
+    clip, rater, value = clip[rated][rows], rater[rows], value[rated][rows]
+    if needs_order:
+        values = evaluator_weighted(clip, rater, value, n_clips) if len(value) else np.full(n_clips, np.nan)
+        return {method: values}
+    fitted = _fit(method, clip, rater, value) if len(value) else pd.DataFrame()
+    rows, values = fitted.index.to_numpy(), fitted.columns.to_numpy().astype(np.float64)
+    order = np.argsort(values)  # sums are taken in one order, and of equally probable classes the first counts
+    probabilities, values = fitted.to_numpy()[:, order], values[order]
+    if scale.kind == "ordinal":
+        expected = np.full(n_clips, np.nan)
+        expected[rows] = np.clip(probabilities @ values, scale.low, scale.high)
+        return {method: expected}
+    best = np.full(n_clips, None, dtype=object)
+    probability = np.full(n_clips, np.nan)
+    if len(rows):
+        best[rows] = np.array(scale.names, dtype=object)[values.astype(np.int64)[probabilities.argmax(axis=1)]]
+        probability[rows] = probabilities.max(axis=1)
+    return {f"{method}_class": best, f"{method}_probability": probability}
 
 
 def evaluator_weighted(

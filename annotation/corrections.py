@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +26,9 @@ _Key = tuple[str, str]  # condition, utterance_id
 
 @dataclass(frozen=True)
 class Prevailing:
-    """A value that is the label whatever the panel says, and why."""
+    """An answer that is the label whatever the panel says, and why."""
 
-    value: Any
+    answer: float | str
     why: str
 
 
@@ -39,7 +39,7 @@ class Corrections:
     Attributes
     ----------
     ratings
-        The table, in which rows that do not count have the status UNCOUNTED and no value.
+        The table, in which rows that do not count have the status UNCOUNTED and no answer.
     prevailing
         By condition and clip.
     completed
@@ -84,9 +84,10 @@ def _prevailing(ratings: pa.Table, policy: Policy) -> dict[_Key, Prevailing]:
     rank = {name: number for number, name in enumerate(policy.adjudicators)}
     rows = ratings.filter(pa.array(chosen)).to_pylist()
     rows.sort(key=lambda row: (-rank.get(row["annotator"], len(rank)), str(row["updated_at"] or ""), row["annotator"]))
+    why = {True: "adjudicated", False: "ground truth"}
     return {
         (row["condition"], row["utterance_id"]): Prevailing(
-            row["value"], f"{'adjudicated' if row['annotator'] in rank else 'ground truth'} by {row['annotator']}"
+            row["word"] or row["value"], f"{why[row['annotator'] in rank]} by {row['annotator']}"
         )
         for row in rows
     }
@@ -120,7 +121,8 @@ def _without(ratings: pa.Table, uncounted: NDArray[np.bool_]) -> pa.Table:
     mask = pa.array(uncounted)
     status = pc.if_else(mask, UNCOUNTED, ratings["status"].cast(pa.string()))
     value = pc.if_else(mask, pa.scalar(None, ratings["value"].type), ratings["value"])
-    for name, column in (("status", status), ("value", value)):
+    word = pc.if_else(mask, pa.scalar(None, pa.string()), ratings["word"].cast(pa.string()))
+    for name, column in (("status", status), ("value", value), ("word", word)):
         index = ratings.schema.get_field_index(name)
         field_type = ratings.schema.field(index).type
         encoded = column.dictionary_encode().cast(field_type) if pa.types.is_dictionary(field_type) else column

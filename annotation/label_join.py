@@ -57,7 +57,7 @@ def join_labels(
         own = _rated_columns(rated, rated_rows)
         if rated is not None:
             scales[condition] = rated.scale
-        if shipped is not None and not np.isnan(shipped.values(condition)).all():
+        if shipped is not None and shipped.labelled(condition).any():
             scale = shipped.scales[condition]
             if scales.setdefault(condition, scale) != scale:
                 raise AnnotationError(
@@ -86,6 +86,10 @@ def _rated_columns(rated: ConditionLabels | None, rows: NDArray[np.int64]) -> di
             "reason": np.full(n, NO_RATINGS, dtype=object),
         }
     methods = {"median": rated.median, "majority": rated.majority, **rated.weighed}
+    if rated.scale.kind == "nominal":
+        methods = {"share": rated.share, **rated.weighed}
+    elif rated.scale.kind == "continuous":
+        del methods["majority"]
     return {
         "label": _taken(rated.label, rows, absent=np.nan),
         "n": _taken(rated.n.astype(np.float64), rows, absent=0),  # NaN, where the label is shipped, becomes null
@@ -93,7 +97,7 @@ def _rated_columns(rated: ConditionLabels | None, rows: NDArray[np.int64]) -> di
         "class": _taken(rated.label_class, rows, absent=None),
         "reason": _taken(rated.reason, rows, absent=NO_RATINGS),
         **({} if not rated.n_noted else {"note": _taken(rated.note, rows, absent=None)}),
-        **{name: _taken(values, rows, absent=np.nan) for name, values in methods.items()},
+        **{n: _taken(v, rows, absent=None if v.dtype == object else np.nan) for n, v in methods.items()},
     }
 
 
@@ -107,7 +111,8 @@ def _add_shipped(
 ) -> None:
     """Put the shipped labels, of which `rows` says each clip's row, into the columns of a condition."""
     given = _taken(shipped.values(condition), rows, absent=np.nan)
-    is_given, is_rated = ~np.isnan(given), ~np.isnan(own["label"])
+    is_given = _taken(shipped.labelled(condition), rows, absent=False)
+    is_rated = np.array([reason is None for reason in own["reason"]], dtype=bool)
     both = np.flatnonzero(is_given & is_rated)
     if both.size and prefer is None:
         utterance = shipped.utterance_ids[rows[both[0]]]

@@ -14,27 +14,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
+DIMENSION = re.compile(r"\w[\w-]{0,39}")  # also a part of a file's name: labels.valence.parquet
+
 
 def parse_scales(pairs: Iterable[str]) -> dict[str, Scale]:
-    """Return the scales of --scale AT=-1..1 options; "-3..3" without a condition is for all.
+    """Return the scales of --scale AT=-1..1 options, by condition or dimension; "-3..3" alone is for all conditions.
 
-    Raises ConfigError if an option names no condition or no scale.
+    Raises ConfigError if an option is not a scale.
 
     >>> parse_scales(("AT=-3..3",))
-    {'AT': Scale(low=-3, high=3)}
+    {'AT': Scale.parse('-3..3')}
     """
     scales: dict[str, Scale] = {}
     for pair in pairs:
-        name, separator, text = pair.rpartition("=")
-        if not separator:
-            scales.update(dict.fromkeys(CONDITIONS, Scale.parse(text)))
-        elif name in CONDITIONS:
-            scales[name] = Scale.parse(text)
+        name, separator, text = pair.partition("=")
+        if separator:
+            scales[name.strip()] = Scale.parse(text)
         else:
-            raise ConfigError(
-                f"--scale {pair!r} names no condition; expected one of {', '.join(CONDITIONS)}, as AT=-1..1"
-            )
+            scales.update(dict.fromkeys(CONDITIONS, Scale.parse(pair)))
     return scales
+
+
+def parse_dimensions(pairs: Iterable[str]) -> dict[str, str]:
+    """Return the columns or controls of --dimension NAME=COLUMN options, by dimension; without =COLUMN, it is NAME.
+
+    Raises ConfigError if a name cannot be one, or occurs twice.
+
+    >>> parse_dimensions(("valence=V", "arousal"))
+    {'valence': 'V', 'arousal': 'arousal'}
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, _, column = (part.strip() for part in pair.partition("="))
+        if not DIMENSION.fullmatch(name) or name in CONDITIONS:
+            raise ConfigError(
+                f"--dimension {pair!r} is not NAME or NAME=COLUMN, such as valence=V; a name is of letters, digits, - "
+                f"and _, and not a condition ({', '.join(CONDITIONS)})"
+            )
+        if name in found:
+            raise ConfigError(f"--dimension names {name!r} twice; give each once")
+        found[name] = column or name
+    return found
 
 
 def parse_conditions(text: str) -> tuple[str, ...]:

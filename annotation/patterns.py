@@ -43,7 +43,7 @@ RELATED_SHARE = 1 / 3  # ... and so may one below this share of the other raters
 LESS_RELATED_Z = 2.6  # standard errors between a rater's correlation and the other raters' median
 COPIED_SHARE = 0.9  # of the clips that two raters share
 COPIED_CHANCE = 5e-3  # of so many equal answers, given how often other pairs agree; divided by the number of pairs
-SHIFT_STEPS = 0.4  # of the scale
+SHIFT_STEPS = 0.4  # of the scale (see `Scale.step`)
 SHIFT_Z = 4.0
 TIRING_RATIO = 1.5  # mean distance from the others in the last third over that in the first
 TIRING_Z = 2.8
@@ -65,7 +65,7 @@ class BesideOthers:
     Attributes
     ----------
     own, others
-        float64, shape (n,), in steps of the scale.
+        float64, shape (n,), in the scale's own numbers.
     rated_at_s
         When the rater gave the ratings, float64, shape (n,); NaN where that is not known.
     """
@@ -83,7 +83,9 @@ class BesideOthers:
 
 
 def beside_others(panel: Panel) -> dict[int, BesideOthers]:
-    """Return each rater of the panel, by number, next to the others."""
+    """Return each rater of the panel, by number, next to the others; nobody on a nominal scale, which has no mean."""
+    if panel.scale.kind == "nominal":
+        return {}
     n = np.bincount(panel.clip)[panel.clip]
     total = np.bincount(panel.clip, weights=panel.value)[panel.clip]
     shared = np.flatnonzero(n > 1)
@@ -91,7 +93,7 @@ def beside_others(panel: Panel) -> dict[int, BesideOthers]:
     order = np.argsort(panel.rater[shared], kind="stable")
     raters, starts = np.unique(panel.rater[shared][order], return_index=True)
     rows = np.split(order, starts[1:])
-    value, times_s = panel.value[shared].astype(np.float64), panel.rated_at_s[shared]
+    value, times_s = panel.value[shared], panel.rated_at_s[shared]
     return {
         rater: BesideOthers(value[own], mean[own], times_s[own])
         for rater, own in zip(raters.tolist(), rows, strict=True)
@@ -110,8 +112,8 @@ def rating_marks(panel: Panel, sides: Mapping[int, BesideOthers]) -> dict[int, l
         others = [r for other, r in correlations.items() if other != rater and not np.isnan(r)]
         found = [
             _unrelated(side, float(np.median(others)) if others else float("nan")),
-            _shifted(side),
-            _tiring(side),
+            _shifted(side, panel.scale.step),
+            _tiring(side, panel.scale.step),
         ]
         marks[rater] += [mark for mark in found if mark is not None]
     doubtful = {rater for rater, own in marks.items() if any(mark.pattern in ("random", "reversed") for mark in own)}
@@ -129,20 +131,19 @@ def answer_marks(panel: Panel, seconds: Mapping[int, float]) -> dict[int, list[M
     marks: defaultdict[int, list[Mark]] = defaultdict(list)
     known = [one for one in seconds.values() if not np.isnan(one)]
     usual = float(np.median(known)) if known else float("nan")
-    counts = panel.counts
+    n_of_clip = np.bincount(panel.clip)
     for rater in range(len(panel.raters)):
         own = panel.rater == rater
         value, clip = panel.value[own], panel.clip[own]
         if len(value) < MIN_RATINGS:
             continue
-        frequency = np.bincount(value, minlength=counts.shape[1])
-        top, share = int(frequency.argmax()), float(frequency.max() / len(value))
-        others = counts[clip]
-        others[np.arange(len(clip)), value] -= 1  # (n_own, n_values): what the others gave the same clips
-        others_share = float(others[:, top].sum() / max(int(others.sum()), 1))
-        if share >= CONSTANT_SHARE and others.any() and others_share < OTHERS_SHARE:
-            name = panel.scale.values[top]
-            said = f"{share:.0%} of the answers are {name}, of the others' {others_share:.0%}"
+        answers, frequency = np.unique(value, return_counts=True)
+        top, share = answers[frequency.argmax()], float(frequency.max() / len(value))
+        n_others = int((n_of_clip[clip] - 1).sum())  # ratings that others gave the same clips
+        n_same = int(np.bincount(panel.clip, weights=panel.value == top)[clip].sum() - frequency.max())
+        others_share = n_same / max(n_others, 1)
+        if share >= CONSTANT_SHARE and n_others and others_share < OTHERS_SHARE:
+            said = f"{share:.0%} of the answers are {panel.answer(top)}, of the others' {others_share:.0%}"
             marks[rater].append(Mark("constant", said, len(value)))
         own_s = seconds.get(rater, float("nan"))
         if own_s < max(FAST_S, FAST_RATIO * usual):
@@ -166,8 +167,8 @@ def _unrelated(side: BesideOthers, usual: float) -> Mark | None:
     return None
 
 
-def _shifted(side: BesideOthers) -> Mark | None:
-    differences = side.own - side.others
+def _shifted(side: BesideOthers, step: float) -> Mark | None:
+    differences = (side.own - side.others) / step
     n, shift = len(differences), float(differences.mean())
     error = float(differences.std(ddof=1)) / np.sqrt(n)
     if abs(shift) < SHIFT_STEPS or abs(shift) < SHIFT_Z * error:
@@ -176,13 +177,13 @@ def _shifted(side: BesideOthers) -> Mark | None:
     return Mark("shifted", f"{abs(shift):.2f} steps {where} the others on average", n)
 
 
-def _tiring(side: BesideOthers) -> Mark | None:
+def _tiring(side: BesideOthers, step: float) -> Mark | None:
     """Compare the order of the ratings with their distance from the others."""
     n = len(side.own)
     if n < 3 * MIN_RATINGS or np.isnan(side.rated_at_s).any() or np.ptp(side.rated_at_s) == 0:
         return None
     in_order = np.argsort(side.rated_at_s, kind="stable")
-    distance = np.abs(side.own - side.others)[in_order]
+    distance = np.abs(side.own - side.others)[in_order] / step
     if np.ptp(distance) == 0:
         return None
     z = float(np.corrcoef(np.arange(n), distance)[0, 1]) * np.sqrt(n - 1)

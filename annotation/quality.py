@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.annotation.agreement import numbered, pairwise_kappas, panel_of
+from fmltk.annotation.agreement import agreement, numbered, pairwise_kappas, panel_of
 from fmltk.annotation.patterns import PATTERNS, answer_marks, beside_others, rating_marks
+from fmltk.annotation.ratings import dimensions_of, of_dimension, part_name
+from fmltk.annotation.settings import N_BOOTSTRAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from fmltk.annotation.agreement import Panel
     from fmltk.annotation.patterns import BesideOthers, Mark
@@ -22,12 +25,48 @@ if TYPE_CHECKING:
 _UNKNOWN = float("nan")
 
 
+@dataclass(frozen=True)
+class Overview:
+    """What is known of a table of ratings, each by condition, or by condition and dimension, such as "M valence".
+
+    Attributes
+    ----------
+    agreement
+        What `agreement` gives.
+    raters
+        The entries of `rater_quality`.
+    disputed
+        The items of `most_disputed`.
+    """
+
+    agreement: dict[str, dict[str, Any]] = field(default_factory=dict)
+    raters: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    disputed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def overview(ratings: pa.Table, *, n_items: int, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0) -> Overview:
+    """Return agreement, raters and the `n_items` most disputed clips of each condition and dimension.
+
+    Raises AnnotationError if a condition was rated on two scales.
+    """
+    found = Overview()
+    for dimension in dimensions_of(ratings):
+        own = of_dimension(ratings, dimension)
+        for condition, entry in agreement(own, n_bootstrap=n_bootstrap, seed=seed).items():
+            name = part_name(condition, dimension)
+            found.agreement[name] = entry
+            found.raters[name] = rater_quality(own, condition)
+            found.disputed[name] = most_disputed(own, condition, n_items=n_items)
+    return found
+
+
 def rater_quality(ratings: pa.Table, condition: str) -> list[dict[str, Any]]:
     """Return one entry per rater of a condition, by name; NaN and None where something is unknown.
 
     Each holds: rated, skipped, empty, draft; skip_share of what was answered; bias, the mean of own rating minus the
     mean of the others' on the same clip; spread, the standard deviation of the own ratings; correlation with the mean
-    of the others; kappa, the mean weighted kappa with each other rater; seconds, the median time per clip; patterns
+    of the others (these three not on a nominal scale); kappa, the mean kappa with each other rater, weighted but on a
+    nominal scale; seconds, the median time per clip; patterns
     (keys of PATTERNS), and marks: for each pattern its evidence and number of clips.
     """
     import pyarrow.compute as pc
@@ -97,7 +136,7 @@ def _figures(panel: Panel | None, side: BesideOthers | None, rater: int) -> dict
     own = np.empty(0) if panel is None else panel.value[panel.rater == rater]
     return {
         "bias": _UNKNOWN if side is None else float((side.own - side.others).mean()),
-        "spread": float(own.std()) if own.size else _UNKNOWN,
+        "spread": float(own.std()) if own.size and panel and panel.scale.kind != "nominal" else _UNKNOWN,
         "correlation": _UNKNOWN if side is None else side.correlation,
     }
 
@@ -117,24 +156,30 @@ def _add_marks(entries: list[dict[str, Any]], panel: Panel | None, sides: Mappin
 
 
 def most_disputed(ratings: pa.Table, condition: str, *, n_items: int) -> list[dict[str, Any]]:
-    """Return the clips whose ratings spread most, widest first, then by utterance_id; unanimous ones are left out."""
+    """Return the clips whose ratings spread most, widest first, then by utterance_id; unanimous ones are left out.
+
+    On a nominal scale, which has neither mean nor spread, those of which two answers differ most often.
+    """
     panel = panel_of(ratings, condition)
     if panel is None:
         return []
-    counts = panel.counts
-    values = np.array(panel.scale.values)
-    n = counts.sum(axis=1)
-    spread = np.sqrt(n * (counts @ (values * values)) - (counts @ values) ** 2) / n
-    widest = [clip for clip in np.argsort(-spread, kind="stable").tolist() if spread[clip] > 0][:n_items]
-    return [
-        {
-            "utterance_id": panel.utterances[clip],
-            "n": int(n[clip]),
-            "mean": float(counts[clip] @ values / n[clip]),
-            "spread": float(spread[clip]),
-            "ratings": {
-                str(value): int(count) for value, count in zip(panel.scale.values, counts[clip], strict=True) if count
-            },
-        }
-        for clip in widest
-    ]
+    n = np.bincount(panel.clip)
+    total, squares = (np.bincount(panel.clip, weights=panel.value**power) for power in (1, 2))
+    mean: NDArray[np.float64] = np.full(len(n), _UNKNOWN)
+    spread = mean
+    if panel.scale.kind == "nominal":
+        width = 1 - (panel.counts**2).sum(axis=1) / n**2  # how often two answers would differ
+    else:
+        mean = total / n if panel.scale.kind == "continuous" else (total + n * panel.scale.low) / n
+        spread = np.sqrt(np.maximum(n * squares - total**2, 0)) / n
+        width = spread
+    starts = np.searchsorted(panel.clip, np.arange(len(n) + 1))
+    widest = [clip for clip in np.argsort(-width, kind="stable").tolist() if width[clip] > 0][:n_items]
+    entries = []
+    for clip in widest:
+        answers, given = np.unique(panel.value[starts[clip] : starts[clip + 1]], return_counts=True)
+        entry = {"utterance_id": panel.utterances[clip], "n": int(n[clip])}
+        entry |= {"mean": float(mean[clip]), "spread": float(spread[clip])}
+        entry["ratings"] = {panel.answer(one): int(n_given) for one, n_given in zip(answers, given, strict=True)}
+        entries.append(entry)
+    return entries

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.annotation import agreement_tables as tables
+from fmltk.toolkit.classes import BINS, SEVEN
 from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import pyarrow as pa
@@ -25,6 +27,10 @@ RATINGS_RANK, LABELS_RANK = 20, 30
 N_DISPUTED = 5  # per condition
 N_EXAMPLES = 10
 MANY_RATERS = 40  # more have no chart, and a table that the reader opens
+CLASS_NOTES = {
+    BINS: "From negative (NG) over weakly negative, neutral and weakly positive to positive (PS).",
+    SEVEN: "From strongly negative (SN) over neutral to strongly positive (SP).",
+}
 POOR_ALPHA = 0.667  # Krippendorff: below it no conclusions should be drawn
 
 
@@ -64,14 +70,13 @@ def _has_ratings(path: Path) -> bool:
 
 
 def _ratings_section(path: Path, ratings: pa.Table) -> Section:
-    from fmltk.annotation.agreement import agreement
     from fmltk.annotation.patterns import PATTERNS
     from fmltk.annotation.protocols import OUT_OF_PROTOCOL
-    from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
+    from fmltk.annotation.quality import marked_raters, overview
     from fmltk.annotation.ratings import FLAGS, flag_counts
 
-    measures = agreement(ratings)
-    raters = {name: rater_quality(ratings, name) for name in measures}
+    found = overview(ratings, n_items=N_DISPUTED)
+    measures, raters = found.agreement, found.raters
     names = {entry["rater"] for entries in raters.values() for entry in entries}
     blocks: list[Block] = [
         Tile("ratings", f"{sum(entry['ratings'] for entry in measures.values()):,}"),
@@ -79,15 +84,15 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
         Tile("conditions", f"{len(measures)}"),
     ]
     blocks += _alpha_blocks(measures)
-    blocks += _rater_charts(raters)
+    blocks += _rater_charts(raters, {entry["scale"] for entry in measures.values()})
     blocks.append(
         Table(
             "Agreement",
             tables.AGREEMENT_COLUMNS,
             tables.agreement_rows(measures),
             note="Krippendorff's alpha with 95 % bootstrap intervals over clips; Fleiss' kappa of the clips with the "
-            "same number of ratings; weighted kappa is the mean over pairs of raters; agreement is the share of pairs "
-            "of ratings that are equal.",
+            "same number of ratings; weighted kappa is the mean over pairs of raters (without weights on a nominal "
+            "scale); agreement is the share of pairs of ratings that are equal.",
         )
     )
     blocks.append(_rater_table(raters))
@@ -101,8 +106,7 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
         suspicious = marked_raters(pattern, raters)
         if suspicious:
             blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(suspicious)}", "bad"))
-    disputed = {name: most_disputed(ratings, name, n_items=N_DISPUTED) for name in measures}
-    rows = tables.disputed_rows(disputed)
+    rows = tables.disputed_rows(found.disputed)
     blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
     return Section(f"Ratings: {path.name}", RATINGS_RANK, blocks)
 
@@ -116,13 +120,14 @@ def _by_rater(ratings: pa.Table, flag: str) -> str:
 def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:
     """Return the chart of alpha per condition, and a remark on those that are too low."""
     alphas = [
-        (name, *(entry["alpha_ordinal"][key] for key in ("alpha", "low", "high"))) for name, entry in measures.items()
+        (name, *(entry[f"alpha_{entry['level']}"][key] for key in ("alpha", "low", "high")))
+        for name, entry in measures.items()
     ]
     known = [row for row in alphas if np.isfinite(row[1:]).all()]
     if not known:
         return []
     low = min(0.0, *(row[2] for row in known))
-    unit = "Krippendorff's alpha, ordinal"
+    unit = f"Krippendorff's alpha, {' and '.join(sorted({entry['level'] for entry in measures.values()}))}"
     blocks: list[Block] = [charts.intervals("Agreement per condition", known, unit=unit, limits=(low, 1))]
     poor = ", ".join(f"{name} ({alpha:.2f})" for name, alpha, *_ in known if alpha < POOR_ALPHA)
     if poor:
@@ -131,8 +136,10 @@ def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:
     return blocks
 
 
-def _rater_charts(raters: dict[str, list[dict[str, Any]]]) -> list[Block]:
-    """Return each rater's bias, averaged over the conditions, with its range over them."""
+def _rater_charts(raters: dict[str, list[dict[str, Any]]], scales: Collection[str]) -> list[Block]:
+    """Return each rater's bias, averaged over the conditions, with its range over them; nothing on several scales."""
+    if len(scales) > 1:
+        return []
     biases: dict[str, list[float]] = {}
     for entries in raters.values():
         for entry in entries:
@@ -171,6 +178,7 @@ def _labels_section(path: Path, labels: LabelTable) -> Section:
         Tile("conditions", f"{len(document['classes'])}"),
     ]
     blocks += _class_blocks(document)
+    blocks += _number_blocks(labels, document)
     blocks += _conflict_blocks(labels, document)
     for condition in labels.scales:
         name = f"note_{condition}"
@@ -198,9 +206,7 @@ def _class_blocks(document: dict[str, Any]) -> list[Block]:
                 "Clips per class (the paper's table 2)",
                 ("condition", "scale", *names, "no label"),
                 rows,
-                note="From negative (NG) over weakly negative, neutral and weakly positive to positive (PS)."
-                if names[0] == "NG"
-                else "From strongly negative (SN) over neutral to strongly positive (SP).",
+                note=CLASS_NOTES.get(names, "Words without order."),
             )
         )
         parts = {"all clips": document["classes"], **document["by_split"]}
@@ -216,9 +222,27 @@ def _class_blocks(document: dict[str, Any]) -> list[Block]:
     return blocks
 
 
+def _number_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block]:
+    """Return how the labels of scales without classes are spread."""
+    from fmltk.annotation.summary import NUMBER_FIGURES
+
+    numbers = document["numbers"]
+    if not numbers:
+        return []
+    rows = [(c, document["scales"][c], *figures.values(), document["null"][c]) for c, figures in numbers.items()]
+    blocks: list[Block] = [Table("Labels without classes", ("condition", "scale", *NUMBER_FIGURES, "no label"), rows)]
+    for condition in numbers:
+        scale, values = labels.scales[condition], labels.values(condition)
+        if not np.isnan(values).all():
+            unit = f"label on the scale {scale}"
+            limits = (float(scale.low), float(scale.high))
+            blocks.append(charts.histogram(f"Labels of {condition}", values, unit=unit, limits=limits))
+    return blocks
+
+
 def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block]:
     signs = document["signs"]
-    names = [name for name in CONDITIONS if name in labels.scales]
+    names = [name for name in CONDITIONS if name in labels.scales and labels.scales[name].has_signs]
     if len(names) < 2:
         return []
     shares = np.full((len(names), len(names)), np.nan)
@@ -250,7 +274,7 @@ def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block
 
 def _conflict_examples(labels: LabelTable) -> list[Block]:
     """Return the clips whose text, audio and silent video lie furthest apart."""
-    if not set(UNIMODAL) <= set(labels.scales):
+    if not set(UNIMODAL) <= set(labels.scales) or len({labels.scales[name] for name in UNIMODAL}) > 1:
         return []
     values = np.stack([labels.values(name) for name in UNIMODAL])  # (3, n_clips)
     apart = values.max(axis=0) - values.min(axis=0)
@@ -258,7 +282,7 @@ def _conflict_examples(labels: LabelTable) -> list[Block]:
     if not furthest:
         return []
     utterances = labels.utterance_ids
-    names = [name for name in CONDITIONS if name in labels.scales]
+    names = [name for name in CONDITIONS if name in labels.scales and labels.scales[name].kind != "nominal"]
     rows = [(utterances[k], float(apart[k]), *(float(labels.values(name)[k]) for name in names)) for k in furthest]
     return [Table("Strongest conflicts between T, A and V", ("clip", "furthest apart by", *names), rows)]
 
@@ -266,7 +290,7 @@ def _conflict_examples(labels: LabelTable) -> list[Block]:
 def _null_reasons(labels: LabelTable) -> list[tuple[str, str, int]]:
     counts: dict[tuple[str, str], int] = {}
     for condition in labels.scales:
-        empty = np.isnan(labels.values(condition))
+        empty = ~labels.labelled(condition)
         for reason, is_empty in zip(labels.reasons(condition), empty.tolist(), strict=True):
             if is_empty:
                 key = (condition, reason or "unknown")

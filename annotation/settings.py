@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ import click
 from fmltk.annotation.option_texts import (
     parse_condition,
     parse_conditions,
+    parse_dimensions,
     parse_label_values,
     parse_panel,
     parse_replacements,
     parse_scales,
     parse_time_zone,
 )
+from fmltk.annotation.pages import read_page
 from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.annotation.raters import RaterNames
 from fmltk.toolkit.command_options import Words, check_choices, option
@@ -25,7 +28,7 @@ from fmltk.toolkit.conditions import BIMODAL, CH_SIMS_SCALE, CONDITIONS, MOSI_SC
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 N_BOOTSTRAP = 1000  # resamples for an interval of agreement
 PANEL_SIZE = 5  # paper, section 3: each group has five students
@@ -52,11 +55,24 @@ class ScaleOptions:
         metadata=option(
             "--scale",
             multiple=True,
-            metavar="[CONDITION=]LOW..HIGH",
+            metavar="[CONDITION=]SCALE",
             parse=parse_scales,
-            help="The values that raters choose from, such as AT=-1..1; overrides the preset. Repeatable.",
+            help="What raters choose from, such as AT=-1..1; overrides the preset. 0..100:continuous for decimals and "
+            "sliders, 'happy|sad|angry' for words without order. Repeatable.",
         ),
     )
+
+    def __post_init__(self) -> None:
+        self._check_names(CONDITIONS)
+
+    def _check_names(self, known: Collection[str]) -> None:
+        """Raise ConfigError if a scale is given for something else."""
+        unknown = next((name for name in self.scales if name not in known), None)
+        if unknown is not None:
+            raise ConfigError(
+                f"--scale {unknown}={self.scales[unknown]} names no condition; expected one of {', '.join(known)}, as "
+                "AT=-1..1"
+            )
 
     def scale(self, condition: str) -> Scale:
         """Return the scale of a condition."""
@@ -139,6 +155,58 @@ class ImportOptions(ScaleOptions):
         ),
     )
     names: RaterNames = field(default_factory=RaterNames)
+    dimensions: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=option(
+            "--dimension",
+            multiple=True,
+            metavar="NAME[=COLUMN]",
+            parse=parse_dimensions,
+            help="A dimension that is rated, such as valence, and its column of a long table or control of a page. "
+            "--scale NAME=SCALE gives its scale. Repeatable.",
+        ),
+    )
+    page: Mapping[str, Scale] = field(  # by control
+        default_factory=dict,
+        metadata=option(
+            "--label-config",
+            type=FILE,
+            parse=read_page,
+            help="The page's labelling configuration (XML), which says the scale where --scale does not.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.dimensions:
+            self._check_names((*CONDITIONS, *self.dimensions))
+        lacking = [
+            name for name in (*self.dimensions.values(),) or (self.control,) if self.page and name not in self.page
+        ]
+        if lacking:
+            raise ConfigError(
+                f"the page of --label-config has no control {lacking[0]!r} that says its scale; it has "
+                f"{', '.join(self.page)}: name one by --control or --dimension NAME=CONTROL, or give --scale instead"
+            )
+
+    @cached_property
+    def by_dimension(self) -> tuple[tuple[str | None, ImportOptions], ...]:
+        """Each dimension, with the options that name its control; None where there are no dimensions."""
+        own = ((name, replace(self, control=control, dimensions={})) for name, control in self.dimensions.items())
+        return tuple(own) or ((None, self),)
+
+    def asked_scale(self, condition: str, dimension: str | None) -> Scale | None:
+        """Return the scale that --scale gives: that of the dimension before that of the condition."""
+        return self.scales.get(dimension or condition) or self.scales.get(condition)
+
+    @property
+    def page_scale(self) -> Scale | None:
+        """The scale of the control as the page says it; None of words that --label makes numbers."""
+        scale = self.page.get(self.control)
+        return None if scale and scale.names and self.label_values.keys() >= set(scale.names) else scale
+
+    def check_scales(self, dimensions: Collection[str]) -> None:
+        """Raise ConfigError if a scale is given for something that is neither a condition nor one of the dimensions."""
+        self._check_names((*CONDITIONS, *dimensions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,14 +86,19 @@ def join(
 ) -> Dataset:
     """Join features and labels by utterance_id.
 
-    What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
-    manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
+        What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
+        manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
 
-    excluded : ids of the clips that the user leaves out
+        excluded : ids of the clips that the user leaves out
 
-    Raises ConfigError if no clip joins, there is no training or validation clip with a label, or the settings ask for
-    labels that the data does not have.
+    Raises ConfigError if the labels are nominal, no clip joins, there is no training or validation clip with a label,
+    or the settings ask for labels that the data does not have.
     """
+    if labels.scale.kind == "nominal":
+        raise ConfigError(
+            f"the labels are the classes {labels.scale}, and models learn numbers: name others with --labels, or import"
+            " the ratings with a number for each word (--label WORD=VALUE) and aggregate them again"
+        )
     labels, notes = align_labels(labels, set(features.utterance_ids))
     at = {utterance: row for row, utterance in enumerate(labels.utterance_ids) if utterance not in excluded}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]

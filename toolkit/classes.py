@@ -26,8 +26,8 @@ _MILLION = 1_000_000
 
 
 def class_names(scale: Scale) -> tuple[str, ...]:
-    """Return the classes of a scale, from negative to positive; none for a scale that the paper does not have."""
-    return {CH_SIMS_SCALE: BINS, MOSI_SCALE: SEVEN}.get(scale, ())
+    """Return the classes of a scale, from negative to positive, or those of a nominal one; of any other scale none."""
+    return scale.names or {CH_SIMS_SCALE: BINS, MOSI_SCALE: SEVEN}.get(scale, ())
 
 
 def is_paper_value(total: int, n: int) -> bool:
@@ -49,14 +49,14 @@ def class_of_mean(total: int, n: int, scale: Scale, *, nearest: bool = True) -> 
     ('WP', 'WP', 'SP')
     """
     if scale == MOSI_SCALE:
-        return SEVEN[round(Fraction(total, n)) - scale.low]
+        return SEVEN[round(Fraction(total, n)) - int(scale.low)]
     if scale != CH_SIMS_SCALE or not (nearest or is_paper_value(total, n)):
         return None
     return BINS[sum(10 * total > cut * n for cut in CUTS_TENTHS)]
 
 
 def classes_of_values(values: ArrayLike, scale: Scale) -> NDArray[np.object_]:
-    """Return the class of each label or score, shape (n,); None where it is not finite or the scale has no classes.
+    """Return the class of each label or score, shape (n,); None where it is not finite or numbers have no classes.
 
     Decimal numbers, such as 0.6 or 0.6000000238, are rounded to six decimals first, so that noise in the last digits
     decides nothing. A score beyond the scale has the class of the scale's end.
@@ -68,10 +68,10 @@ def classes_of_values(values: ArrayLike, scale: Scale) -> NDArray[np.object_]:
     """
     numbers = np.asarray(values, dtype=np.float64)
     names = np.array([*class_names(scale), None], dtype=object)
-    finite = np.isfinite(numbers) & (len(names) > 1)
+    finite = np.isfinite(numbers) & (len(names) > 1) & (scale.kind != "nominal")
     millionths = np.round(np.clip(np.where(finite, numbers, 0), scale.low, scale.high) * _MILLION)
     if scale == MOSI_SCALE:
-        places = np.rint(millionths / _MILLION) - scale.low  # half to even
+        places = np.rint(millionths / _MILLION) - int(scale.low)  # half to even
     else:
         places = np.searchsorted(np.array(CUTS_TENTHS) * (_MILLION / 10), millionths, side="left")
     return names[np.where(finite, places, -1).astype(np.int64)]

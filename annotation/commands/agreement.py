@@ -27,25 +27,28 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
     fmltk annotation agreement ratings.parquet
     """
     from fmltk.annotation import agreement_tables as tables
-    from fmltk.annotation.agreement import agreement as measure
     from fmltk.annotation.patterns import PATTERNS
     from fmltk.annotation.protocols import OUT_OF_PROTOCOL
-    from fmltk.annotation.quality import marked_raters, most_disputed, rater_quality
+    from fmltk.annotation.quality import marked_raters, overview
     from fmltk.annotation.ratings import FLAGS, flag_counts, flagged_raters, read_ratings
 
     table = read_ratings(ratings)
-    measures = measure(table, n_bootstrap=options.n_bootstrap, seed=options.seed)
-    raters = {name: rater_quality(table, name) for name in measures}
-    disputed = {name: most_disputed(table, name, n_items=options.n_items) for name in measures}
+    found = overview(table, n_items=options.n_items, n_bootstrap=options.n_bootstrap, seed=options.seed)
     flags = flag_counts(table)
     if reporter.json_output:
         reporter.json(
-            {"agreement": measures, "flags": flags, "raters": raters, "disputed": disputed, "patterns": PATTERNS}
+            {
+                "agreement": found.agreement,
+                "flags": flags,
+                "raters": found.raters,
+                "disputed": found.disputed,
+                "patterns": PATTERNS,
+            }
         )
         return
-    reporter.table(tables.AGREEMENT_COLUMNS, tables.agreement_rows(measures))
-    reporter.table(tables.RATER_COLUMNS, tables.rater_rows(raters))
-    reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(disputed), title="Most disputed clips")
+    reporter.table(tables.AGREEMENT_COLUMNS, tables.agreement_rows(found.agreement))
+    reporter.table(tables.RATER_COLUMNS, tables.rater_rows(found.raters))
+    reporter.table(tables.DISPUTED_COLUMNS, tables.disputed_rows(found.disputed), title="Most disputed clips")
     for flag in OUT_OF_PROTOCOL:
         if flag in flags:
             who = ", ".join(f"{name} ({count})" for name, count in flagged_raters(table, flag).items())
@@ -53,6 +56,6 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
                 f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}; aggregate --protocol-strict leaves them out: {who}"
             )
     for pattern, meaning in PATTERNS.items():
-        suspicious = marked_raters(pattern, raters)
+        suspicious = marked_raters(pattern, found.raters)
         if suspicious:
             reporter.warn(f"{pattern}, {meaning}: {', '.join(suspicious)}")

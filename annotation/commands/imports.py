@@ -46,12 +46,13 @@ def import_command(
 
     FILES are JSON, JSON_MIN, CSV or TSV exports, snapshots, exports before 1.0, a long CSV (utterance_id, condition,
     annotator, value), a wide CSV (utterance_id, condition, one column per rater), such tables as spreadsheets, or other
-    ratings.parquet. What was
-    read, and what was dropped and why, is written beside the output.
+    ratings.parquet. What was read, and what was dropped and why, is written next to the output.
 
     \b
     fmltk annotation import AT.json VT.json AV.json -o ratings.parquet
     fmltk annotation import sheet.csv -o ratings.parquet --condition AT --label Negative=-1
+    fmltk annotation import sliders.csv -o ratings.parquet --condition M --scale 0..100:continuous
+    fmltk annotation import vad.csv -o ratings.parquet --condition T --dimension valence=V --dimension arousal=A
     """
     from fmltk.annotation.importing.import_files import import_ratings
 
@@ -88,8 +89,8 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
         flags = [(name, count, FLAGS[name]) for name, count in sorted(report.flags.items())]
         reporter.table(("flag", "count", "meaning"), flags, title=f"Protocol: {report.protocol}")
     reporter.table(
-        ("condition", "clips", "raters", *STATUSES),
-        [(name, *counts.values()) for name, counts in report.conditions.items()],
+        ("condition", "scale", "clips", "raters", *STATUSES),
+        [(name, report.scales[name], *counts.values()) for name, counts in report.conditions.items()],
     )
     _show_remarks(report, reporter)
     if not report.n_ratings:

@@ -15,6 +15,7 @@ from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import pyarrow as pa
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 @CLIPS
 @settings_options(Policy, "policy")
 @click.option(
+    "--dimension",
+    metavar="NAME",
+    help="The dimension to make labels of; by default each gets a file of its own, such as labels.valence.parquet.",
+)
+@click.option(
     "--also",
     type=click.Choice(WEIGHED),
     multiple=True,
@@ -46,6 +52,7 @@ def aggregate(
     shipped: ShippedOptions,
     clips: Path | None,
     policy: Policy,
+    dimension: str | None,
     also: tuple[str, ...],
     split: SplitOptions,
     scales: ScaleOptions,
@@ -53,20 +60,21 @@ def aggregate(
 ) -> None:
     r"""Make one label per clip and condition from RATINGS: the mean of five, its class, its spread.
 
-    A clip whose panel is not whole has no label, and the reason why. Median and majority stand beside the mean.
+    A clip whose panel is not whole has no label, and the reason why. Median and majority stand next to the mean. Of
+    words without order the label is the most frequent one. Ratings of several dimensions give a file for each.
 
     \b
     fmltk annotation aggregate ratings.parquet -o labels.parquet
     fmltk annotation aggregate ratings.parquet -o labels.parquet --clips stimuli/
     fmltk annotation aggregate ratings.parquet --labels label.csv -o labels.parquet --panel at-least-3
     """
+    from contextlib import ExitStack
     from dataclasses import asdict
 
     from fmltk.annotation.aggregate import aggregate_ratings
     from fmltk.annotation.label_join import join_labels
-    from fmltk.annotation.ratings import read_ratings
-    from fmltk.toolkit.catalog.matching import align_labels
-    from fmltk.toolkit.features.label_file import read_labels, write_labels
+    from fmltk.annotation.ratings import clip_ids, dimensions_of, of_dimension, read_ratings
+    from fmltk.toolkit.features.label_file import write_labels
     from fmltk.toolkit.io.outputs import hold_file
 
     if ratings is None and shipped.path is None:
@@ -74,22 +82,50 @@ def aggregate(
     if ratings is None and clips is not None:
         raise ConfigError("--clips says which clips were to be rated: give RATINGS too, or leave it out")
     refuse_overwriting(output, (ratings, shipped.path))
-    with hold_file(output):
-        aggregated = None
-        if ratings is not None:
-            table = read_ratings(ratings)
-            listed = _listed(clips, table, reporter)
-            aggregated = aggregate_ratings(table, policy, also=also, clips=listed)
-        given = None
-        if shipped.path is not None:
-            given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
-            given, notes = align_labels(given, aggregated.ids.keys() if aggregated else ())
-            for note in (*given.notes, *notes):
-                reporter.say(note)
-        labels = join_labels(aggregated, given, prefer=shipped.prefer, metadata={"policy": asdict(policy)})
-        labels = _split(labels, given, split, reporter)
-        write_labels(labels, output)
-    _show_aggregate(labels, aggregated, output, reporter)
+    rated = None if ratings is None else read_ratings(ratings)
+    dimensions = (None,) if rated is None else dimensions_of(rated)
+    if rated is not None and dimension is not None:
+        of_dimension(rated, dimension)  # there is such a one
+    outputs = {name: output for name in dimensions if dimension in (None, name)}
+    if len(outputs) > 1:
+        outputs = {name: output.with_name(f"{output.stem}.{name}.parquet") for name in outputs}
+    with ExitStack() as held:
+        for path in outputs.values():
+            held.enter_context(hold_file(path))
+        known = {} if rated is None else _listed(clips, rated, reporter) | clip_ids(rated)
+        given = _shipped_labels(shipped, scales, known.keys(), reporter)
+        documents, first = [], None
+        for name in dimensions:
+            own = None
+            if rated is not None:
+                own = aggregate_ratings(of_dimension(rated, name), policy, also=also, clips=known)
+            metadata = {"policy": asdict(policy)} | ({} if name is None else {"dimension": name})
+            labels = join_labels(own, given, prefer=shipped.prefer, metadata=metadata)
+            labels = _split(labels, given, split, reporter) if first is None else _split_as(labels, first)
+            first = first or labels
+            if name in outputs:
+                write_labels(labels, outputs[name])
+                documents.append(_aggregate_document(labels, own, outputs[name]))
+    for document in documents:
+        _show_aggregate(document, reporter)
+    if reporter.json_output:
+        reporter.json(documents[0] if len(documents) == 1 else documents)
+
+
+def _shipped_labels(
+    shipped: ShippedOptions, scales: ScaleOptions, known: Collection[str], reporter: Reporter
+) -> LabelTable | None:
+    """Return the labels that a data set ships, under the ids of the clips that are known."""
+    from fmltk.toolkit.catalog.matching import align_labels
+    from fmltk.toolkit.features.label_file import read_labels
+
+    if shipped.path is None:
+        return None
+    given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
+    given, notes = align_labels(given, known)
+    for note in (*given.notes, *notes):
+        reporter.say(note)
+    return given
 
 
 def _listed(clips: Path | None, ratings: pa.Table, reporter: Reporter) -> dict[str, tuple[str, str]]:
@@ -106,7 +142,14 @@ def _listed(clips: Path | None, ratings: pa.Table, reporter: Reporter) -> dict[s
     return listed.ids
 
 
+def _split_as(labels: LabelTable, first: LabelTable) -> LabelTable:
+    """Return the labels with the splits of the first dimension's, so that all dimensions have one."""
+    drawn = {one: part for one, part in zip(first.utterance_ids, first.splits, strict=True) if part}
+    return labels.with_splits(drawn, **first.metadata["split"])
+
+
 def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, reporter: Reporter) -> LabelTable:
+    from fmltk.toolkit.classes import class_names
     from fmltk.toolkit.features.splits import split_by_video, split_stratified
 
     how, seed = split.how, split.seed
@@ -124,6 +167,8 @@ def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, 
         return labels.with_splits(given, how="given", seed=None)
     condition = labels.first_condition
     if how == "stratified":
+        if not class_names(labels.scales[condition]):
+            raise ConfigError(f"the scale {labels.scales[condition]} has no classes to stratify by; use --split video")
         classes = dict(zip(utterances, labels.classes(condition), strict=True))
         return labels.with_splits(split_stratified(classes, seed=seed), how=f"stratified by {condition}", seed=seed)
     if how is None and len(set(labels.video_ids)) < len(SPLITS):
@@ -133,13 +178,18 @@ def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, 
     return labels.with_splits(dict(zip(utterances, drawn.tolist(), strict=True)), how="video", seed=seed)
 
 
-def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: Path, reporter: Reporter) -> None:
+def _aggregate_document(labels: LabelTable, aggregated: Aggregated | None, output: Path) -> dict[str, Any]:
+    """Return what is said of labels, as JSON can hold it."""
     conditions = {name: _condition_figures(labels, name, aggregated) for name in labels.scales}
     splits = {split: labels.splits.count(split) for split in SPLITS if split in labels.splits}
+    document = {"output": output, "clips": labels.table.num_rows, "conditions": conditions, "splits": splits}
+    return document | dict(labels.metadata)
+
+
+def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
     if reporter.json_output:
-        document = {"output": output, "clips": labels.table.num_rows, "conditions": conditions, "splits": splits}
-        reporter.json(document | dict(labels.metadata))
         return
+    conditions = document["conditions"]
     reporter.table(
         ("condition", "scale", "labelled", "null", "why", "between the paper's values"),
         [
@@ -151,7 +201,11 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
             )
             for name, entry in conditions.items()
         ],
+        title=document.get("dimension"),
     )
+    _show_numbers({name: entry["numbers"] for name, entry in conditions.items() if "numbers" in entry}, reporter)
+    words = {name: entry["classes"] for name, entry in conditions.items() if "classes" in entry}
+    _show_classes(words, "clips per class", reporter)
     rows = [
         (name, method, *values.values())
         for name, entry in conditions.items()
@@ -162,23 +216,23 @@ def _show_aggregate(labels: LabelTable, aggregated: Aggregated | None, output: P
     for name, entry in conditions.items():
         for what, count in entry.get("noted", {}).items():
             reporter.say(f"{name}, {what}: {count} labels (note_{name} says by whom)")
-    text = ", ".join(f"{part} {count}" for part, count in splits.items()) or "none"
-    reporter.say(f"{labels.table.num_rows} clips in {output}; split: {text}")
+    text = ", ".join(f"{part} {count}" for part, count in document["splits"].items()) or "none"
+    reporter.say(f"{document['clips']} clips in {document['output']}; split: {text}")
 
 
 def _condition_figures(labels: LabelTable, condition: str, aggregated: Aggregated | None) -> dict[str, Any]:
     """Return how many clips of a condition have a label, why others have none, and how other methods differ."""
-    import numpy as np
-
     from fmltk.annotation.aggregate import compare_methods
+    from fmltk.annotation.summary import count_classes, describe_numbers
+    from fmltk.toolkit.classes import class_names
 
-    values = labels.values(condition)
-    n_labelled = int((~np.isnan(values)).sum())
-    figures: dict[str, Any] = {
-        "scale": str(labels.scales[condition]),
-        "labelled": n_labelled,
-        "null": len(values) - n_labelled,
-    }
+    labelled = labels.labelled(condition)
+    scale, n_labelled = labels.scales[condition], int(labelled.sum())
+    figures: dict[str, Any] = {"scale": str(scale), "labelled": n_labelled, "null": len(labelled) - n_labelled}
+    if scale.kind == "nominal":
+        figures["classes"] = count_classes(labels.classes(condition), scale)
+    elif not class_names(scale):
+        figures["numbers"] = describe_numbers(labels.values(condition))
     rated = aggregated.conditions.get(condition) if aggregated else None
     if rated is None:
         return figures
@@ -222,6 +276,7 @@ def summary(labels: Path, *, encoding: str | None, scales: ScaleOptions, reporte
     _show_classes(document["classes"], "all (table 2)", reporter, null=document["null"])
     for part, classes in document["by_split"].items():
         _show_classes(classes, f"{part} (figure 2)", reporter)
+    _show_numbers(document["numbers"], reporter, null=document["null"])
     signs = [
         (pair, entry["clips"], entry["differ"], entry["differ"] / entry["clips"] if entry["clips"] else None)
         for pair, entry in document["signs"].items()
@@ -238,9 +293,20 @@ def _show_classes(
     """Show one table for each set of class names, since conditions may have been rated on different scales."""
     by_names: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
     for condition, counts in classes.items():
-        if not counts and null is None:
-            continue  # a scale without classes has nothing to show
+        if not counts:
+            continue  # a scale without classes
         row = (condition, *counts.values(), *(() if null is None else (null[condition],)))
         by_names.setdefault(tuple(counts), []).append(row)
     for names, rows in by_names.items():
         reporter.table((title, *names, *(() if null is None else ("no label",))), rows)
+
+
+def _show_numbers(
+    numbers: dict[str, dict[str, float | None]], reporter: Reporter, *, null: dict[str, int] | None = None
+) -> None:
+    """Show how the labels of scales without classes are spread."""
+    from fmltk.annotation.summary import NUMBER_FIGURES
+
+    rows = [(name, *own.values(), *(() if null is None else (null[name],))) for name, own in numbers.items()]
+    if rows:
+        reporter.table(("labels", *NUMBER_FIGURES, *(() if null is None else ("no label",))), rows)

@@ -75,7 +75,7 @@ class Answer:
             about, where, options, lead_time_s=parse_seconds(lead_time), created_at=created, updated_at=updated, **known
         )
 
-    def record(self, status: str, value: int | None = None, *, label: object = None) -> Record | Drop:
+    def record(self, status: str, value: float | str | None = None, *, label: object = None) -> Record | Drop:
         """Return the row of ratings.parquet, or why there is none; `label` is what an unnamed rater answered."""
         rater = rater_of(self.identity, self.options)
         if rater is None:
@@ -86,7 +86,7 @@ class Answer:
             self.about.clip_id,
             self.about.condition,
             rater,
-            value,
+            None if isinstance(value, str) else value,
             str(self.about.scale),
             status,
             self.lead_time_s,
@@ -95,6 +95,8 @@ class Answer:
             self.annotation_id,
             self.edited_by,
             self.flags,
+            self.about.dimension,
+            value if isinstance(value, str) else None,
         )
 
     def rating(self, label: object) -> Record | Drop:
@@ -115,4 +117,5 @@ class Answer:
             name,
             self.annotation_id,
             short_text(label),
+            self.about.dimension,
         )

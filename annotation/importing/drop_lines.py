@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.raters import RaterNames
 
 ADDRESS = re.compile(r"[^\s@,;:'\"<>()\[\]{}]+@[^\s@,;:'\"<>()\[\]{}]+")
-_ANSWER = ("utterance_id", "condition", "annotator")
+_ANSWER = ("utterance_id", "condition", "annotator", "dimension")
 
 
 def _answer_of(entry: Mapping[str, Any]) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.importing.records import Drop, Record
     from fmltk.annotation.settings import ImportOptions
 
+_EXPORT_COLUMN = "lead_time"  # of Label Studio's tables; in a long table it is lead_time_s
 _JSON_START = re.compile(rb"(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[ \t\r\n\0]*[\[{]")  # also with a byte order mark
 
 
@@ -47,6 +48,7 @@ def read_export(path: Path, options: ImportOptions, report: FileReport) -> Itera
 
 
 def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
+    controls = {*options.dimensions.values()} or {options.control}
     for number, element in enumerate(_tasks(iterate_json_array(path))):
         if not isinstance(element, dict):
             raise AnnotationError(
@@ -55,7 +57,7 @@ def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterat
         if "annotations" in element or "completions" in element:
             report.format = report.format or ("JSON before 1.0" if "completions" in element else "JSON")
             yield from read_task(element, f"{path.name} task {short_text(element.get('id'))}", options, report)
-        elif "annotator" in element or options.control in element or "annotation_id" in element:
+        elif "annotator" in element or "annotation_id" in element or not element.keys().isdisjoint(controls):
             report.format = report.format or "JSON_MIN"
             yield from read_row(element, f"{path.name} element {number}", options, report)
         else:
@@ -91,13 +93,18 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
                 f"{path} has two columns named {twice!r}: a field of the task's data collides with the server's own; "
                 "import the JSON export"
             )
-        columns = long_columns(table)
-        if options.control in header or (columns is None and {"annotator", "annotation_id"} <= set(header)):
+        columns = long_columns(table, options)
+        controls = [*options.dimensions.values()] or [options.control]
+        is_export = {"annotator", "annotation_id"} <= set(header) and (
+            columns is None or (bool(options.dimensions) and _EXPORT_COLUMN in header)
+        )
+        if is_export or (not options.dimensions and options.control in header):
             report.format = "TSV" if table.separator == "\t" else "CSV"
-            if options.control not in header:
+            lacking = [name for name in controls if name not in header]
+            if lacking:
                 raise AnnotationError(
-                    f"{path} has no column {options.control!r}; name the rating's control by --control "
-                    f"({', '.join(header)})"
+                    f"{path} has no column {lacking[0]!r}; name the rating's control by --control, or several by "
+                    f"--dimension NAME=CONTROL ({', '.join(header)})"
                 )
             for where, row in table.rows:
                 yield from read_row(row, where, options, report)
@@ -109,7 +116,7 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
                 f"{path} holds one label per clip ({', '.join(sorted(LABEL_COLUMNS.keys() & set(header)))}), not "
                 "ratings: give it to fmltk annotation aggregate --labels"
             )
-        elif columns := wide_columns(table):
+        elif columns := wide_columns(table, options):
             report.format = "wide table"
             others = len(columns.unused)  # not by their names, which may be addresses
             report.columns = f"{replace(columns, unused=()).note()}; the other columns are taken for raters ({others})"

@@ -34,7 +34,8 @@ def ratings_of_frame(frame: pd.DataFrame, *, scale: Scale = CH_SIMS_SCALE) -> Me
     ----------
     frame
         The columns utterance_id (or video_id and clip_id), condition, annotator, value, and, where there are any,
-        status (rated, skipped, empty, draft), scale, created_at, updated_at. A row without a value is an empty answer.
+        status (rated, skipped, empty, draft), scale, dimension, word, created_at, updated_at. A row without a value is
+        an empty answer.
     scale
         Of rows that do not say theirs.
 
@@ -43,13 +44,13 @@ def ratings_of_frame(frame: pd.DataFrame, *, scale: Scale = CH_SIMS_SCALE) -> Me
     """
     header = tuple(str(name) for name in frame.columns)
     table = Table(_NAME.name, header, _rows(frame, header))
-    columns = long_columns(table)
+    options = ImportOptions(default_scale=scale, names=RaterNames(keep_identities=True))  # nothing leaves the process
+    columns = long_columns(table, options)
     if columns is None:
         raise AnnotationError(
             "a table of ratings has the columns utterance_id, condition, annotator and value, one row per rating; "
             f"this one has {', '.join(header) or 'none'}"
         )
-    options = ImportOptions(default_scale=scale, names=RaterNames(keep_identities=True))  # nothing leaves the process
     collector = RecordCollector(options.names.source)
     report = FileReport(_NAME.name)
     for item in long_records(table, columns, options, report):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,21 @@ import pyarrow.compute as pc
 
 from fmltk.annotation.clip_list import read_clip_list
 from fmltk.annotation.importing.clip_ids import upload_remarks
-from fmltk.annotation.importing.drop_lines import ADDRESS, DropLines
+from fmltk.annotation.importing.drop_lines import DropLines
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
+from fmltk.annotation.importing.off_scale import off_scale
 from fmltk.annotation.importing.protocol_flags import default_protocol
 from fmltk.annotation.importing.records import REASONS, Drop, Record
 from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.ratings import (
     RATINGS_SCHEMA,
     STATUSES,
+    dimensions_of,
     flag_counts,
     memory_schema,
+    part_name,
     read_protocol,
     read_ratings,
     write_ratings,
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
 
     from fmltk.annotation.raters import RaterNames
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,3}(\.0+)?")
-_SHOWN_LABELS = 6
 LONGEST_WAIT_S = 60.0  # for another import into the same ratings, which takes seconds
 BATCH_ROWS = 65_536  # records held as Python objects at a time
 
@@ -58,6 +58,7 @@ class ImportReport:
     protocol: str = ""
     flags: Counter[str] = field(default_factory=Counter)
     conditions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scales: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # how a list of clips is understood
     remarks: list[str] = field(default_factory=list)  # on all files together
     unrated: dict[str, list[str]] = field(default_factory=dict)  # of the clips that raters were given, by condition
@@ -82,6 +83,7 @@ class ImportReport:
             "protocol": self.protocol,
             "flags": dict(sorted(self.flags.items())),
             "conditions": self.conditions,
+            "scales": dict(sorted(self.scales.items())),
             "notes": self.notes,
             "remarks": self.remarks,
             "unrated": self.unrated,
@@ -147,6 +149,7 @@ def import_ratings(
         ratings = pa.concat_tables(tables).unify_dictionaries()
         report.protocol = options.protocol or (read_protocol(output) if is_added else None) or default_protocol(ratings)
         merged = merge_ratings(ratings, lambda drop: lines.write(None, drop), protocol=report.protocol)
+        options.check_scales([name for name in dimensions_of(merged.table) if name is not None])
         if clips is not None:
             _compare(clips, merged.table, report)
         if is_added:
@@ -173,14 +176,14 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
         return table
     collector = RecordCollector(options.names.source)
     dropped: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
+    unknown: dict[str | None, Counter[str]] = {}  # by dimension
     examples: dict[str, str] = {}
     for item in read_export(path, options, file_report):
         if isinstance(item, Drop):
             dropped[item.reason] += 1
             examples.setdefault(item.reason, item.label or "")
             if item.reason == "unknown label":
-                unknown[item.label or ""] += 1
+                unknown.setdefault(item.dimension, Counter())[item.label or ""] += 1
             lines.write(path.name, item)
         else:
             collector.add(item)
@@ -189,7 +192,7 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
     if unknown and not options.drop_unknown:
-        raise AnnotationError(_off_scale(path, unknown, collector, options))
+        raise AnnotationError(f"{path}: {off_scale(unknown, collector.table(), options)}")
     if not collector.n_rows and dropped:
         reason, count = dropped.most_common(1)[0]
         found = f"; found {examples[reason]}" if examples[reason] else ""
@@ -198,26 +201,6 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
     if not n_rated and n_drafts and n_drafts == collector.n_rows:
         raise AnnotationError(f"{path} gives no rating: all its {n_drafts} answers are drafts, which nobody submitted")
     return collector.table()
-
-
-def _off_scale(path: Path, unknown: Counter[str], collector: RecordCollector, options: ImportOptions) -> str:
-    """Return what is said where answers are not on the scale: which, how many, and what fixes it."""
-    table = collector.table()
-    scales = ", ".join(sorted(table.column("scale").unique().to_pylist())) or str(options.default_scale)
-    kept = [value for value in table.column("value").unique().to_pylist() if value is not None]
-    shown = ", ".join(
-        f"{ADDRESS.sub('(an address)', label)!r} ({count})" for label, count in unknown.most_common(_SHOWN_LABELS)
-    )
-    more = ", ..." if len(unknown) > _SHOWN_LABELS else ""
-    numbers = [int(float(label)) for label in unknown if _WHOLE.fullmatch(label)] + kept
-    if len(numbers) == len(unknown) + len(kept):
-        remedy = f"if these are the choices, give --scale {min(numbers)}..{max(numbers)}"
-    else:
-        remedy = "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"
-    return (
-        f"{path}: {unknown.total()} of {unknown.total() + collector.kept['rated']} answers are not on the scale "
-        f"{scales}: {shown}{more}; {remedy}, or leave them out by --drop-unknown"
-    )
 
 
 def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:
@@ -300,16 +283,19 @@ def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:
 def _summarise(table: pa.Table, report: ImportReport) -> None:
     report.n_ratings = table.num_rows
     report.flags = Counter(flag_counts(table))
-    counts = table.group_by(["condition", "status"]).aggregate([([], "count_all")]).to_pylist()
-    people = table.group_by("condition").aggregate(
+    keys = ["condition", "dimension"]
+    people = table.group_by([*keys, "scale"]).aggregate(
         [("annotator", "count_distinct"), ("utterance_id", "count_distinct")]
     )
     for entry in people.to_pylist():
-        report.conditions[entry["condition"]] = {
+        name = part_name(entry["condition"], entry["dimension"])
+        report.scales[name] = entry["scale"]
+        report.conditions[name] = {
             "clips": entry["utterance_id_count_distinct"],
             "raters": entry["annotator_count_distinct"],
             **dict.fromkeys(STATUSES, 0),
         }
-    for entry in counts:
-        report.conditions[entry["condition"]][entry["status"]] = entry["count_all"]
+    for entry in table.group_by([*keys, "status"]).aggregate([([], "count_all")]).to_pylist():
+        name = part_name(entry["condition"], entry["dimension"])
+        report.conditions[name][entry["status"]] = entry["count_all"]
     report.conditions = dict(sorted(report.conditions.items()))

@@ -78,7 +78,7 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     report.tasks += 1
     data = task.get("data")
     data = data if isinstance(data, dict) else {}
-    for name in (*SERVER_FIELDS, options.control):
+    for name in (*SERVER_FIELDS, *(own.control for _, own in options.by_dimension)):
         if name in data:
             report.remark(f"the tasks have a data field {name!r}: in CSV and JSON_MIN it poses as the server's own")
     annotations = _listed(task.get("completions" if "completions" in task else "annotations"))
@@ -87,14 +87,18 @@ def read_task(task: dict[str, Any], where: str, options: ImportOptions, report: 
     if not annotations and not drafts:
         report.tasks_without_annotation += 1
         return
-    own = {} if TASK_ID in data else {TASK_ID: task.get("id")}
-    about = rated_of({**data, **_own_id(own, options, report)}, options, where, report.clip_names)
-    for annotation in annotations:
-        report.annotations += 1
-        yield _read_annotation(annotation, about, where, options, report)
-    for draft in drafts:
-        report.annotations += 1
-        yield _read_draft(draft, about, where, options, report.clock)
+    number = {} if TASK_ID in data else {TASK_ID: task.get("id")}
+    data = {**data, **_own_id(number, options, report)}
+    for verdict in (Verdict.of(annotation) for annotation in annotations if isinstance(annotation, dict)):
+        report.verdicts.add(verdict)
+    for dimension, own in options.by_dimension:
+        about = rated_of(data, own, where, report.clip_names, dimension=dimension)
+        for annotation in annotations:
+            report.annotations += 1
+            yield _read_annotation(annotation, about, where, own, report)
+        for draft in drafts:
+            report.annotations += 1
+            yield _read_draft(draft, about, where, own, report.clock)
 
 
 def _own_id(task: dict[str, Any], options: ImportOptions, report: FileReport) -> dict[str, str]:
@@ -119,7 +123,6 @@ def _read_annotation(
     if isinstance(about, Drop):
         return about._replace(annotation_id=annotation_id)
     verdict = Verdict.of(annotation)
-    report.verdicts.add(verdict)
     identity = read_identity(annotation.get("completed_by"))
     is_fixed = options.reviews and verdict.word == "fixed"
     last = read_identity(verdict.reviewer if is_fixed else annotation.get("updated_by"))
@@ -134,7 +137,17 @@ def _read_annotation(
         return answer.record("skipped")
     if options.reviews and verdict.word == "rejected":
         return answer.record("rejected")
-    return _rating(answer, _chosen(verdict.fix if is_fixed else annotation.get("result"), options.control))
+    result = verdict.fix if is_fixed else annotation.get("result")
+    chosen = _chosen(result, options.control)
+    is_answer = chosen is not None and not isinstance(chosen, Drop)
+    if is_answer and answer.about.scale.low < 0 and _has_stars(result, options.control):
+        return answer.drop("unknown label", chosen)  # stars count from 1: the scale cannot be theirs
+    return _rating(answer, chosen)
+
+
+def _has_stars(result: object, control: str) -> bool:
+    of_control = (one for one in _listed(result) if isinstance(one, dict) and one.get("from_name") == control)
+    return any(one.get("type") == "rating" for one in of_control)
 
 
 def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
@@ -205,17 +218,23 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
     report.tasks += 1
     annotation_id = short_text(text_id(row.get("annotation_id")))
     identity = read_identity(row.get("annotator"))
-    if annotation_id is None and identity is None and row.get(options.control) in (None, ""):
+    if (
+        annotation_id is None
+        and identity is None
+        and all(row.get(own.control) in (None, "") for _, own in options.by_dimension)
+    ):
         report.tasks_without_annotation += 1
         return
     report.annotations += 1
-    about = rated_of({**row, **_own_id(row, options, report)}, options, where, report.clip_names)
-    if isinstance(about, Drop):
-        yield about._replace(annotation_id=annotation_id)
-        return
-    known = {"identity": identity, "annotation_id": annotation_id}
-    answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=row.get("lead_time"), **known)
-    yield _rating(answer, _row_choice(row.get(options.control)))
+    data = {**row, **_own_id(row, options, report)}
+    for dimension, own in options.by_dimension:
+        about = rated_of(data, own, where, report.clip_names, dimension=dimension)
+        if isinstance(about, Drop):
+            yield about._replace(annotation_id=annotation_id)
+            continue
+        known = {"identity": identity, "annotation_id": annotation_id}
+        answer = Answer.of(row, about, where, own, clock=report.clock, lead_time=row.get("lead_time"), **known)
+        yield _rating(answer, _row_choice(row.get(own.control)))
 
 
 def _row_choice(cell: object) -> object | Drop:

@@ -1,20 +1,21 @@
-"""Merging ratings of many files: one state of each annotation, one row of each rater, clip and condition."""
+"""Merging ratings of many files: one state of each annotation, one row of each rater, clip, condition and dimension."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fmltk.annotation.importing.protocol_flags import UNKNOWN_TIME, RatedRows, default_protocol, protocol_flags
 from fmltk.annotation.importing.records import Drop
 from fmltk.annotation.importing.reviews import REVIEWED
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
 from fmltk.annotation.ratings import memory_schema, ranks
-from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.conditions import CONDITIONS, MAX_SPAN, NAME_SEPARATOR, NOMINAL
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class _Columns:
 
     utterance: NDArray[np.int64]
     condition: NDArray[np.int64]
+    dimension: NDArray[np.int64]
     annotator: NDArray[np.int64]
     source: NDArray[np.int64]
     annotation: NDArray[np.int64]
@@ -49,7 +51,8 @@ class _Columns:
     updated: NDArray[np.int64]
     status: NDArray[np.int64]
     priority: NDArray[np.int64]
-    value: NDArray[np.int64]  # the lowest int64 where there is none
+    value: NDArray[np.float64]  # infinite where there is none
+    word: NDArray[np.int64]
     edited: NDArray[np.bool_]
 
     @classmethod
@@ -62,6 +65,7 @@ class _Columns:
         return cls(
             utterance=ranks(table.column("utterance_id")),
             condition=ranks(table.column("condition")),
+            dimension=ranks(table.column("dimension")),
             annotator=ranks(table.column("annotator")),
             source=ranks(table.column("source")),
             annotation=ranks(table.column("annotation_id")),
@@ -70,7 +74,8 @@ class _Columns:
             updated=np.maximum(created, updated),
             status=np.asarray(status.indices.to_numpy(), dtype=np.int64),
             priority=by_code[status.indices.to_numpy()] if len(by_code) else np.empty(0, np.int64),
-            value=np.asarray(table.column("value").cast(pa.int64()).fill_null(UNKNOWN_TIME).to_numpy()),
+            value=np.asarray(table.column("value").fill_null(np.inf).to_numpy()),
+            word=ranks(table.column("word")),
             edited=table.column("edited_by").is_valid().to_numpy(),
         )
 
@@ -93,7 +98,8 @@ def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None], *, protocol:
 
     protocol : a key of PROTOCOLS, whose flags are found; by default that of the scale
 
-    Raises AnnotationError if one annotation id names two annotations, or a condition was rated on two scales.
+    Raises AnnotationError if one annotation id names two annotations, a condition was rated on two scales, or the words
+    of a nominal scale are doubtful.
     """
     merged = Merged(table.cast(memory_schema()).unify_dictionaries())
     if table.num_rows:
@@ -106,7 +112,7 @@ def merge_ratings(table: pa.Table, on_drop: Callable[[Drop], None], *, protocol:
 def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable[[Drop], None], protocol: str) -> None:
     table = merged.table
     columns = _Columns.of(table)
-    keys = (columns.utterance, columns.condition, columns.annotator)
+    keys = (columns.utterance, columns.condition, columns.dimension, columns.annotator)
     sequence = np.arange(table.num_rows)
     in_groups = np.lexsort((sequence, columns.number, columns.updated, columns.priority, *keys))
     starts = _starts(in_groups, keys)
@@ -129,8 +135,9 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
 def _rated_rows(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> RatedRows:
     names = _one_array(table, "condition")
     number_of = np.array([CONDITIONS.index(word) for word in names.dictionary.to_pylist()], dtype=np.int64)
+    n_dimensions = int(columns.dimension.max(initial=-1)) + 2  # each is looked at on its own, and none is -1
     return RatedRows(
-        columns.utterance[rows],
+        columns.utterance[rows] * n_dimensions + columns.dimension[rows] + 1,
         columns.annotator[rows],
         number_of[names.indices.to_numpy()[rows]],
         columns.created[rows],
@@ -141,7 +148,7 @@ def _rated_rows(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
 def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set[str]]:
     """Keep the latest state of everything that was read more than once; return the flags of the rows that stay.
 
-    An answer is known by source, id and condition: one annotation of a page may hold a rating for each. A row without
+    An answer is known by source, id, condition and dimension: one annotation may hold a rating for each. A row without
     an id, of a plain table, is the same as one that agrees with it in everything.
 
     Raises AnnotationError if one id of one source names two different annotations.
@@ -151,11 +158,11 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
     flags = _old_flags(table)
     keep = np.ones(table.num_rows, dtype=bool)
     named, plain = columns.annotation >= 0, columns.annotation < 0
-    by_id = (columns.source, columns.annotation, columns.condition)
+    by_id = (columns.source, columns.annotation, columns.condition, columns.dimension)
     _check_same(table, columns, np.flatnonzero(named))
     by_content = (
-        *(columns.source, columns.utterance, columns.condition, columns.annotator),
-        *(columns.status, columns.value, columns.created, columns.updated),
+        *(columns.source, columns.utterance, columns.condition, columns.dimension, columns.annotator),
+        *(columns.status, columns.value, columns.word, columns.created, columns.updated),
     )
     for chosen, keys in ((named, by_id), (plain, by_content)):
         rows = np.flatnonzero(chosen)
@@ -213,7 +220,7 @@ def _check_same(table: pa.Table, columns: _Columns, rows: NDArray[np.int64]) -> 
     )
 
 
-def _starts(in_groups: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _starts(in_groups: NDArray[np.int64], keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """Return where each group of equal keys begins in `order`."""
     new = np.ones(len(in_groups), dtype=bool)
     new[1:] = np.any([key[in_groups][1:] != key[in_groups][:-1] for key in keys], axis=0)
@@ -221,14 +228,41 @@ def _starts(in_groups: NDArray[np.int64], keys: Sequence[NDArray[np.int64]]) -> 
 
 
 def _check_scales(table: pa.Table) -> None:
-    pairs = table.select(["condition", "scale"]).group_by(["condition", "scale"]).aggregate([])
-    scales: dict[str, str] = {}
-    for pair in pairs.to_pylist():
-        other = scales.setdefault(pair["condition"], pair["scale"])
-        if other != pair["scale"]:
+    keys = ["condition", "dimension", "scale"]
+    scales: dict[tuple[str, str | None], str] = {}
+    for found in table.select(keys).group_by(keys).aggregate([]).to_pylist():
+        other = scales.setdefault((found["condition"], found["dimension"]), found["scale"])
+        if other != found["scale"]:
+            option = found["dimension"] or found["condition"]
+            of_dimension = f", {found['dimension']}," if found["dimension"] else ""
             raise AnnotationError(
-                f"condition {pair['condition']} was rated on two scales, {other} and {pair['scale']}; give the right "
-                f"one by --scale {pair['condition']}=LOW..HIGH"
+                f"condition {found['condition']}{of_dimension} was rated on two scales, {other} and {found['scale']}; "
+                f"give the right one by --scale {option}=LOW..HIGH"
+            )
+    for (condition, dimension), text in scales.items():
+        if text == NOMINAL:
+            _check_words(table, condition, dimension)
+
+
+def _check_words(table: pa.Table, condition: str, dimension: str | None) -> None:
+    """Raise AnnotationError if the words of a nominal scale that names none are too many, or two may be one."""
+    chosen = pc.equal(table["condition"], condition)
+    chosen = pc.and_(
+        chosen, pc.is_null(table["dimension"]) if dimension is None else pc.equal(table["dimension"], dimension)
+    )
+    words = sorted(word for word in table.filter(chosen).column("word").unique().to_pylist() if word is not None)
+    if len(words) > MAX_SPAN:
+        raise AnnotationError(
+            f"{condition} has {len(words)} different answers, such as {words[0]!r} and {words[1]!r}; a nominal scale "
+            f"has {MAX_SPAN} at most: name the words by --scale 'happy|sad|angry'"
+        )
+    by_fold: dict[str, str] = {}
+    for word in words:
+        other = by_fold.setdefault(word.casefold(), word)
+        if other != word:
+            raise AnnotationError(
+                f"{condition} has the answers {other!r} and {word!r}, which may be one; name the words by --scale "
+                f"'{NAME_SEPARATOR.join(sorted({one.casefold(): one for one in words}.values()))}'"
             )
 
 
@@ -253,7 +287,8 @@ def _drop_of(table: pa.Table, row: int, reason: str) -> Drop:
         condition=entry["condition"],
         annotator=entry["annotator"],
         annotation_id=entry["annotation_id"],
-        label=entry["status"] if value is None else str(value),
+        label=entry["word"] or (entry["status"] if value is None else f"{value:.15g}"),
+        dimension=entry["dimension"],
     )
 
 

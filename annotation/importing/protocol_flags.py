@@ -28,7 +28,7 @@ class RatedRows:
     Attributes
     ----------
     clip, rater
-        Their numbers.
+        Their numbers; a clip that is rated in several dimensions has one for each.
     condition
         Places in CONDITIONS.
     created, updated

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
 from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of
+from fmltk.annotation.option_texts import DIMENSION
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
+from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
 from fmltk.toolkit.io.columns import find_columns, folded
@@ -18,10 +21,13 @@ from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from fmltk.annotation.importing.records import Rated
     from fmltk.annotation.settings import ImportOptions
     from fmltk.toolkit.io.columns import Columns
     from fmltk.toolkit.io.tables import Table
 
+_SHOWN_COLUMNS = 6
+_DIMENSION = "dimension "  # before a dimension's name, as the field of its column
 _IDS = ("utterance_id", "video_id", "clip_id", "file")
 # Columns of wide tables that are not a rater's: what is computed of the ratings, and what is said of the clips.
 _NOT_RATERS = frozenset(
@@ -35,19 +41,53 @@ _NOT_RATERS = frozenset(
 )
 
 
-def long_columns(table: Table) -> Columns | None:
+def long_columns(table: Table, options: ImportOptions) -> Columns | None:
     """Return which column is which where the columns are those of a long table: clip, annotator, value; else None.
 
-    Raises AnnotationError if two columns may be the same.
+    With dimensions, each has its column in place of the value.
+
+    Raises AnnotationError if two columns may be the same, a dimension has no column, or values are in columns that no
+    dimension names.
     """
     columns = find_columns(RATINGS, table.header, table=table.name, error=AnnotationError)
-    return columns if _names_clip(columns) and {"annotator", "value"} <= columns.used.keys() else None
+    if not _names_clip(columns) or "annotator" not in columns.used:
+        return None
+    if options.dimensions:
+        return _with_dimensions(columns, table, options)
+    if "value" not in columns.used and not {"word", "annotation_id"} & columns.used.keys():
+        others = [name for name in columns.unused if name and folded(name) not in _NOT_RATERS][:_SHOWN_COLUMNS]
+        raise AnnotationError(
+            f"{table.name} has annotators in {columns.used['annotator']!r} and no column called value; "
+            + (f"name those that hold ratings: {' '.join(map(_as_dimension, others))}" if others else "add it")
+        )
+    return columns if {"value", "word"} & columns.used.keys() else None
 
 
-def wide_columns(table: Table) -> Columns | None:
+def _as_dimension(column: str) -> str:
+    """Return the option that makes a column a dimension."""
+    is_name = DIMENSION.fullmatch(column) and column not in CONDITIONS
+    return f"--dimension {shlex.quote(column if is_name else f'NAME={column}')}"
+
+
+def _with_dimensions(columns: Columns, table: Table, options: ImportOptions) -> Columns:
+    """Return the columns with those of the dimensions in place of the value."""
+    of_name = {folded(name): name for name in table.header}
+    found = {name: of_name.get(folded(column), "") for name, column in options.dimensions.items()}
+    lacking = [options.dimensions[name] for name, column in found.items() if not column]
+    if lacking:
+        raise AnnotationError(
+            f"{table.name} has no column {lacking[0]!r}; name each dimension's by --dimension NAME=COLUMN "
+            f"({', '.join(table.header)})"
+        )
+    used = {name: column for name, column in columns.used.items() if name not in ("value", "word")}
+    used |= {f"{_DIMENSION}{name}": column for name, column in found.items()}
+    return replace(columns, used=used, unused=tuple(name for name in table.header if name not in used.values()))
+
+
+def wide_columns(table: Table, options: ImportOptions) -> Columns | None:
     """Return which column is which where the columns are a clip, then one per rater, which are not read; else None.
 
-    Raises AnnotationError if two columns may be the same.
+    Raises AnnotationError if two columns may be the same, or the table is said to have several dimensions.
     """
     columns = find_columns(RATED_CLIPS, table.header, table=table.name, error=AnnotationError)
     raters = tuple(name for name in columns.unused if name)
@@ -57,6 +97,11 @@ def wide_columns(table: Table) -> Columns | None:
         is_one = len(others) == 1
         found = f"the column {named} is not taken for a rater's" if is_one else f"the columns {named} are not raters'"
         raise AnnotationError(f"{table.name}: {found}; remove {'it' if is_one else 'them'}, or rename one that is")
+    if options.dimensions and _names_clip(columns):
+        raise AnnotationError(
+            f"{table.name} has one column per rater: say each row's dimension in a column called dimension, not by "
+            "--dimension"
+        )
     return replace(columns, unused=raters) if _names_clip(columns) and raters else None
 
 
@@ -76,28 +121,34 @@ def _clip_of(written: Mapping[str, str], columns: Columns) -> dict[str, str]:
 def long_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
     """Yield the ratings of a long table: utterance_id (or video_id, clip_id), condition, annotator, value.
 
-    Optional columns: status, scale, lead_time_s, created_at, updated_at, annotation_id. A row without a value is an
-    empty answer, unless status says skipped or draft.
+    Optional columns: dimension, status, scale, lead_time_s, created_at, updated_at, annotation_id. A row without a
+    value is an empty answer, unless status says skipped or draft; a word stands in the column value, or in one of its
+    own, as in ratings.parquet.
 
     Raises AnnotationError if a status is unknown.
     """
     n_words = 0
+    own = [name for name in columns.used if name.startswith(_DIMENSION)]
     for where, written in table.rows:
         row = _clip_of(written, columns)
-        report.annotations += 1
-        about = rated_of(row, options, where, report.clip_names)
-        if isinstance(about, Drop):
-            yield about
-            continue
-        cell, is_word = _answer(row.get("value", ""), options, table.separator)
-        n_words += is_word
-        status = row.get("status", "").strip() or ("rated" if cell else "empty")
-        if status not in STATUSES:
+        status = row.get("status", "").strip()
+        if status not in ("", *STATUSES):
             raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
-        identity = row.get("annotator", "").strip() or None
-        known = {"identity": identity, "annotation_id": short_text(row.get("annotation_id") or None)}
-        answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=row.get("lead_time_s"), **known)
-        yield answer.rating(cell) if status == "rated" else answer.record(status, label=cell)
+        for column in own or ("value",):
+            report.annotations += 1
+            dimension = column.removeprefix(_DIMENSION) if own else row.get("dimension", "").strip() or None
+            about = rated_of(row, options, where, report.clip_names, dimension=dimension)
+            if isinstance(about, Drop):
+                yield about
+                continue
+            cell, is_word = _answer(row.get(column) or row.get("word", ""), about, options, table.separator)
+            n_words += is_word
+            identity = row.get("annotator", "").strip() or None
+            known = {"identity": identity, "annotation_id": short_text(row.get("annotation_id") or None)}
+            seconds = row.get("lead_time_s")
+            answer = Answer.of(row, about, where, options, clock=report.clock, lead_time=seconds, **known)
+            is_rated = status == "rated" or (not status and cell)
+            yield answer.rating(cell) if is_rated else answer.record(status or "empty", label=cell)
     _remark_words(n_words, report)
 
 
@@ -108,12 +159,14 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
     n_words = 0
     for where, written in table.rows:
         report.tasks += 1
-        about = rated_of(_clip_of(written, columns), options, where, report.clip_names)
+        row = _clip_of(written, columns)
+        dimension = row.get("dimension", "").strip() or None if "dimension" in columns.used else None
+        about = rated_of(row, options, where, report.clip_names, dimension=dimension)
         if isinstance(about, Drop):
             report.annotations += 1
             yield about
             continue
-        answers = {name: _answer(written.get(name, ""), options, table.separator) for name in raters}
+        answers = {name: _answer(written.get(name, ""), about, options, table.separator) for name in raters}
         n_words += sum(is_word for _, is_word in answers.values())
         cells = {name: cell for name, (cell, _) in answers.items() if cell}
         report.tasks_without_annotation += not cells
@@ -128,10 +181,10 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
     _remark_words(n_words, report)
 
 
-def _answer(cell: str, options: ImportOptions, separator: str) -> tuple[str, bool]:
+def _answer(cell: str, about: Rated, options: ImportOptions, separator: str) -> tuple[str, bool]:
     """Return a cell with a decimal point, "" where it holds no rating; and whether it says so in a word."""
     text = cell.strip()
-    if text in options.label_values:
+    if text in options.label_values or text.casefold() in map(str.casefold, about.scale.names):
         return text, False
     if is_missing(text):
         return "", bool(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fmltk.annotation.importing.clip_ids import clip_ids, without_upload_prefixes
+from fmltk.annotation.importing.clip_ids import CONTROL_CHARACTERS, clip_ids, without_upload_prefixes
+from fmltk.annotation.option_texts import DIMENSION
 from fmltk.toolkit.conditions import CONDITIONS, Scale, canonical_condition
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.printable import short_text
@@ -30,6 +31,7 @@ REASONS = {
     "unsupported control": "the control is of a kind that is not read (choices, ratings, numbers, a flat taxonomy are)",
     "two choices": "more than one value was chosen",
     "unknown label": "the value is not on the scale (say it by --scale, or map words by --label WORD=VALUE)",
+    "unusable dimension": "the dimension's name is longer than 40 characters, or not of letters, digits, - and _",
     "not an annotation": "the export holds something else where an annotation belongs",
     "draft by id": "a snapshot lists a draft by its number alone, without its rater or answer",
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
@@ -39,6 +41,8 @@ REASONS = {
     "superseded": "an earlier skip, empty or rejected answer or draft by the same rater",
 }
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
+_MAX_WORD_CHARS = 80  # of an answer on a nominal scale; a longer one is a text
 
 
 class Record(NamedTuple):
@@ -49,7 +53,7 @@ class Record(NamedTuple):
     clip_id: str
     condition: str
     annotator: str
-    value: int | None
+    value: float | None
     scale: str
     status: str
     lead_time_s: float | None
@@ -58,6 +62,8 @@ class Record(NamedTuple):
     annotation_id: str | None
     edited_by: str | None
     flags: str
+    dimension: str | None
+    word: str | None
 
 
 class Drop(NamedTuple):
@@ -70,16 +76,18 @@ class Drop(NamedTuple):
     annotator: str | None = None
     annotation_id: str | None = None
     label: str | None = None
+    dimension: str | None = None
 
 
 class Rated(NamedTuple):
-    """The clip, condition and scale that an annotation is about."""
+    """The clip, condition, scale and dimension that an annotation is about."""
 
     utterance_id: str
     video_id: str
     clip_id: str
     condition: str
     scale: Scale
+    dimension: str | None = None
 
 
 def condition_of_title(title: str) -> str | None:
@@ -105,27 +113,35 @@ def parse_seconds(value: object) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) -> int | None:
-    """Return the rating that a label stands for; None if it is not on the scale.
+def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) -> float | str | None:
+    """Return the rating that a label stands for, on a nominal scale its word; None if it is not on the scale.
 
     >>> parse_value("+1", Scale(-1, 1), {}), parse_value("1.0", Scale(-1, 1), {}), parse_value("2", Scale(-1, 1), {})
     (1, 1, None)
+    >>> parse_value("0.25", Scale.parse("0..1:continuous"), {}), parse_value("Sad", Scale.parse("happy|sad"), {})
+    (0.25, 'sad')
     """
     if isinstance(label, bool) or not isinstance(label, str | int | float):
         return None
     text = str(label).strip()
+    if scale.kind == "nominal":
+        if scale.names:
+            return next((name for name in scale.names if name.casefold() == text.casefold()), None)
+        return None if not text or CONTROL_CHARACTERS.search(text) or len(text) > _MAX_WORD_CHARS else text
     if text in label_values:
-        number = label_values[text]
+        number: float = label_values[text]
     else:
         text = text.replace("\N{MINUS SIGN}", "-")
-        if not _WHOLE_NUMBER.fullmatch(text):
+        if not (_NUMBER if scale.kind == "continuous" else _WHOLE_NUMBER).fullmatch(text):
             return None
-        number = int(float(text))
-    return number if scale.low <= number <= scale.high else None
+        number = float(text) if scale.kind == "continuous" else int(float(text))
+    return number if scale.contains(number) else None
 
 
-def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str, names: ClipNames) -> Rated | Drop:
-    """Return what a task is about, from its data.
+def rated_of(
+    data: Mapping[str, Any], options: ImportOptions, where: str, names: ClipNames, *, dimension: str | None = None
+) -> Rated | Drop:
+    """Return what a task is about, from its data, and the dimension that is rated.
 
     Raises AnnotationError if the task's condition or scale contradicts the options, or its id is another clip's.
     """
@@ -151,18 +167,22 @@ def rated_of(data: Mapping[str, Any], options: ImportOptions, where: str, names:
         names.check(ids[0], condition, written[0], where)
     if ids != written:
         names.note_upload(ids[0], condition, written[0])
-    return Rated(*ids, condition, _scale_of(data, condition, options, where))
+    if dimension is not None and not DIMENSION.fullmatch(dimension):
+        return Drop(where, "unusable dimension", ids[0], condition, label=short_text(dimension))
+    return Rated(*ids, condition, _scale_of(data, condition, dimension, options, where), dimension)
 
 
-def _scale_of(data: Mapping[str, Any], condition: str, options: ImportOptions, where: str) -> Scale:
+def _scale_of(
+    data: Mapping[str, Any], condition: str, dimension: str | None, options: ImportOptions, where: str
+) -> Scale:
     given = data.get("scale")
+    asked = options.asked_scale(condition, dimension)
     if not isinstance(given, str) or not given:
-        return options.scale(condition)
+        return asked or options.page_scale or options.default_scale
     try:
         scale = Scale.parse(given)
     except ConfigError as error:
         raise AnnotationError(f"{where}: {error}") from error
-    asked = options.scales.get(condition, scale)
-    if asked != scale:
+    if asked is not None and asked != scale:
         raise AnnotationError(f"{where} was rated on {scale}, --scale says {condition}={asked}: drop the option")
     return scale

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VIDEO_HEIGHT_PX = 320  # with the choices below it, a page fits a laptop's screen
 SOUND_HEIGHT_PX = 100  # a waveform with its controls takes this much from the video above it
 # (English, Chinese) by value. Source: paper, section 3.
-CHOICES = {
+CHOICES: dict[Scale, dict[int | str, tuple[str, str]]] = {
     CH_SIMS_SCALE: {-1: ("Negative", "消极"), 0: ("Neutral", "中性"), 1: ("Positive", "积极")},
     MOSI_SCALE: {
         -3: ("Strongly negative", "强烈消极"),
@@ -70,6 +70,13 @@ class ProjectPlan:
     scale: Scale
     language: str = "both"
     prefix: str = "fmltk"
+
+    def __post_init__(self) -> None:
+        if not _captions(self.scale):
+            raise ConfigError(
+                f"a page has choices, and the scale {self.scale} has none; name words by --scale 'happy|sad|angry', or "
+                f"make the page in Label Studio and import its answers with --scale {self.scale}"
+            )
 
     @property
     def title(self) -> str:
@@ -131,9 +138,10 @@ def labelling_config(plan: ProjectPlan) -> str:
     return ET.tostring(view, encoding="unicode")
 
 
-def _captions(scale: Scale) -> Mapping[int, tuple[str, str]]:
-    """Return each value's caption; values of a scale that the paper does not have stand for themselves."""
-    return CHOICES.get(scale) or {value: (f"{value}", f"{value}") for value in scale.values}
+def _captions(scale: Scale) -> Mapping[int | str, tuple[str, str]]:
+    """Return each choice's caption; those of a scale that the paper does not have stand for themselves."""
+    own: Mapping[int | str, tuple[str, str]] | None = CHOICES.get(scale)
+    return own or {choice: (f"{choice}", f"{choice}") for choice in scale.names or scale.values}
 
 
 def instructions(plan: ProjectPlan) -> str:

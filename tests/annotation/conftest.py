@@ -21,6 +21,7 @@ import pytest
 from fmltk.annotation.importing.import_files import ImportReport, import_ratings
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import ImportOptions
+from fmltk.toolkit.cli.main import main
 from tests.processes import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
@@ -97,6 +98,31 @@ def read(tmp_path: Path) -> Callable[..., tuple[list[dict[str, Any]], ImportRepo
         return read_ratings(output).to_pylist(), report
 
     return import_one
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int | str | None, str, str]]:
+    """Run a command; return its exit code, stdout and stderr."""
+
+    def run_command(*arguments: object) -> tuple[int | str | None, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def run_json(run: Callable[..., tuple[int | str | None, str, str]]) -> Callable[..., Any]:
+    """Run a command of `fmltk annotation` that succeeds; return what it says as JSON."""
+
+    def run_command(*arguments: object) -> Any:
+        code, out, err = run("annotation", *arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return run_command
 
 
 LABEL_STUDIO = "1.23.2"

@@ -333,7 +333,7 @@ def test_a_scale_without_zero_is_written_and_read(tmp_path, low, high, value):
     write_ratings(rows, tmp_path / "r.parquet")
     assert aggregate_ratings(read_ratings(tmp_path / "r.parquet")).conditions["AT"].label[0] == value
     place = rows.schema.get_field_index("value")
-    beyond = pa.array([high + 1] * rows.num_rows, pa.int16())
+    beyond = pa.array([high + 1] * rows.num_rows, pa.float64())
     write_ratings(rows.set_column(place, rows.schema.field(place), beyond), tmp_path / "r.parquet")
     with pytest.raises(AnnotationError, match="outside the scale"):
         read_ratings(tmp_path / "r.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,6 @@ import pytest
 from fmltk.annotation.raters import pseudonym, read_salt
 from fmltk.annotation.ratings import read_ratings
 from fmltk.toolkit.classes import BINS
-from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.features.label_file import read_labels
 
@@ -26,29 +26,6 @@ TABLE_2 = {
 
 
 NONE = {"skipped": 0, "empty": 0, "draft": 0, "rejected": 0}
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command; return its exit code, stdout and stderr."""
-
-    def run_command(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return run_command
-
-
-@pytest.fixture
-def run_json(run):
-    def run_command(*arguments):
-        code, out, err = run("annotation", *arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-    return run_command
 
 
 @pytest.fixture
@@ -219,6 +196,7 @@ def test_import_takes_words_lists_and_conditions(run_json, run, tmp_path):
         *arguments, "--label", "Good=1", "--label", "Bad=-1", "--raters", tmp_path / "map.csv", "--scale", "AT=-2..2"
     )
     assert document["conditions"]["AT"] == {"clips": 1, "raters": 2, "rated": 2, **NONE}
+    assert document["scales"] == {"AT": "-2..2"}
     code, _, err = run("annotation", *arguments, "--label", "Good")
     assert (code, "is not WORD=VALUE" in err) == (1, True)
     code, _, err = run("annotation", *arguments[:-1], "nose")
@@ -265,13 +243,14 @@ def test_a_table_is_not_written_under_the_name_of_another_format(ratings, run, t
     assert (code, "out.csv is written as Parquet" in err, (tmp_path / "out.csv").exists()) == (2, True, False)
 
 
-def test_a_scale_without_classes_has_no_tables_of_them(run, tmp_path):
+def test_a_scale_without_classes_shows_how_its_labels_are_spread(run, tmp_path):
     (tmp_path / "a.csv").write_text("utterance_id,condition,annotator,value\nv$_$1,AT,3,4\n")
     run("annotation", "import", tmp_path / "a.csv", "-o", tmp_path / "r.parquet", "--scale", "1..5")
     arguments = ("--panel-size", 1, "--split", "none")
     assert run("annotation", "aggregate", tmp_path / "r.parquet", "-o", tmp_path / "l.parquet", *arguments)[0] == 0
     code, out, _ = run("annotation", "summary", tmp_path / "l.parquet")
-    assert (code, "table 2" in out, "figure 2" in out) == (0, True, False)
+    assert (code, "table 2" in out, "figure 2" in out) == (0, False, False)
+    assert re.search(r"labels +mean +spread +least .* no label\nAT +4 ", out)
     assert "differ in sign" not in out  # one condition has nothing to differ from
 
 

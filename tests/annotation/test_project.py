@@ -20,6 +20,7 @@ from fmltk.annotation.labelling.project import (
     ordered_tasks,
 )
 from fmltk.annotation.labelling.stimuli import PARTS, Stimulus
+from fmltk.annotation.pages import parse_page
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError
@@ -31,6 +32,21 @@ TAGS |= {"AT": {"Audio", "Text"}, "VT": {"Video", "Text"}, "AV": {"Audio", "Vide
 def stimulus(number, *, text="t"):
     files = {"silent": f"silent/{number}s.mp4", "audio": f"audio/{number}a.wav", "full": f"full/{number}f.mp4"}
     return Stimulus(f"v$_${number}", "v", str(number), text, files=files, status=dict.fromkeys((*files, "text"), "ok"))
+
+
+@pytest.mark.parametrize("scale", ["0..100:continuous", "-1..1:continuous", "nominal"])
+def test_a_scale_without_choices_has_no_page(scale):
+    with pytest.raises(ConfigError, match=f"the scale {scale} has none; name words by --scale"):
+        ProjectPlan("AT", Scale.parse(scale))
+
+
+def test_the_words_of_a_nominal_scale_are_the_choices():
+    config = labelling_config(ProjectPlan("AT", Scale.parse("happy|sad|angry")))
+    choices = list(ET.fromstring(config).iter("Choice"))
+    assert [(one.get("value"), one.get("alias"), one.get("hotkey")) for one in choices] == [
+        *(("happy", "happy", "1"), ("sad", "sad", "2"), ("angry", "angry", "3")),
+    ]
+    assert parse_page(config) == {"sentiment": Scale.parse("happy|sad|angry")}
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fmltk.annotation.settings import ImportOptions
@@ -105,18 +107,25 @@ def test_a_column_that_cannot_be_a_raters_stops_the_import(read, column):
         (["1", "2", "3", "4", "5"], "give --scale 1..5"),
         (["-3", "0", "1", "2"], "give --scale -3..2"),
         (["0", "1", "2"], "give --scale 0..2"),
-        (["0.4", "0.6", "1"], "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"),
-        (["positive", "negative"], "words by --label WORD=VALUE"),
+        (["12", "55", "90"], "any number from 0 to 100, give --scale 0..100:continuous"),
+        (["0.4", "0.6", "1"], "any number from 0 to 1, give --scale 0..1:continuous"),
+        (["-0.2", "0.8"], "any number from -1 to 1, give --scale -1..1:continuous"),
+        (["-250.5", "120"], "any number from -251 to 120, give --scale -251..120:continuous"),
+        (["happy", "sad", "angry", "Happy"], "words without order, give --scale 'angry|happy|sad'"),
+        (["Positive", "negative"], "give --label negative=-1 --label Positive=1"),
+        (["good", "7"], "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"),
     ],
 )
 def test_answers_off_the_scale_stop_the_import_before_it_writes(read, tmp_path, answers, remedy):
     rows = [f"v$_${number},AT,ann,{answer}\n" for number, answer in enumerate(answers)]
     text = "utterance_id,condition,annotator,value\n" + "".join(rows)
-    with pytest.raises(AnnotationError, match=rf"answers are not on the scale -1..1: .*{remedy}.* --drop-unknown"):
+    fault = rf"answers are not on the scale -1..1: .*{re.escape(remedy)}.* --drop-unknown"
+    with pytest.raises(AnnotationError, match=fault):
         read(text, name="long.csv", drop_unknown=False)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-    if remedy.startswith("give --scale"):
-        scale = Scale.parse(remedy.rpartition(" ")[2])
+    given = re.search(r"give --scale '?(\S*\w)'?$", remedy)
+    if given:
+        scale = Scale.parse(given[1])
         kept, report = read(text, name="long.csv", options=ImportOptions(default_scale=scale), drop_unknown=False)
         assert len(kept) == len(answers)
         assert not report.dropped

@@ -17,8 +17,9 @@ from fmltk.annotation.importing import import_files
 from fmltk.annotation.importing.frames import ratings_of_frame
 from fmltk.annotation.importing.records import REASONS
 from fmltk.annotation.label_join import join_labels
+from fmltk.annotation.option_texts import parse_dimensions
 from fmltk.annotation.raters import RaterNames, read_rater_list
-from fmltk.annotation.ratings import RATINGS_SCHEMA, read_ratings
+from fmltk.annotation.ratings import RATINGS_SCHEMA, dimensions_of, of_dimension, part_name, read_ratings
 from fmltk.annotation.settings import N_BOOTSTRAP, PANEL_SIZE, ImportOptions, Policy
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, Scale
 from fmltk.toolkit.features.label_file import write_labels
@@ -39,6 +40,7 @@ def import_ratings(
     condition: str | None = None,
     scale: str = str(CH_SIMS_SCALE),
     label_values: Mapping[str, int] | None = None,
+    dimensions: Mapping[str, str] | None = None,
     raters: str | os.PathLike[str] | None = None,
     drop_unknown: bool = False,
     keep_identities: bool = False,
@@ -57,9 +59,13 @@ def import_ratings(
     condition
         Of files that do not say theirs: M, T, A, V, AT, VT or AV.
     scale
-        What annotators chose from, "-1..1" or "-3..3", where a file does not say it.
+        What annotators chose from, where a file does not say it: "-1..1" in whole steps, "0..100:continuous" for
+        decimals and sliders, "happy|sad|angry" or "nominal" for words without order.
     label_values
         Words that stand for numbers, such as ``{"Negative": -1}``.
+    dimensions
+        The columns of a long table, or the controls of a page, by the dimension that they rate, such as
+        ``{"valence": "V", "arousal": "A"}``.
     raters
         A CSV with the columns id and rater: one name per annotator; whoever is not listed is refused.
     drop_unknown
@@ -85,9 +91,9 @@ def import_ratings(
     >>> ratings = import_ratings("ratings.csv")
     >>> ratings[["utterance_id", "condition", "annotator", "value"]].head(3)
             utterance_id condition annotator  value
-    0  video_0001$_$0001        AT   rater 1      1
-    1  video_0001$_$0001        AT   rater 2      1
-    2  video_0001$_$0001        AT   rater 3      0
+    0  video_0001$_$0001        AT   rater 1    1.0
+    1  video_0001$_$0001        AT   rater 2    1.0
+    2  video_0001$_$0001        AT   rater 3    0.0
     """
     names = RaterNames(
         listed=None if raters is None else read_rater_list(Path(raters)), keep_identities=keep_identities
@@ -96,6 +102,7 @@ def import_ratings(
         condition=condition,
         default_scale=Scale.parse(scale),
         label_values=label_values or {},
+        dimensions=parse_dimensions(f"{name}={column}" for name, column in (dimensions or {}).items()),
         drop_unknown=drop_unknown,
         names=names,
     )
@@ -120,18 +127,21 @@ def aggregate(
     more: str = "null",
     nearest: bool = True,
     also: Sequence[str] = (),
+    dimension: str | None = None,
 ) -> pd.DataFrame:
     """Return one label per clip and condition: the mean of a whole panel of annotators, its class, its spread.
+
+    On a scale of words without order the label is the most frequent word, and stands in class_AT.
 
     Parameters
     ----------
     ratings
         A data frame with the columns utterance_id, condition, annotator, value, and optionally status (rated, skipped,
-        empty, draft) and scale; or a ratings.parquet.
+        empty, draft), scale and dimension; or a ratings.parquet.
     out
         Where the labels are also written, such as "labels.parquet".
     scale
-        What annotators chose from, "-1..1" or "-3..3", where the ratings do not say it.
+        What annotators chose from, where the ratings do not say it, as `import_ratings` takes it.
     panel, at_least
         How many ratings a whole panel has, and how many are enough; None: exactly `panel`.
     more
@@ -141,6 +151,8 @@ def aggregate(
     also
         Labels weighed by the annotators' reliability to give as well: "evaluator_weighted", and with crowd-kit
         (``fmltk[reliability]``) "dawid_skene", "mace", "glad".
+    dimension
+        The one to make labels of, where the ratings are of several.
 
     Returns
     -------
@@ -151,7 +163,8 @@ def aggregate(
     Raises
     ------
     AnnotationError
-        If a column is missing or a row does not give a rating; the row is named.
+        If a column is missing, a row does not give a rating (the row is named), or there are several dimensions and
+        none is chosen.
 
     Examples
     --------
@@ -165,7 +178,7 @@ def aggregate(
     policy = Policy(panel=panel, at_least=at_least, more=more, nearest=nearest)
     with python_warnings(None) as reporter:
         table = _ratings_table(ratings, scale, reporter)
-    aggregated = aggregate_ratings(table, policy, also=also)
+    aggregated = aggregate_ratings(table if dimension is None else of_dimension(table, dimension), policy, also=also)
     labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
     if out is not None:
         with hold_file(Path(out)):
@@ -196,9 +209,10 @@ def agreement(
     Returns
     -------
     DataFrame
-        By condition: clips, raters, ratings; Krippendorff's alpha at three levels, each with the ends of its 95 %
-        interval, as alpha_ordinal, alpha_ordinal_low, alpha_ordinal_high; fleiss_kappa, weighted_kappa (Cohen's, mean
-        over pairs of annotators) and percent_agreement. NaN where a measure is undefined.
+        By condition, or condition and dimension ("M valence"): clips, raters, ratings; Krippendorff's alpha at three
+        levels, each with the ends of its 95 % interval, as alpha_ordinal, alpha_ordinal_low, alpha_ordinal_high;
+        fleiss_kappa, weighted_kappa (Cohen's, mean over pairs of annotators), icc_2k and percent_agreement. NaN where a
+        measure is undefined, or does not fit the scale.
 
     Raises
     ------
@@ -214,8 +228,10 @@ def agreement(
     """
     with python_warnings(None) as reporter:
         table = _ratings_table(ratings, scale, reporter)
-    measures = measure_agreement(table, n_bootstrap=n_bootstrap, seed=seed)
-    rows = {condition: _flat(entry) for condition, entry in measures.items()}
+    rows: dict[str, dict[str, object]] = {}
+    for dimension in dimensions_of(table):
+        measures = measure_agreement(of_dimension(table, dimension), n_bootstrap=n_bootstrap, seed=seed)
+        rows |= {part_name(condition, dimension): _flat(entry) for condition, entry in measures.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
 
 
@@ -227,7 +243,7 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, object]:
         row[f"alpha_{level}"] = alpha["alpha"]
         row |= {f"alpha_{level}_{end}": alpha[end] for end in ("low", "high")}
     row |= {"fleiss_kappa": entry["fleiss_kappa"]["kappa"], "weighted_kappa": entry["weighted_kappa"]["mean"]}
-    return row | {"percent_agreement": entry["percent_agreement"]}
+    return row | {"icc_2k": entry["icc_2k"]["icc"], "percent_agreement": entry["percent_agreement"]}
 
 
 def _ratings_table(ratings: pd.DataFrame | str | os.PathLike[str], scale: str, reporter: Reporter) -> pa.Table:

@@ -299,7 +299,7 @@ def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mappi
     found = _stated_scales(path, stated)
     values = {name: labels.values(name) for name in CONDITIONS}
     labelled = [name for name, own in values.items() if not np.isnan(own).all()]
-    if "M" in found or all(name in found for name in labelled):
+    if ("M" in found and found["M"].kind != "nominal") or all(name in found for name in labelled):
         return replace(labels, scales={**{name: found["M"] for name in labelled if name not in found}, **found})
     if given is not None:
         return replace(labels, scales={**{name: given[name] for name in labelled}, **found}, scale_source="given")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, WEIGHED, Scale
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, OF_CLASSES, WEIGHED, Scale
 from fmltk.toolkit.errors import AnnotationError
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def _schema() -> pa.Schema:
         fields += [pa.field(f"{kind}_{name}", type_) for name in CONDITIONS]
     fields.append(pa.field("split", pa.string()))
     fields += [pa.field(f"{method}_{name}", pa.float64()) for method in METHODS for name in CONDITIONS]
+    fields += [pa.field(f"share_{name}", pa.float64()) for name in CONDITIONS]  # these two of nominal scales
+    for method in OF_CLASSES:
+        fields += [pa.field(f"{method}_class_{name}", pa.string()) for name in CONDITIONS]
+        fields += [pa.field(f"{method}_probability_{name}", pa.float64()) for name in CONDITIONS]
     return pa.schema(fields)
 
 
@@ -116,7 +120,7 @@ class LabelTable:
     @cached_property
     def first_condition(self) -> str:
         """M; where it has no label, the first condition that has."""
-        return next((name for name in CONDITIONS if not np.isnan(self.values(name)).all()), "M")
+        return next((name for name in CONDITIONS if self.labelled(name).any()), "M")
 
     @property
     def scale(self) -> Scale:
@@ -142,6 +146,12 @@ class LabelTable:
         """Return the labels of a condition, float64, shape (n_clips,); NaN where there is none."""
         return np.asarray(self.table[f"label_{condition}"].to_numpy(zero_copy_only=False), dtype=np.float64)
 
+    def labelled(self, condition: str) -> NDArray[np.bool_]:
+        """Return which clips have a label, shape (n_clips,): a number; on a nominal scale a class."""
+        if condition in self.scales and self.scales[condition].kind == "nominal":
+            return np.array([name is not None for name in self.classes(condition)], dtype=bool)
+        return ~np.isnan(self.values(condition))
+
     def classes(self, condition: str) -> list[str | None]:
         """Return the class of each label; where raters gave it, as their policy chose."""
         name = f"class_{condition}"
@@ -156,7 +166,7 @@ class LabelTable:
         name = f"reason_{condition}"
         if name in self.table.column_names:
             return list(self.table[name].to_pylist())
-        return [NO_LABEL if is_null else None for is_null in np.isnan(self.values(condition)).tolist()]
+        return [None if has_label else NO_LABEL for has_label in self.labelled(condition).tolist()]
 
     def with_splits(self, splits: Mapping[str, str], *, how: str, seed: int | None) -> LabelTable:
         """Return the same labels with each clip's split; a clip that `splits` lacks has none."""
@@ -186,7 +196,7 @@ def guess_scale(labels: Mapping[str, NDArray[np.float64]]) -> Scale:
     """Return -1..1 where every label fits it, else -3..3.
 
     >>> guess_scale({"M": np.array([0.2, -1.0]), "T": np.array([1.4])})
-    Scale(low=-3, high=3)
+    Scale.parse('-3..3')
     """
     known = [np.abs(values[np.isfinite(values)]) for values in labels.values()]
     largest = max((float(values.max()) for values in known if values.size), default=0.0)
@@ -196,7 +206,8 @@ def guess_scale(labels: Mapping[str, NDArray[np.float64]]) -> Scale:
 def label_faults(labels: LabelTable) -> list[str]:
     """Return what no table of labels may hold, one sentence each, for people.
 
-    A clip has one row; a split is train, valid or test; a label is a number on its condition's scale.
+    A clip has one row; a split is train, valid or test; a label is a number on its condition's scale, or one of the
+    classes of a nominal one, which has no numbers.
     """
     faults = []
     if not labels.table.num_rows:
@@ -212,6 +223,9 @@ def label_faults(labels: LabelTable) -> list[str]:
     for condition in CONDITIONS:
         values = labels.values(condition)
         scale = labels.scales.get(condition, labels.scale)
+        if scale.kind == "nominal":
+            faults += _nominal_faults(labels, condition, scale)
+            continue
         with np.errstate(invalid="ignore"):
             off = np.flatnonzero((values < scale.low - TOLERANCE) | (values > scale.high + TOLERANCE))
         if off.size:
@@ -221,3 +235,14 @@ def label_faults(labels: LabelTable) -> list[str]:
                 + _REMEDIES[labels.scale_source]
             )
     return faults
+
+
+def _nominal_faults(labels: LabelTable, condition: str, scale: Scale) -> list[str]:
+    if condition not in labels.scales:
+        return []
+    known = {*scale.names, None}
+    ids = labels.utterance_ids
+    wrong = [(name, ids[row]) for row, name in enumerate(labels.classes(condition)) if name not in known]
+    if np.isfinite(labels.values(condition)).any():
+        return [f"label_{condition} has numbers, where the scale has the classes {scale}; empty it"]
+    return [f"class_{condition} is {wrong[0][0]!r} for {wrong[0][1]!r}, which is none of {scale}"] if wrong else []

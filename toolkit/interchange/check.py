@@ -140,12 +140,21 @@ def _check_labels(labels: LabelTable) -> list[Finding]:
     for condition in CONDITIONS:
         values = labels.values(condition)
         known = values[np.isfinite(values)]
+        scale = labels.scales.get(condition)
+        if scale is not None and scale.kind == "nominal":
+            findings += _check_classes(labels, condition)
+            continue
         if not known.size:
             if condition == "M":
                 findings.append(Finding("error", "label_M: no clip has a multimodal label"))
             continue
         if np.ptp(known) == 0:
             findings.append(Finding("error", f"label_{condition}: every label is {known[0]:g}"))
+        if scale is not None and not scale.has_signs:
+            words = f"from {known.min():g} to {known.max():g}, on average {known.mean():.3g}, on the scale {scale}"
+            n_missing = len(values) - len(known)
+            findings.append(Finding("note", f"label_{condition}: {len(known)} labels, {n_missing} missing: {words}"))
+            continue
         shares = {
             name: float(share)
             for name, share in (
@@ -161,6 +170,19 @@ def _check_labels(labels: LabelTable) -> list[Finding]:
         rare = [name for name in ("negative", "positive") if shares[name] < RARE_SHARE]
         if rare:
             findings.append(Finding("warning", f"label_{condition}: hardly any label is {' or '.join(rare)} ({words})"))
+    return findings
+
+
+def _check_classes(labels: LabelTable, condition: str) -> list[Finding]:
+    """Look at the labels of a nominal scale."""
+    counts = Counter(name for name in labels.classes(condition) if name is not None)
+    n, n_missing = counts.total(), labels.table.num_rows - counts.total()
+    if not n:
+        return [Finding("error", "label_M: no clip has a multimodal label")] if condition == "M" else []
+    words = ", ".join(f"{name} {counts[name] / n:.0%}" for name in labels.scales[condition].names)
+    findings = [Finding("note", f"class_{condition}: {n} labels, {n_missing} missing: {words}")]
+    if len(counts) == 1:
+        findings.insert(0, Finding("error", f"class_{condition}: every label is {next(iter(counts))}"))
     return findings
 
 

@@ -122,8 +122,8 @@ RATINGS = TableKind(
         "utterance_id": f"{IDS['utterance_id']} utterance",
         "condition": "modality modalities",
         "annotator": "rater annotatorid raterid coder judge",
-        "value": "rating label score",
-        **dict.fromkeys(("status", "scale", "created_at", "updated_at", "annotation_id"), ""),
+        "value": "rating label score answer emotion",
+        **dict.fromkeys(("status", "scale", "created_at", "updated_at", "annotation_id", "dimension", "word"), ""),
         "lead_time_s": "leadtime",
         "text": "transcript sentence",
     },
@@ -132,7 +132,7 @@ RATINGS = TableKind(
 )
 RATED_CLIPS = TableKind(  # and a column for each rater
     "wide table of ratings",
-    {name: RATINGS.fields[name] for name in (*IDS, "condition", "scale", "text")},
+    {name: RATINGS.fields[name] for name in (*IDS, "condition", "scale", "dimension", "text")},
     "a clip (utterance_id, or video_id and clip_id) and one column per rater",
     weak=_WEAK_IDS,
     has_others=True,
