@@ -372,6 +372,24 @@ class ServerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaCheck:
+    """Which media of a project's tasks are asked for, to see whether they load."""
+
+    n_most: int = field(
+        default=100,  # 7 s, at 0.07 s each
+        metadata=option(
+            "--check-media",
+            type=click.IntRange(0),
+            help="Media of each project to ask for; of more, so many are taken, evenly spread. 0: none.",
+        ),
+    )
+    media_url: str | None = field(  # a server may write any address into its tasks
+        default=None,
+        metadata=option(help="Ask this host for media too, such as https://host/media/, if tasks have them there."),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectOptions:
     """How projects are made: raters per clip, where browsers get the files, language, order of the clips."""
 
@@ -389,6 +407,14 @@ class ProjectOptions:
     media_url: str | None = field(
         default=None,
         metadata=option(help="Where browsers get the files of STIMULI/media instead, such as https://host/media/."),
+    )
+    update_addresses: bool = field(
+        default=False,
+        metadata=option(help="Give the tasks that are there the media addresses of this push; their answers stay."),
+    )
+    unproven: bool = field(
+        default=False,
+        metadata=option(help="Do not fetch media first: where raters' browsers reach them and this machine does not."),
     )
     language: str = field(default="both", metadata=option(type=click.Choice(LANGUAGES), help="Of captions."))
     seed: int = field(

@@ -7,7 +7,8 @@ import click
 from fmltk.annotation.commands.agreement import agreement
 from fmltk.annotation.commands.imports import import_command
 from fmltk.annotation.commands.labels import aggregate, summary
-from fmltk.annotation.commands.server import pull, push, status
+from fmltk.annotation.commands.server import pull, push
+from fmltk.annotation.commands.status import status
 from fmltk.annotation.commands.stimuli import prepare
 from fmltk.toolkit.console import CommandList
 

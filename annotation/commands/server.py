@@ -1,25 +1,25 @@
-"""`fmltk annotation push`, `status` and `pull`: from stimuli to Label Studio and back."""
+"""`fmltk annotation push` and `pull`: from stimuli to Label Studio and back."""
 
 from __future__ import annotations
 
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fmltk.annotation.commands.imports import OVERWRITE, show_import
 from fmltk.annotation.commands.paths import CLIPS, PARQUET
-from fmltk.annotation.protocols import PROTOCOLS
 from fmltk.annotation.raters import RaterNames
-from fmltk.annotation.settings import PANEL_SIZE, ImportOptions, ProjectOptions, ScaleOptions, ServerOptions
+from fmltk.annotation.settings import ImportOptions, ProjectOptions, ScaleOptions, ServerOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
-    from fmltk.annotation.labelling.label_studio_client import ProjectProgress, PushedProject, Server
+    from fmltk.annotation.labelling.label_studio_client import Server
+    from fmltk.annotation.labelling.pushing import PushedProject
     from fmltk.toolkit.console import Reporter
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name, not a token
@@ -28,7 +28,11 @@ _OF_FILES = ("condition", "id_field", "id_parts", "cut_uploads", "encoding", "ti
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-def _connect(options: ServerOptions, reporter: Reporter) -> Server:
+def connect(options: ServerOptions, reporter: Reporter) -> Server:
+    """Return the server, with the token of the environment or one that is asked for.
+
+    Raises ConfigError if the address or the token is not one, or nobody is there to give it.
+    """
     from fmltk.annotation.labelling.label_studio_client import Server
 
     server = Server(
@@ -66,39 +70,54 @@ def push(
 ) -> None:
     r"""Make one Label Studio project per condition from STIMULI; a second push adds only what is new.
 
-    The access token is read from LABEL_STUDIO_API_KEY, or asked for.
+    The access token is read from LABEL_STUDIO_API_KEY, or asked for. Before any task is made, one medium of each
+    kind is fetched as raters' browsers will do it, and compared with its file.
 
     \b
     fmltk annotation push stimuli/ --url http://localhost:8080 --document-root .
     """
     from dataclasses import asdict
 
+    from fmltk.annotation.labelling.media_proof import media_to_prove, prove_media
     from fmltk.annotation.labelling.project import ProjectPlan, media_source, ordered_tasks
-    from fmltk.annotation.labelling.stimuli import read_stimuli
+    from fmltk.annotation.labelling.pushing import push_projects
+    from fmltk.annotation.labelling.stimuli import MEDIA_FOLDER, read_stimuli
     from fmltk.toolkit.io.outputs import hold_folder
 
     prepared = read_stimuli(stimuli)
     source = media_source(stimuli, project)
-    connected = _connect(server, reporter)
-    pushed = []
+    work = []
+    for condition in server.conditions:
+        plan = ProjectPlan(condition, scales.scale(condition), project.language, server.prefix)
+        tasks = ordered_tasks(prepared, plan, source.url, seed=project.seed)
+        if not tasks:
+            raise AnnotationError(
+                f"no clip of {stimuli} can be shown in {condition}: prepare its stimuli with --conditions {condition}"
+            )
+        work.append((plan, tasks))
+    media = stimuli / MEDIA_FOLDER
+    proof = [] if project.unproven else media_to_prove(prepared, server.conditions, media, source)
+    connected = connect(server, reporter)
+    reader = connected.media_reader()
     # Two pushes at once would each make the projects that neither has found; where the folder cannot be written, nobody
     # prepares in it either.
     with hold_folder(stimuli) if os.access(stimuli, os.W_OK) else nullcontext():
-        for condition in server.conditions:
-            plan = ProjectPlan(condition, scales.scale(condition), project.language, server.prefix)
-            tasks = ordered_tasks(prepared, plan, source.url, seed=project.seed)
-            if not tasks:
-                raise AnnotationError(
-                    f"no clip of {stimuli} can be shown in {condition}: prepare its stimuli with --conditions "
-                    f"{condition}"
-                )
-            pushed.append(connected.push(plan, tasks, n_annotators=project.n_annotators, local_path=source.local_path))
+        pushed = push_projects(
+            connected,
+            work,
+            n_annotators=project.n_annotators,
+            local_path=source.local_path,
+            update_addresses=project.update_addresses,
+            prove=lambda: prove_media(reader, proof, media, source),
+        )
+    if project.unproven:
+        reporter.warn("no medium was fetched (--unproven): open a task of each project before anyone rates")
     if reporter.json_output:
         reporter.json({"projects": [asdict(one) for one in pushed]})
         return
     reporter.table(
-        ("project", "", "tasks there", "tasks added", "link"),
-        [(one.title, _state(one), one.n_there, one.n_added, one.link) for one in pushed],
+        ("project", "", "tasks there", "addresses changed", "tasks added", "link"),
+        [(one.title, _state(one), one.n_there, one.n_moved, one.n_added, one.link) for one in pushed],
     )
 
 
@@ -106,70 +125,6 @@ def _state(project: PushedProject) -> str:
     if project.created:
         return "created"
     return f"updated {', '.join(project.updated)}" if project.updated else "as it was"
-
-
-@click.command()
-@settings_options(ServerOptions, "server")
-@click.option(
-    "--annotators",
-    "n_annotators",
-    default=PANEL_SIZE,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Ratings that complete a clip.",
-)
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="As for import; default: that of the scale.")
-@output_options
-def status(*, server: ServerOptions, n_annotators: int, protocol: str | None, reporter: Reporter) -> None:
-    r"""Show how far each rater is in each project; raters are named by the server's ids.
-
-    Ratings that do not follow the protocol are counted by rater.
-
-    \b
-    fmltk annotation status --url http://localhost:8080
-    """
-    from dataclasses import asdict
-
-    from fmltk.annotation.importing.progress import protocol_breaks
-    from fmltk.annotation.importing.records import condition_of_title
-    from fmltk.toolkit.io.outputs import ScratchFolder
-
-    connected = _connect(server, reporter)
-    found: list[ProjectProgress] = []
-    exports: dict[Path, str] = {}
-    with ScratchFolder() as folder:
-        for title, project_id in _projects(connected, server, reporter):
-            export = folder / f"{project_id}.json"
-            connected.download(project_id, export)
-            link = connected.link(project_id)
-            found.append(connected.progress(title, export, link=link, n_annotators=n_annotators))
-            exports[export] = condition_of_title(title) or ""
-        breaks = protocol_breaks(exports, protocol=protocol)
-    if reporter.json_output:
-        reporter.json({"projects": [asdict(progress) for progress in found], "flags": breaks})
-        return
-    reporter.table(
-        ("project", "tasks", "complete", "link"), [(p.title, p.n_tasks, p.n_complete, p.link) for p in found]
-    )
-    reporter.table(
-        ("project", "rater", "rated", "of", "skipped", "empty", "drafts"),
-        [
-            (p.title, rater.rater, rater.rated, p.n_tasks, rater.skipped, rater.empty, rater.drafts)
-            for p in found
-            for rater in p.raters
-        ],
-    )
-    _show_breaks(breaks, reporter)
-
-
-def _show_breaks(breaks: list[dict[str, Any]], reporter: Reporter) -> None:
-    """Show who does not follow the protocol, flag by flag."""
-    from fmltk.annotation.ratings import FLAGS
-
-    for flag in dict.fromkeys(entry["flag"] for entry in breaks):
-        own = [entry for entry in breaks if entry["flag"] == flag]
-        who = ", ".join(f"{entry['rater']} in {entry['condition']} ({entry['ratings']})" for entry in own)
-        reporter.warn(f"{flag}: {FLAGS[flag]}: {who}")
 
 
 @click.command()
@@ -208,11 +163,11 @@ def pull(
     from fmltk.annotation.importing.records import condition_of_title
     from fmltk.toolkit.io.outputs import ScratchFolder
 
-    connected = _connect(server, reporter)
+    connected = connect(server, reporter)
     with contextlib.ExitStack() as stack:
         folder = exports or stack.enter_context(ScratchFolder())
         files: dict[Path, str] = {}
-        for title, project_id in _projects(connected, server, reporter):
+        for title, project_id in named_projects(connected, server, reporter):
             export = folder / f"{title.replace('/', '_')}.json"
             connected.download(project_id, export)
             files[export] = condition_of_title(title) or ""
@@ -221,7 +176,7 @@ def pull(
     show_import(report, output, reporter)
 
 
-def _projects(connected: Server, server: ServerOptions, reporter: Reporter) -> list[tuple[str, int]]:
+def named_projects(connected: Server, server: ServerOptions, reporter: Reporter) -> list[tuple[str, int]]:
     """Return (title, id) of the server's projects of the conditions that are asked for."""
     found = []
     for condition in server.conditions:

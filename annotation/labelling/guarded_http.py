@@ -28,15 +28,16 @@ class Guard:
 
     url : the server, whose origin (scheme, host and port) alone is talked to
     timeout_s : how long a call may take in all, its redirects and pages included
+    silence_s : how long the server may send nothing; default: as long as the call may take
     """
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, silence_s: float | None = None) -> None:
         self.url = url
-        self._origin = _origin(httpx.URL(url))
+        self._origin = origin_of(httpx.URL(url))
         self._timeout_s = timeout_s
         self._end = float("inf")
         self.client = httpx.Client(
-            timeout=timeout_s,
+            timeout=min(silence_s or timeout_s, timeout_s),
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
             headers={"Accept-Encoding": "identity"},  # a few kilobytes that unpack to gigabytes are refused
@@ -67,19 +68,26 @@ class Guard:
 
     def _check_request(self, request: httpx.Request) -> None:
         self.check_time()
-        if _origin(request.url) != self._origin:
+        if origin_of(request.url) != self._origin:
             host = f"{request.url.scheme}://{request.url.netloc.decode('ascii', 'replace')}"
             raise AnnotationError(
-                f"{self.url} redirects to {host}, another server, which is not followed: it would get the access "
-                f"token. If that is where Label Studio is, give --url {host}"
+                f"{self.url} redirects to {host}, another server, which is not followed{self._why(host)}"
             )
+
+    def _why(self, host: str) -> str:
+        """Return why a redirect to another server is not followed, and what to do."""
+        return f": it would get the access token. If that is where Label Studio is, give --url {host}"
 
     def _check_response(self, response: httpx.Response) -> None:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.strip().lower() not in ("", "identity"):
             raise AnnotationError(
-                f"{self.url} sends a compressed answer ({encoding}), which was not asked for; is it Label Studio?"
+                f"{self.url} sends a compressed answer ({encoding}), which was not asked for; does a proxy compress it?"
             )
+        self._bound(response)
+
+    def _bound(self, response: httpx.Response) -> None:
+        """Limit the bytes of an answer, and of one that is JSON its depth."""
         is_download = response.request.url.path.endswith("/download") and response.is_success
         limit = MAX_DOWNLOAD_BYTES if is_download else MAX_ANSWER_BYTES
         response.stream = _BoundedStream(response.stream, self, limit)
@@ -87,6 +95,17 @@ class Guard:
             content = response.read()
             if response.is_success and content:
                 parse_json_value(content, name=f"the answer of {self.url}", error=AnnotationError)
+
+
+class MediaGuard(Guard):
+    """The same for media: they are read as they come, whatever they hold."""
+
+    def _why(self, host: str) -> str:
+        return f"; if the files are there, give --media-url with {host}"
+
+    def _bound(self, response: httpx.Response) -> None:
+        limit = MAX_DOWNLOAD_BYTES if response.is_success else MAX_ANSWER_BYTES
+        response.stream = _BoundedStream(response.stream, self, limit)
 
 
 class _BoundedStream(httpx.SyncByteStream):
@@ -108,6 +127,7 @@ class _BoundedStream(httpx.SyncByteStream):
         self._body.close()
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return the scheme, host and port of an address: what a browser takes for one server."""
     usual = {"http": 80, "https": 443}.get(url.scheme)
     return url.scheme, url.host, url.port or usual

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fmltk.annotation.json_stream import iterate_json_array
-from fmltk.annotation.labelling.project import ProjectPlan, instructions, labelling_config
-from fmltk.annotation.raters import read_identity
 from fmltk.annotation.settings import TIMEOUT_S
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.io.files import atomic_path
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmltk.annotation.labelling.guarded_http import Guard
+    from fmltk.annotation.labelling.media_check import MediaReader
 
 BATCH_TASKS = 250  # 2281 tasks in batches of this size took 22 s
 PAGE_TASKS = 500
@@ -32,77 +30,34 @@ POLL_S = 1.0
 MAX_LISTED = 1_000_000  # projects or tasks: more than any data set of the field has clips
 
 
-@dataclass
-class PushedProject:
-    """What a push made of one project."""
-
-    title: str
-    link: str
-    created: bool
-    updated: list[str]
-    n_there: int
-    n_added: int
-
-
-@dataclass
-class RaterProgress:
-    """How far one rater is in one project."""
-
-    rater: str
-    rated: int = 0
-    skipped: int = 0
-    empty: int = 0
-    drafts: int = 0
-
-
-@dataclass
-class ProjectProgress:
-    """How far a project is: tasks, tasks with as many answers as asked for, and each rater."""
-
-    title: str
-    link: str
-    n_tasks: int
-    n_complete: int
-    raters: list[RaterProgress] = field(default_factory=list)
-
-
 class Server:
     """A Label Studio server, by its address and a token of one of its users.
 
-    Raises ConfigError if the address is no http or https address.
+    Raises ConfigError if the address is not one of http or https.
     """
 
     def __init__(self, url: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-            raise ConfigError(f"{parts.hostname or url!r} is no address of a server; expected http(s)://host:port")
+            raise ConfigError(f"{parts.hostname or url!r} is not the address of a server; expected http(s)://host:port")
         self.url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
         self._guard: Guard | None = None
-        self._client: Any = None
+        self.client: Any = None  # the SDK's, within `_asking`
 
     def __repr__(self) -> str:
         """Return the address, never the token."""
         return f"Server({self.url!r})"
 
-    @property
-    def client(self) -> Any:
-        """The SDK's client, within `_asking`."""
-        if self._client is None:
-            from label_studio_sdk import client as sdk
+    def _make_client(self, guard: Guard) -> Any:
+        from label_studio_sdk import client as sdk
 
-            assert self._guard is not None  # noqa: S101 - _asking has made it
-            make: Any = sdk.LabelStudio
-            # It would wait for as long as a server says before it tries again.
-            self._client = make(
-                base_url=self.url,
-                api_key=self._token,
-                timeout=self._timeout_s,
-                max_retries=0,
-                httpx_client=self._guard.client,
-            )
-        return self._client
+        make: Any = sdk.LabelStudio
+        # It would wait for as long as a server says before it tries again.
+        return make(
+            base_url=self.url, api_key=self._token, timeout=self._timeout_s, max_retries=0, httpx_client=guard.client
+        )
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -113,9 +68,10 @@ class Server:
         from fmltk.annotation.labelling.guarded_http import Guard
 
         if self._guard is not None and self._guard.is_over:
-            self._guard = self._client = None
+            self._guard = self.client = None
         guard = self._guard = self._guard or Guard(self.url, timeout_s=self._timeout_s)
         try:
+            self.client = self.client or self._make_client(guard)  # before the call's time begins: an import of seconds
             with guard.call():
                 yield
         except ApiError as error:
@@ -127,7 +83,7 @@ class Server:
             body = " ".join(_detail(error.body).split())
             if self._token:  # some servers repeat what they were sent
                 body = body.replace(self._token, "(the token)")
-            raise AnnotationError(f"{self.url} answered {error.status_code} ({what}): {body[:300]}") from None
+            raise AnnotationError(f"{self.url} answered {error.status_code} ({what}): {body[:500]}") from None
         except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
             # The SDK takes whatever is JSON for an answer of Label Studio.
             raise AnnotationError(f"{self.url} answers otherwise than Label Studio ({what}); is it one?") from error
@@ -178,80 +134,66 @@ class Server:
             raise AnnotationError(f"{self.url} answers without an id ({number!r}); is it Label Studio?")
         return number
 
-    def push(
-        self,
-        plan: ProjectPlan,
-        tasks: Sequence[dict[str, Any]],
-        *,
-        n_annotators: int = 5,
-        local_path: str | None = None,
-    ) -> PushedProject:
-        """Create or update a project and add the tasks that it does not have yet.
+    def create_project(self, title: str, settings: dict[str, Any]) -> int:
+        """Make a project and return its number."""
+        with self._asking(f"making the project {title!r}"):
+            return self._id(self.client.projects.create(title=title, **settings))
 
-        Parameters
-        ----------
-        tasks : their data, in the order in which raters get them; utterance_id tells which are there
-        n_annotators : after so many annotations a task is done
-        local_path : the folder, as the server sees it, that the project may serve files from
+    def update_project(self, project_id: int, settings: dict[str, Any]) -> None:
+        """Change settings of a project."""
+        with self._asking(f"changing {self.link(project_id)}"):
+            self.client.projects.update(project_id, **settings)
 
-        Raises AnnotationError if the server refuses or cannot be reached, or the tasks there have another scale.
-        """
-        wanted = {
-            "label_config": labelling_config(plan),
-            "maximum_annotations": n_annotators,
-            "expert_instruction": instructions(plan),
-            "show_instruction": True,
-            "show_skip_button": True,
-            "enable_empty_annotation": False,
-            "show_collab_predictions": False,
-            "sampling": "Sequential sampling",  # the order of the tasks is the shuffled one
-        }
-        project = self.find_project(plan.title)
-        created = project is None
-        there = set() if project is None else self._utterances(self._id(project), plan)
-        with self._asking(f"making the project {plan.title!r}"):
-            if project is None:
-                project = self.client.projects.create(title=plan.title, **wanted)
-            project_id = self._id(project)
-            updated = [] if created else [key for key, value in wanted.items() if getattr(project, key, None) != value]
-            if updated:
-                self.client.projects.update(project_id, **{key: wanted[key] for key in updated})
-        if local_path is not None:
-            self._connect(project_id, local_path)
-        fresh = [task for task in tasks if task["utterance_id"] not in there]
-        for start in range(0, len(fresh), BATCH_TASKS):
-            batch = [{"data": data} for data in fresh[start : start + BATCH_TASKS]]
-            with self._asking(f"adding tasks to {plan.title!r}"):
-                self.client.projects.import_tasks(id=project_id, request=batch)
-        return PushedProject(plan.title, self.link(project_id), created, updated, len(there), len(fresh))
+    def remove_project(self, project_id: int) -> None:
+        """Remove a project without tasks. Raises AnnotationError if it has some."""
+        with self._asking(f"removing {self.link(project_id)}"):
+            if self.client.projects.get(project_id).task_number:
+                raise AnnotationError(f"{self.link(project_id)} has tasks; it is not removed")
+            self.client.projects.delete(project_id)
 
-    def _connect(self, project_id: int, path: str) -> None:
-        with self._asking(
-            f"connecting the folder {path}; the server needs LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
-            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT above it"
-        ):
-            known = self.client.import_storage.local.list(project=project_id)
-            if not any(storage.path == path for storage in known):
-                self.client.import_storage.local.create(
-                    project=project_id, path=path, title="fmltk stimuli", use_blob_urls=True
-                )
-
-    def _utterances(self, project_id: int, plan: ProjectPlan) -> set[str]:
-        """Return the clips of a project's tasks.
-
-        Raises AnnotationError if they were made for another scale: their answers would be read on that one.
-        """
-        found = set()
+    def tasks(self, project_id: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number and the data of each task of a project."""
         with self._asking("listing tasks"):
             for task in self._each(self.client.tasks.list(project=project_id, page_size=PAGE_TASKS)):
-                found.add(str(task.data.get("utterance_id")))
-                scale = task.data.get("scale", str(plan.scale))
-                if scale != str(plan.scale):
-                    raise AnnotationError(
-                        f"the tasks of {plan.title!r} are rated on {scale}, not on {plan.scale}; give the scale that "
-                        "they have by --scale, or another --project-prefix"
-                    )
-        return found
+                yield task.id, dict(task.data)
+
+    def add_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> None:
+        """Add tasks of these data to a project, in this order."""
+        for start in range(0, len(tasks), BATCH_TASKS):
+            batch = [{"data": data} for data in tasks[start : start + BATCH_TASKS]]
+            with self._asking(f"adding tasks to {self.link(project_id)}"):
+                self.client.projects.import_tasks(id=project_id, request=batch)
+
+    def update_task(self, task_id: int, data: dict[str, Any]) -> None:
+        """Give a task other data; its answers stay."""
+        with self._asking(f"changing task {task_id}"):
+            self.client.tasks.update(str(task_id), data=data)
+
+    def connect_folder(self, project_id: int, path: str) -> int | None:
+        """Let a project serve the files of a folder; return the number of what was made for that, or None."""
+        with self._asking(
+            f"connecting the folder {path}; the server needs LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and, as "
+            "--document-root, its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
+        ):
+            storages = self.client.import_storage.local
+            if any(storage.path == path for storage in storages.list(project=project_id)):
+                return None
+            return self._id(storages.create(project=project_id, path=path, title="fmltk stimuli", use_blob_urls=True))
+
+    def remove_folder(self, number: int) -> None:
+        """Undo `connect_folder`."""
+        with self._asking("disconnecting a folder"):
+            self.client.import_storage.local.delete(number)
+
+    def media_reader(self) -> MediaReader:
+        """Return what fetches media as this user."""
+        from fmltk.annotation.labelling.media_check import MediaReader
+
+        def authorization() -> str:
+            with self._asking("asking for an access token"):
+                return str(self.client._client_wrapper.get_headers()["Authorization"])
+
+        return MediaReader(self.url, authorization, timeout_s=self._timeout_s)
 
     def download(self, project_id: int, target: Path) -> None:
         """Write a snapshot of a project as JSON: every annotation, skip and draft, and raters by id alone.
@@ -296,32 +238,6 @@ class Server:
                 pass
         with self._asking("removing an export"):
             self.client.projects.exports.delete(id=project_id, export_pk=number)
-
-    def progress(self, title: str, export: Path, *, link: str, n_annotators: int) -> ProjectProgress:
-        """Return how far a project is, from its export."""
-        progress = ProjectProgress(title, link, 0, 0)
-        raters: dict[str, RaterProgress] = {}
-        for task in iterate_json_array(export):
-            if not isinstance(task, dict):
-                continue
-            progress.n_tasks += 1
-            answered = set()  # by whom: a rater may have answered twice
-            for annotation in task.get("annotations") or []:
-                name = read_identity(annotation.get("completed_by")) or "unknown"
-                entry = raters.setdefault(name, RaterProgress(name))
-                if annotation.get("was_cancelled"):
-                    entry.skipped += 1
-                elif annotation.get("result"):
-                    entry.rated += name not in answered
-                    answered.add(name)
-                else:
-                    entry.empty += 1
-            for draft in task.get("drafts") or []:
-                name = read_identity(draft) or "unknown"
-                raters.setdefault(name, RaterProgress(name)).drafts += 1
-            progress.n_complete += len(answered) >= n_annotators
-        progress.raters = [raters[name] for name in sorted(raters, key=lambda text: (len(text), text))]
-        return progress
 
 
 def _detail(body: object) -> str:

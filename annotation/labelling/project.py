@@ -169,8 +169,27 @@ def task_data(stimulus: Stimulus, plan: ProjectPlan, media_url: str) -> dict[str
     }
     for part in PARTS[plan.condition]:
         name = _MEDIA_TAGS[part][1]
-        data[name] = (stimulus.text or "") if part == TEXT else media_url + quote(stimulus.files[part])
+        data[name] = (stimulus.text or "") if part == TEXT else media_address(media_url, stimulus.files[part])
     return data
+
+
+def media_address(media_url: str, name: str) -> str:
+    """Return the address of a file of the media folder, as tasks hold it.
+
+    >>> media_address("https://host/media/", "audio/a b.wav")
+    'https://host/media/audio/a%20b.wav'
+    """
+    return media_url + quote(name)
+
+
+def media_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """Return the addresses of media in a task's data, by the field that holds them.
+
+    >>> media_of({"utterance_id": "v$_$1", "audio": "/a.wav", "text": "t"})
+    {'audio': '/a.wav'}
+    """
+    names = dict.fromkeys(name for part, (_, name) in _MEDIA_TAGS.items() if part != TEXT)
+    return {name: data[name] for name in names if isinstance(data.get(name), str)}
 
 
 def ordered_tasks(stimuli: Iterable[Stimulus], plan: ProjectPlan, media_url: str, *, seed: int) -> list[dict[str, Any]]:
@@ -201,7 +220,10 @@ def media_source(stimuli: Path, options: ProjectOptions) -> MediaSource:
     """
     media = stimuli / MEDIA_FOLDER
     if options.document_root is not None and options.media_url is None:
-        return MediaSource(local_media_url(media, options.document_root), str(media.resolve()))
+        # The server compares names: the root is called as it is written, though it may lead over a symbolic link.
+        root = options.document_root.absolute()
+        root = root.resolve() if ".." in root.parts else root
+        return MediaSource(local_media_url(media, root), str(root / _below(media, root)))
     if options.media_url is not None and options.document_root is None:
         return MediaSource(f"{options.media_url.rstrip('/')}/")
     raise ConfigError("say where browsers get the files: --document-root (local files) or --media-url (HTTP, S3), one")
@@ -212,6 +234,10 @@ def local_media_url(media: Path, document_root: Path) -> str:
 
     Raises ConfigError if the media are not below it.
     """
+    return f"/data/local-files/?d={quote(_below(media, document_root))}/"
+
+
+def _below(media: Path, document_root: Path) -> str:
     try:
         below = media.resolve().relative_to(document_root.resolve())
     except ValueError as error:
@@ -221,4 +247,4 @@ def local_media_url(media: Path, document_root: Path) -> str:
         ) from error
     if not below.parts:
         raise ConfigError(f"{media} is the folder that the server serves itself; expected a folder below it")
-    return f"/data/local-files/?d={quote(below.as_posix())}/"
+    return below.as_posix()

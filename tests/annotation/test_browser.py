@@ -16,6 +16,7 @@ import fmltk.toolkit as toolkit
 from fmltk.annotation.importing.import_files import import_ratings
 from fmltk.annotation.labelling.label_studio_client import Server
 from fmltk.annotation.labelling.project import ProjectPlan, local_media_url, ordered_tasks
+from fmltk.annotation.labelling.pushing import push_projects
 from fmltk.annotation.labelling.stimuli import prepare_stimuli
 from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.settings import StimuliOptions
@@ -48,10 +49,11 @@ def pages(label_studio):
         scale = MOSI_SCALE if condition == "T" else CH_SIMS_SCALE
         plan = ProjectPlan(condition, scale, "en", "browser")
         tasks = ordered_tasks(stimuli, plan, before, seed=0)
-        pushed = server.push(plan, tasks, local_path=str((folder / "media").resolve()))
+        (pushed,) = push_projects(server, [(plan, tasks)], local_path=str((folder / "media").resolve()))
         numbers[condition] = int(pushed.link.rsplit("/", 1)[1])
     plan = ProjectPlan("T", CH_SIMS_SCALE, "en", "hostile")
-    numbers["hostile"] = int(server.push(plan, ordered_tasks(hostile, plan, before, seed=0)).link.rsplit("/", 1)[1])
+    (pushed,) = push_projects(server, [(plan, ordered_tasks(hostile, plan, before, seed=0))])
+    numbers["hostile"] = int(pushed.link.rsplit("/", 1)[1])
     return numbers
 
 

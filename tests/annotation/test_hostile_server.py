@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import json
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,15 +13,20 @@ import pytest
 from fmltk.annotation.labelling import label_studio_client
 from fmltk.annotation.labelling.label_studio_client import Server
 from fmltk.annotation.labelling.project import ProjectPlan
+from fmltk.annotation.labelling.pushing import push_projects
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import AnnotationError
+from tests.annotation.hostile import hostile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.annotation.hostile import Handler
 
 TOKEN = "legacy-secret-token"
 LIMIT_S = 30.0  # far above what is waited for, far below for ever
+BOMB = gzip.compress(b" " * 20_000_000)  # more than a document may have
 PLAN = ProjectPlan("AT", Scale.parse("-1..1"), "en", "films")
 
 
@@ -34,50 +35,6 @@ def part(document: dict[str, Any]) -> str:
 
 
 REFRESH_TOKEN = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part({'token_type': 'refresh', 'exp': 4_000_000_000})}.c2ln"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers every request by `server.answer`, and keeps what came."""
-
-    server: Hostile
-
-    def do_GET(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        self.server.seen.append(f"{self.command} {self.path} {self.headers} {self.rfile.read(length)!r}")
-        with contextlib.suppress(OSError):  # the client has hung up
-            self.server.answer(self)
-
-    do_POST = do_PATCH = do_DELETE = do_GET
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-class Hostile(ThreadingHTTPServer):
-    daemon_threads = True
-    answer: Callable[[Handler], None]
-    seen: list[str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-@contextmanager
-def hostile(answer: Callable[[Handler], None]) -> Iterator[Hostile]:
-    server = Hostile(("127.0.0.1", 0), Handler)
-    server.answer, server.seen = answer, []
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def refused(act: Callable[[], object]) -> str:
@@ -181,7 +138,7 @@ def busy(handler: Handler) -> None:
 
 
 def bomb(handler: Handler) -> None:
-    handler.send(gzip.compress(b" " * 100_000_000), Content_Encoding="gzip")
+    handler.send(BOMB, Content_Encoding="gzip")
 
 
 def deep(handler: Handler) -> None:
@@ -245,7 +202,9 @@ def test_odd_documents_are_one_line_or_no_project(document: object) -> None:
 @pytest.mark.parametrize("created", [None, {}, {"id": None}, {"id": "x"}, [], {"title": "films AT"}])
 def test_a_push_whose_answer_has_no_project_posts_no_task(created: object) -> None:
     with hostile(documents({"count": 0, "results": []}, created)) as server:
-        message = refused(lambda: Server(server.url, TOKEN, timeout_s=5).push(PLAN, [{"utterance_id": "v$_$1"}]))
+        message = refused(
+            lambda: push_projects(Server(server.url, TOKEN, timeout_s=5), [(PLAN, [{"utterance_id": "v$_$1"}])])
+        )
         assert "is it" in message
         assert [one.split()[0] for one in server.seen] == ["GET", "POST"]
         assert not [one for one in server.seen if "None" in one.splitlines()[0]]

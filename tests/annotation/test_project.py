@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from fmltk.annotation.labelling.label_studio_client import Server
+from fmltk.annotation.labelling.progress import read_progress
 from fmltk.annotation.labelling.project import (
     ProjectPlan,
     instructions,
@@ -19,6 +20,7 @@ from fmltk.annotation.labelling.project import (
     local_media_url,
     ordered_tasks,
 )
+from fmltk.annotation.labelling.pushing import push_projects
 from fmltk.annotation.labelling.stimuli import PARTS, Stimulus
 from fmltk.annotation.pages import parse_page
 from fmltk.toolkit.cli.main import main
@@ -121,7 +123,7 @@ def test_local_files_must_lie_below_what_the_server_serves(tmp_path):
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "http://user:secret@host", ""])
 def test_an_address_that_is_none_is_refused_without_repeating_a_password(url):
-    with pytest.raises(ConfigError, match="is no address of a server") as caught:
+    with pytest.raises(ConfigError, match="is not the address of a server") as caught:
         Server(url, "token")
     assert "secret" not in str(caught.value)
 
@@ -227,18 +229,17 @@ class _Client:
 def test_a_project_is_not_given_another_scale_than_its_tasks_have(monkeypatch):
     plan = ProjectPlan("AT", CH_SIMS_SCALE)
     server = Server("http://127.0.0.1:9", "t")
-    monkeypatch.setattr(server, "_client", _Client(plan))  # that has no way to change anything
+    monkeypatch.setattr(server, "client", _Client(plan))  # that has no way to change anything
     with pytest.raises(AnnotationError, match=r"'fmltk AT' are rated on -1\.\.1, not on -3\.\.3"):
-        server.push(ProjectPlan("AT", MOSI_SCALE), [])
+        push_projects(server, [(ProjectPlan("AT", MOSI_SCALE), [])])
 
 
 def test_a_rater_who_answered_a_clip_twice_has_rated_it_once(exports, tmp_path):
     task = exports.task(exports.annotation(3), exports.annotation(3), exports.annotation(4))
     (tmp_path / "export.json").write_text(json.dumps([task]))
-    server = Server("http://127.0.0.1:9", "t")
     complete = {}
     for n in (2, 3):
-        progress = server.progress("x", tmp_path / "export.json", link="", n_annotators=n)
+        progress = read_progress("x", tmp_path / "export.json", link="", n_annotators=n)
         complete[n] = progress.n_complete
     assert {rater.rater: rater.rated for rater in progress.raters} == {"3": 1, "4": 1}
     assert complete == {2: 1, 3: 0}

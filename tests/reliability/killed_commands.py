@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
+MEDIUM = bytes(range(256)) * 40
 DEMO = Path(__file__).parents[2] / "toolkit" / "demo" / "videos"
 # Files whose content tells when something was done, or how long it took.
 TIMED = ("history.parquet", "summary.json", "metrics.json", "stage_av.json", "stage_at.json", "stage_vt.json",
@@ -47,7 +48,7 @@ COMMANDS = (
     Command("import", "annotation import AT.csv VT.csv -o ratings.parquet"),
     Command("aggregate", "annotation aggregate ratings.parquet -o labels.parquet --panel at-least-3", ("import",)),
     Command("report", "report planted ratings.parquet -o report.html", ("import",)),
-    Command("push", "annotation push stimuli --url {server} --conditions AT,VT --media-url https://host/media"),
+    Command("push", "annotation push stimuli --url {server} --conditions AT,VT --media-url {server}/media"),
     Command("train", "train planted -o run -j 2 --preset ch-sims --set max_epochs=400 --set patience=400 --set bs=8"),
     Command("predict", "predict run planted -o scores.csv", ("train",)),
     Command("extract", "extract videos -o features --modalities audio,vision --openface none --workers 2"),
@@ -66,10 +67,13 @@ def write_inputs(folder: Path, names: set[str]) -> None:
     (folder / "stimuli").mkdir()
     status = dict.fromkeys(("audio", "text", "silent"), "ok")
     stimuli = [
-        Stimulus(f"v$_${clip}", "v", str(clip), "words", "en", 2.0, {p: f"{p}/{clip}.wav" for p in status}, status)
+        Stimulus(f"v$_${clip}", "v", str(clip), "words", "en", 2.0, {p: f"{p}/any.wav" for p in status}, status)
         for clip in range(600)
     ]
     (folder / "stimuli" / STIMULI_FILE).write_text("".join(json_text(asdict(one)) + "\n" for one in stimuli))
+    for part in ("audio", "silent"):
+        (folder / "stimuli" / "media" / part).mkdir(parents=True)
+        (folder / "stimuli" / "media" / part / "any.wav").write_bytes(MEDIUM)
     if names & {"extract", "pad"}:
         for number, source in enumerate(sorted(DEMO.rglob("*.mp4"))[:4]):
             target = folder / "videos" / "v" / f"{number}.mp4"
@@ -108,7 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
         where = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(where.query).items()}
         held, page = self.server.held, int(query.get("page", 1))
-        if where.path == "/api/projects/":
+        if where.path.startswith("/media/"):
+            self._send_medium(self.headers.get("Range"))
+        elif where.path == "/api/projects/":
             found = [{"id": n, **one} for n, one in enumerate(held.settings) if query.get("title", "") in one["title"]]
             self._send({"count": len(found), "results": found if page == 1 else []})
         else:
@@ -131,6 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
+
+    def _send_medium(self, part: str | None) -> None:
+        first, last = map(int, part.removeprefix("bytes=").split("-")) if part else (0, len(MEDIUM) - 1)
+        self.send_response(206 if part else 200)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(MEDIUM)}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        self.wfile.write(MEDIUM[first : last + 1])
 
     def _send(self, document: object) -> None:
         body = json.dumps(document).encode()
