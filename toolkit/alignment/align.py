@@ -16,7 +16,6 @@ from fmltk.toolkit.alignment.clip_words import words_of_clips
 from fmltk.toolkit.alignment.forced import find_aligner, forced_words
 from fmltk.toolkit.alignment.plan import plan_clips
 from fmltk.toolkit.alignment.sources import read_words
-from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FeatureError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
@@ -94,8 +93,8 @@ def align(
         )
     _check_out(out)
     rows = _read_rows(held.path / MANIFEST_FILE)
-    usable = {one: row for one, row in rows.items() if shard_key(one) in names and _has_features(row)}
-    _check_spans(held, usable, names)
+    usable = _usable(rows, names)
+    _check_first_spans(held, usable, names)
     given = words(usable)
     for note in given.notes:
         reporter.say(note)
@@ -104,24 +103,38 @@ def align(
         first = next(iter(plan.faults.items()), None)
         raise FeatureError("no clip can be aligned" + (f"; the first, {first[0]}: {first[1]}" if first else ""))
     _say(plan, reporter)
-    training = [n for one, n in plan.lengths.items() if rows[one].split == "train"]
-    length = settings.padded_length(list(plan.lengths.values()), training)
-    alignment = {**asdict(settings), "source": source}
     with hold_folder(out), reporter.progress("Aligning", len(rows)) as progress:
-        writer = _Writer(
-            held, out, length, alignment, len(training) if settings.lengths_from == "train" else len(plan.lengths)
-        )
+        writer = _Writer(held, out, {**asdict(settings), "source": source}, _length(plan, rows, settings))
         results = writer.shards.read_each(names[shard_key(one)] if one in plan.steps else None for one in rows)
         with writer:
-            for (utterance, row), result in zip(rows.items(), results, strict=True):
-                if utterance in plan.steps and result is None:
-                    raise DamagedFileError(f"{utterance}: its shard is damaged; run the same `fmltk extract` again")
+            for row, result in zip(rows.values(), results, strict=True):
                 writer.write(row, result, plan, settings)
                 progress.advance()
     for modality in held.modalities:
         counted = plan.lengths.values()
         writer.summary.modalities[modality].lengths = {"min": min(counted), "max": max(counted)}
     return writer.summary
+
+
+def _usable(rows: Mapping[str, ClipRow], names: Mapping[str, str]) -> dict[str, ClipRow]:
+    """Return the clips that have features. Raises StoreError if the shard of one is gone."""
+    usable = {one: row for one, row in rows.items() if _has_features(row)}
+    gone = next((one for one in usable if shard_key(one) not in names), None)
+    if gone is not None:
+        raise StoreError(f"{gone}: its shard is gone; run the same `fmltk extract` again")
+    return usable
+
+
+def _length(plan: Plan, rows: Mapping[str, ClipRow], settings: AlignSettings) -> dict[str, Any]:
+    """Return L and where it comes from, as the tables' metadata have it."""
+    training = [n for one, n in plan.lengths.items() if rows[one].split == "train"]
+    counted = training if settings.lengths_from == "train" else list(plan.lengths.values())
+    return {
+        "length": settings.padded_length(counted),
+        "n_sigmas": settings.n_sigmas,
+        "lengths_from": "fixed" if settings.length else settings.lengths_from,
+        "n_lengths": len(counted),
+    }
 
 
 def _has_features(row: ClipRow) -> bool:
@@ -143,15 +156,18 @@ def _check_out(out: Path) -> None:
         raise ConfigError(f"{out} holds features that are not aligned; name another folder with -o")
 
 
-def _check_spans(held: FeatureSet, usable: Mapping[str, ClipRow], names: Mapping[str, str]) -> None:
-    """Raise StoreError where shards do not say which characters tokens stand for; the first that has text tells."""
+def _check_first_spans(held: FeatureSet, usable: Mapping[str, ClipRow], names: Mapping[str, str]) -> None:
+    """Check the first shard that has text, before any work."""
     with_text = next((one for one, row in usable.items() if row.modalities["text"].status == OK), None)
-    if with_text is None:
-        return
-    result = ShardFolder(held.path / SHARD_FOLDER).read(names[shard_key(with_text)])
-    if result.token_spans is None:
+    if with_text is not None:
+        _check_spans(ShardFolder(held.path / SHARD_FOLDER).read(names[shard_key(with_text)]), held.path)
+
+
+def _check_spans(result: ClipResult, folder: AnyPath) -> None:
+    """Raise StoreError where a shard has text and does not say which characters its tokens stand for."""
+    if "text" in result.sequences and result.token_spans is None:
         raise StoreError(
-            f"{held.path} does not say where tokens are in the transcripts: its text model has no fast tokenizer, or "
+            f"{folder} does not say where tokens are in the transcripts: its text model has no fast tokenizer, or "
             "an earlier fmltk extracted it; extract into another folder (-o), with such a model"
         )
 
@@ -168,18 +184,13 @@ def _say(plan: Plan, reporter: Reporter) -> None:
 class _Writer:
     """The tables of an aligned folder, while they are written; they appear when nothing fails, the manifest last."""
 
-    def __init__(self, held: FeatureSet, out: Path, length: int, alignment: Mapping[str, Any], n_lengths: int) -> None:
+    def __init__(self, held: FeatureSet, out: Path, alignment: Mapping[str, Any], padding: Mapping[str, Any]) -> None:
         self.shards, self.summary = ShardFolder(held.path / SHARD_FOLDER), Summary(out)
         self._stack = contextlib.ExitStack()
-        self._length, self._out = length, out
-        padding = {
-            "n_sigmas": alignment["n_sigmas"],
-            "lengths_from": "fixed" if alignment["length"] else alignment["lengths_from"],
-            "n_lengths": n_lengths,
-        }
+        self._out, self._source, self._length = out, held.path, int(padding["length"])
         self._specs = {
             modality: ModalitySpec(
-                modality, table.dimension, length, True, _document(table.document, alignment, padding)
+                modality, table.dimension, self._length, True, _document(table.document, alignment, padding)
             )
             for modality, table in held.modalities.items()
         }
@@ -195,9 +206,6 @@ class _Writer:
         self._writers: dict[str, ModalityWriter] = {}
 
     def __enter__(self) -> None:
-        for modality in MODALITIES:
-            if modality not in self._specs:
-                (self._out / f"{modality}.parquet").unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._manifest)
             stack.enter_context(self._words)
@@ -208,13 +216,19 @@ class _Writer:
 
     def __exit__(self, *exception: Any) -> None:
         self._stack.__exit__(*exception)
+        for modality, one in self.summary.modalities.items():
+            if exception[0] is None and not one.counts[OK]:  # no clip has it, or an earlier run wrote it
+                (self._out / f"{modality}.parquet").unlink(missing_ok=True)
 
     def write(self, row: ClipRow, result: ClipResult | None, plan: Plan, settings: AlignSettings) -> None:
         """Write one clip: its features by word where it is in the plan, else its row with the reason."""
         utterance = row.utterance_id
         if utterance in plan.faults:
             row = _failed(row, plan.faults[utterance])
-        elif result is not None:
+        elif utterance in plan.steps:
+            if result is None:
+                raise DamagedFileError(f"{utterance}: its shard is damaged; run the same `fmltk extract` again")
+            _check_spans(result, self._source)
             steps = plan.steps[utterance]
             clip = (
                 align_tokens(result, steps, _RATES_HZ)

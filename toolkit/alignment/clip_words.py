@@ -131,14 +131,15 @@ def _meant(one: Recording, clips: Mapping[Name, str], videos: Mapping[Name, str]
 def _is_video_clock(cut: Iterable[tuple[ClipRow, Recording]], found: ClipWords) -> bool:
     """Whether times of clips that are cut from videos count from the videos' beginnings, by which they fit."""
     n_clip = n_video = 0
-    for row, recording in cut:
+    timed = [(row, one) for row, one in cut if row.duration_s and any(word.is_timed for word in one.words)]
+    if not timed:
+        return False
+    for row, recording in timed:
         times = [(word.start_s, word.end_s) for word in recording.words if word.start_s is not None]
-        if not times or row.duration_s is None:
-            continue
         first_s, last_s = min(start for start, _ in times), max(end or 0.0 for _, end in times)
-        start_s = row.start_s or 0.0
-        fits_clip = last_s <= row.duration_s + _SLACK_S
-        fits_video = start_s - _SLACK_S <= first_s and last_s <= start_s + row.duration_s + _SLACK_S
+        start_s, duration_s = row.start_s or 0.0, row.duration_s or 0.0
+        fits_clip = last_s <= duration_s + _SLACK_S
+        fits_video = start_s - _SLACK_S <= first_s and last_s <= start_s + duration_s + _SLACK_S
         n_clip += fits_clip and not fits_video
         n_video += fits_video and not fits_clip
     if bool(n_clip) == bool(n_video):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.command_options import check_choices, option
+from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.settings import LENGTH_SOURCES
 
 if TYPE_CHECKING:
@@ -81,9 +82,18 @@ class AlignSettings:
     def __post_init__(self) -> None:
         check_choices(self)
 
-    def padded_length(self, lengths: Sequence[int], training: Sequence[int]) -> int:
-        """Return L for clips of these lengths in steps. Raises FeatureError if there are none."""
+    def padded_length(self, lengths: Sequence[int]) -> int:
+        """Return L for clips of these lengths in steps, which `lengths_from` has chosen.
+
+        Raises ConfigError if there are none, since no clip is in the training split.
+        """
         from fmltk.toolkit.features.padding import padded_length
 
-        counted = training if self.lengths_from == "train" else lengths
-        return self.length or padded_length(counted, n_sigmas=self.n_sigmas)
+        if self.length is not None:
+            return self.length
+        if not lengths:
+            raise ConfigError(
+                "--lengths-from train: no aligned clip is in the training split; extract with a column split in "
+                "--transcripts, or use --lengths-from all"
+            )
+        return padded_length(lengths, n_sigmas=self.n_sigmas)

@@ -13,6 +13,7 @@ from fmltk.toolkit.alignment.word_captions import caption_words
 from fmltk.toolkit.alignment.word_json import json_words
 from fmltk.toolkit.alignment.word_lines import ctm_words, grid_words
 from fmltk.toolkit.alignment.word_table import table_words
+from fmltk.toolkit.catalog.language_tags import language_tag
 from fmltk.toolkit.catalog.matching import id_form, path_form
 from fmltk.toolkit.catalog.subtitles import SUBTITLE_SUFFIXES
 from fmltk.toolkit.catalog.video_files import SYSTEM_FOLDERS, readable
@@ -126,7 +127,7 @@ def _read_folder(folder: Path, options: SourceOptions) -> WordSource:
             found.recordings += _read_file(path, inner, options, found.notes)
         except FmltkError as error:
             name = readable(str(inner.with_suffix("")))
-            found.recordings.append(Recording(name, (_path_form(inner),), (), readable(str(inner)), str(error)))
+            found.recordings.append(Recording(name, _path_forms(inner), (), readable(str(inner)), str(error)))
     kinds = Counter(_kind_of(path) for path in chosen)
     found.notes.insert(0, f"{folder}: files read as {', '.join(f'{kind} ({n})' for kind, n in kinds.items())}")
     if passed:
@@ -171,13 +172,15 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _read_file(path: Path, inner: Path, options: SourceOptions, notes: list[str]) -> Iterator[Recording]:
     """Yield the recordings of a file; `inner` is its path below the folder that was named."""
-    suffix, shown = path.suffix.lower(), readable(str(inner))
+    suffix, shown, own_name = path.suffix.lower(), readable(str(inner)), readable(str(inner.with_suffix("")))
     if suffix in TABLE_SUFFIXES:
         rows, said = table_words(path, encoding=options.encoding, ignored=options.ignored)
         notes += [note for note in said if note not in notes]
         for key, words in rows.items():
-            name = key if isinstance(key, str) else f"{key[0]}/{key[1]}"
-            yield Recording(name, _forms(key), words, shown)
+            if key is None:
+                yield Recording(own_name, _path_forms(inner), words, shown)
+            else:
+                yield Recording(key if isinstance(key, str) else "/".join(key), _forms(key), words, shown)
         return
     content = read_text(path, encoding=options.encoding)
     if suffix == ".ctm":
@@ -192,11 +195,15 @@ def _read_file(path: Path, inner: Path, options: SourceOptions, notes: list[str]
         words = caption_words(content, name=shown)
     else:
         words = textgrid_words(content, name=shown, tier=options.tier)
-    yield Recording(readable(str(inner.with_suffix(""))), (_path_form(inner),), words, shown)
+    yield Recording(own_name, _path_forms(inner), words, shown)
 
 
-def _path_form(inner: Path) -> Form:
-    return tuple(composed(readable(part)) for part in inner.with_suffix("").parts), 1
+def _path_forms(inner: Path) -> tuple[Form, ...]:
+    """Return what a file's path may stand for; talk.en.vtt is talk too."""
+    *folders, stem = (composed(readable(part)) for part in inner.with_suffix("").parts)
+    head, _, tag = stem.rpartition(".")
+    stems = [stem, head] if head and language_tag(tag) else [stem]
+    return tuple(((*folders, one), 1) for one in stems)
 
 
 def _forms(key: tuple[str, str] | str) -> tuple[Form, ...]:

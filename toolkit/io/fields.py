@@ -84,11 +84,13 @@ def open_fields(
     *,
     encoding: str | None = None,
     ignored: Collection[str] | None = None,
+    may_lack_ids: bool = False,
     error: MakeError = ConfigError,
 ) -> Iterator[FieldRows]:
     """Open a table of a known kind, whose rows name clips.
 
     ignored : names of columns that the user leaves out; None where the command does not let them
+    may_lack_ids : whether the table itself may be of one clip, and its rows name none
 
     Raises `error` if the table cannot be read (see `open_rows`), a column is not understood (see `find_columns`), or
     none of them names clips.
@@ -96,7 +98,7 @@ def open_fields(
     with open_rows(path, encoding=encoding, error=error) as table:
         columns = find_columns(kind, table.header, table=path.name, ignored=ignored, error=error)
         needed = ("path",) if "path" in kind.fields else _IDS
-        if table.header and columns.used.keys().isdisjoint(needed):
+        if not may_lack_ids and table.header and columns.used.keys().isdisjoint(needed):
             found = ", ".join(map(repr, table.header))
             where = f" ({table.sheet}: the table's own must be the first)" if table.sheet else ""
             raise error(f"{path} names no clip: its columns are {found}{where}; a {kind.what} has {kind.expected}")

@@ -81,7 +81,7 @@ TRANSCRIPTS = TableKind(
 )
 WORDS = TableKind(
     "table of words",
-    {**IDS, "word": "words token wordtext spokenword 词 单词 字"},
+    {**IDS, "word": "words token wordtext spokenword 词 单词 字", "type": "tier tiername"},
     f"{_EXPECTED_CLIP}, word, and start_s and end_s (or start_ms and end_ms, or a duration)",
     weak={**_WEAK_IDS, "word": "text label"},
     times=True,

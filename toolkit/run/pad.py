@@ -32,7 +32,10 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
     folder = locate(features)
     reporter = reporter or Reporter(quiet=True)
     if not (folder / RUN_FILE).is_file():
-        raise StoreError(f"{folder} has no {RUN_FILE}: expected a folder that `fmltk extract` wrote")
+        raise StoreError(
+            f"{folder} has no {RUN_FILE}: expected a folder that `fmltk extract` wrote; "
+            "features that are aligned to words are padded by `fmltk align`, as --lambda and --length say"
+        )
     with held(folder):
         run = read_run(folder)
         shards = ShardFolder(folder / SHARD_FOLDER)

@@ -74,7 +74,7 @@ def test_a_modality_of_which_no_word_has_a_step_is_missing(tmp_path: Path) -> No
     row = manifest(tmp_path).loc["talk$_$0"]
     assert (row["status"], row["vision_status"]) == ("ok", "missing")
     assert "no word of the clip has a valid step of vision" in row["vision_error_message"]
-    assert len(read_features(tmp_path / "aligned")["vision"].utterance_ids) == 0
+    assert list(read_features(tmp_path / "aligned").modalities) == ["text", "audio"]
 
 
 def test_all_modalities_have_one_length_by_the_padding_rule(tmp_path: Path) -> None:
@@ -221,6 +221,28 @@ def test_what_cannot_be_aligned_at_all_is_one_line(
     assert done.returncode == 1
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_shard_that_is_gone_or_says_nothing_of_its_tokens_is_one_line(tmp_path: Path) -> None:
+    clips = [Made("talk", TEXT), Made("walk", TEXT, has_spans=False)]
+    write_ctm(tmp_path / "words.ctm", {"talk": TIMES, "walk": TIMES})
+    for options in ((), ("--unit", "token")):
+        done = align(tmp_path, *options, clips=clips)
+        assert (done.returncode, "does not say where tokens are" in done.stderr) == (1, True)
+        assert not (tmp_path / "aligned" / "manifest.parquet").exists()
+    sorted((tmp_path / "features").glob("shards/*/*"))[0].unlink()
+    done = align(tmp_path)
+    assert (done.returncode, "its shard is gone; run the same `fmltk extract` again" in done.stderr) == (1, True)
+
+
+def test_the_training_splits_lengths_may_count_alone(tmp_path: Path) -> None:
+    clips = [Made("a", "no no", split="train"), Made("b", "no no no no", split="test")]
+    write_ctm(tmp_path / "words.ctm", {clip.video: [("no", i / 9, (i + 1) / 9) for i in range(4)] for clip in clips})
+    assert align(tmp_path, "--lengths-from", "train", clips=clips).returncode == 0
+    assert read_features(tmp_path / "aligned")["text"].length == 2
+    (tmp_path / "other").mkdir()
+    done = align(tmp_path / "other", "--lengths-from", "train")
+    assert (done.returncode, "no aligned clip is in the training split" in done.stderr) == (1, True)
 
 
 def test_counts_are_said_and_given_as_json(tmp_path: Path) -> None:

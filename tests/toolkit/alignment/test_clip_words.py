@@ -90,6 +90,11 @@ def test_the_clock_is_found_where_only_one_fits_and_asked_for_where_both_may() -
     assert times(assigned([recording("talk/1", (1.0, 2.0))], both, "clip"), "talk$_$1") == [1.0]
 
 
+def test_a_cut_clip_whose_words_cannot_be_read_leaves_the_clock_open() -> None:
+    found = assigned([recording("talk/1", fault="talk.ctm is cut off")], [row("talk", "1", start_s=2.0)])
+    assert found.faults == {"talk$_$1": "talk.ctm is cut off"}
+
+
 def test_the_clips_clock_is_refused_for_words_of_a_whole_video() -> None:
     with pytest.raises(ConfigError, match="'talk' names a video that clips are cut from"):
         assigned([recording("talk", (1, 2))], [row("talk", "1", start_s=2.0)], "clip")

@@ -249,7 +249,7 @@ def test_a_table_may_call_its_columns_as_tables_do(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("word,start_s,end_s\nset,0,1\n", "names no clip"),
+        ("utterance_id,word,start_s,end_s\n,set,0,1\n", "words.csv line 2 names no clip"),
         ("utterance_id,start_s,end_s\na$_$0,0,1\n", "names no words"),
         ("utterance_id,word,start_s,end_s\na$_$0,set,soon,1\n", "words.csv line 2: 'soon' is not a time"),
         ("utterance_id,word,start_s,end_s\na$_$0,set,2,1\n", "words.csv line 2: 'set' ends at 1 s"),
@@ -259,6 +259,31 @@ def test_a_table_may_call_its_columns_as_tables_do(
 )
 def test_a_table_that_is_not_of_words_is_refused_by_line(tmp_path: Path, content: str, said: str) -> None:
     assert said in refused(written(tmp_path, "words.csv", content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "word,start_s,end_s\nset,0.49,0.77\nwhite,0.77,1.09\n",
+        "Begin,End,Label,Type,Speaker\n0.49,0.77,set,words,anna\n0.77,1.09,white,words,anna\n0.49,0.6,S,phones,anna\n",
+        "onset;offset;token\n0,49;0,77;set\n0,77;1,09;white\n",
+    ],
+)
+def test_a_table_without_ids_is_of_the_clip_that_it_is_named_as(tmp_path: Path, content: str) -> None:
+    (tmp_path / "talk").mkdir()
+    written(tmp_path / "talk", "0001.csv", content)
+    (recording,) = read_words(tmp_path, SourceOptions()).recordings
+    assert (recording.name, recording.forms) == ("talk/0001", ((("talk", "0001"), 1),))
+    assert [(word.text, word.start_s, word.end_s) for word in recording.words] == WORDS[:2]
+
+
+def test_a_language_in_a_name_is_not_of_the_clips_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "talk.en-GB.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nset\n")
+    (recording,) = read_words(path, SourceOptions()).recordings
+    assert [form for form, _ in recording.forms] == [("talk.en-GB",), ("talk",)]
+    path = written(tmp_path, "talk.v2.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nset\n")
+    (recording,) = read_words(path, SourceOptions()).recordings
+    assert [form for form, _ in recording.forms] == [("talk.v2",)]
 
 
 def test_a_table_may_have_words_without_times(tmp_path: Path) -> None:

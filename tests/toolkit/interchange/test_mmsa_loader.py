@@ -75,21 +75,26 @@ def mmsa_python(may_install: Callable[[str], None]) -> Path:
     return python
 
 
+def loaded(python: Path, script: str, pickle: Path) -> list[Any]:
+    """What MMSA's loader gives of a pickle: without BERT, and with it."""
+    done = subprocess.run(
+        [str(python), "-c", script, str(pickle)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=pickle.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(pickle.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()[-2:]]
+
+
 def test_mmsas_own_loader_reads_an_export_with_and_without_bert(tmp_path: Path, mmsa_python: Path) -> None:
     data = mmsa_data()
     import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
     out = tmp_path / "out.pkl"
     export_mmsa(tmp_path / "features", tmp_path / "features" / "labels.parquet", out)
-    done = subprocess.run(
-        [str(mmsa_python), "-c", LOADER, str(out)],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr
-    features, bert = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    features, bert = loaded(mmsa_python, LOADER, out)
     assert_same_clips(features, data, field="text", shape=[5, 6])
     assert_same_clips(bert, data, field="text_bert", shape=[3, 5])
 
@@ -113,16 +118,7 @@ def assert_same_clips(seen: dict[str, Any], data: dict[str, Any], *, field: str,
 
 def test_mmsas_own_loader_reads_an_aligned_export(tmp_path: Path, mmsa_python: Path) -> None:
     n_tokens = len(write_aligned(tmp_path))
-    done = subprocess.run(
-        [str(mmsa_python), "-c", ALIGNED_LOADER, str(tmp_path / "aligned.pkl")],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr
-    features, bert = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    features, bert = loaded(mmsa_python, ALIGNED_LOADER, tmp_path / "aligned.pkl")
     assert {name: shape[:2] for name, shape in features.items()} == {name: [3, n_tokens] for name in features}
     assert bert["text"] == [3, 3, n_tokens]
 
