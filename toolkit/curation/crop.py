@@ -1,6 +1,7 @@
 """Each clip cropped to its speaker, with its audio: the paper crops videos "to filter out the extra faces".
 
-Source: paper, section 5. The crop is upright, follows the speaker's box and never zooms: see `upright_windows`.
+Source: paper, section 5. The crop is upright, follows the speaker's box within each shot and never zooms: see
+`upright_windows`. A shot without the speaker is black.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from fmltk.toolkit.media.frames import read_frames, read_note, write_video
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.run.vision import clip_path
 from fmltk.toolkit.vision.align import crop_frame, upright_windows
-from fmltk.toolkit.vision.shots import one_shot
+from fmltk.toolkit.vision.shots import Shots, numbered_frames, one_shot
 from fmltk.toolkit.vision.tracks import FaceTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -149,12 +150,12 @@ def _crop(job: _Job) -> bool | str:
     part = {"start_s": job.row["start_s"] or 0.0, "end_s": job.row["end_s"]}
     try:
         info = probe_media(job.source, video_stream=job.video_stream, audio_stream=job.audio_stream)
-        windows = upright_windows(_track(job, info.width, info.height))
-        frames = read_frames(job.source, info=info, **part)
+        shots = _shots(job, read_frames(job.source, info=info, **part))
+        track = _track(job, shots, width=info.width, height=info.height)
         sound = None
         if info.has_audio and part["start_s"] < info.audio_end_s:
             sound = read_audio(job.source, info=info, rate_hz=VIDEO_SOUND_RATE_HZ, **part).samples
-        cropped = (crop_frame(frame, window) for frame, window in zip(frames, windows, strict=False))
+        cropped = _cropped(read_frames(job.source, info=info, **part), track)
         write_video(cropped, job.target, sound=sound, note=job.note)
     except StoreError:
         raise
@@ -163,7 +164,27 @@ def _crop(job: _Job) -> bool | str:
     return True
 
 
-def _track(job: _Job, width: int, height: int) -> FaceTrack:
+def _cropped(frames: Iterable[NDArray[np.uint8]], track: FaceTrack) -> Iterator[NDArray[np.uint8]]:
+    """Yield the window of each frame; black in a shot without the speaker, which shows somebody else or nobody."""
+    seen = np.zeros(len(track.present), np.bool_)
+    for first, last in track.shots.bounds:
+        seen[first : last + 1] = track.present[first : last + 1].any()
+    for frame, window, is_seen in zip(frames, upright_windows(track), seen, strict=False):
+        part = crop_frame(frame, window)
+        yield part if is_seen else np.zeros_like(part)
+
+
+def _shots(job: _Job, frames: Iterable[NDArray[np.uint8]]) -> Shots:
+    """Return the clip's shots; its frames are not looked at where the manifest says that there is one."""
+    n_frames = job.row["n_frames"]
+    if job.row.get("n_shots") == 1:
+        return one_shot(n_frames)
+    numbers = [numbered.shot for numbered in numbered_frames(frames)][:n_frames]
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1)).astype(np.int32)
+    return Shots(starts, n_frames)
+
+
+def _track(job: _Job, shots: Shots, *, width: int, height: int) -> FaceTrack:
     """Return the speaker's boxes frame by frame."""
     n_frames = job.row["n_frames"]
     boxes = np.full((n_frames, 4), np.nan, np.float32)
@@ -171,4 +192,4 @@ def _track(job: _Job, width: int, height: int) -> FaceTrack:
     present = np.isfinite(boxes[:, 0])
     nothing = np.full((n_frames, 5, 2), np.nan, np.float32)
     probabilities = np.where(present, np.float32(1), np.float32(np.nan))
-    return FaceTrack(width, height, present, boxes, probabilities, nothing, one_shot(n_frames))
+    return FaceTrack(width, height, present, boxes, probabilities, nothing, shots)

@@ -141,6 +141,37 @@ def test_the_sound_is_in_time_with_the_picture(videos: Path, tmp_path: Path) -> 
         assert rate_hz == 44_100
 
 
+def scene(frame: int) -> np.ndarray:
+    """The speaker at the left, somebody else, and the speaker at the right, 20 frames each."""
+    rng = np.random.default_rng(frame // 20)
+    made = np.repeat(np.repeat(rng.integers(0, 120, (6, 10, 3)), 16, axis=0), 16, axis=1).astype(np.uint8)
+    x = (40, 80, 120)[frame // 20]
+    made[38:58, x - 10 : x + 10] = (0, 0, 255) if frame // 20 != 1 else (255, 0, 0)
+    return made
+
+
+@pytest.mark.parametrize("n_shots", [None, 3])
+def test_a_crop_jumps_with_a_cut_and_is_black_where_somebody_else_is_seen(tmp_path: Path, n_shots: int | None) -> None:
+    write_video((scene(k) for k in range(60)), tmp_path / "videos" / "cut.mp4")
+    boxes = np.array([(x - 10, 38, x + 10, 58) for x in [40] * 20 + [120] * 20], np.float32)
+    own = FaceRows(
+        frame=np.array([*range(20), *range(40, 60)], np.int32),
+        track=np.array([0] * 20 + [1] * 20, np.int32),
+        speaker=np.ones(40, bool),
+        boxes=boxes,
+        probabilities=np.ones(40, np.float32),
+        landmarks=np.zeros((40, 10), np.float32),
+    )
+    features = write_folder(tmp_path / "features", {"c$_$0": ({"source": "cut.mp4", "n_shots": n_shots}, own)})
+    crop(features, tmp_path / "videos", tmp_path / "out")
+    pictures, _, _ = decode(tmp_path / "out" / "c" / "0.mp4")
+    assert len(pictures) == 60
+    for k in (0, 18, 19, 40, 41, 59):
+        blue = np.argwhere(pictures[k][..., 2].astype(int) - pictures[k][..., :2].max(axis=-1) > 120)
+        assert blue.mean(axis=0) == pytest.approx([19.5, 19.5], abs=2), k
+    assert max(pictures[k].max() for k in range(20, 40)) < 40
+
+
 def test_a_clip_without_sound_is_cropped_all_the_same(videos: Path, tmp_path: Path) -> None:
     features = write_folder(tmp_path / "features", {"m$_$0": ({"source": "mute.mp4"}, faces())})
     assert crop(features, videos, tmp_path / "out")["n_written"] == 1
