@@ -11,7 +11,7 @@ import torch
 
 from fmltk.toolkit.errors import ConfigError, FeatureError
 from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
-from fmltk.toolkit.vision.active_speaker.scoring import smoothed, talking_scores
+from fmltk.toolkit.vision.active_speaker.scoring import running_mean, talking_scores
 from fmltk.toolkit.vision.active_speaker.weights import find_weights, load_network
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def test_pieces_of_all_durations_are_those_judged_one_by_one(n_frames: int) -> N
 
 
 def test_smoothing_keeps_a_constant() -> None:
-    assert smoothed(np.full(7, 1.5, np.float32)).tolist() == [1.5] * 7
-    assert smoothed(np.zeros(0, np.float32)).shape == (0,)
+    assert running_mean(np.full(7, 1.5), 5).tolist() == [1.5] * 7
+    assert running_mean(np.zeros(0), 5).shape == (0,)
 
 
 class _Harmful:
