@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmltk.toolkit.audio.silence import SILENCE_DBFS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BELOW_LOUD_DB = 25.0  # the weakest syllables are so far below the loudest
 LOUD_PERCENTILE = 95
-SILENCE_DBFS = -60.0  # what a quiet room records
 BRIDGED_S = 0.2  # pauses between words are part of the speech
 
 

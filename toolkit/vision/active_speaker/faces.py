@@ -61,9 +61,8 @@ def face_stretches(tracks: FaceTracks, numbers: Sequence[int] | NDArray[np.intp]
     for number in numbers:
         rows = tracks.track == number
         seen, boxes = tracks.frame[rows], tracks.boxes[rows].astype(np.float64)
-        first = -(-int(seen[0]) * VIDEO_RATE_HZ // FRAME_RATE_HZ)
-        last = int(seen[-1]) * VIDEO_RATE_HZ // FRAME_RATE_HZ
-        frames = np.arange(first, max(first, last) + 1)
+        first, last = _ends(seen)
+        frames = np.arange(first, last + 1)
         at = frames * (FRAME_RATE_HZ / VIDEO_RATE_HZ)  # on the tracks' grid
         half_sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) / 2
         values = ((boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2, half_sides)
@@ -71,6 +70,21 @@ def face_stretches(tracks: FaceTracks, numbers: Sequence[int] | NDArray[np.intp]
         for k in range(0, len(frames), LONGEST_FRAMES):
             found.append(FaceStretch(int(number), int(first + k), places[k : k + LONGEST_FRAMES]))
     return sorted(found, key=lambda one: (one.first, one.track))
+
+
+def rows_of_stretch(tracks: FaceTracks, stretch: FaceStretch) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which faces of `tracks` a stretch covers, as row numbers, and which of its frames each of them is."""
+    rows = np.flatnonzero(tracks.track == stretch.track)
+    first, last = _ends(tracks.frame[rows])
+    frames = np.round(tracks.frame[rows] * (VIDEO_RATE_HZ / FRAME_RATE_HZ)).clip(first, last).astype(np.intp)
+    inside = (frames >= stretch.first) & (frames <= stretch.last)
+    return rows[inside], frames[inside] - stretch.first
+
+
+def _ends(seen: NDArray[np.int32]) -> tuple[int, int]:
+    """Return the first and the last of 25 frames a second within the frames in which a face is seen, 30 a second."""
+    first = -(-int(seen[0]) * VIDEO_RATE_HZ // FRAME_RATE_HZ)
+    return first, max(first, int(seen[-1]) * VIDEO_RATE_HZ // FRAME_RATE_HZ)
 
 
 def _median_filtered(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,7 +136,8 @@ def cut_face(frame: NDArray[np.uint8], place: NDArray[np.float64]) -> NDArray[np
     down, aside = (rows - upper)[:, None], columns - lefter
     grey = grey[upper - first_row] * (1 - down) + grey[upper - first_row + 1] * down  # (112, w)
     left_ones, right_ones = grey[:, lefter - first_column], grey[:, lefter - first_column + 1]
-    return np.floor(left_ones * (1 - aside) + right_ones * aside + 0.5).astype(np.uint8)
+    face: NDArray[np.uint8] = np.floor(left_ones * (1 - aside) + right_ones * aside + 0.5).astype(np.uint8)
+    return face
 
 
 def _middle(start: int, stop: int) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """How much a mouth moves by itself: the built-in way to see who talks, without LR-ASD's weights.
 
-From one face to the next, everything but the mouth is fitted by a shift, a turn, a zoom and a change of light. What that
-leaves of the mouth's change, less half of what it leaves elsewhere, in units of the face's contrast, is the mouth's own.
+From one face to the next, everything but the mouth is fitted by a shift, a turn, a zoom and a change of light. What
+that leaves of the mouth's change, less half of what it leaves elsewhere, is the mouth's own motion; its unit is the
+face's contrast.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class VisualBlock(nn.Module):
         x = self.s_norm_1(self.s_1(x)).relu()
         x = self.s_norm_2(self.s_2(x)).relu()
         x = self.t_norm_1(self.t_1(x)).relu()
-        return self.t_norm_2(self.t_2(x)).relu()  # type: ignore[no-any-return]
+        y: Tensor = self.t_norm_2(self.t_2(x)).relu()
+        return y
 
 
 class VisualEncoder(nn.Module):
@@ -60,7 +61,8 @@ class VisualEncoder(nn.Module):
         x = ((faces / 255 - PIXEL_MEAN) / PIXEL_STD)[:, None]  # (B, 1, T, 112, 112)
         x = self.pool(self.block1(x))  # (B, 32, T, 28, 28)
         x = self.pool(self.block2(x))  # (B, 64, T, 14, 14)
-        return self.block3(x).amax(dim=(3, 4)).transpose(1, 2)  # (B, T, 128)
+        seen: Tensor = self.block3(x).amax(dim=(3, 4))  # (B, 128, T)
+        return seen.transpose(1, 2)  # (B, T, 128)
 
 
 class AudioBlock(nn.Module):
@@ -83,7 +85,8 @@ class AudioBlock(nn.Module):
         x = self.m_norm_1(self.m_1(x)).relu()
         x = self.m_norm_2(self.m_2(x)).relu()
         x = self.t_norm_1(self.t_1(x)).relu()
-        return self.t_norm_2(self.t_2(x)).relu()  # type: ignore[no-any-return]
+        y: Tensor = self.t_norm_2(self.t_2(x)).relu()
+        return y
 
 
 class AudioEncoder(nn.Module):
@@ -101,7 +104,8 @@ class AudioEncoder(nn.Module):
         x = coefficients.transpose(1, 2)[:, None]  # (B, 1, 13, 4 T)
         x = self.pool(self.block1(x))  # (B, 32, 13, 2 T)
         x = self.pool(self.block2(x))  # (B, 64, 13, T)
-        return self.block3(x).mean(dim=2).transpose(1, 2)  # (B, T, 128)
+        heard: Tensor = self.block3(x).mean(dim=2)  # (B, 128, T)
+        return heard.transpose(1, 2)  # (B, T, 128)
 
 
 class Gate(nn.Module):
@@ -114,7 +118,7 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, size) of (B, T, size)."""
-        weights = self.bn(self.attention(x.transpose(1, 2))).sigmoid()  # (B, size, T)
+        weights: Tensor = self.bn(self.attention(x.transpose(1, 2))).sigmoid()  # (B, size, T)
         return x * weights.transpose(1, 2)
 
 

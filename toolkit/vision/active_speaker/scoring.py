@@ -39,12 +39,15 @@ def talking_scores(
     n_frames = len(faces)
     if not n_frames:
         return np.zeros(0, np.float32)
+    device = next(network.parameters()).device
     with torch.inference_mode():
-        heard = torch.from_numpy(coefficients)
-        faces = brightened(faces)
-        seen = _encoded(network.model.visualEncoder, faces)
-        seen_by_second = seen if n_frames <= VIDEO_RATE_HZ else _encoded_by_second(network.model.visualEncoder, faces)
-        total = torch.zeros(n_frames)
+        heard = torch.from_numpy(coefficients).to(device)
+        pictures = torch.from_numpy(brightened(faces)).to(device)
+        seen = _encoded(network.model.visualEncoder, pictures)
+        seen_by_second = seen
+        if n_frames > VIDEO_RATE_HZ:
+            seen_by_second = _encoded_by_second(network.model.visualEncoder, pictures)
+        total = torch.zeros(n_frames, device=device)
         for duration_s in DURATIONS_S:
             piece = duration_s * VIDEO_RATE_HZ
             mixed = _with_ends(seen, seen_by_second, piece)
@@ -53,36 +56,38 @@ def talking_scores(
                 total[first:last] += network.judge(
                     mixed[None, first:last], heard[None, first * STEPS_PER_FRAME : last * STEPS_PER_FRAME]
                 )[0]
-    return running_mean(total.numpy() / len(DURATIONS_S), SMOOTHED_FRAMES)
+    return running_mean(total.cpu().numpy() / len(DURATIONS_S), SMOOTHED_FRAMES)
 
 
 def brightened(faces: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return dark faces as bright as those that the network was trained on; others as they are.
 
-    Talking faces at an eighth of their light had scores of 0.8 and 0.0 instead of 2.8 and 3.0; so they have 2.6 and 2.9.
+    Two talking faces at an eighth of their light had scores of 0.8 and 0.0 instead of 2.8 and 3.0; so they have 2.6 and
+    2.9.
     """
     mean = float(faces.mean())
     if mean >= DARK:
         return faces
     gain = min(PIXEL_MEAN * 255 / max(mean, 1.0), MOST_GAIN)
-    return np.minimum(faces * gain, 255).astype(np.uint8)
+    brighter: NDArray[np.uint8] = np.minimum(faces * gain, 255).astype(np.uint8)
+    return brighter
 
 
-def _encoded(encoder: VisualEncoder, faces: NDArray[np.uint8]) -> Tensor:
+def _encoded(encoder: VisualEncoder, faces: Tensor) -> Tensor:
     """Return what the encoder sees in the whole stretch, (n, 128); a stretch at a time with what it sees around it."""
     parts = []
     for first in range(0, len(faces), ENCODED_FRAMES):
         before = max(first - REACH_FRAMES, 0)
         wide = faces[before : first + ENCODED_FRAMES + REACH_FRAMES]
-        seen = encoder(torch.from_numpy(wide).float()[None])[0]
+        seen = encoder(wide.float()[None])[0]
         parts.append(seen[first - before :][:ENCODED_FRAMES])
     return torch.cat(parts)
 
 
-def _encoded_by_second(encoder: VisualEncoder, faces: NDArray[np.uint8]) -> Tensor:
+def _encoded_by_second(encoder: VisualEncoder, faces: Tensor) -> Tensor:
     """Return what the encoder sees in each second by itself, (n, 128)."""
     seconds = range(0, len(faces), VIDEO_RATE_HZ)
-    return torch.cat([encoder(torch.from_numpy(faces[k : k + VIDEO_RATE_HZ]).float()[None])[0] for k in seconds])
+    return torch.cat([encoder(faces[k : k + VIDEO_RATE_HZ].float()[None])[0] for k in seconds])
 
 
 def _with_ends(seen: Tensor, seen_by_second: Tensor, piece: int) -> Tensor:

@@ -46,7 +46,8 @@ def _block(samples: NDArray[np.float32], first: int, n_steps: int) -> NDArray[np
     coefficients = scipy.fft.dct(np.log(energies), type=2, norm="ortho", axis=1)[:, :N_COEFFICIENTS]
     coefficients *= 1 + LIFTER / 2 * np.sin(np.pi * np.arange(N_COEFFICIENTS) / LIFTER)
     coefficients[:, 0] = np.log(_above_zero(power.sum(axis=1)))
-    return coefficients.astype(np.float32)
+    result: NDArray[np.float32] = coefficients.astype(np.float32)
+    return result
 
 
 def _windows(samples: NDArray[np.float32], first: int, n_steps: int) -> NDArray[np.float64]:
