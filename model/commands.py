@@ -221,7 +221,9 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
 @settings_options(ReadingOptions, "reading")
 @IGNORE_COLUMNS
+@click.option("--turns", type=click.Path(path_type=Path), help="For raw clips: who speaks when, RTTM or a table.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
+@click.option("--asd", metavar="MODEL", help="For raw clips: LR-ASD's weights, where the features were made with them.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
 @spreadsheet_option
 @output_options

@@ -30,13 +30,15 @@ def predict_source(
     transcripts: Path | None = None,
     reading: ReadingOptions | None = None,
     ignore_columns: Sequence[str] | None = None,
+    turns: Path | None = None,
     openface: str = "auto",
+    asd: str | Path | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, reading, ignore_columns, openface : of raw clips, as `predict_clips` takes them
+    features, transcripts, reading, ignore_columns, turns, openface, asd : of raw clips, as `predict_clips` takes them
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -48,7 +50,9 @@ def predict_source(
             transcripts=transcripts,
             reading=reading,
             ignore_columns=ignore_columns,
+            turns=turns,
             openface=openface,
+            asd=asd,
             device=device,
             reporter=reporter,
         )
@@ -65,7 +69,9 @@ def predict_clips(
     transcripts: Path | None = None,
     reading: ReadingOptions | None = None,
     ignore_columns: Sequence[str] | None = None,
+    turns: Path | None = None,
     openface: str = "auto",
+    asd: str | Path | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
@@ -74,6 +80,7 @@ def predict_clips(
     features : where their features are kept; None: a temporary folder
     reading : how their texts are read
     ignore_columns : of the transcripts, columns that are left out
+    turns, asd : as `fmltk.toolkit.run.extract.extract` takes them
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported or aligned to words, so that no clip can be extracted the same way.
@@ -96,6 +103,8 @@ def predict_clips(
             folder,
             transcripts=transcripts,
             **how,
+            turns=turns,
+            asd=asd,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,18 @@ def split_name(text: str) -> str | None:
     return _SPLIT_NAMES.get(text.strip().lower())
 
 
+class Turn(NamedTuple):
+    """Who speaks from when to when, in seconds on the file's clock.
+
+    person : the number of the person in faces.parquet whose name it is; None where that is to be found
+    """
+
+    start_s: float
+    end_s: float
+    name: str
+    person: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One utterance of one video.
@@ -116,6 +128,8 @@ class Clip:
         Why this clip cannot be extracted, known before work begins: (error class, message).
     exclude_reason
         Why the user left this clip out; None where it takes part.
+    turns
+        Who speaks when, where the user says so; of the whole file, in the order of time.
     """
 
     video_id: str
@@ -129,6 +143,7 @@ class Clip:
     split: str | None = None
     fault: tuple[str, str] | None = None
     exclude_reason: str | None = None
+    turns: tuple[Turn, ...] = ()
 
     @property
     def utterance_id(self) -> str:

@@ -31,7 +31,10 @@ DEFAULT_MIN_FACE_PX = 20
 DEFAULT_OPENFACE_CONFIDENCE = 0.75
 OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
-FACE_SELECTIONS = ("largest", "longest", "center", "first")
+BY_SPEECH = "speaker"
+LOOKS = ("largest", "longest", "center", "first")
+FACE_SELECTIONS = (BY_SPEECH, *LOOKS)
+PERSON, ACTIVE = SPEAKER_SCOPES = ("person", "active")
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
@@ -43,7 +46,8 @@ MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
 class ExtractSettings:
     """Settings that the features depend on. A folder holds features of one setting: another is refused.
 
-    `extract` fills in vision_layout, openface_source and text_model, from its own arguments and what it finds.
+    `extract` fills in vision_layout, openface_source, asd_weights and text_model, from its own arguments and what it
+    finds.
 
     Attributes
     ----------
@@ -59,8 +63,10 @@ class ExtractSettings:
         What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
-    face_tracking, face_select, min_face_px
+    face_tracking, face_select, speaker_scope, min_face_px
         See docs/features.md, "Faces".
+    asd_weights
+        The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
     face_crops
         Side of the aligned face crops in pixels, 112 or 224; 0: none are written.
     mfcc_scale
@@ -115,9 +121,20 @@ class ExtractSettings:
         ),
     )
     face_select: str = field(
-        default="largest",
-        metadata=option(type=click.Choice(FACE_SELECTIONS), help="Which of several faces is the speaker's."),
+        default=BY_SPEECH,
+        metadata=option(
+            type=click.Choice(FACE_SELECTIONS),
+            help="Whose face counts of several: of the person who speaks, or by size, duration, place or order.",
+        ),
     )
+    speaker_scope: str = field(
+        default=PERSON,
+        metadata=option(
+            type=click.Choice(SPEAKER_SCOPES),
+            help="One person for the whole clip, who speaks most of it, or whoever speaks in each shot.",
+        ),
+    )
+    asd_weights: str = ""
     min_face_px: int = field(
         default=DEFAULT_MIN_FACE_PX,
         metadata=option(

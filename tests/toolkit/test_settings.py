@@ -40,7 +40,7 @@ def test_extract_settings_are_json() -> None:
     ("options", "said"),
     [
         ({"mfcc_scale": "HTK"}, "mfcc_scale is 'HTK'; expected one of 'htk', 'slaney'"),
-        ({"face_select": "biggest"}, "face_select is 'biggest'; expected one of 'largest', 'longest', 'center'"),
+        ({"face_select": "biggest"}, "face_select is 'biggest'; expected one of 'speaker', 'largest', 'longest'"),
         ({"face_crops": 100}, "face_crops is 100; expected one of 112, 224"),
         ({"openface_input": "crop"}, "openface_input is 'crop'"),
         ({"acoustics": "fast"}, "acoustics is 'fast'"),

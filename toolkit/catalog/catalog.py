@@ -12,6 +12,7 @@ from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.sidecars import join_sidecars
 from fmltk.toolkit.catalog.table_join import join_transcripts
 from fmltk.toolkit.catalog.transcripts import read_transcripts
+from fmltk.toolkit.catalog.turns import name_people, read_turns, with_turns
 from fmltk.toolkit.catalog.video_files import find_videos
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, Clip
 from fmltk.toolkit.errors import ConfigError
@@ -45,6 +46,8 @@ def build_catalog(
     encoding: str | None = None,
     language: str | None = None,
     exclude: str | AnyPath | None = None,
+    turns: str | AnyPath | None = None,
+    turn_people: str | AnyPath | None = None,
     ignore_columns: Collection[str] | None = None,
     text_alone: bool = False,
 ) -> Catalog:
@@ -66,6 +69,9 @@ def build_catalog(
         Of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
+    turns, turn_people
+        Who speaks when: RTTM, a folder of such files, or a table; and a table of name and person, the number in
+        faces.parquet; see `fmltk.toolkit.catalog.turns`.
     ignore_columns
         Columns of these tables that are left out, such as one that is not read but resembles another, an error else.
     text_alone
@@ -107,6 +113,7 @@ def build_catalog(
             Problem("excluded-unknown", one, f"{table.name} excludes {one}, which is not among the clips")
             for one in excluded.unknown
         ]
+    clips = _with_turns(clips, turns, turn_people, encoding)
     for clip in clips:
         if clip.text is None and clip.fault is None and clip.exclude_reason is None:
             files.problems.append(Problem("no-transcript", clip.utterance_id, "text is missing"))
@@ -114,6 +121,19 @@ def build_catalog(
         message = f"{clip.source} has the same content as {first.source}"
         files.problems.append(Problem("same-content", clip.utterance_id, message))
     return Catalog(tuple(clips), tuple(files.problems), tuple(files.notes))
+
+
+def _with_turns(
+    clips: list[Clip], turns: str | AnyPath | None, people: str | AnyPath | None, encoding: str | None
+) -> list[Clip]:
+    if turns is None:
+        if people is not None:
+            raise ConfigError(f"--turn-people {people} says whose face a name of the turns is; give --turns as well")
+        return clips
+    written = read_turns(locate(turns), encoding=encoding)
+    if people is not None:
+        written = name_people(written, locate(people), encoding=encoding)
+    return with_turns(clips, written)
 
 
 def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:

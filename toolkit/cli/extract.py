@@ -67,6 +67,14 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     type=Place(),
     help="A table of clips to skip (utterance_id, reason), or that of `fmltk curate` with decisions filled in.",
 )
+@click.option(
+    "--turns",
+    type=Place(),
+    help="Who speaks when: an RTTM file, a folder of them, or a table (video_id, start_s, end_s, speaker).",
+)
+@click.option(
+    "--turn-people", type=Place(), help="Whose face a name of the turns is: a table (name, person of faces.parquet)."
+)
 @IGNORE_COLUMNS
 @click.option(
     "--preset",
@@ -87,6 +95,11 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     show_default=True,
     metavar="DIR|auto|none",
     help="A folder of OpenFace CSVs; run OpenFace where it is found; or the built-in face geometry.",
+)
+@click.option(
+    "--asd",
+    metavar="MODEL",
+    help="A file with LR-ASD's weights, which sees who of several people talks; docs/features.md says how to get it.",
 )
 @settings_options(ExtractSettings, "settings")
 @settings_options(PaddingSettings, "padding")
@@ -177,5 +190,4 @@ def show_summary(summary: Summary, reporter: Reporter) -> None:
         reporter.say(f"failed: {failure['utterance_id']}: {failure['error_message']}")
     if len(summary.failures) > LISTED_FAILURES:
         reporter.say(f"... and {len(summary.failures) - LISTED_FAILURES} more failed: see manifest.parquet")
-    by_status = ", ".join(f"{n} {status}" for status, n in summary.counts.items() if n)
-    reporter.say(f"{summary.n_clips} clips: {by_status}. Features are in {summary.folder}")
+    reporter.say(f"{summary.sentence()}. Features are in {summary.folder}")

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.features.clip_row import MISSING, OK
+from fmltk.toolkit.features.doubts import MIN_COVERAGE
 from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 from fmltk.toolkit.vision.openface.align import OTHER_FACE
+from fmltk.toolkit.vision.speaking import UNSURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,11 +33,9 @@ REASONS = {  # in the order of a clip's rows, with what the summary says
     UNKNOWN_TOKENS: "words that the text model does not know",
 }
 
-MIN_COVERAGE = 0.5  # of the frames
 MAX_SILENCE = 0.9  # of the audio: a second of speech in ten
 MIN_LEVEL_RANGE_DB = 10.0  # of the loudest and the quietest tenth: speech has 13 to 36 in seven clips, rooms 3 and 8
 MAX_LENGTH_DIFFERENCE_S = 0.25  # of intact files at most 0.08
-UNSURE = "unsure"  # in the manifest's speaker_source
 
 Row = dict[str, Any]  # one of the manifest, by column; columns of newer versions may be absent
 

@@ -155,7 +155,9 @@ def predict(
     transcripts: str | os.PathLike[str] | None = None,
     encoding: str | None = None,
     language: str | None = None,
+    turns: str | os.PathLike[str] | None = None,
     openface: str = "auto",
+    asd: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
@@ -170,7 +172,7 @@ def predict(
         the model's own settings.
     seed
         Which seed of a run; by default the one that is best on validation.
-    transcripts, encoding, language, openface
+    transcripts, encoding, language, turns, openface, asd
         Of raw clips, as `extract` takes them.
     device
         "cpu", "cuda" or "cuda:1".
@@ -203,7 +205,9 @@ def predict(
             Path(source),
             transcripts=None if transcripts is None else Path(transcripts),
             reading=ReadingOptions(encoding=encoding, language=language),
+            turns=None if turns is None else Path(turns),
             openface=openface,
+            asd=None if asd is None else Path(asd),
             device=device,
             reporter=own,
         )

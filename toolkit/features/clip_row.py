@@ -55,6 +55,10 @@ class ClipRow:
         How long after the clip's start its first picture is shown; None without video.
     n_frames, n_faces, face_coverage
         30 Hz frames, faces that count, and the share of frames in which MTCNN found the speaker's face (0 to 1).
+    speaker_source, speaker_share, speaker_margin
+        How the speaker was found: "only" (one person), "turns", "asd", "mouth", "unsure", or "largest" and its like; of
+        the frames in which somebody speaks, those of the speaker (0 to 1), and how many more these are than the next
+        person's.
     median_face_px
         The median over these frames of the longer side of the face's box; None without a face.
     vision_valid, longest_gap_s
@@ -91,6 +95,9 @@ class ClipRow:
     n_frames: int | None = None
     n_faces: int | None = None
     face_coverage: float | None = None
+    speaker_source: str | None = None
+    speaker_share: float | None = None
+    speaker_margin: float | None = None
     median_face_px: float | None = None
     vision_valid: float | None = None
     longest_gap_s: float | None = None

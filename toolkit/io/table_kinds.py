@@ -104,6 +104,21 @@ EXCLUDED = TableKind(
     unread=f"{_UNREAD} detail",
 )
 CLIPS = TableKind("list of clips", IDS, _EXPECTED_CLIP, weak=_WEAK_IDS, has_others=True)
+_SPEAKER = {"speaker": "speakername speakerid speakerlabel talker name who 说话人", "person": "personid personnumber"}
+TURNS = TableKind(
+    "table of turns",
+    {**IDS, **_SPEAKER},
+    f"{_EXPECTED_CLIP}, start_s, end_s and speaker (and perhaps person, the number in faces.parquet)",
+    weak=_WEAK_IDS,
+    times=True,
+    unread=f"{_UNREAD} text transcript transcription utterance sentence language lang split mode",
+)
+TURN_PEOPLE = TableKind(
+    "table of names",
+    {**_SPEAKER, "utterance_id": _OWN_IDS["utterance_id"], "video_id": _OWN_IDS["video_id"]},
+    "name and person, the number in faces.parquet (and perhaps utterance_id or video_id)",
+    unread=_UNREAD,
+)
 LABELS = TableKind(
     "table of labels",
     {**IDS, **_SPLIT, "label_M": "label", **{f"label_{name}": "" for name in _OTHER_LABELS}},

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.text.bert import TextEncoder
     from fmltk.toolkit.text.folder import TextModel
+    from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
@@ -71,7 +72,7 @@ class ClipWorker:
         self._n_clips = 0
 
     def prepare(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Load the text model, so that a broken one is reported before any clip is processed.
+        """Load the models that the user named, so that a broken one is reported before any clip is processed.
 
         texts : a sample of the run's; a model that does not know their language raises TextModelError
 
@@ -81,6 +82,8 @@ class ClipWorker:
         if self._paths.text_model is not None:
             identity = dict(self._encoder.identity)
             self._encoder.check_language(texts)
+        if self._paths.asd is not None:
+            self._load_speaker_network()
         return {"text_model": identity, "versions": numeric_versions()}
 
     def inspect(self, clip: Clip) -> float:
@@ -162,6 +165,19 @@ class ClipWorker:
 
         return FaceDetector(device=self._settings.device, min_face_px=self._settings.min_face_px)
 
+    def _load_speaker_network(self) -> ActiveSpeakerNetwork:
+        return self._speaker_network
+
+    @functools.cached_property
+    def _speaker_network(self) -> ActiveSpeakerNetwork:
+        from fmltk.toolkit.vision.active_speaker.weights import find_weights, load_network
+
+        weights = self._paths.asd
+        assert weights is not None  # noqa: S101 - asked for only where there is one
+        if find_weights(weights.path).sha256 != weights.sha256:
+            raise StoreError(f"--asd {weights.path} on the machine of this worker is another file than the run's")
+        return load_network(weights, device=self._settings.device)
+
     def _result(self, clip: Clip) -> ClipResult:
         if clip.path is None and not needs_file(self._settings.modalities):
             return _settled(_with_step(ClipResult(ClipRow.of(clip)), "text", lambda: self._text(clip)))
@@ -183,10 +199,11 @@ class ClipWorker:
                 f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s"
             )
         source = ClipSource(clip, info, self._settings, self._paths)
+        load_network = None if self._paths.asd is None else self._load_speaker_network
         steps: dict[str, Callable[[], ModalityResult]] = {
             "text": lambda: self._text(clip),
             "audio": lambda: audio_result(source),
-            "vision": lambda: vision_result(source, self._detector),
+            "vision": lambda: vision_result(source, self._detector, load_network),
         }
         result = ClipResult(row)
         for modality in self._settings.modalities:

@@ -75,10 +75,13 @@ def extract(
     encoding: str | None = None,
     language: str | None = None,
     exclude: str | AnyPath | None = None,
+    turns: str | AnyPath | None = None,
+    turn_people: str | AnyPath | None = None,
     ignore_columns: Sequence[str] | None = None,
     modalities: Sequence[str] | None = None,
     text_model: str | None = None,
     openface: str | Path = "auto",
+    asd: str | Path | None = None,
     settings: ExtractSettings | None = None,
     padding: PaddingSettings | None = None,
     n_workers: int | None = None,
@@ -94,7 +97,7 @@ def extract(
 
     Parameters
     ----------
-    videos, transcripts, cut_subtitles, encoding, language, exclude, ignore_columns
+    videos, transcripts, cut_subtitles, encoding, language, exclude, turns, turn_people, ignore_columns
         See `fmltk.toolkit.catalog.catalog.build_catalog`.
     out
         The feature folder; what it holds from an interrupted run is kept and the rest is added.
@@ -104,6 +107,9 @@ def extract(
         A hub name, a local folder or "minilm"; None: by the transcripts' language.
     openface
         A folder of OpenFace CSVs, "auto" (run OpenFace where it is found) or "none".
+    asd
+        A file with LR-ASD's weights, by which it is seen who of several people talks (docs/features.md); None: by the
+        motion of their mouths.
     settings, padding
         What else the numbers depend on.
     n_workers
@@ -155,6 +161,8 @@ def extract(
         encoding=encoding,
         language=language,
         exclude=exclude,
+        turns=turns,
+        turn_people=turn_people,
         ignore_columns=ignore_columns,
         text_alone=not needs_file(settings.modalities),
     )
@@ -166,6 +174,7 @@ def extract(
         folder,
         text_model=text_model,
         openface=openface,
+        asd=asd,
         elsewhere=engine != "local",
         reporter=reporter,
     )

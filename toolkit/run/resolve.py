@@ -31,6 +31,7 @@ def resolve(
     openface: str | Path,
     elsewhere: bool,
     reporter: Reporter,
+    asd: str | Path | None = None,
 ) -> tuple[ExtractSettings, RunPaths]:
     """Turn "auto" and "by the language" into what they mean for these clips on this machine.
 
@@ -49,6 +50,7 @@ def resolve(
         paths = replace(paths, text_model=source)
     if "vision" in settings.modalities:
         settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
+        settings, paths = _choose_weights(settings, paths, asd, reporter)
     if not settings.modalities:
         raise ConfigError("nothing is left to extract; choose --modalities from text, audio, vision")
     return settings, paths
@@ -66,6 +68,30 @@ def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Repor
     if text_model is None and not any(texts):
         return None
     return find_text_model(text_model or default_text_model(count.language))
+
+
+def _choose_weights(
+    settings: ExtractSettings, paths: RunPaths, asd: str | Path | None, reporter: Reporter
+) -> tuple[ExtractSettings, RunPaths]:
+    """Return settings and paths with the weights of --asd; those that the settings name are needed already."""
+    from fmltk.toolkit.vision.active_speaker.weights import find_weights
+
+    wanted = settings.asd_weights
+    weights = None if asd is None else find_weights(asd)
+    if wanted and (weights is None or weights.sha256 != wanted):
+        given = "no file" if weights is None else f"{asd}, which has SHA-256 {weights.sha256[:12]}..."
+        raise ConfigError(
+            f"these features are made with the LR-ASD weights of SHA-256 {wanted[:12]}..., and --asd gives {given}; "
+            "give the file that they were made with"
+        )
+    if weights is None:
+        return settings, paths
+    if not weights.known:
+        reporter.warn(
+            f"--asd {asd}: these are not the weights that fmltk was measured with (SHA-256 {weights.sha256[:12]}...); "
+            "docs/features.md says which"
+        )
+    return replace(settings, asd_weights=weights.sha256), replace(paths, asd=weights)
 
 
 def _choose_layout(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.text.folder import TextModel
+    from fmltk.toolkit.vision.active_speaker.weights import SpeakerWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class RunPaths:
 
     features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
     files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
-    run. shared_stems: file stems that several videos have, for which `<stem>.csv` would be a guess. clip_timeout_s:
-    what --clip-timeout says.
+    run. asd: LR-ASD's weights. shared_stems: file stems that several videos have, for which `<stem>.csv` would be a
+    guess. clip_timeout_s: what --clip-timeout says.
     """
 
     features: AnyPath
@@ -32,6 +33,7 @@ class RunPaths:
     text_model: TextModel | None = None
     openface_folder: Path | None = None
     openface_program: Path | None = None
+    asd: SpeakerWeights | None = None
     clip_timeout_s: float | None = None
     shared_stems: frozenset[str] = frozenset()
 
@@ -72,6 +74,8 @@ def media_fingerprint(clip: Clip, paths: RunPaths) -> str:
         "start_s": clip.start_s,
         "end_s": clip.end_s,
     }
+    if clip.turns:
+        inputs["turns"] = clip.turns
     if paths.openface_folder is not None:
         inputs["csv"] = file_state(find_csv(clip, paths))
     return fingerprint(inputs)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.media.probe import MediaInfo
+    from fmltk.toolkit.run.speaking import FoundSpeaker, LoadNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.openface.align import OpenFaceSequence
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
@@ -41,11 +42,15 @@ OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace'
 
 @dataclass(frozen=True, slots=True)
 class ClipFaces:
-    """The faces of one clip, which of them is the speaker's, and what the picture is known by."""
+    """The faces of one clip, which of them is the speaker's, and what the picture is known by.
+
+    found : which tracks are the speaker's, and how that is known; speaker: them as one face, None where there is none
+    n_faces : how many people there are
+    """
 
     tracks: FaceTracks
+    found: FoundSpeaker
     speaker: FaceTrack | None
-    speaker_id: int | None
     n_faces: int
     fingerprint: NDArray[np.uint16]
 
@@ -70,13 +75,17 @@ class ClipFaces:
         return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
 
 
-def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
+def vision_result(
+    source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None
+) -> ModalityResult:
     """Return the clip's visual features float32 (n_frames, d), its faces, and what is said of them.
+
+    load_network : gives LR-ASD's network where it is to say who of several people speaks
 
     Raises MissingModalityError if the clip has no video. Where only the features fail, the result has the error.
     """
     clip, info, settings = source.clip, source.info, source.settings
-    faces = find_faces(source, detector)
+    faces = find_faces(source, detector, load_network)
     warnings = [f"vision: {info.video_note}"] if info.video_note else []
     expected = count_frames(info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
     if faces.n_frames < expected:
@@ -93,14 +102,17 @@ def vision_result(source: ClipSource, detector: FaceDetector) -> ModalityResult:
         warnings.append(
             f"vision: the first {n_blank} of {expected} frames come before the first picture that can be decoded"
         )
-    if faces.n_faces > 1:
-        warnings.append(f"vision: {faces.n_faces} faces; the speaker is taken to be the {settings.face_select} one")
+    if faces.found.warning:
+        warnings.append(f"vision: {faces.found.warning}")
     found = ModalityResult(
         columns={
             "n_frames": faces.n_frames,
             "n_faces": faces.n_faces,
             "face_coverage": faces.coverage,
             "median_face_px": faces.median_px,
+            "speaker_source": faces.found.source,
+            "speaker_share": faces.found.share,
+            "speaker_margin": faces.found.margin,
         },
         warnings=tuple(warnings),
         parts={"faces": _face_rows(faces)},
@@ -138,21 +150,26 @@ def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
     return read_frames(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
 
 
-def find_faces(source: ClipSource, detector: FaceDetector) -> ClipFaces:
+def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None) -> ClipFaces:
     """Follow every face through the clip and choose the speaker's.
 
     Raises MissingModalityError if the clip has no picture.
     """
+    import numpy as np
+
+    from fmltk.toolkit.run.speaking import find_clip_speaker
     from fmltk.toolkit.vision.fingerprint import PictureSigns
-    from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+    from fmltk.toolkit.vision.speaker import person_per_track
     from fmltk.toolkit.vision.tracking import track_faces
-    from fmltk.toolkit.vision.tracks import one_track
+    from fmltk.toolkit.vision.tracks import one_person
 
     picture = PictureSigns()
     tracks = track_faces(picture.watch(clip_frames(source)), detector, tracking=source.settings.face_tracking)
-    speaker_id = find_speaker(tracks, source.settings.face_select)
-    speaker = None if speaker_id is None else one_track(tracks, speaker_id)
-    return ClipFaces(tracks, speaker, speaker_id, count_faces(tracks), pack_words(picture.signs()))
+    person_of_track = person_per_track(tracks)
+    found = find_clip_speaker(source, tracks, person_of_track, load_network)
+    speaker = one_person(tracks, found.tracks.astype(np.int32) - 1, 0) if found.tracks.any() else None
+    n_people = int(person_of_track.max(initial=-1)) + 1
+    return ClipFaces(tracks, found, speaker, n_people, pack_words(picture.signs()))
 
 
 def vision_features(
@@ -183,7 +200,7 @@ def _face_rows(faces: ClipFaces) -> FaceRows:
     return FaceRows(
         frame=tracks.frame.astype(np.int32),
         track=tracks.track.astype(np.int32),
-        speaker=tracks.track == (-1 if faces.speaker_id is None else faces.speaker_id),
+        speaker=faces.found.tracks[tracks.track],
         boxes=tracks.boxes.astype(np.float32).reshape(-1, 4),
         probabilities=tracks.probabilities.astype(np.float32),
         landmarks=tracks.landmarks.astype(np.float32).reshape(-1, 10),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.settings import FACE_SELECTIONS
+from fmltk.toolkit.settings import LOOKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,14 @@ def count_faces(tracks: FaceTracks) -> int:
     return len(counted_tracks(tracks))
 
 
+def person_per_track(tracks: FaceTracks) -> NDArray[np.int32]:
+    """Return each track's person, int32 (n_tracks,): each track that counts is a person of its own, others are -1."""
+    numbers = counted_tracks(tracks)
+    people = np.full(tracks.n_tracks, -1, np.int32)
+    people[numbers] = np.arange(len(numbers))
+    return people
+
+
 def find_speaker(tracks: FaceTracks, select: str) -> int | None:
     """Return the number of the speaker's track, None if no face was found.
 
@@ -50,8 +58,8 @@ def find_speaker(tracks: FaceTracks, select: str) -> int | None:
 
     What is still equal goes to the lower number. Raises ConfigError for any other `select`.
     """
-    if select not in FACE_SELECTIONS:
-        raise ConfigError(f"the speaker cannot be chosen by {select!r}; use one of {', '.join(FACE_SELECTIONS)}")
+    if select not in LOOKS:
+        raise ConfigError(f"a face cannot be chosen by {select!r}; use one of {', '.join(LOOKS)}")
     if not tracks.n_tracks:
         return None
     numbers = counted_tracks(tracks)

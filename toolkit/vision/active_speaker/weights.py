@@ -1,0 +1,71 @@
+"""LR-ASD's weights: a file that the user has, checked before anything runs on it.
+
+fmltk does not bring them along. Their authors publish them under the MIT licence; `HOW_TO_GET` says how to get them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+
+from fmltk.toolkit.errors import ConfigError, FeatureError, advised
+from fmltk.toolkit.io.files import read_start
+from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
+
+WEIGHTS_URL = "https://raw.githubusercontent.com/Junhua-Liao/LR-ASD/main/weight/finetuning_TalkSet.model"
+WEIGHTS_SHA256 = "6b4ef53694e874e96cf630198dc479c78aebb3993bbf166aee3d926dfe7d9342"
+HOW_TO_GET = f"get the weights with: curl -L -o lr-asd.model {WEIGHTS_URL}"
+MOST_BYTES = 64 * 2**20  # the file has 3.4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerWeights:
+    """A file of weights on this machine: where it is, and the SHA-256 of its bytes, which is its identity."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def known(self) -> bool:
+        """Whether these are the weights that fmltk's figures were measured with."""
+        return self.sha256 == WEIGHTS_SHA256
+
+
+def find_weights(path: str | Path) -> SpeakerWeights:
+    """Return the weights that --asd names.
+
+    Raises ConfigError if there is no such file, it cannot be read, or it is far larger than LR-ASD's.
+    """
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise ConfigError(f"--asd {path}: there is no such file; {HOW_TO_GET}")
+    data = read_start(file, MOST_BYTES + 1, error=advised(ConfigError, "--asd takes a file of weights"))
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"--asd {path}: the file has over 64 MB, LR-ASD's weights have 3.4; {HOW_TO_GET}")
+    return SpeakerWeights(file.absolute(), hashlib.sha256(data).hexdigest())
+
+
+def load_network(weights: SpeakerWeights, *, device: str = "cpu") -> ActiveSpeakerNetwork:
+    """Return LR-ASD's network with the weights of a file, ready to run.
+
+    The file is read without running what it may hold (torch's `weights_only`).
+
+    Raises FeatureError if it does not hold LR-ASD's 168 tensors, or the device is not usable.
+    """
+    network = ActiveSpeakerNetwork()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of how the pickle was written
+            tensors = torch.load(weights.path, map_location="cpu", weights_only=True)
+        network.load_state_dict(tensors)
+        network.to(device)
+    except (RuntimeError, OSError, ValueError, EOFError, AttributeError, KeyError, TypeError, UnpicklingError) as error:
+        reason, n_tensors = " ".join(str(error).split())[:160], len(network.state_dict())
+        raise FeatureError(
+            f"--asd {weights.path.name}: not LR-ASD's weights, {n_tensors} tensors by name ({reason}); {HOW_TO_GET}"
+        ) from error
+    return network.eval().requires_grad_(requires_grad=False)
