@@ -20,7 +20,7 @@ from fmltk.toolkit.catalog.video_files import SYSTEM_FOLDERS, readable
 from fmltk.toolkit.clip import ID_SEPARATOR, composed, split_utterance_id
 from fmltk.toolkit.errors import ConfigError, FmltkError
 from fmltk.toolkit.io.documents import parse_json_value
-from fmltk.toolkit.io.encodings import read_text
+from fmltk.toolkit.io.encodings import encoding_remark, read_text
 from fmltk.toolkit.io.files import read_start
 from fmltk.toolkit.io.tables import TABLE_SUFFIXES
 
@@ -183,6 +183,10 @@ def _read_file(path: Path, inner: Path, options: SourceOptions, notes: list[str]
                 yield Recording(key if isinstance(key, str) else "/".join(key), _forms(key), words, shown)
         return
     content = read_text(path, encoding=options.encoding)
+    if options.encoding is None and not content.isascii():
+        remark = encoding_remark(path) or ""
+        if remark and not any(note.endswith(remark.removeprefix(path.name)) for note in notes):  # once per encoding
+            notes.append(remark)
     if suffix == ".ctm":
         for name, words in ctm_words(content.splitlines(), name=shown).items():
             yield Recording(name, _forms(name), words, shown)

@@ -316,6 +316,21 @@ def test_of_the_files_that_whisper_writes_of_one_recording_the_json_is_read(tmp_
     assert "2 files were not read" in found.notes[-1]
 
 
+def test_an_encoding_of_before_unicode_is_read_and_said_once(tmp_path: Path) -> None:
+    words = ("这部", "电影", "的", "故事", "非常", "感人", "我们", "都", "很", "喜欢")
+    lines = "\n".join(f"talk 1 {n} 0.5 {one}" for n, one in enumerate(words))
+    for name in ("a", "b"):
+        written(tmp_path, f"{name}.ctm", lines, "gb18030")
+    found = read_words(tmp_path, SourceOptions())
+    assert [len(one.words) for one in found.recordings] == [10, 10]
+    assert [note for note in found.notes if "gb18030" in note] == [
+        "a.ctm is read as gb18030 (Chinese); if that is wrong, give --encoding"
+    ]
+    assert read(written(tmp_path, "c.ctm", "talk 1 0 0.5 caf\xe9", "latin-1"), encoding="latin-1") == [
+        ("café", 0.0, 0.5)
+    ]
+
+
 def test_other_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
     assert "holds no file of words" in refused(tmp_path)
     assert "is not a file of words by its name" in refused(written(tmp_path, "a.docx", "x"))
