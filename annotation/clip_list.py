@@ -45,7 +45,7 @@ class ClipList:
         if not self.unlisted:
             return []
         return [
-            f"clips that were rated and are not on the list of --clips ({len(self.unlisted)}): {_some(self.unlisted)}"
+            f"clips that were rated and are not on the list of clips ({len(self.unlisted)}): {_some(self.unlisted)}"
         ]
 
 

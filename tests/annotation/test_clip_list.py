@@ -83,7 +83,7 @@ def test_clips_that_were_rated_and_are_not_listed_are_said(tmp_path, ratings, ki
     given = write_list(tmp_path / "list", kind, GIVEN[1:])
     report = import_ratings([ratings], tmp_path / "r.parquet", clips=given)
     assert report.unlisted == GIVEN[:1]
-    assert f"not on the list of --clips (1): {GIVEN[0]}" in report.remarks[0]
+    assert f"not on the list of clips (1): {GIVEN[0]}" in report.remarks[0]
     assert GIVEN[0] in read_ratings(tmp_path / "r.parquet").column("utterance_id").to_pylist()
 
 

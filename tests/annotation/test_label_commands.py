@@ -286,7 +286,7 @@ def test_clips_that_nobody_rated_are_rows_of_the_labels(ratings, run, run_json, 
     code, _, err = run(
         "annotation", "aggregate", ratings, "-o", tmp_path / "l.parquet", "--clips", tmp_path / "ids.csv"
     )
-    assert (code, "not on the list of --clips (8): v0$_$1" in err) == (0, True)
+    assert (code, "not on the list of clips (8): v0$_$1" in err) == (0, True)
     code, _, err = run(
         "annotation", "aggregate", "--labels", tmp_path / "ids.csv", "-o", tmp_path / "l.parquet", "--clips", tmp_path
     )

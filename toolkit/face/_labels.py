@@ -13,6 +13,7 @@ from fmltk._reporting import python_warnings
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.agreement import LEVELS
 from fmltk.annotation.agreement import agreement as measure_agreement
+from fmltk.annotation.clip_list import read_clip_list
 from fmltk.annotation.importing import import_files
 from fmltk.annotation.importing.frames import ratings_of_frame
 from fmltk.annotation.importing.records import REASONS
@@ -128,6 +129,8 @@ def aggregate(
     nearest: bool = True,
     also: Sequence[str] = (),
     dimension: str | None = None,
+    clips: str | os.PathLike[str] | None = None,
+    adjudicators: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return one label per clip and condition: the mean of a whole panel of annotators, its class, its spread.
 
@@ -153,12 +156,18 @@ def aggregate(
         (``fmltk[reliability]``) "dawid_skene", "mace", "glad".
     dimension
         The one to make labels of, where the ratings are of several.
+    clips
+        The clips that annotators were given: the folder that `annotation prepare` or `extract` wrote, or a table with
+        their ids. Those that nobody rated then have a row with the reason, and others are named in a UserWarning.
+    adjudicators
+        Supervisors: their value is the label where there is one, and never one of the panel; the first counts most.
 
     Returns
     -------
     DataFrame
         A row per clip with, for each condition that was rated, label_AT, class_AT, n_AT, spread_AT, reason_AT (why
-        there is no label), median_AT, majority_AT. A label that cannot be given is NaN, never 0.
+        there is no label), median_AT, majority_AT, and note_AT (who adjudicated) where anybody did. A label that cannot
+        be given is NaN, never 0.
 
     Raises
     ------
@@ -175,10 +184,17 @@ def aggregate(
     1  video_0001$_$0002      -0.6       WN     5
     2  video_0001$_$0003       0.0       NU     5
     """
-    policy = Policy(panel=panel, at_least=at_least, more=more, nearest=nearest)
+    policy = Policy(panel=panel, at_least=at_least, more=more, nearest=nearest, adjudicators=tuple(adjudicators))
     with python_warnings(None) as reporter:
         table = _ratings_table(ratings, scale, reporter)
-    aggregated = aggregate_ratings(table if dimension is None else of_dimension(table, dimension), policy, also=also)
+        listed = (
+            None if clips is None else read_clip_list(Path(clips), table.column("utterance_id").unique().to_pylist())
+        )
+        for warning in listed.warnings() if listed else ():
+            reporter.warn(warning)
+    if dimension is not None:
+        table = of_dimension(table, dimension)
+    aggregated = aggregate_ratings(table, policy, also=also, clips=listed.ids if listed else None)
     labels = join_labels(aggregated, None, metadata={"policy": asdict(policy)})
     if out is not None:
         with hold_file(Path(out)):

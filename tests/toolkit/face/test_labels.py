@@ -124,3 +124,17 @@ def test_other_scales_and_ids_in_two_columns(ratings: pd.DataFrame) -> None:
     assert labels["clip_id"].tolist() == ["0000", "0001", "0002"]
     own = fmltk.aggregate(wide.assign(scale="-3..3"))
     np.testing.assert_array_equal(own["label_AT"], labels["label_AT"])
+
+
+@pytest.mark.parametrize("supervisor", ["boss", "chief", "r9"])
+def test_supervisors_and_clips_that_nobody_rated(tmp_path: Path, supervisor: str) -> None:
+    rows = [("a$_$0", "AT", f"r{number}", 1) for number in range(5)] + [("a$_$0", "AT", supervisor, 0)]
+    rows += [("b$_$0", "AT", f"r{number}", 1) for number in range(5)]
+    ratings = pd.DataFrame(rows, columns=["utterance_id", "condition", "annotator", "value"])
+    (tmp_path / "ids.csv").write_text("utterance_id\na$_$0\nc$_$0\n")
+    with pytest.warns(UserWarning, match=r"not on the list of clips \(1\): b\$_\$0"):
+        labels = fmltk.aggregate(ratings, clips=tmp_path / "ids.csv", adjudicators=[supervisor])
+    assert labels["utterance_id"].tolist() == ["a$_$0", "b$_$0", "c$_$0"]
+    assert labels["label_AT"].tolist()[:2] == [0.0, 1.0]
+    assert labels["reason_AT"].tolist()[2] == "0 of 5 ratings: 5 missing"
+    assert labels["note_AT"].tolist()[0] == f"adjudicated by {supervisor}: 0; the panel: 1 of 5 ratings"
