@@ -191,3 +191,5 @@ def show_summary(summary: Summary, reporter: Reporter) -> None:
     if len(summary.failures) > LISTED_FAILURES:
         reporter.say(f"... and {len(summary.failures) - LISTED_FAILURES} more failed: see manifest.parquet")
     reporter.say(f"{summary.sentence()}. Features are in {summary.folder}")
+    if summary.n_doubtful:
+        reporter.say(f"`fmltk curate {summary.folder}` lists the clips to look at, with the reasons")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.features.clip_row import MISSING, OK
-from fmltk.toolkit.features.doubts import MIN_COVERAGE
+from fmltk.toolkit.features import doubts
+from fmltk.toolkit.features.clip_row import MISSING, OK, ClipRow
 from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 from fmltk.toolkit.vision.openface.align import OTHER_FACE
-from fmltk.toolkit.vision.speaking import UNSURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,39 +56,35 @@ def findings_of_row(row: Mapping[str, Any], *, level_range_db: float | None = No
     >>> findings_of_row({"utterance_id": "talk$_$0", "n_faces": 3, "vision_valid": 0.9})
     [Finding(utterance_id='talk$_$0', reason='several-people', detail='3 people')]
     """
-    details = {reason: rule(row) for reason, rule in _RULES.items()}
-    details[NO_SPEECH] = _no_speech(row, level_range_db)
+    found = (_EVIDENCE[doubt] for doubt in doubts.doubts_of(ClipRow.from_columns(row)))
+    details = {reason: evidence(row) for reason, evidence in found}
+    details |= {reason: detail for reason, rule in _RULES.items() if (detail := rule(row))}
+    if silent := _no_speech(row, level_range_db):
+        details[NO_SPEECH] = silent
     utterance = str(row["utterance_id"])
-    return [Finding(utterance, reason, detail) for reason in REASONS if (detail := details.get(reason))]
+    return [Finding(utterance, reason, details[reason]) for reason in REASONS if reason in details]
 
 
-def _several_people(row: Mapping[str, Any]) -> str | None:
-    n_faces = row.get("n_faces") or 0
-    return f"{n_faces} people" if n_faces > 1 else None
-
-
-def _speaker_unsure(row: Mapping[str, Any]) -> str | None:
-    if row.get("speaker_source") != UNSURE:
-        return None
+def _speaker_evidence(row: Mapping[str, Any]) -> str:
     margin = row.get("speaker_margin")
     return "nobody is clearly the speaker" + ("" if margin is None else f" (margin {margin:.2f})")
+
+
+def _coverage_evidence(row: Mapping[str, Any]) -> str:
+    if row.get("vision_valid") is None:
+        return f"the speaker's face is in {row['face_coverage']:.0%} of the frames"
+    gap_s = row.get("longest_gap_s") or 0.0
+    return f"visual features of {row['vision_valid']:.0%} of the frames, none for {gap_s:.1f} s at a stretch"
 
 
 def _other_face(row: Mapping[str, Any]) -> str | None:
     return next((warning for warning in row.get("warnings") or () if OTHER_FACE in warning), None)
 
 
-def _low_coverage(row: Mapping[str, Any]) -> str | None:
-    if row.get("vision_status") == MISSING:
-        return str(row.get("vision_error_message") or "there are no visual features")
-    share = row.get("vision_valid")
-    if share is not None:
-        gap_s = row.get("longest_gap_s") or 0.0
-        said = f"visual features of {share:.0%} of the frames, none for {gap_s:.1f} s at a stretch"
-    else:
-        share = row.get("face_coverage")
-        said = "" if share is None else f"the speaker's face is in {share:.0%} of the frames"
-    return said if share is not None and share < MIN_COVERAGE else None
+def _no_vision(row: Mapping[str, Any]) -> str | None:
+    if row.get("vision_status") != MISSING:
+        return None
+    return str(row.get("vision_error_message") or "there are no visual features")
 
 
 def _no_speech(row: Mapping[str, Any], level_range_db: float | None) -> str | None:
@@ -120,11 +115,14 @@ def _unknown_tokens(row: Mapping[str, Any]) -> str | None:
     return f"of the tokens, {unknown_tokens(share)}" if share is not None and share > MAX_UNKNOWN_SHARE else None
 
 
+_EVIDENCE: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {  # what the summary of extract counts too
+    doubts.SEVERAL_PEOPLE: (SEVERAL_PEOPLE, lambda row: f"{row['n_faces']} people"),
+    doubts.UNSURE_SPEAKER: (SPEAKER_UNSURE, _speaker_evidence),
+    doubts.LOW_COVERAGE: (LOW_COVERAGE, _coverage_evidence),
+}
 _RULES: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
-    SEVERAL_PEOPLE: _several_people,
-    SPEAKER_UNSURE: _speaker_unsure,
     OTHER_FACE_FOLLOWED: _other_face,
-    LOW_COVERAGE: _low_coverage,
+    LOW_COVERAGE: _no_vision,
     UNEQUAL_LENGTHS: _unequal_lengths,
     UNKNOWN_TOKENS: _unknown_tokens,
 }

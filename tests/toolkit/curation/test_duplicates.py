@@ -24,7 +24,23 @@ RATE_HZ = 30.0
 CLIPS = ("WDA_AOC", "grid_bbaf2n", "grid_id2_swwp2s", "latentsync_demo1", "lp_d11", "retalking_1", "retalking_4")
 # As people change a clip before they put it into a set twice; seconds that are cut off at the start: pictures, sound.
 CHANGES = {
-    "smaller": (0.0, ("-c:v", "libx264", "-preset", "ultrafast", "-crf", 30, "-vf", "scale=-2:180", "-c:a", "aac")),
+    "smaller": (
+        0.0,
+        (
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-crf",
+            30,
+            "-vf",
+            "scale=-2:180",
+            "-c:a",
+            "aac",
+            "-af",
+            "volume=0.3",
+        ),
+    ),
     "trimmed": (0.57, ("-t", 2, "-c:v", "mpeg4", "-q:v", 5, "-c:a", "libmp3lame", "-b:a", "96k", "-ar", 32000)),
     "mute": (0.0, ("-c:v", "libx264", "-preset", "ultrafast", "-crf", 28, "-r", 24, "-an")),
 }
