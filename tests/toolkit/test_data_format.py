@@ -120,7 +120,7 @@ def test_every_column_of_faces_and_shards_is_described_and_no_other(folder: Path
     found: set[str] = set()
     for path in (folder / "features" / "shards").glob("*/*.parquet"):
         found |= set(pq.read_schema(path).names)
-    assert first_column(section("shards/")) == found - set(schema(folder, "manifest").names)
+    assert first_column(section("shards/")) == found
 
 
 def test_every_kind_of_problem_is_described_and_no_other() -> None:
