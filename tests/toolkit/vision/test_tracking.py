@@ -13,7 +13,7 @@ import pytest
 from fmltk.toolkit.errors import ConfigError, FeatureError
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
-from fmltk.toolkit.settings import FACE_SELECTIONS
+from fmltk.toolkit.settings import LOOKS
 from fmltk.toolkit.vision import following, tracking
 from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
@@ -202,7 +202,7 @@ def test_presence_weighs_as_much_as_area():
 
 def test_equal_tracks_go_to_the_lower_number():
     found = [faces(square(0), square(500))] * 10
-    assert [find_speaker(link_faces(found, width=600, height=100), s) for s in FACE_SELECTIONS] == [0] * 4
+    assert [find_speaker(link_faces(found, width=600, height=100), s) for s in LOOKS] == [0] * 4
 
 
 def test_a_moments_face_neither_counts_nor_speaks():
