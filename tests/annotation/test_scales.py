@@ -17,11 +17,11 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 from fmltk.annotation.aggregate import aggregate_ratings, compare_methods
 from fmltk.annotation.agreement import (
     agreement,
-    continuous_alpha_with_interval,
     icc_2k,
     pairwise_kappas,
     panel_of,
 )
+from fmltk.annotation.continuous_alpha import continuous_alphas
 from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.pages import parse_page, read_page
 from fmltk.annotation.quality import most_disputed, overview, rater_quality
@@ -89,15 +89,27 @@ def test_interval_alpha_of_any_numbers_is_that_of_the_krippendorff_package(rows)
     assume(np.unique(pairable[~np.isnan(pairable)]).size >= 2 and np.ptp(pairable[~np.isnan(pairable)]) > 1e-3)
     expected = krippendorff.alpha(reliability_data=matrix, level_of_measurement="interval")
     clips, raters = np.nonzero(rated.T)
-    alpha, low, high = continuous_alpha_with_interval(clips, matrix[raters, clips], n_bootstrap=20)
+    alpha, resampled = continuous_alphas(clips, matrix[raters, clips], n_bootstrap=20)
     assert alpha == pytest.approx(expected, abs=1e-9)
-    assert np.isnan(low) or low <= high
+    assert resampled.shape == (20,)
 
 
 def test_interval_alpha_is_undefined_where_nothing_varies_or_nothing_is_paired():
     for clips, values in (([0, 0, 1, 1], [0.3] * 4), ([0, 1, 2], [0.1, 0.2, 0.9]), ([], [])):
-        alpha = continuous_alpha_with_interval(np.array(clips, np.int64), np.array(values, np.float64), n_bootstrap=5)
-        assert np.isnan(alpha).all()
+        alpha, resampled = continuous_alphas(np.array(clips, np.int64), np.array(values, np.float64), n_bootstrap=5)
+        assert np.isnan([alpha, *resampled]).all()
+
+
+def test_the_interval_of_alpha_is_that_of_the_clips():
+    """The same resamples as means: of clips that are alike the interval is narrow, and it holds alpha."""
+    generator = np.random.default_rng(1)
+    clips = np.repeat(np.arange(200), 3)
+    values = generator.normal(size=200)[clips] + generator.normal(0, 0.5, 600)
+    alpha, resampled = continuous_alphas(clips, values, n_bootstrap=400)
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    assert low < alpha < high
+    assert high - low < 0.15
+    assert alpha == pytest.approx(1 / 1.25, abs=0.05)  # the share of the variance that clips have
 
 
 def test_agreement_of_a_continuous_scale_is_that_of_the_same_choices_divided():
