@@ -165,6 +165,20 @@ def test_numbers_off_a_continuous_scale_stop_the_import(read):
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "utterance_id;condition;annotator;value\nv;M;ann;62,5\nv;M;bob;\u221212,25\nv;M;cat;-\n"),
+        ("a.tsv", "utterance_id\tcondition\tann\tbob\tcat\nv\tM\t62.5\t-12.25\tn/a\n"),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(read, name, content):
+    scale = Scale.parse("-100..100:continuous")
+    rows, _ = read(content, name=name, options=ImportOptions(default_scale=scale), drop_unknown=False)
+    rated = {row["annotator"]: row["value"] for row in rows if row["status"] == "rated"}
+    assert rated == {"ann": 62.5, "bob": -12.25}
+
+
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e400", "0x1", "12%"])
 def test_what_is_no_number_is_not_on_a_continuous_scale(read, cell):
     text = f"utterance_id,condition,annotator,value\nv,M,ann,{cell}\nv,M,bob,7.5\nv,M,cat,1e1\n"
@@ -390,6 +404,22 @@ def test_several_controls_of_a_page_are_read_at_once(read, exports):
     }
 
 
+def test_several_controls_are_columns_of_an_exported_table(read):
+    header = "utterance_id,condition,v,a,annotator,annotation_id,created_at,lead_time"
+    row = 'v$_$1,VT,"[{""rating"": 4}]",0.5,3,17,2026-11-22T19:17:51Z,2.5'
+    options = ImportOptions(
+        dimensions={"valence": "v", "arousal": "a"},
+        scales={"valence": Scale(1, 5), "arousal": Scale.parse("0..1:continuous")},
+    )
+    rows, report = read(f"{header}\n{row}\n", name="export.csv", options=options, drop_unknown=False)
+    assert report.files[0].format == "CSV"
+    assert {row["dimension"]: (row["value"], row["lead_time_s"]) for row in rows} == {
+        **{"valence": (4, 2.5), "arousal": (0.5, 2.5)}
+    }
+    with pytest.raises(AnnotationError, match="has no column 'b'; name each dimension's by --dimension"):
+        read(f"{header}\n{row}\n", name="export.csv", options=ImportOptions(dimensions={"valence": "b"}))
+
+
 def test_dimensions_are_merged_apart_and_no_flag_is_false(read, exports, tmp_path):
     result = [answer("v", "rating", 4), answer("a", "rating", 2)]
     options = ImportOptions(dimensions={"valence": "v", "arousal": "a"}, default_scale=Scale(1, 5))
@@ -565,6 +595,14 @@ def test_dimensions_give_a_file_of_labels_each_with_one_split(run, run_json, tmp
     assert (tmp_path / "v.parquet").read_bytes() == (tmp_path / names[2]).read_bytes()
     code, out, _ = run("annotation", "agreement", tmp_path / "r.parquet", "--bootstrap", 10)
     assert (code, "T dominance" in out) == (0, True)
+
+
+def test_means_that_a_data_set_ships_are_labels_of_their_scale(run_json, tmp_path):
+    (tmp_path / "emobank.csv").write_text("id,split,label_T\ns1,train,3.2\ns2,dev,2.8\ns3,test,4.4\n")
+    arguments = ("aggregate", "--labels", tmp_path / "emobank.csv", "-o", tmp_path / "l.parquet", "--scale", "1..5")
+    document = run_json(*arguments)
+    assert document["conditions"]["T"]["numbers"]["greatest"] == 4.4
+    assert document["splits"] == {"train": 1, "valid": 1, "test": 1}
 
 
 def test_a_report_shows_scales_of_every_kind(run, tmp_path):
