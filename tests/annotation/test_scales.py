@@ -291,6 +291,21 @@ def test_models_of_raters_give_the_most_probable_word_and_its_probability(tmp_pa
     assert written[f"{method}_probability_M"].to_pylist() == probability.tolist()
 
 
+@pytest.mark.parametrize(("scale", "also"), [("nominal", ("dawid_skene",)), ("0..1:continuous", ()), (EMOTIONS, ())])
+def test_clips_that_nobody_answered_have_no_label_on_any_scale(tmp_path, scale, also):
+    rows = table({"a": [0.5, 0.5], "b": [0.5]}, scale=scale).cast(RATINGS_SCHEMA).to_pylist()
+    skipped = [{**row, "status": "skipped", "value": None} for row in rows]
+    ratings = pa.Table.from_pylist(skipped, schema=RATINGS_SCHEMA).cast(memory_schema())
+    write_ratings(ratings, tmp_path / "r.parquet")
+    aggregated = aggregate_ratings(read_ratings(tmp_path / "r.parquet"), Policy(panel=2), also=also)
+    write_labels(join_labels(aggregated, None), tmp_path / "l.parquet")
+    labels = read_labels(tmp_path / "l.parquet")
+    assert labels.reasons("M") == ["0 of 2 ratings: 2 skipped", "0 of 2 ratings: 1 skipped, 1 missing"]
+    assert not labels.labelled("M").any()
+    assert overview(ratings, n_items=5).agreement == {}
+    assert summarise_labels(labels)["null"] == {"M": 2}
+
+
 @pytest.mark.parametrize(
     ("scale", "answers", "method"),
     [(EMOTIONS, ["sad", "sad"], "evaluator_weighted"), ("0..1:continuous", [0.2, 0.4], "dawid_skene")],
