@@ -1,8 +1,8 @@
 """How far raters agree: Krippendorff's alpha with its interval, Fleiss' and Cohen's kappa, ICC(2,k), percent agreement.
 
 Alpha, Fleiss' kappa and percent agreement are computed from how often each clip was given each value, so that a missing
-rating is simply absent; alpha of a continuous scale from sums over each clip's ratings. A measure that does not fit a
-scale is NaN: a nominal scale has no order, and on a continuous one hardly any two ratings are equal.
+rating is simply absent; alpha of a continuous scale comes from `continuous_alpha`. A measure that does not fit a scale
+is NaN: a nominal scale has no order, and on a continuous one hardly any two ratings are equal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.annotation.continuous_alpha import continuous_alphas
 from fmltk.annotation.ratings import ranks, rating_values, scale_of
 from fmltk.annotation.settings import N_BOOTSTRAP
 from fmltk.toolkit.conditions import CONDITIONS
@@ -33,7 +34,6 @@ LEVELS_OF: Mapping[Kind, tuple[str, ...]] = {
     "continuous": ("interval",),
 }
 LEVEL_OF: Mapping[Kind, str] = {"nominal": "nominal", "ordinal": "ordinal", "continuous": "interval"}
-ROUNDING = 1e-12  # a variance below this share of its sums is none
 _CELLS = 1 << 24  # numbers held at a time: coincidences of clips, resamples of clips
 INTERVAL_PERCENT = (2.5, 97.5)
 
@@ -128,50 +128,11 @@ def _summed_coincidences(patterns: NDArray[np.int64], frequencies: NDArray[np.in
     return summed
 
 
-def _with_ends(alpha: NDArray[np.float64], resampled: NDArray[np.float64]) -> tuple[float, float, float]:
+def _with_ends(alpha: NDArray[np.float64] | float, resampled: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return alpha and the ends of its interval."""
     known = resampled[~np.isnan(resampled)]
     low, high = np.percentile(known, INTERVAL_PERCENT) if known.size else (np.nan, np.nan)
     return float(alpha), float(low), float(high)
-
-
-def continuous_alpha_with_interval(
-    clip: NDArray[np.int64], value: NDArray[np.float64], *, n_bootstrap: int = N_BOOTSTRAP, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return Krippendorff's alpha for interval data and the ends of its 95 % interval, of ratings that are any numbers.
-
-    With squared distances the pairs of n ratings add up to 2 (n sum(v^2) - sum(v)^2), so that sums suffice where
-    `krippendorff_alpha` counts every pair of values. NaN where all pairable ratings are equal.
-
-    clip, value : shape (n_ratings,), the number of each rating's clip, and the rating
-
-    >>> alpha, _, _ = continuous_alpha_with_interval(np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 8.0, 9.0]))
-    >>> round(alpha, 4)
-    0.9769
-    """
-    n_of_clip = np.bincount(clip)
-    paired = n_of_clip[clip] >= 2
-    if not paired.any():
-        return (float("nan"),) * 3
-    clip, value = np.unique(clip[paired], return_inverse=True)[1], value[paired] - value[paired][0]
-    n = np.bincount(clip).astype(np.float64)
-    total = np.bincount(clip, weights=value)
-    within = np.bincount(clip, weights=(value - (total / n)[clip]) ** 2) * n / (n - 1)
-    sums = np.stack([n, total, np.bincount(clip, weights=value**2), within], axis=1)  # (n_clips, 4)
-    generator = np.random.default_rng(seed)
-    n_clips = len(n)
-    resampled = [
-        np.bincount(generator.integers(0, n_clips, n_clips), minlength=n_clips) @ sums for _ in range(n_bootstrap)
-    ]
-    return _with_ends(_alpha_of_sums(sums.sum(axis=0)), _alpha_of_sums(np.array(resampled)))
-
-
-def _alpha_of_sums(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return alpha of the number of ratings, their sum and sum of squares, and the disagreement within clips."""
-    n, total, squares, within = np.moveaxis(sums, -1, 0)
-    expected = n * squares - total**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(expected > ROUNDING * n * squares, 1 - (n - 1) * within / expected, np.nan)
 
 
 def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
@@ -373,9 +334,8 @@ def condition_agreement(panel: Panel, *, n_bootstrap: int = N_BOOTSTRAP, seed: i
     for level in LEVELS:
         alpha, low, high = (float("nan"),) * 3
         if kind == "continuous" and level == "interval":
-            alpha, low, high = continuous_alpha_with_interval(
-                panel.clip, panel.value, n_bootstrap=n_bootstrap, seed=seed
-            )
+            alphas = continuous_alphas(panel.clip, panel.value, n_bootstrap=n_bootstrap, seed=seed)
+            alpha, low, high = _with_ends(*alphas)
         elif level in LEVELS_OF[kind]:
             values = np.array(panel.scale.values, dtype=np.float64)
             alpha, low, high = alpha_with_interval(counts, values, level=level, n_bootstrap=n_bootstrap, seed=seed)

@@ -203,7 +203,7 @@ def _class_blocks(document: dict[str, Any]) -> list[Block]:
         rows = [(c, document["scales"][c], *document["classes"][c].values(), document["null"][c]) for c in conditions]
         blocks.append(
             Table(
-                "Clips per class (the paper's table 2)",
+                "Clips per class" + (" (the paper's table 2)" if names in CLASS_NOTES else ""),
                 ("condition", "scale", *names, "no label"),
                 rows,
                 note=CLASS_NOTES.get(names, "Words without order."),

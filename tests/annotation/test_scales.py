@@ -17,11 +17,11 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss
 from fmltk.annotation.aggregate import aggregate_ratings, compare_methods
 from fmltk.annotation.agreement import (
     agreement,
-    continuous_alpha_with_interval,
     icc_2k,
     pairwise_kappas,
     panel_of,
 )
+from fmltk.annotation.continuous_alpha import continuous_alphas
 from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.pages import parse_page, read_page
 from fmltk.annotation.quality import most_disputed, overview, rater_quality
@@ -89,15 +89,27 @@ def test_interval_alpha_of_any_numbers_is_that_of_the_krippendorff_package(rows)
     assume(np.unique(pairable[~np.isnan(pairable)]).size >= 2 and np.ptp(pairable[~np.isnan(pairable)]) > 1e-3)
     expected = krippendorff.alpha(reliability_data=matrix, level_of_measurement="interval")
     clips, raters = np.nonzero(rated.T)
-    alpha, low, high = continuous_alpha_with_interval(clips, matrix[raters, clips], n_bootstrap=20)
+    alpha, resampled = continuous_alphas(clips, matrix[raters, clips], n_bootstrap=20)
     assert alpha == pytest.approx(expected, abs=1e-9)
-    assert np.isnan(low) or low <= high
+    assert resampled.shape == (20,)
 
 
 def test_interval_alpha_is_undefined_where_nothing_varies_or_nothing_is_paired():
     for clips, values in (([0, 0, 1, 1], [0.3] * 4), ([0, 1, 2], [0.1, 0.2, 0.9]), ([], [])):
-        alpha = continuous_alpha_with_interval(np.array(clips, np.int64), np.array(values, np.float64), n_bootstrap=5)
-        assert np.isnan(alpha).all()
+        alpha, resampled = continuous_alphas(np.array(clips, np.int64), np.array(values, np.float64), n_bootstrap=5)
+        assert np.isnan([alpha, *resampled]).all()
+
+
+def test_the_interval_of_alpha_is_that_of_the_clips():
+    """The same resamples as means: of clips that are alike the interval is narrow, and it holds alpha."""
+    generator = np.random.default_rng(1)
+    clips = np.repeat(np.arange(200), 3)
+    values = generator.normal(size=200)[clips] + generator.normal(0, 0.5, 600)
+    alpha, resampled = continuous_alphas(clips, values, n_bootstrap=400)
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    assert low < alpha < high
+    assert high - low < 0.15
+    assert alpha == pytest.approx(1 / 1.25, abs=0.05)  # the share of the variance that clips have
 
 
 def test_agreement_of_a_continuous_scale_is_that_of_the_same_choices_divided():
@@ -151,6 +163,20 @@ def test_numbers_off_a_continuous_scale_stop_the_import(read):
         read(
             text, name="a.csv", options=ImportOptions(default_scale=Scale.parse("0..1:continuous")), drop_unknown=False
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "utterance_id;condition;annotator;value\nv;M;ann;62,5\nv;M;bob;\u221212,25\nv;M;cat;-\n"),
+        ("a.tsv", "utterance_id\tcondition\tann\tbob\tcat\nv\tM\t62.5\t-12.25\tn/a\n"),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(read, name, content):
+    scale = Scale.parse("-100..100:continuous")
+    rows, _ = read(content, name=name, options=ImportOptions(default_scale=scale), drop_unknown=False)
+    rated = {row["annotator"]: row["value"] for row in rows if row["status"] == "rated"}
+    assert rated == {"ann": 62.5, "bob": -12.25}
 
 
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e400", "0x1", "12%"])
@@ -265,6 +291,21 @@ def test_models_of_raters_give_the_most_probable_word_and_its_probability(tmp_pa
     assert written[f"{method}_probability_M"].to_pylist() == probability.tolist()
 
 
+@pytest.mark.parametrize(("scale", "also"), [("nominal", ("dawid_skene",)), ("0..1:continuous", ()), (EMOTIONS, ())])
+def test_clips_that_nobody_answered_have_no_label_on_any_scale(tmp_path, scale, also):
+    rows = table({"a": [0.5, 0.5], "b": [0.5]}, scale=scale).cast(RATINGS_SCHEMA).to_pylist()
+    skipped = [{**row, "status": "skipped", "value": None} for row in rows]
+    ratings = pa.Table.from_pylist(skipped, schema=RATINGS_SCHEMA).cast(memory_schema())
+    write_ratings(ratings, tmp_path / "r.parquet")
+    aggregated = aggregate_ratings(read_ratings(tmp_path / "r.parquet"), Policy(panel=2), also=also)
+    write_labels(join_labels(aggregated, None), tmp_path / "l.parquet")
+    labels = read_labels(tmp_path / "l.parquet")
+    assert labels.reasons("M") == ["0 of 2 ratings: 2 skipped", "0 of 2 ratings: 1 skipped, 1 missing"]
+    assert not labels.labelled("M").any()
+    assert overview(ratings, n_items=5).agreement == {}
+    assert summarise_labels(labels)["null"] == {"M": 2}
+
+
 @pytest.mark.parametrize(
     ("scale", "answers", "method"),
     [(EMOTIONS, ["sad", "sad"], "evaluator_weighted"), ("0..1:continuous", [0.2, 0.4], "dawid_skene")],
@@ -376,6 +417,22 @@ def test_several_controls_of_a_page_are_read_at_once(read, exports):
     assert {row["dimension"]: row["word"] or row["value"] for row in rows} == {
         **{"valence": 4, "arousal": 62.5, "emotion": "sad"}
     }
+
+
+def test_several_controls_are_columns_of_an_exported_table(read):
+    header = "utterance_id,condition,v,a,annotator,annotation_id,created_at,lead_time"
+    row = 'v$_$1,VT,"[{""rating"": 4}]",0.5,3,17,2026-11-22T19:17:51Z,2.5'
+    options = ImportOptions(
+        dimensions={"valence": "v", "arousal": "a"},
+        scales={"valence": Scale(1, 5), "arousal": Scale.parse("0..1:continuous")},
+    )
+    rows, report = read(f"{header}\n{row}\n", name="export.csv", options=options, drop_unknown=False)
+    assert report.files[0].format == "CSV"
+    assert {row["dimension"]: (row["value"], row["lead_time_s"]) for row in rows} == {
+        **{"valence": (4, 2.5), "arousal": (0.5, 2.5)}
+    }
+    with pytest.raises(AnnotationError, match="has no column 'b'; name each dimension's by --dimension"):
+        read(f"{header}\n{row}\n", name="export.csv", options=ImportOptions(dimensions={"valence": "b"}))
 
 
 def test_dimensions_are_merged_apart_and_no_flag_is_false(read, exports, tmp_path):
@@ -553,6 +610,14 @@ def test_dimensions_give_a_file_of_labels_each_with_one_split(run, run_json, tmp
     assert (tmp_path / "v.parquet").read_bytes() == (tmp_path / names[2]).read_bytes()
     code, out, _ = run("annotation", "agreement", tmp_path / "r.parquet", "--bootstrap", 10)
     assert (code, "T dominance" in out) == (0, True)
+
+
+def test_means_that_a_data_set_ships_are_labels_of_their_scale(run_json, tmp_path):
+    (tmp_path / "emobank.csv").write_text("id,split,label_T\ns1,train,3.2\ns2,dev,2.8\ns3,test,4.4\n")
+    arguments = ("aggregate", "--labels", tmp_path / "emobank.csv", "-o", tmp_path / "l.parquet", "--scale", "1..5")
+    document = run_json(*arguments)
+    assert document["conditions"]["T"]["numbers"]["greatest"] == 4.4
+    assert document["splits"] == {"train": 1, "valid": 1, "test": 1}
 
 
 def test_a_report_shows_scales_of_every_kind(run, tmp_path):

@@ -138,3 +138,28 @@ def test_supervisors_and_clips_that_nobody_rated(tmp_path: Path, supervisor: str
     assert labels["label_AT"].tolist()[:2] == [0.0, 1.0]
     assert labels["reason_AT"].tolist()[2] == "0 of 5 ratings: 5 missing"
     assert labels["note_AT"].tolist()[0] == f"adjudicated by {supervisor}: 0; the panel: 1 of 5 ratings"
+
+
+def test_frames_of_other_scales_give_means_and_words(tmp_path: Path) -> None:
+    people = [f"r{number}" for number in range(3)]
+    sliders = pd.DataFrame({"utterance_id": "a", "condition": "M", "annotator": people, "value": [10.5, 20.0, 24.5]})
+    labels = fmltk.aggregate(sliders, scale="0..100:continuous", panel=3)
+    assert labels["label_M"].tolist() == [55 / 3]
+    assert labels.attrs["scales"] == {"M": "0..100:continuous"}
+    words = sliders.assign(value=["sad", "sad", "joy"])
+    labels = fmltk.aggregate(words, scale="nominal", panel=3, out=tmp_path / "labels.parquet")
+    assert labels[["class_M", "share_M"]].to_numpy().tolist() == [["sad", 2 / 3]]
+    assert labels.attrs["scales"] == {"M": "joy|sad"}
+    assert np.isnan(fmltk.agreement(words, scale="joy|sad").loc["M", "alpha_interval"])
+
+
+def test_frames_of_several_dimensions_are_measured_apart(tmp_path: Path) -> None:
+    rows = [(f"c{clip}", f"r{rater}", clip, 5 - clip) for clip in range(1, 5) for rater in range(2)]
+    pd.DataFrame(rows, columns=["utterance_id", "annotator", "V", "A"]).to_csv(tmp_path / "vad.csv", index=False)
+    ratings = fmltk.import_ratings(
+        tmp_path / "vad.csv", condition="T", scale="1..5", dimensions={"valence": "V", "arousal": "A"}
+    )
+    assert fmltk.agreement(ratings).index.tolist() == ["T arousal", "T valence"]
+    assert fmltk.aggregate(ratings, panel=2, dimension="valence")["label_T"].tolist() == [1, 2, 3, 4]
+    with pytest.raises(AnnotationError, match="several dimensions: arousal, valence; choose one by --dimension"):
+        fmltk.aggregate(ratings, panel=2)
