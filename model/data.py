@@ -1,8 +1,8 @@
 """What the trainer reads of a features folder.
 
 Sequences are read once, row group by row group. Audio and vision become one vector per clip, the mean over its valid
-steps (the paper averages before the networks, section 4.1.2); text is kept without padding. Every modality uses its
-first min(length, L) steps, as the padding rule says.
+steps (the paper averages before the networks, section 4.1.2) or, as MMSA has it, over all L; text is kept without
+padding. Every modality uses its first min(length, L) steps, as the padding rule says.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ClipFeatures:
     utterance_ids : n ids
     texts : the transcripts, None where there is none
     text : unpadded text steps; None where the folder has no text features
-    means : by modality letter A and V, float32 (n, d), mean over valid steps; NaN rows where the clip has none
+    means : by modality letter A and V, float32 (n, d), mean over steps; NaN rows where the clip has no valid one
     reasons : by modality letter, per clip why it has none, "" where it has
     schema : by modality letter, what the feature file says of itself
     splits : train, valid or test, as the transcripts said; "" where they did not
@@ -97,13 +97,16 @@ class ClipFeatures:
         return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
 
 
-def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, int] | None = None) -> ClipFeatures:
+def read_clip_features(
+    folder: str | os.PathLike[str], *, lengths: Mapping[str, int] | None = None, frames: str = "valid"
+) -> ClipFeatures:
     """Read a features folder.
 
     Parameters
     ----------
     folder : what `fmltk extract` or `fmltk dataset import` wrote
     lengths : L by modality letter, where it is not the folder's own: a run's L for new clips
+    frames : the steps that means are over: "valid", or "padded" for all L of them as they are stored
 
     Raises StoreError if the folder cannot be read, a value is not finite, or clips were cut below `lengths`.
     """
@@ -132,7 +135,7 @@ def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, 
             text = _read_ragged(table, row_of, limit)
             has: NDArray[np.bool_] = np.asarray(text.lengths > 0)
         else:
-            means[letter] = _read_means(table, row_of, limit)
+            means[letter] = _read_means(table, row_of, limit, frames)
             has = np.asarray(np.isfinite(means[letter]).all(axis=1))
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
@@ -194,15 +197,16 @@ def _refuse_non_finite(table: ModalityTable, ids: Sequence[str], values: NDArray
         )
 
 
-def _read_means(table: ModalityTable, row_of: Mapping[str, int], limit: int) -> NDArray[np.float32]:
+def _read_means(table: ModalityTable, row_of: Mapping[str, int], limit: int, frames: str) -> NDArray[np.float32]:
     means = np.full((len(row_of), table.dimension), np.nan, np.float32)
     for ids, features, mask in table.batches():
-        used = mask[:, :limit, None]  # (n, L, 1)
+        valid = mask[:, :limit, None]  # (n, L, 1)
+        used = valid if frames == "valid" else np.ones_like(valid)
         sums = np.where(used, features[:, :limit], 0).sum(axis=1, dtype=np.float64)  # (n, d)
-        counts = used.sum(axis=1)  # (n, 1)
+        counts = used.sum(axis=1) if frames == "valid" else np.full((len(ids), 1), limit)  # (n, 1)
         _refuse_non_finite(table, ids, sums)
         rows = np.array(_rows(table, ids, row_of), np.int64)
-        has = counts[:, 0] > 0
+        has = valid[:, :, 0].any(axis=1)
         means[rows[has]] = (sums[has] / counts[has]).astype(np.float32)
     return means
 

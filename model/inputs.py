@@ -28,11 +28,13 @@ class StageInputs:
 
     vectors : by input name (A, V, H_AV, ...), float32 (n, d)
     steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
+    text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     """
 
     vectors: Mapping[str, Tensor]
     steps: Tensor | None
     offsets: NDArray[np.int64]
+    text_length: int = 0
 
     def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Tensor | Packed]:
         """Return the inputs of some clips, by name."""
@@ -40,7 +42,7 @@ class StageInputs:
         inputs: dict[str, Tensor | Packed] = {}
         for name in names:
             if name == "T":
-                inputs[name] = self._pack(rows)
+                inputs[name] = self._pad(rows) if self.text_length else self._pack(rows)
             else:
                 values = self.vectors[name]
                 inputs[name] = values.index_select(0, index.to(values.device))
@@ -72,6 +74,16 @@ class StageInputs:
         index = torch.from_numpy(np.concatenate([starts[:n] + t for t, n in enumerate(sizes)])).to(steps.device)
         batch_rows = torch.from_numpy(longest_first).to(steps.device)
         return Packed(steps.index_select(0, index), tuple(int(n) for n in sizes), batch_rows)
+
+    def _pad(self, rows: NDArray[np.int64]) -> Packed:
+        steps = self._text_steps()
+        starts = self.offsets[rows]
+        time = np.arange(self.text_length)[:, None]
+        has = time < self.offsets[rows + 1] - starts  # (L, B), whether the text goes that far
+        source = torch.from_numpy((starts + time)[has]).to(steps.device)
+        places = torch.from_numpy(np.flatnonzero(has)).to(steps.device)
+        batch_rows = torch.arange(len(rows), device=steps.device)
+        return Packed(steps.index_select(0, source), (len(rows),) * self.text_length, batch_rows, places)
 
 
 def predict_stage(

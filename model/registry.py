@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
@@ -17,12 +17,14 @@ from fmltk.toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
+    from importlib.resources.abc import Traversable
 
     from torch import nn
 
-    from fmltk.model.config import Config
+    from fmltk.model.settings import Settings
 
-    BuildNet = Callable[[Mapping[str, int], Config], nn.Module]
+    BuildNet = Callable[[Mapping[str, int], Any], nn.Module]  # Any: the model's own class of settings
+    GroupWeights = Callable[[Any, Any], list[dict[str, Any]]]  # (the network, its settings) -> Adam's groups
 
 MODEL_GROUP = "fmltk.models"
 HIDDEN_PREFIX = "H_"  # an input of this name and a stage's: the hidden activations of that stage
@@ -35,16 +37,22 @@ class StageSpec:
     Attributes
     ----------
     name : its name in files and tables, such as AV or fusion
-    inputs : what it reads: "T" (sequences), "A", "V" (means over valid frames), or "H_" + an earlier stage's name
+    inputs : what it reads: "T" (sequences), "A", "V" (means over frames), or "H_" + an earlier stage's name
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
         ({task: intensity (B,)}, hidden activations (B, d))
+    groups : (network, settings) -> groups of weights for Adam, such as {"params": [...], "lr": 0.001}, which takes the
+        settings' lr and coupled decay where a group names none; without it, one group of all weights
+    smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
+        the batch before it
     """
 
     name: str
     inputs: tuple[str, ...]
     tasks: tuple[str, ...]
     build: BuildNet
+    groups: GroupWeights | None = None
+    smallest_batch: int = 1
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -56,6 +64,11 @@ class StageSpec:
 class ModelSpec:
     """A model: its stages in an order in which each can be trained; the last one predicts M.
 
+    Attributes
+    ----------
+    settings : the class of its settings; FmlMSN's where it is None
+    presets : a folder of TOML files, one per preset, named by it; FmlMSN's where it is None
+
     Raises ConfigError if the stages cannot be trained: one reads or predicts what there is not, two have one name.
 
     >>> ModelSpec("mine", (StageSpec("M", ("X",), ("M",), build=None),))
@@ -65,6 +78,8 @@ class ModelSpec:
 
     name: str
     stages: tuple[StageSpec, ...]
+    settings: type[Settings] | None = None
+    presets: Traversable | None = None
 
     def __post_init__(self) -> None:
         earlier: set[str] = set()

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec, StageSpec
+    from fmltk.model.settings import Settings
     from fmltk.model.training import Epoch
 
 
@@ -34,7 +34,7 @@ class StageJob:
 
     stage: str
     seed: int
-    config: Config
+    config: Settings
     prepared: Path
     folder: Path
     device: str
@@ -93,7 +93,7 @@ def stage_inputs(prepared: Prepared, model: ModelSpec, spec: StageSpec, folder: 
     inputs = prepared.inputs(device)
     missing = [name for name in spec.needs if HIDDEN_PREFIX + name not in inputs.vectors]
     hidden = {HIDDEN_PREFIX + name: hidden_of(prepared, model, name, folder, device)[1] for name in missing}
-    return StageInputs({**inputs.vectors, **hidden}, inputs.steps, inputs.offsets)
+    return dataclasses.replace(inputs, vectors={**inputs.vectors, **hidden})
 
 
 def hidden_of(
