@@ -32,18 +32,13 @@ ORDER = ("A", "V", "T")  # in which MMSA fuses
 
 @dataclass(frozen=True)
 class PublishedSettings(Settings):
-    """What all systems of MMSA read and how they stop; lr, bs, weight_decay and the tasks' weights are by preset.
-
-    variant : "published" keeps the defects of the public code that change the network or what is trained of it;
-        "corrected" has what the code says it does
-    """
+    """What all systems of MMSA read and how they stop; lr, bs, weight_decay and the tasks' weights are by preset."""
 
     patience: int = count(8)
     decay: str = choice("coupled", "decoupled")
     frames: str = choice("padded", "valid")
     text_steps: str = choice("padded", "valid")
     standardise: bool = False
-    variant: str = choice("published", "corrected")
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,8 @@ class FeatureSettings(PublishedSettings):
     thid, ahid, vhid : hidden units of the text LSTM, and of the audio and vision layers
     tdrp, adrp, vdrp : dropout on the text LSTM's last state (dead in the public code: see `variant`), and on the
         normalised audio and vision
+    variant : "published" keeps the defects of the public code that change the network or what is trained of it;
+        "corrected" has what the code says it does
     """
 
     thid: int = count(128)
@@ -61,6 +58,7 @@ class FeatureSettings(PublishedSettings):
     tdrp: float = share()
     adrp: float = share()
     vdrp: float = share()
+    variant: str = choice("published", "corrected")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ DIMS = {"text": 768, "audio": 33, "vision": 709}
 MEAN_TEXT, DEVIATION_TEXT = 17.8, 7.3  # tokens per clip of CH-SIMS: mean + 3 deviations = 39
 LARGE = {"tfn": 4, "mtfn": 8}  # measured on this fraction of the clips, and scaled
 MMSA_PYTHON = Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1" / "bin" / "python"
-SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf")
+SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn")
 
 # Run by MMSA's Python. A first epoch on one batch warms the caches and is not counted.
 THEIRS = """

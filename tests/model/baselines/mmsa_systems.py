@@ -49,10 +49,10 @@ def measure(name, arguments, data, folder):
                 parameter.add_(0.3 * torch.randn_like(parameter))
     found = {f"start/{key}": value.clone() for key, value in model.Model.state_dict().items()}
     first = next(batches(data, normalized))
+    twin = copy.deepcopy(model).train()  # before a forward pass, whose states some modules keep
     model.eval()
     outputs = model(first["text"], first["audio"], first["vision"])
     found |= {f"output/{task}": outputs[task] for task in "MTAV" if task in outputs}
-    twin = copy.deepcopy(model).train()
     outputs = twin(first["text"], first["audio"], first["vision"])
     tasks = [task for task in "MTAV" if task in outputs]
     weights = {task: args[task] if len(tasks) > 1 else 1.0 for task in tasks}

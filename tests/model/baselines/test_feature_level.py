@@ -21,9 +21,20 @@ from fmltk.model.predict import load_model
 from fmltk.model.registry import model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
-from fmltk.model.training import batches, make_optimiser, train_batch
 from fmltk.toolkit.errors import ConfigError, TrainingError
-from tests.model.baselines.mmsa import DIMS, LENGTHS, N, make_arrays, run_mmsa, stage_data
+from tests.model.baselines.mmsa import (
+    DIMS,
+    LENGTHS,
+    MOSEI,
+    MOSI,
+    SIMS,
+    N,
+    assert_same_outputs_and_gradients,
+    assert_same_steps,
+    make_arrays,
+    run_mmsa,
+    stage_data,
+)
 from tests.model.folders import planted, write_clips
 
 if TYPE_CHECKING:
@@ -37,7 +48,6 @@ SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf")
 SIZES = {"thid": 8, "ahid": 3, "vhid": 5, "tout": 4, "fdim": 6, "tdim": 3, "adim": 2, "vdim": 4, "rank": 3}
 RATES = {"lr": 0.003, "factor_lr": 0.002, "weight_decay": 0.05, "twd": 0.02, "awd": 0.03, "vwd": 0.04}
 WEIGHTS = {"omega_m": 0.6, "omega_t": 0.2, "omega_a": 0.8, "omega_v": 0.7}
-SIMS, MOSI, MOSEI = {"T": 768, "A": 33, "V": 709}, {"T": 768, "A": 5, "V": 20}, {"T": 768, "A": 74, "V": 35}
 
 
 def settings(name: str, **more: Any) -> Settings:
@@ -79,11 +89,10 @@ def theirs(mmsa_python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return run_mmsa(mmsa_python, systems, tmp_path_factory.mktemp("mmsa"))
 
 
-def theirs_by_our_names(found: dict[str, NDArray[Any]], name: str, what: str) -> dict[str, torch.Tensor]:
-    """Return MMSA's weights or gradients of a system by our names."""
+def their_names(name: str) -> dict[str, str]:
+    """Return MMSA's name of each of our weights."""
     words = {"T": "text", "A": "audio", "V": "video"}
-    layers = {"first": "1", "second": "2", "output": "3"}
-    names: dict[str, str] = {}
+    names = {}
     for kind in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
         names[f"nets.T.lstm.lstm.{kind}"] = f"text_subnet.rnn.{kind}"
     for part in ("weight", "bias"):
@@ -92,75 +101,26 @@ def theirs_by_our_names(found: dict[str, NDArray[Any]], name: str, what: str) ->
             names[f"nets.{m}.norm.{part}"] = f"{words[m]}_subnet.norm.{part}"
             for k in (0, 1, 2):
                 names[f"nets.{m}.layers.{2 * k}.{part}"] = f"{words[m]}_subnet.linear_{k + 1}.{part}"
-        for layer, number in layers.items():
+        for number, layer in enumerate(("first", "second", "output"), start=1):
             for m in "TAV":
                 names[f"heads.{m}.{layer}.{part}"] = f"post_{words[m]}_layer_{number}.{part}"
-            names[f"fusion.predictor.{layer}.{part}"] = f"post_fusion_layer_{number}.{part}"
-            names[f"fusion.{layer}.{part}"] = f"post_fusion_layer_{number}.{part}"
+            prefix = "fusion" if name in ("tfn", "mtfn") else "fusion.predictor"
+            names[f"{prefix}.{layer}.{part}"] = f"post_fusion_layer_{number}.{part}"
     for m in "AV":
         for part in ("running_mean", "running_var", "num_batches_tracked"):
             names[f"nets.{m}.norm.{part}"] = f"{words[m]}_subnet.norm.{part}"
     names |= {f"fusion.factors.{m}": f"{words[m]}_factor" for m in "TAV"}
-    names |= {"fusion.weights": "fusion_weights", "fusion.bias": "fusion_bias"}
-    system = name.replace("-", "_")
-    values = {ours: found.get(f"{system}/{what}/{their}") for ours, their in names.items()}
-    return {ours: torch.from_numpy(value) for ours, value in values.items() if value is not None}
-
-
-def copied(found: dict[str, NDArray[Any]], name: str, config: Settings) -> nn.Module:
-    """Return our network with MMSA's weights."""
-    net = model_spec(name).stages[0].build(DIMS, config)
-    state = net.state_dict()
-    weights = theirs_by_our_names(found, name, "start")
-    net.load_state_dict({key: weights[key].reshape(state[key].shape) for key in state})
-    return net
+    return names | {"fusion.weights": "fusion_weights", "fusion.bias": "fusion_bias"}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_copied_weights_give_mmsas_outputs_and_gradients(name: str, theirs: dict[str, NDArray[Any]]) -> None:
-    spec = model_spec(name).stages[0]
-    config = settings(name)
-    data = stage_data(spec.tasks)
-    net = copied(theirs, name, config)
-    first = np.arange(N // 3)
-    outputs, _ = net.eval()(data.inputs.batch(spec.inputs, first))
-    for task in spec.tasks:
-        expected = torch.from_numpy(theirs[f"{name.replace('-', '_')}/output/{task}"]).flatten()
-        torch.testing.assert_close(outputs[task], expected, atol=1e-5, rtol=0)
-    assert outputs["M"].std() > 0.01, "constant outputs would prove nothing"
-    net.train()
-    train_batch(net, torch.optim.SGD(net.parameters(), lr=0.0), first, spec=spec, config=config, data=data)
-    expected = theirs_by_our_names(theirs, name, "gradient")
-    ours = {key: weight.grad for key, weight in net.named_parameters()}
-    assert ours.keys() <= expected.keys()
-    for key, gradient in ours.items():
-        assert gradient is not None
-        torch.testing.assert_close(
-            gradient,
-            expected[key].reshape(gradient.shape),
-            atol=1e-5,
-            rtol=1e-4,
-            msg=lambda text, key=key: f"{key}: {text}",
-        )
+    assert_same_outputs_and_gradients(theirs, settings(name), their_names(name))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_three_steps_of_the_trainer_end_in_mmsas_weights(name: str, theirs: dict[str, NDArray[Any]]) -> None:
-    spec = model_spec(name).stages[0]
-    config = settings(name)
-    data = stage_data(spec.tasks)
-    net = copied(theirs, name, config).train()
-    optimiser = make_optimiser(net, spec, config)
-    for batch in batches(data.train, config.bs, smallest=spec.smallest_batch):
-        train_batch(net, optimiser, batch, spec=spec, config=config, data=data)
-    expected = theirs_by_our_names(theirs, name, "end")
-    start = theirs_by_our_names(theirs, name, "start")
-    state = net.state_dict()
-    assert not torch.allclose(state["nets.T.output.weight"], start["nets.T.output.weight"], atol=1e-3)
-    for key, value in state.items():
-        torch.testing.assert_close(
-            value, expected[key].reshape(value.shape), atol=1e-5, rtol=0, msg=lambda text, key=key: f"{key}: {text}"
-        )
+    assert_same_steps(theirs, settings(name), their_names(name))
 
 
 @pytest.mark.parametrize(
