@@ -26,7 +26,7 @@ EVALUATION_BATCH = 256
 class StageInputs:
     """What a stage reads of n clips: one vector per clip and input, and text steps without padding.
 
-    vectors : by input name (A, V, H_AV, ...), float32 (n, d)
+    vectors : by input name (A, V, H_AV, ...), float32 (n, d); pooled steps (A_pooled, V_pooled), float32 (n, L, d)
     steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
     text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     """
@@ -55,9 +55,10 @@ class StageInputs:
             return values.device
         return torch.device("cpu") if self.steps is None else self.steps.device
 
-    def dimension(self, name: str) -> int:
-        """Return the width of an input."""
-        return int((self._text_steps() if name == "T" else self.vectors[name]).shape[1])
+    def dimensions(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the width of each input, and the steps of texts where they are read with their padding."""
+        widths = {name: int((self._text_steps() if name == "T" else self.vectors[name]).shape[-1]) for name in names}
+        return {**widths, "steps": self.text_length} if self.text_length else widths
 
     def _text_steps(self) -> Tensor:
         if self.steps is None:

@@ -52,5 +52,5 @@ def report_memory(
 def n_weights(stage: StageSpec, dims: Mapping[str, int], settings: Settings) -> int:
     """Return how many weights a stage's network has, without making any."""
     with torch.device("meta"):
-        net = stage.build({name: dims[name] for name in stage.inputs}, settings)
+        net = stage.build(dims, settings)
     return sum(weight.numel() for weight in net.parameters())

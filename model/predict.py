@@ -14,7 +14,7 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, schema_differences, stage_parts
 from fmltk.model.compute import one_thread
-from fmltk.model.data import read_clip_features
+from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.inputs import predict_stage
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_spec
@@ -149,7 +149,8 @@ class TrainedModel:
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
-        features = read_clip_features(source, lengths=lengths, frames=self.settings.frames)
+        reading = Reading.of(model_spec(self.name), self.settings)
+        features = read_clip_features(source, lengths=lengths, reading=reading)
         differences = schema_differences(self.schema, features.schema)
         if differences:
             raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")

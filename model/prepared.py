@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fmltk.model.inputs import StageInputs
+from fmltk.model.registry import POOLED_SUFFIX
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
@@ -52,12 +53,6 @@ class Prepared:
         steps = None if self.steps is None else torch.from_numpy(self.steps).to(device)
         vectors = {name: torch.from_numpy(values).to(device) for name, values in self.vectors.items()}
         return StageInputs(vectors, steps, self.offsets, self.text_length)
-
-    @property
-    def dimensions(self) -> dict[str, int]:
-        """The width of each input."""
-        text = {} if self.steps is None else {"T": self.steps.shape[1]}
-        return {**text, **{name: values.shape[1] for name, values in self.vectors.items()}}
 
     def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
         """Return the tasks' targets, float32 (n,), NaN where there is none."""
@@ -141,9 +136,9 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
             scalers[letter] = _scaler(features.text.steps, used, settings)
             steps, offsets = _standardised_text(features.text, scalers[letter], impute=impute)
         else:
-            values = features.means[letter]
+            name, values = _values_of(features, letter)
             scalers[letter] = _scaler(values, train & present[letter], settings)
-            vectors[letter] = np.nan_to_num(scalers[letter].transform(values))
+            vectors[name] = np.nan_to_num(scalers[letter].transform(values))
         if impute:
             present[letter] = np.ones(len(train), bool)
     return Prepared(
@@ -160,10 +155,20 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
     )
 
 
+def _values_of(features: ClipFeatures, letter: str) -> tuple[str, NDArray[np.float32]]:
+    """Return the name of an input and its numbers: the pooled steps where they were read, else the means."""
+    if letter in features.pooled:
+        return letter + POOLED_SUFFIX, features.pooled[letter]
+    return letter, features.means[letter]
+
+
 def _scaler(values: NDArray[np.float32], used: NDArray[np.bool_], settings: Settings) -> Scaler:
+    """Return the scaler of values (n, d) or (n, L, d), from the rows that are `used`."""
+    d = values.shape[-1]
     if not settings.standardise:
-        return Scaler.unchanged(values.shape[1])
-    return fit_scaler(values, used=used, limit=settings.standard_limit)
+        return Scaler.unchanged(d)
+    n_steps = values.shape[1] if values.ndim == 3 else 1
+    return fit_scaler(values.reshape(-1, d), used=np.repeat(used, n_steps), limit=settings.standard_limit)
 
 
 def text_length(schema: Mapping[str, Mapping[str, Any]], settings: Settings) -> int:
@@ -192,10 +197,11 @@ def prepare_features(
     present = {letter: features.present(letter) for letter in scalers}
     for letter, scaler in scalers.items():
         if letter == "T" and features.text is not None:
-            values, offsets = _standardised_text(features.text, scaler, impute=impute)
-            steps = torch.from_numpy(values)
+            text, offsets = _standardised_text(features.text, scaler, impute=impute)
+            steps = torch.from_numpy(text)
         else:
-            vectors[letter] = torch.from_numpy(np.nan_to_num(scaler.transform(features.means[letter])))
+            name, values = _values_of(features, letter)
+            vectors[name] = torch.from_numpy(np.nan_to_num(scaler.transform(values)))
         if impute:
             present[letter] = np.ones(len(features.utterance_ids), bool)
     return StageInputs(vectors, steps, offsets, text_length(features.schema, settings)), present

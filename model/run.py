@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.data import read_clip_features, read_clip_names
+from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.jobs import list_jobs
 from fmltk.model.memory import report_memory
@@ -91,7 +91,7 @@ def train(
             to_train = {job.stage for job in stage_jobs}
             report_memory(
                 [stage for stage in plan.model.stages if stage.name in to_train],
-                groups[0].prepared.dimensions,
+                _dimensions(groups[0].prepared),
                 config,
                 n_at_once=min(max(options.jobs, 1), max(len(stage_jobs), 1)),
                 reporter=reporter,
@@ -124,7 +124,7 @@ def _plan_run(
         raise ConfigError(f"{out} is a feature folder; a run has a folder of its own: choose another -o")
     label_table = as_labels(labels)
     only_fuses = options.reuse is not None and config.retrain == "never"
-    clips = read_clip_names(features) if only_fuses else read_clip_features(features, frames=config.frames)
+    clips = read_clip_names(features) if only_fuses else read_clip_features(features, reading=Reading.of(model, config))
     return RunPlan(
         features=features,
         labels=os.fspath(labels) if isinstance(labels, str | os.PathLike) else "a table in memory",
@@ -152,6 +152,11 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
             f"{left_out} clips lack a modality and take no part in the stages that need it, nor in the fusion "
             "(--missing mean takes the training mean instead); their predictions are null, with the reason"
         )
+
+
+def _dimensions(prepared: Prepared) -> dict[str, int]:
+    inputs = prepared.inputs("cpu")
+    return inputs.dimensions([*(["T"] if prepared.steps is not None else []), *prepared.vectors])
 
 
 def _refuse_collapse(summary: Mapping[str, Any], reporter: Reporter) -> None:

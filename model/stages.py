@@ -73,12 +73,12 @@ def run_stage(job: StageJob) -> None:
     folds = None
     if job.config.fusion_inputs == "cross-fit" and model.feeds_another(spec):
         folds = _out_of_fold(spec, job, data, prepared.videos)
-    letters = [name for name in spec.inputs if name in prepared.scalers]
+    letters = [letter for letter in spec.letters if letter in prepared.scalers]
     checkpoint = StageCheckpoint(
         job.stage,
         trained.net,
         job.config,
-        {name: data.inputs.dimension(name) for name in spec.inputs},
+        data.inputs.dimensions(spec.inputs),
         {letter: prepared.schema[letter] for letter in letters},
         {letter: prepared.scalers[letter] for letter in letters},
         trained.best_epoch,

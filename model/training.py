@@ -103,7 +103,7 @@ def train_stage(
     device = data.inputs.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(stage_seed(seed, spec.name))
-        net = spec.build({name: data.inputs.dimension(name) for name in spec.inputs}, config).to(device)
+        net = spec.build(data.inputs.dimensions(spec.inputs), config).to(device)
         return _fit(net, spec, config, known, on_epoch)
 
 

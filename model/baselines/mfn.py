@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MfnSettings(PublishedSettings):
-    """MFN's: of each small network its hidden units and its dropout; a text is always read with its padding.
+class MemorySettings(PublishedSettings):
+    """MFN's and Graph-MFN's: of each small network its hidden units and its dropout.
 
-    thid, ahid, vhid : units of the three LSTMs
+    thid, ahid, vhid : units of the three LSTMs; a text is always read with its padding
     memory : units of the memory
-    attention_dim, candidate_dim : of the attention over the cells, and of what may be written to the memory
+    candidate_dim : of what may be written to the memory
     keep_dim, write_dim : of the gates for what the memory keeps and for what is written
     fdim, fdrp : of the predictor
     """
@@ -43,8 +43,6 @@ class MfnSettings(PublishedSettings):
     ahid: int = count(16)
     vhid: int = count(64)
     memory: int = count(64)
-    attention_dim: int = count(128)
-    attention_drp: float = share()
     candidate_dim: int = count(128)
     candidate_drp: float = share()
     keep_dim: int = count(64)
@@ -53,6 +51,14 @@ class MfnSettings(PublishedSettings):
     write_drp: float = share()
     fdim: int = count(64)
     fdrp: float = share()
+
+
+@dataclass(frozen=True)
+class MfnSettings(MemorySettings):
+    """MFN's. attention_dim, attention_drp : of the attention over the cells."""
+
+    attention_dim: int = count(128)
+    attention_drp: float = share()
 
 
 class Mlp(nn.Module):
@@ -101,18 +107,22 @@ class ThreeLstms(nn.Module):
 
 
 def _input_gates(cell: nn.Module, x: Tensor | Packed, n_steps: int) -> Tensor:
-    """Return what a cell's input gives its gates at every step, (n_steps, B, 4, d); a vector is there at each step."""
+    """Return what a cell's input gives its gates at every step, (n_steps, B, 4, d); a vector is there at each step.
+
+    x : packed texts, steps (B, n_steps, d_in), or vectors (B, d_in)
+    """
     weight, bias = cell.weight_ih, cell.bias_ih + cell.bias_hh
     if isinstance(x, Packed):
         flat = x.filled(nn.functional.linear(x.steps, weight, bias), bias)  # (n_steps * B, 4 d)
         return flat.unflatten(0, (n_steps, -1)).unflatten(2, (4, -1))
-    return nn.functional.linear(x, weight, bias).unflatten(1, (4, -1)).expand(n_steps, -1, -1, -1)
+    gates = nn.functional.linear(x, weight, bias).unflatten(-1, (4, -1))
+    return gates.transpose(0, 1) if x.ndim == 3 else gates.expand(n_steps, -1, -1, -1)
 
 
 class GatedMemory(nn.Module):
     """A memory that is read and written step by step: mem = keep * mem + write * candidate."""
 
-    def __init__(self, d_attended: int, settings: MfnSettings) -> None:
+    def __init__(self, d_attended: int, settings: MemorySettings) -> None:
         super().__init__()
         d_memory = settings.memory
         self.candidate = Mlp(d_attended, settings.candidate_dim, d_memory, settings.candidate_drp)

@@ -26,7 +26,7 @@ DIMS = {"text": 768, "audio": 33, "vision": 709}
 MEAN_TEXT, DEVIATION_TEXT = 17.8, 7.3  # tokens per clip of CH-SIMS: mean + 3 deviations = 39
 LARGE = {"tfn": 4, "mtfn": 8}  # measured on this fraction of the clips, and scaled
 MMSA_PYTHON = Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1" / "bin" / "python"
-SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn")
+SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn", "graph-mfn", "ef-lstm")
 
 # Run by MMSA's Python. A first epoch on one batch warms the caches and is not counted.
 THEIRS = """
@@ -83,7 +83,10 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
     n = sum(clips)
     offsets = np.concatenate([[0], np.cumsum(text_lengths(n))])
     steps = torch.randn(int(offsets[-1]), DIMS["text"])
-    vectors = {"A": torch.randn(n, DIMS["audio"]), "V": torch.randn(n, DIMS["vision"])}
+    spec = model_spec(name).stages[0]
+    pooled = LENGTHS["text"] if model_spec(name).reads_pooled else 0
+    widths = dict(zip(spec.inputs[1:], (DIMS["audio"], DIMS["vision"]), strict=True))
+    vectors = {key: torch.randn(n, pooled, d) if pooled else torch.randn(n, d) for key, d in widths.items()}
     labels = {task: torch.rand(n) * 2 - 1 for task in "MTAV"}
     config = load_config("ch-sims", settings=[f"model={name}", "max_epochs=3", "patience=100"])
     data = StageData(
@@ -97,7 +100,7 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
     def mark(epoch: Epoch, best: int) -> None:
         marks.append(time.process_time())
 
-    train_stage(model_spec(name).stages[0], config, data, seed=0, on_epoch=mark)
+    train_stage(spec, config, data, seed=0, on_epoch=mark)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": (marks[-1] - marks[0]) / (len(marks) - 1), "peak_mb": peak}
 

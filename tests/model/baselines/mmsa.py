@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fmltk.model.data import pool
 from fmltk.model.inputs import StageInputs
 from fmltk.model.registry import model_spec
 from fmltk.model.training import StageData, batches, make_optimiser, train_batch
@@ -78,6 +79,8 @@ def stage_data(tasks: Sequence[str]) -> StageData:
     lengths = arrays["text_lengths"]
     steps = np.concatenate([values[:n] for values, n in zip(arrays["text"], lengths, strict=True)])
     vectors = {"A": arrays["audio"].mean(axis=1), "V": arrays["vision"].mean(axis=1)}
+    for letter, name in (("A", "audio"), ("V", "vision")):
+        vectors[f"{letter}_pooled"] = pool(arrays[name], LENGTHS["T"], "strided")
     inputs = StageInputs(
         {name: torch.from_numpy(values) for name, values in vectors.items()},
         torch.from_numpy(steps),
@@ -129,7 +132,8 @@ def assert_same_steps(found: Mapping[str, NDArray[Any]], config: Settings, names
 
 
 def _copied(found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str]) -> nn.Module:
-    net = model_spec(config.model).stages[0].build(DIMS, config)
+    spec = model_spec(config.model).stages[0]
+    net = spec.build(stage_data(spec.tasks).inputs.dimensions(spec.inputs), config)
     weights = _by_our_names(found, config, "start", names)
     net.load_state_dict({key: weights[key].reshape(value.shape) for key, value in net.state_dict().items()})
     return net

@@ -35,6 +35,16 @@ def batches(data, normalized):
         }
 
 
+def state(module):
+    """Everything that the module computes with: some of Graph-MFN's networks lie in a dict that torch does not see."""
+    hidden = getattr(getattr(module, "graph_mfn", None), "networks", {})
+    found = dict(module.state_dict(keep_vars=True))
+    for key, net in hidden.items():
+        prefix = "networks." + "".join(map(str, key))
+        found |= {f"{prefix}.{name}": value for name, value in net.state_dict(keep_vars=True).items()}
+    return found
+
+
 def measure(name, arguments, data, folder):
     torch.manual_seed(0)
     args = Arguments(arguments, model_name=name, model_save_path=f"{folder}.{name}", device="cpu")
@@ -47,7 +57,7 @@ def measure(name, arguments, data, folder):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.3 * torch.randn_like(parameter))
-    found = {f"start/{key}": value.clone() for key, value in model.Model.state_dict().items()}
+    found = {f"start/{key}": value.detach().clone() for key, value in state(model.Model).items()}
     first = next(batches(data, normalized))
     twin = copy.deepcopy(model).train()  # before a forward pass, whose states some modules keep
     model.eval()
@@ -57,12 +67,12 @@ def measure(name, arguments, data, folder):
     tasks = [task for task in "MTAV" if task in outputs]
     weights = {task: args[task] if len(tasks) > 1 else 1.0 for task in tasks}
     sum(weights[task] * (outputs[task] - first["labels"][task]).abs().mean() for task in tasks).backward()
-    found |= {f"gradient/{key}": p.grad for key, p in twin.Model.named_parameters() if p.grad is not None}
+    found |= {f"gradient/{key}": p.grad for key, p in state(twin.Model).items() if p.grad is not None}
     trainer = ATIO().getTrain(args)
     loaders = {"train": list(batches(data, normalized)), "valid": [first], "test": [first]}
     with contextlib.suppress(UnboundLocalError):  # of three trainers, in what they print after the epoch's last step
         trainer.do_train(model, loaders)
-    found |= {f"end/{key}": value for key, value in model.Model.state_dict().items()}
+    found |= {f"end/{key}": value for key, value in state(model.Model).items()}
     return {f"{name}/{key}": value.detach().numpy().copy() for key, value in found.items()}
 
 

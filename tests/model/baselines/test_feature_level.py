@@ -11,7 +11,7 @@ from torch import nn
 
 from fmltk.model.baselines.tensor_linear import tensor_linear
 from fmltk.model.config import load_config, settings_class
-from fmltk.model.data import read_clip_features
+from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.inputs import StageInputs
 from fmltk.model.layers import Dropout
 from fmltk.model.lstm import LastStateLSTM
@@ -158,13 +158,13 @@ def test_corrected_variants_differ_where_the_public_code_has_a_defect() -> None:
 
 def test_means_over_the_padding_are_mmsas(tmp_path: Path) -> None:
     clips = planted(8)
-    features = read_clip_features(write_clips(clips, tmp_path / "features"), frames="padded")
+    features = read_clip_features(write_clips(clips, tmp_path / "features"), reading=Reading("padded"))
     for m in "AV":
         for row, utterance in enumerate(features.utterance_ids):
             sequence = clips.sequences[m][clips.ids.index(utterance)]
             assert sequence is not None
             np.testing.assert_allclose(features.means[m][row], sequence.sum(axis=0) / 8, atol=1e-6)
-    longer = read_clip_features(tmp_path / "features", frames="padded", lengths={"A": 16, "V": 4})
+    longer = read_clip_features(tmp_path / "features", reading=Reading("padded"), lengths={"A": 16, "V": 4})
     np.testing.assert_allclose(longer.means["A"], features.means["A"] / 2, atol=1e-6)
     first = clips.sequences["V"][clips.ids.index(longer.utterance_ids[0])]
     assert first is not None
