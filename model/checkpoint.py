@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fmltk.model.config import Config, config_from_dict
+from fmltk.model.config import config_from_dict
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import Scaler
 from fmltk.model.tensors import read_tensors, write_tensors
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor, nn
+
+    from fmltk.model.settings import Settings
 
 FORMAT = 1
 METADATA = "fmltk"
@@ -53,7 +55,7 @@ class StageCheckpoint:
 
     stage: str
     net: nn.Module
-    config: Config
+    config: Settings
     dims: Mapping[str, int]
     schema: Mapping[str, dict[str, Any]]
     scalers: Mapping[str, Scaler]
@@ -85,7 +87,13 @@ def restore_stage(
     source, remedy : what was read and what to do if it is damaged, for the DamagedFileError
     """
     check_shape(document, STAGE_SHAPE, name=source, error=advised(DamagedFileError, remedy))
-    weights = {name.removeprefix("net."): value.float() for name, value in tensors.items() if name.startswith("net.")}
+    weights = {
+        name.removeprefix("net."): value.float()
+        if value.is_floating_point()
+        else value  # a BatchNorm counts its batches
+        for name, value in tensors.items()
+        if name.startswith("net.")
+    }
     try:
         config = config_from_dict(document["config"], source)
         with torch.device("meta"):  # sizes alone: a damaged file cannot ask for more memory than it brings

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fmltk.model.config import Config
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.console import Reporter
 
 SPLIT_OPTION = click.option(
@@ -32,11 +32,11 @@ SPLIT_OPTION = click.option(
 )
 SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
-SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model")
+SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model", "variant")
 
 
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    from fmltk.model.config import CHOICES
+    from fmltk.model.settings import choices_of
 
     helps = {
         "bimodal": "Labels of AT, VT and AV; auto: the data's own, else the multimodal one.",
@@ -45,7 +45,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "fusion_inputs": "H of the training clips: as trained on, or out of fold by video (beyond the paper).",
     }
     for name in reversed(list(helps)):
-        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(CHOICES[name]), help=helps[name])
+        option = click.option(f"--{name.replace('_', '-')}", type=click.Choice(choices_of(name)), help=helps[name])
         command = option(command)
     return command
 
@@ -63,6 +63,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
 @click.option("--model", type=click.Choice(model_names()), help="By default fmlmsn; installed packages may add others.")
+@click.option(
+    "--variant",
+    type=click.Choice(["published", "corrected"]),
+    help="Of a published system: with the defects of its public code (the default), or without.",
+)
 @_setting_options
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
@@ -117,10 +122,10 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     if reporter.json_output:
         reporter.json(document)
         return
-    reporter.table(columns, rows, title=f"{out}: {document['split']} split, {len(document['seeds'])} seed(s)")
+    reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
 
 
-def _config(options: dict[str, Any], default: str) -> Config:
+def _config(options: dict[str, Any], default: str) -> Settings:
     from fmltk.model.config import load_config
 
     settings = [f'{name}="{options[name]}"' for name in SETTING_OPTIONS if options[name] is not None]
@@ -155,6 +160,10 @@ def _run_options(options: dict[str, Any]) -> Any:
     )
 
 
+def _title(document: dict[str, Any]) -> str:
+    return f"{document['model']}, {document['split']} split"
+
+
 def _time_name() -> str:
     from datetime import datetime
 
@@ -178,7 +187,7 @@ def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
     if reporter.json_output:
         reporter.json(document)
         return
-    reporter.table(columns, rows, title=f"{run}: {document['split']} split, seeds {document['seeds']}")
+    reporter.table(columns, rows, title=f"{run}: {_title(document)}, seeds {document['seeds']}")
     for name in document["collapsed"]:
         reporter.warn(f"constant predictions: {name}")
 

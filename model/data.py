@@ -1,13 +1,13 @@
 """What the trainer reads of a features folder.
 
 Sequences are read once, row group by row group. Audio and vision become one vector per clip, the mean over its valid
-steps (the paper averages before the networks, section 4.1.2); text is kept without padding. Every modality uses its
-first min(length, L) steps, as the padding rule says.
+steps (the paper averages before the networks, section 4.1.2) or, as MMSA has it, over all L; text is kept without
+padding. Every modality uses its first min(length, L) steps, as the padding rule says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.model.registry import ModelSpec
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.features.sequences import ModalityTable
 
 
@@ -57,10 +59,11 @@ class ClipFeatures:
     utterance_ids : n ids
     texts : the transcripts, None where there is none
     text : unpadded text steps; None where the folder has no text features
-    means : by modality letter A and V, float32 (n, d), mean over valid steps; NaN rows where the clip has none
+    means : by modality letter A and V, float32 (n, d), mean over steps; NaN rows where the clip has no valid one
     reasons : by modality letter, per clip why it has none, "" where it has
     schema : by modality letter, what the feature file says of itself
     splits : train, valid or test, as the transcripts said; "" where they did not
+    pooled : instead of `means` where steps were asked for: by modality letter, float32 (n, L of the text, d)
     """
 
     utterance_ids: tuple[str, ...]
@@ -70,6 +73,7 @@ class ClipFeatures:
     reasons: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, dict[str, Any]]
     splits: tuple[str, ...]
+    pooled: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def present(self, modality: str) -> NDArray[np.bool_]:
         """Return which clips have modality "T", "A" or "V", bool (n,)."""
@@ -90,6 +94,7 @@ class ClipFeatures:
             {m: tuple(reasons[row] for row in rows) for m, reasons in self.reasons.items()},
             self.schema,
             tuple(self.splits[row] for row in rows),
+            {m: values[rows] for m, values in self.pooled.items()},
         )
 
     def without_arrays(self) -> ClipFeatures:
@@ -97,13 +102,58 @@ class ClipFeatures:
         return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
 
 
-def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, int] | None = None) -> ClipFeatures:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is made of the steps of audio and vision.
+
+    frames : their means are over the "valid" ones, or over all L as they are stored: "padded"
+    pooled : steps instead of means, as many as texts have: "strided" or "windows" (see `pool`); "" for means
+    """
+
+    frames: str = "valid"
+    pooled: str = ""
+
+    @classmethod
+    def of(cls, model: ModelSpec, settings: Settings) -> Reading:
+        """Return what a model reads; the corrected variants of those that read steps pool neighbours."""
+        windows = settings.as_dict().get("variant") == "corrected"
+        return cls(settings.frames, ("windows" if windows else "strided") if model.reads_pooled else "")
+
+
+def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float32]:
+    """Return the steps of b clips, float32 (b, L, d), pooled to (b, n_steps, d) by means of k = ceil(L / n_steps).
+
+    how : "windows": k neighbours each; "strided": those n_steps apart, as MMSA pools, which mixes early and late
+
+    What L lacks of k * n_steps is filled with the last step.
+
+    Source: MMSA 2.2.1, models/subNets/AlignNets.py, avg_pool.
+
+    >>> four = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    >>> pool(four, 2, "windows")[0, :, 0].tolist(), pool(four, 2, "strided")[0, :, 0].tolist()
+    ([0.5, 2.5], [1.0, 2.0])
+    """
+    b, length, d = steps.shape
+    k = -(-length // n_steps)
+    filled = np.concatenate([steps, np.repeat(steps[:, -1:], k * n_steps - length, axis=1)], axis=1)
+    if how == "windows":
+        return filled.reshape(b, n_steps, k, d).mean(axis=2)
+    return filled.reshape(b, k, n_steps, d).mean(axis=1)
+
+
+def read_clip_features(
+    folder: str | os.PathLike[str],
+    *,
+    lengths: Mapping[str, int] | None = None,
+    reading: Reading = Reading(),
+) -> ClipFeatures:
     """Read a features folder.
 
     Parameters
     ----------
     folder : what `fmltk extract` or `fmltk dataset import` wrote
     lengths : L by modality letter, where it is not the folder's own: a run's L for new clips
+    reading : what is made of the steps of audio and vision
 
     Raises StoreError if the folder cannot be read, a value is not finite, or clips were cut below `lengths`.
     """
@@ -120,6 +170,7 @@ def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, 
     texts = tuple(text if isinstance(text, str) else None for text in manifest["text"])
     text: Ragged | None = None
     means: dict[str, NDArray[np.float32]] = {}
+    pooled: dict[str, NDArray[np.float32]] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
     for letter, name in MODALITY_OF.items():
@@ -131,13 +182,16 @@ def read_clip_features(folder: str | os.PathLike[str], *, lengths: Mapping[str, 
         if letter == "T":
             text = _read_ragged(table, row_of, limit)
             has: NDArray[np.bool_] = np.asarray(text.lengths > 0)
+        elif reading.pooled and "T" in schema:
+            pooled[letter] = _read_pooled(table, row_of, limit, schema["T"]["length"], reading.pooled)
+            has = np.asarray(np.isfinite(pooled[letter]).all(axis=(1, 2)))
         else:
-            means[letter] = _read_means(table, row_of, limit)
+            means[letter] = _read_means(table, row_of, limit, reading.frames)
             has = np.asarray(np.isfinite(means[letter]).all(axis=1))
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
-    return ClipFeatures(ids, texts, text, means, reasons, schema, _manifest_splits(manifest))
+    return ClipFeatures(ids, texts, text, means, reasons, schema, _manifest_splits(manifest), pooled)
 
 
 def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:
@@ -194,17 +248,32 @@ def _refuse_non_finite(table: ModalityTable, ids: Sequence[str], values: NDArray
         )
 
 
-def _read_means(table: ModalityTable, row_of: Mapping[str, int], limit: int) -> NDArray[np.float32]:
+def _read_means(table: ModalityTable, row_of: Mapping[str, int], limit: int, frames: str) -> NDArray[np.float32]:
     means = np.full((len(row_of), table.dimension), np.nan, np.float32)
     for ids, features, mask in table.batches():
-        used = mask[:, :limit, None]  # (n, L, 1)
+        valid = mask[:, :limit, None]  # (n, L, 1)
+        used = valid if frames == "valid" else np.ones_like(valid)
         sums = np.where(used, features[:, :limit], 0).sum(axis=1, dtype=np.float64)  # (n, d)
-        counts = used.sum(axis=1)  # (n, 1)
+        counts = used.sum(axis=1) if frames == "valid" else np.full((len(ids), 1), limit)  # (n, 1)
         _refuse_non_finite(table, ids, sums)
         rows = np.array(_rows(table, ids, row_of), np.int64)
-        has = counts[:, 0] > 0
+        has = valid[:, :, 0].any(axis=1)
         means[rows[has]] = (sums[has] / counts[has]).astype(np.float32)
     return means
+
+
+def _read_pooled(
+    table: ModalityTable, row_of: Mapping[str, int], limit: int, n_steps: int, how: str
+) -> NDArray[np.float32]:
+    pooled = np.full((len(row_of), n_steps, table.dimension), np.nan, np.float32)
+    for ids, features, mask in table.batches():
+        steps = np.zeros((len(ids), limit, table.dimension), np.float32)
+        steps[:, : table.length] = features[:, :limit]
+        _refuse_non_finite(table, ids, steps)
+        rows = np.array(_rows(table, ids, row_of), np.int64)
+        has = mask[:, :limit].any(axis=1)
+        pooled[rows[has]] = pool(steps[has], n_steps, how)
+    return pooled
 
 
 def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) -> Ragged:

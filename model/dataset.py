@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.data import ClipFeatures
     from fmltk.model.metrics import Family
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.features.label_table import LabelTable
 
@@ -82,7 +82,7 @@ class Dataset:
 
 
 def join(
-    features: ClipFeatures, labels: LabelTable, config: Config, *, excluded: Collection[str] = frozenset()
+    features: ClipFeatures, labels: LabelTable, config: Settings, *, excluded: Collection[str] = frozenset()
 ) -> Dataset:
     """Join features and labels by utterance_id.
 
@@ -149,7 +149,7 @@ def _join_remarks(
 
 
 def draw_splits(
-    splits: Sequence[str], videos: Sequence[str], labels: NDArray[np.float64], config: Config
+    splits: Sequence[str], videos: Sequence[str], labels: NDArray[np.float64], config: Settings
 ) -> tuple[NDArray[np.str_], tuple[str, ...]]:
     """Return every clip's split, and what was drawn.
 
@@ -190,7 +190,7 @@ def draw_splits(
 
 
 def choose_targets(
-    labels: Mapping[str, NDArray[np.float64]], config: Config
+    labels: Mapping[str, NDArray[np.float64]], config: Settings
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
     """Return the labels that each task learns, and where each comes from (settings `unimodal` and `bimodal`)."""
     targets, sources = {"M": labels["M"]}, {"M": "labels"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.metrics import metric_names
-from fmltk.model.run_folder import run_summary
+from fmltk.model.run_folder import run_model, run_summary
 from fmltk.model.tasks import stage_title, task_title
 from fmltk.toolkit.errors import ConfigError
 
@@ -57,6 +57,7 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
             rows.append(["constant", task_title(condition), "", "", *cells])
     document = {
         "run": str(run),
+        "model": run_model(run),
         "split": split,
         "seeds": summary["seeds"],
         "family": summary["family"],

@@ -26,13 +26,15 @@ EVALUATION_BATCH = 256
 class StageInputs:
     """What a stage reads of n clips: one vector per clip and input, and text steps without padding.
 
-    vectors : by input name (A, V, H_AV, ...), float32 (n, d)
+    vectors : by input name (A, V, H_AV, ...), float32 (n, d); pooled steps (A_pooled, V_pooled), float32 (n, L, d)
     steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
+    text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     """
 
     vectors: Mapping[str, Tensor]
     steps: Tensor | None
     offsets: NDArray[np.int64]
+    text_length: int = 0
 
     def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Tensor | Packed]:
         """Return the inputs of some clips, by name."""
@@ -40,7 +42,7 @@ class StageInputs:
         inputs: dict[str, Tensor | Packed] = {}
         for name in names:
             if name == "T":
-                inputs[name] = self._pack(rows)
+                inputs[name] = self._pad(rows) if self.text_length else self._pack(rows)
             else:
                 values = self.vectors[name]
                 inputs[name] = values.index_select(0, index.to(values.device))
@@ -53,9 +55,10 @@ class StageInputs:
             return values.device
         return torch.device("cpu") if self.steps is None else self.steps.device
 
-    def dimension(self, name: str) -> int:
-        """Return the width of an input."""
-        return int((self._text_steps() if name == "T" else self.vectors[name]).shape[1])
+    def dimensions(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the width of each input, and the steps of texts where they are read with their padding."""
+        widths = {name: int((self._text_steps() if name == "T" else self.vectors[name]).shape[-1]) for name in names}
+        return {**widths, "steps": self.text_length} if self.text_length else widths
 
     def _text_steps(self) -> Tensor:
         if self.steps is None:
@@ -72,6 +75,16 @@ class StageInputs:
         index = torch.from_numpy(np.concatenate([starts[:n] + t for t, n in enumerate(sizes)])).to(steps.device)
         batch_rows = torch.from_numpy(longest_first).to(steps.device)
         return Packed(steps.index_select(0, index), tuple(int(n) for n in sizes), batch_rows)
+
+    def _pad(self, rows: NDArray[np.int64]) -> Packed:
+        steps = self._text_steps()
+        starts = self.offsets[rows]
+        time = np.arange(self.text_length)[:, None]
+        has = time < self.offsets[rows + 1] - starts  # (L, B), whether the text goes that far
+        source = torch.from_numpy((starts + time)[has]).to(steps.device)
+        places = torch.from_numpy(np.flatnonzero(has)).to(steps.device)
+        batch_rows = torch.arange(len(rows), device=steps.device)
+        return Packed(steps.index_select(0, source), (len(rows),) * self.text_length, batch_rows, places)
 
 
 def predict_stage(

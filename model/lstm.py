@@ -19,18 +19,26 @@ ONEDNN_IS_FASTER = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with A
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Sequences of different lengths without padding, the longest first, step by step.
+    """Sequences step by step, the longest first: all first steps, then all second steps, ...
 
     Attributes
     ----------
-    steps : (n_steps, d), all first steps, then all second steps, ...
+    steps : (n_steps, d), what is there of sum(sizes) steps: all of them, or those that are no padding
     sizes : how many sequences are still running at each step; falls, and starts with the number of sequences B
     batch_rows : int64 (B,), which row of the batch each sequence is
+    places : int64 (n_steps,), which of the sum(sizes) steps each is, where the others are zeros; None: there are none
     """
 
     steps: Tensor
     sizes: tuple[int, ...]
     batch_rows: Tensor
+    places: Tensor | None = None
+
+    def filled(self, values: Tensor, blank: Tensor) -> Tensor:
+        """Return (sum(sizes), k): a row of `values`, (n_steps, k), for each step that is there, else `blank`."""
+        if self.places is None:
+            return values
+        return blank.repeat(sum(self.sizes), 1).index_copy_(0, self.places, values)
 
 
 class LastStateLSTM(nn.Module):
@@ -48,7 +56,8 @@ class LastStateLSTM(nn.Module):
         """Return the last hidden states, (B, d_hidden), in the batch's own order."""
         lstm = self.lstm
         if x.steps.is_cuda:
-            packed = nn.utils.rnn.PackedSequence(x.steps, torch.tensor(x.sizes))
+            steps = x.filled(x.steps, x.steps.new_zeros(x.steps.shape[1]))
+            packed = nn.utils.rnn.PackedSequence(steps, torch.tensor(x.sizes))
             last = lstm(packed)[1][0][0]  # (B, d_hidden), longest first
         else:
             w_in, w_hidden, bias_in, bias_hidden = lstm.parameters()
@@ -67,7 +76,7 @@ class _PackedLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Packed, w_in: Tensor, w_hidden: Tensor, bias: Tensor) -> Tensor:
         sizes, d = x.sizes, w_hidden.shape[1]
-        gates = _product(x.steps, w_in).add_(bias)  # (n_steps, 4 d)
+        gates = x.filled(_product(x.steps, w_in).add_(bias), bias)  # (n_steps, 4 d)
         hidden, cell, squashed = (gates.new_empty(len(gates), d) for _ in range(3))
         last = gates.new_empty(sizes[0], d)
         before, start = 0, 0
@@ -89,7 +98,7 @@ class _PackedLSTM(torch.autograd.Function):
             last[still:n] = hidden[start + still : start + n]
             before, start = start, start + n
         ctx.save_for_backward(x.steps, w_hidden, gates, hidden, cell, squashed)
-        ctx.sizes = sizes
+        ctx.sizes, ctx.places = sizes, x.places
         return last
 
     @staticmethod
@@ -120,7 +129,8 @@ class _PackedLSTM(torch.autograd.Function):
                 df.zero_()
         previous = _previous_states(hidden, sizes)  # (n_steps - B, d)
         d_w_hidden = d_gates[sizes[0] :].t() @ previous
-        return None, _product(d_gates.t(), steps.t()), d_w_hidden, d_gates.sum(0)
+        d_of_steps = d_gates if ctx.places is None else d_gates.index_select(0, ctx.places)
+        return None, _product(d_of_steps.t(), steps.t()), d_w_hidden, d_gates.sum(0)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

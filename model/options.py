@@ -12,8 +12,8 @@ from fmltk.toolkit.machine import check_device
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class RunOptions:
     device: str = "cpu"
 
 
-def check_options(options: RunOptions, config: Config, model: ModelSpec) -> None:
+def check_options(options: RunOptions, config: Settings, model: ModelSpec) -> None:
     """Raise ConfigError if the options cannot work, or do not go with the settings."""
     if not options.seeds or len(set(options.seeds)) != len(options.seeds):
         raise ConfigError(f"the seeds {options.seeds} are not one or more different numbers")
@@ -46,7 +46,7 @@ def check_options(options: RunOptions, config: Config, model: ModelSpec) -> None
     check_device(options.device)
 
 
-def _check_reuse(run: Path, config: Config, model: ModelSpec) -> None:
+def _check_reuse(run: Path, config: Settings, model: ModelSpec) -> None:
     if config.retrain == "always":
         raise ConfigError("--reuse needs --stages fusion (train only the fusion) or --retrain auto (eq. 8 decides)")
     earlier = run_config(run)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fmltk.model.config import Config
     from fmltk.model.dataset import Dataset
     from fmltk.model.options import RunOptions
     from fmltk.model.registry import ModelSpec
     from fmltk.model.reuse import Decision
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RunPlan:
     features: Path
     labels: str
     out: Path
-    config: Config
+    config: Settings
     options: RunOptions
     model: ModelSpec
     dataset: Dataset
@@ -71,9 +71,7 @@ def prepare_groups(plan: RunPlan, decisions: Mapping[int, Decision]) -> list[See
     if trained:
         used = {letter for stage in plan.model.stages for letter in plan.model.modalities(stage)}
         letters = [letter for letter in MODALITY_OF if letter in used]
-        limit, impute = plan.config.standard_limit, plan.config.missing == "mean"
-        prepared = prepare(plan.dataset, letters, limit=limit, impute=impute)
-        groups.append(SeedGroup("features", tuple(trained), prepared))
+        groups.append(SeedGroup("features", tuple(trained), prepare(plan.dataset, letters, plan.config)))
     for seed in plan.options.seeds:
         if seed not in trained and earlier is not None:
             groups.append(SeedGroup(f"hidden_{seed}", (seed,), _prepare_hidden(earlier, seed, plan.dataset), earlier))

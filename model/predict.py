@@ -5,7 +5,7 @@ The folder has two files, config.json and model.safetensors, as on the Hugging F
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,8 +14,8 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, schema_differences, stage_parts
 from fmltk.model.compute import one_thread
-from fmltk.model.data import read_clip_features
-from fmltk.model.inputs import StageInputs, predict_stage
+from fmltk.model.data import Reading, read_clip_features
+from fmltk.model.inputs import predict_stage
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.data import ClipFeatures
+    from fmltk.model.settings import Settings
     from fmltk.model.standardise import Scaler
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -51,14 +52,12 @@ class TrainedModel:
     name : the model's name, such as fmlmsn
     stages : by name, in order
     scale : of the labels it learned
-    impute : whether a missing modality becomes the training mean (the run's setting `missing`)
     splits : how many clips it was trained, validated and tested on, as the run counted them
     """
 
     name: str
     stages: Mapping[str, StageCheckpoint]
     scale: Scale
-    impute: bool
     splits: Mapping[str, int] = field(default_factory=dict)
     only: ClassVar[str] = ""  # the one model that a subclass stands for
 
@@ -103,9 +102,12 @@ class TrainedModel:
         folder = seed_folder(run, chosen_seed(run, seed))
         model = model_spec(run_config(run).model)
         stages = {stage.name: load_stage(stage_file(folder, stage.name)) for stage in model.stages}
-        first = stages[model.stages[0].name]  # it reads the modalities, in an earlier run where its H was reused
-        impute = first.config.missing == "mean"
-        return cls(model.name, stages, Scale.parse(document["scale"]), impute, document["splits"])
+        return cls(model.name, stages, Scale.parse(document["scale"]), document["splits"])
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the first stage, which reads the modalities: an earlier run's where its H was reused."""
+        return next(iter(self.stages.values())).config
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -147,7 +149,8 @@ class TrainedModel:
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
-        features = read_clip_features(source, lengths=lengths)
+        reading = Reading.of(model_spec(self.name), self.settings)
+        features = read_clip_features(source, lengths=lengths, reading=reading)
         differences = schema_differences(self.schema, features.schema)
         if differences:
             raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")
@@ -158,9 +161,9 @@ class TrainedModel:
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
         """Return every stage's every task by key such as AV_A, float64 (n,), NaN where a clip lacks an input."""
         spec = model_spec(self.name)
-        inputs, present = prepare_features(features, self.scalers, impute=self.impute)
+        inputs, present = prepare_features(features, self.scalers, self.settings)
         vectors = {name: values.to(device) for name, values in inputs.vectors.items()}
-        steps = None if inputs.steps is None else inputs.steps.to(device)
+        inputs = replace(inputs, steps=None if inputs.steps is None else inputs.steps.to(device))
         n = len(features.utterance_ids)
         predictions: dict[str, NDArray[np.float64]] = {}
         for stage in spec.stages:
@@ -169,7 +172,7 @@ class TrainedModel:
                 usable &= present[letter]
             rows = np.flatnonzero(usable)
             net = self.stages[stage.name].net.to(device)
-            values, hidden = predict_stage(net, stage, StageInputs(vectors, steps, inputs.offsets), rows)
+            values, hidden = predict_stage(net, stage, replace(inputs, vectors=vectors), rows)
             for task, scores in values.items():
                 full = np.full(n, np.nan)
                 full[rows] = scores.numpy()
@@ -218,7 +221,6 @@ class TrainedModel:
             "format": FORMAT,
             "name": self.name,
             "scale": str(self.scale),
-            "impute": self.impute,
             "splits": dict(self.splits),
             "stages": stages,
         }
@@ -248,7 +250,8 @@ class TrainedModel:
                 parts = document["stages"][name]
                 stages[name] = restore_stage(name, own, parts, source=source, remedy="save the model again")
             scale, splits = Scale.parse(document["scale"]), dict(document.get("splits", {}))  # 0.1.0 wrote no splits
-            return cls(document["name"], stages, scale, bool(document["impute"]), splits)
+            name = next(iter(stages.values())).config.model  # today's name of a model that 0.1.0 named otherwise
+            return cls(name, stages, scale, splits)
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedFileError(f"{source}: its settings are damaged ({error}); save the model again") from error
 

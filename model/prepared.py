@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fmltk.model.inputs import StageInputs
+from fmltk.model.registry import POOLED_SUFFIX
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.data import ClipFeatures, Ragged
     from fmltk.model.dataset import Dataset
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Prepared:
     """What a stage needs of n clips.
 
     vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
-    in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,)
+    in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where
+    texts are read with their padding, else 0
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
@@ -43,11 +46,13 @@ class Prepared:
     present: Mapping[str, NDArray[np.bool_]]
     scalers: Mapping[str, Scaler]
     schema: Mapping[str, dict[str, Any]]
+    text_length: int = 0
 
     def inputs(self, device: str) -> StageInputs:
         """Return the inputs as tensors on a device."""
         steps = None if self.steps is None else torch.from_numpy(self.steps).to(device)
-        return StageInputs({m: torch.from_numpy(v).to(device) for m, v in self.vectors.items()}, steps, self.offsets)
+        vectors = {name: torch.from_numpy(values).to(device) for name, values in self.vectors.items()}
+        return StageInputs(vectors, steps, self.offsets, self.text_length)
 
     def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
         """Return the tasks' targets, float32 (n,), NaN where there is none."""
@@ -73,7 +78,8 @@ class Prepared:
         for letter, scaler in self.scalers.items():
             small |= {f"center_{letter}": scaler.center, f"inverse_{letter}": scaler.inverse}
         np.savez(folder / "small.npz", **small)  # type: ignore[arg-type]
-        document = {"schema": self.schema, "limits": {letter: scaler.limit for letter, scaler in self.scalers.items()}}
+        limits = {letter: scaler.limit for letter, scaler in self.scalers.items()}
+        document = {"schema": self.schema, "limits": limits, "text_length": self.text_length}
         write_json(folder / "document.json", document)
 
     @classmethod
@@ -94,6 +100,7 @@ class Prepared:
             {key.removeprefix("present_"): values for key, values in small.items() if key.startswith("present_")},
             {m: Scaler(small[f"center_{m}"], small[f"inverse_{m}"], limit) for m, limit in document["limits"].items()},
             document["schema"],
+            document["text_length"],
         )
 
 
@@ -102,15 +109,15 @@ def _mapped(path: Path) -> NDArray[np.float32]:
     return values
 
 
-def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute: bool) -> Prepared:
-    """Standardise a dataset on its training split.
+def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> Prepared:
+    """Standardise a dataset on its training split, or leave its numbers as they are, as the settings say.
 
-    modalities : the letters that the model reads; impute : whether a clip that lacks one gets the training mean, which
-    is 0 once standardised
+    modalities : the letters that the model reads; a clip that lacks one gets the training mean, which is 0 once
+    standardised, where the setting `missing` is "mean"
 
     Raises ConfigError if the features hold no such modality.
     """
-    features = dataset.features
+    features, impute = dataset.features, settings.missing == "mean"
     train = dataset.splits == "train"
     vectors: dict[str, NDArray[np.float32]] = {}
     scalers: dict[str, Scaler] = {}
@@ -126,12 +133,12 @@ def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute
             )
         if letter == "T" and features.text is not None:
             used = np.repeat(train, features.text.lengths)
-            scalers[letter] = fit_scaler(features.text.steps, used=used, limit=limit)
+            scalers[letter] = _scaler(features.text.steps, used, settings)
             steps, offsets = _standardised_text(features.text, scalers[letter], impute=impute)
         else:
-            values = features.means[letter]
-            scalers[letter] = fit_scaler(values, used=train & present[letter], limit=limit)
-            vectors[letter] = np.nan_to_num(scalers[letter].transform(values))
+            name, values = _values_of(features, letter)
+            scalers[letter] = _scaler(values, train & present[letter], settings)
+            vectors[name] = np.nan_to_num(scalers[letter].transform(values))
         if impute:
             present[letter] = np.ones(len(train), bool)
     return Prepared(
@@ -144,7 +151,29 @@ def prepare(dataset: Dataset, modalities: Sequence[str], *, limit: float, impute
         present,
         scalers,
         {letter: features.schema[letter] for letter in modalities},
+        text_length(features.schema, settings),
     )
+
+
+def _values_of(features: ClipFeatures, letter: str) -> tuple[str, NDArray[np.float32]]:
+    """Return the name of an input and its numbers: the pooled steps where they were read, else the means."""
+    if letter in features.pooled:
+        return letter + POOLED_SUFFIX, features.pooled[letter]
+    return letter, features.means[letter]
+
+
+def _scaler(values: NDArray[np.float32], used: NDArray[np.bool_], settings: Settings) -> Scaler:
+    """Return the scaler of values (n, d) or (n, L, d), from the rows that are `used`."""
+    d = values.shape[-1]
+    if not settings.standardise:
+        return Scaler.unchanged(d)
+    n_steps = values.shape[1] if values.ndim == 3 else 1
+    return fit_scaler(values.reshape(-1, d), used=np.repeat(used, n_steps), limit=settings.standard_limit)
+
+
+def text_length(schema: Mapping[str, Mapping[str, Any]], settings: Settings) -> int:
+    """Return the steps that texts are read with: L where the settings want the padding, else 0 for each one's own."""
+    return int(schema["T"]["length"]) if settings.text_steps == "padded" and "T" in schema else 0
 
 
 def _standardised_text(text: Ragged, scaler: Scaler, *, impute: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -158,22 +187,24 @@ def _standardised_text(text: Ragged, scaler: Scaler, *, impute: bool) -> tuple[N
 
 
 def prepare_features(
-    features: ClipFeatures, scalers: Mapping[str, Scaler], *, impute: bool
+    features: ClipFeatures, scalers: Mapping[str, Scaler], settings: Settings
 ) -> tuple[StageInputs, dict[str, NDArray[np.bool_]]]:
     """Standardise new clips with a model's statistics; return the inputs and which clips have which modality."""
+    impute = settings.missing == "mean"
     vectors: dict[str, torch.Tensor] = {}
     steps: torch.Tensor | None = None
     offsets: NDArray[np.int64] = np.zeros(len(features.utterance_ids) + 1, np.int64)
     present = {letter: features.present(letter) for letter in scalers}
     for letter, scaler in scalers.items():
         if letter == "T" and features.text is not None:
-            values, offsets = _standardised_text(features.text, scaler, impute=impute)
-            steps = torch.from_numpy(values)
+            text, offsets = _standardised_text(features.text, scaler, impute=impute)
+            steps = torch.from_numpy(text)
         else:
-            vectors[letter] = torch.from_numpy(np.nan_to_num(scaler.transform(features.means[letter])))
+            name, values = _values_of(features, letter)
+            vectors[name] = torch.from_numpy(np.nan_to_num(scaler.transform(values)))
         if impute:
             present[letter] = np.ones(len(features.utterance_ids), bool)
-    return StageInputs(vectors, steps, offsets), present
+    return StageInputs(vectors, steps, offsets, text_length(features.schema, settings)), present
 
 
 def fingerprint(dataset: Dataset, arrays: Sequence[NDArray[Any]]) -> str:

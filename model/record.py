@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.plan import RunPlan
     from fmltk.model.prepared import Prepared
     from fmltk.model.reuse import Decision
+    from fmltk.model.settings import Settings
 
 COMPARED = ("scale", "splits", "label_sources", "device", "torch", "reuse")
 
@@ -59,7 +59,7 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
     }
 
 
-def open_run(out: Path, config: Config, document: Mapping[str, Any]) -> None:
+def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> None:
     """Begin a run folder, or check that what it holds is the same run.
 
     Raises ConfigError with what differs.
@@ -69,8 +69,9 @@ def open_run(out: Path, config: Config, document: Mapping[str, Any]) -> None:
         write_json(out / TRAINING_FILE, document, indent=1)
         return
     settings, before = run_config(out).as_dict(), run_document(out)
+    same_model = settings["model"] == config.model  # else they have different settings
     differences = [
-        *_changes(settings, config.as_dict(), settings),
+        *_changes(settings, config.as_dict(), settings if same_model else ["model"]),
         *_changes(before, document, COMPARED),
     ]
     if not differences and before["fingerprint"] != document["fingerprint"]:

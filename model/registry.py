@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
@@ -17,15 +17,19 @@ from fmltk.toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
+    from importlib.resources.abc import Traversable
 
     from torch import nn
 
-    from fmltk.model.config import Config
+    from fmltk.model.settings import Settings
 
-    BuildNet = Callable[[Mapping[str, int], Config], nn.Module]
+    BuildNet = Callable[[Mapping[str, int], Any], nn.Module]  # Any: the model's own class of settings
+    GroupWeights = Callable[[Any, Any], list[dict[str, Any]]]  # (the network, its settings) -> Adam's groups
 
 MODEL_GROUP = "fmltk.models"
 HIDDEN_PREFIX = "H_"  # an input of this name and a stage's: the hidden activations of that stage
+POOLED_SUFFIX = "_pooled"  # an input of this name behind A's or V's: its steps, pooled to as many as texts have
+POOLED = tuple(letter + POOLED_SUFFIX for letter in "AV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,45 +39,66 @@ class StageSpec:
     Attributes
     ----------
     name : its name in files and tables, such as AV or fusion
-    inputs : what it reads: "T" (sequences), "A", "V" (means over valid frames), or "H_" + an earlier stage's name
+    inputs : what it reads: "T" (sequences), "A", "V" (means over frames), "A_pooled", "V_pooled" (as many steps as
+        texts have with their padding), or "H_" + an earlier stage's name
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
-        ({task: intensity (B,)}, hidden activations (B, d))
+        ({task: intensity (B,)}, hidden activations (B, d)); where texts are read with their padding, the dimensions
+        name their "steps" as well
+    groups : (network, settings) -> groups of weights for Adam, such as {"params": [...], "lr": 0.001}, which takes the
+        settings' lr and coupled decay where a group names none; without it, one group of all weights
+    smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
+        the batch before it
     """
 
     name: str
     inputs: tuple[str, ...]
     tasks: tuple[str, ...]
     build: BuildNet
+    groups: GroupWeights | None = None
+    smallest_batch: int = 1
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The stages whose hidden activations it reads."""
         return tuple(name.removeprefix(HIDDEN_PREFIX) for name in self.inputs if name.startswith(HIDDEN_PREFIX))
 
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The modalities that it reads itself."""
+        return tuple(name.removesuffix(POOLED_SUFFIX) for name in self.inputs if not name.startswith(HIDDEN_PREFIX))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model: its stages in an order in which each can be trained; the last one predicts M.
 
+    Attributes
+    ----------
+    settings : the class of its settings; FmlMSN's where it is None
+    presets : a folder of TOML files, one per preset, named by it; FmlMSN's where it is None
+
     Raises ConfigError if the stages cannot be trained: one reads or predicts what there is not, two have one name.
 
     >>> ModelSpec("mine", (StageSpec("M", ("X",), ("M",), build=None),))
     Traceback (most recent call last):
-    fmltk.toolkit.errors.ConfigError: model mine: stage M reads X; a stage reads T, A, V or H_ and an earlier stage
+    fmltk.toolkit.errors.ConfigError: model mine: stage M reads X; a stage reads T, A, V, A_pooled, V_pooled or ...
     """
 
     name: str
     stages: tuple[StageSpec, ...]
+    settings: type[Settings] | None = None
+    presets: Traversable | None = None
 
     def __post_init__(self) -> None:
         earlier: set[str] = set()
         for stage in self.stages:
-            unknown = set(stage.inputs) - set(MODALITY_OF) - {HIDDEN_PREFIX + name for name in earlier}
+            known = {*MODALITY_OF, *POOLED, *(HIDDEN_PREFIX + name for name in earlier)}
+            unknown = set(stage.inputs) - known
             if unknown:
                 raise ConfigError(
                     f"model {self.name}: stage {stage.name} reads {', '.join(sorted(unknown))}; "
-                    "a stage reads T, A, V or H_ and an earlier stage"
+                    "a stage reads T, A, V, A_pooled, V_pooled or H_ and an earlier stage"
                 )
             if stage.name in earlier:
                 raise ConfigError(f"model {self.name}: two stages are named {stage.name}")
@@ -93,13 +118,18 @@ class ModelSpec:
                 return stage
         raise ConfigError(f"{self.name} has no stage {name!r}; its stages: {', '.join(s.name for s in self.stages)}")
 
+    @property
+    def reads_pooled(self) -> bool:
+        """Whether its stages read the pooled steps of audio and vision, not their means."""
+        return any(name in POOLED for stage in self.stages for name in stage.inputs)
+
     def feeds_another(self, stage: StageSpec) -> bool:
         """Return whether another stage reads the hidden activations of this one."""
         return any(stage.name in other.needs for other in self.stages)
 
     def modalities(self, stage: StageSpec) -> tuple[str, ...]:
         """Return the modalities that a stage needs, also through earlier stages, in the order T, A, V."""
-        needed = {name for name in stage.inputs if not name.startswith(HIDDEN_PREFIX)}
+        needed = set(stage.letters)
         for name in stage.needs:
             needed.update(self.modalities(self.stage(name)))
         return tuple(letter for letter in MODALITY_OF if letter in needed)

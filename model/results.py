@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec
     from fmltk.model.scores import ClipTable
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class SeedJob:
     """
 
     seed: int
-    config: Config
+    config: Settings
     prepared: Path
     folder: Path
     device: str

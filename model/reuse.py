@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.dataset import Dataset
     from fmltk.model.options import RunOptions
     from fmltk.model.registry import ModelSpec
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def refuse_other_splits(run: Path, seed: int, dataset: Dataset) -> None:
         )
 
 
-def decide_seeds(options: RunOptions, dataset: Dataset, config: Config) -> dict[int, Decision]:
+def decide_seeds(options: RunOptions, dataset: Dataset, config: Settings) -> dict[int, Decision]:
     """Return eq. 8's decision of each seed; {} where no earlier run is given, or its H are taken without asking.
 
     Raises ConfigError if the earlier run lacks a seed's H, or has other splits.
@@ -97,7 +97,7 @@ def decide_seeds(options: RunOptions, dataset: Dataset, config: Config) -> dict[
     return {seed: decide(options.reuse, seed, dataset, config) for seed in options.seeds}
 
 
-def decide(run: Path, seed: int, dataset: Dataset, config: Config) -> Decision:
+def decide(run: Path, seed: int, dataset: Dataset, config: Settings) -> Decision:
     """Apply eq. 8: the saved fusion network on saved H of validation clips drawn at random.
 
     Every draw takes `retrain_clips` clips without replacement (all, where there are fewer); p is the mean over

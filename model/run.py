@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.data import read_clip_features, read_clip_names
+from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.jobs import list_jobs
+from fmltk.model.memory import report_memory
 from fmltk.model.options import RunOptions, check_options
 from fmltk.model.plan import RunPlan, prepare_groups, save_arrays
 from fmltk.model.record import open_run, training_document
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fmltk.model.config import Config
     from fmltk.model.prepared import Prepared
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.features.label_table import LabelTable
 
@@ -41,7 +42,7 @@ def train(
     labels: str | os.PathLike[str] | pd.DataFrame | LabelTable | None = None,
     *,
     out: str | os.PathLike[str],
-    config: Config,
+    config: Settings,
     exclude: str | os.PathLike[str] | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
@@ -87,6 +88,14 @@ def train(
         with ScratchFolder(out) as arrays:
             save_arrays(groups, arrays)
             stage_jobs, seed_jobs = list_jobs(plan, groups, arrays)
+            to_train = {job.stage for job in stage_jobs}
+            report_memory(
+                [stage for stage in plan.model.stages if stage.name in to_train],
+                _dimensions(groups[0].prepared),
+                config,
+                n_at_once=min(max(options.jobs, 1), max(len(stage_jobs), 1)),
+                reporter=reporter,
+            )
             del groups  # memory: the jobs map the saved arrays
             run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter)
         if not seed_jobs:
@@ -103,7 +112,7 @@ def _plan_run(
     features: Path,
     labels: str | os.PathLike[str] | pd.DataFrame | LabelTable,
     out: Path,
-    config: Config,
+    config: Settings,
     options: RunOptions,
     *,
     excluded: Mapping[str, str],
@@ -115,7 +124,7 @@ def _plan_run(
         raise ConfigError(f"{out} is a feature folder; a run has a folder of its own: choose another -o")
     label_table = as_labels(labels)
     only_fuses = options.reuse is not None and config.retrain == "never"
-    clips = read_clip_names(features) if only_fuses else read_clip_features(features)
+    clips = read_clip_names(features) if only_fuses else read_clip_features(features, reading=Reading.of(model, config))
     return RunPlan(
         features=features,
         labels=os.fspath(labels) if isinstance(labels, str | os.PathLike) else "a table in memory",
@@ -143,6 +152,11 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
             f"{left_out} clips lack a modality and take no part in the stages that need it, nor in the fusion "
             "(--missing mean takes the training mean instead); their predictions are null, with the reason"
         )
+
+
+def _dimensions(prepared: Prepared) -> dict[str, int]:
+    inputs = prepared.inputs("cpu")
+    return inputs.dimensions([*(["T"] if prepared.steps is not None else []), *prepared.vectors])
 
 
 def _refuse_collapse(summary: Mapping[str, Any], reporter: Reporter) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, get_args
 
-from fmltk.model.config import config_from_dict, read_toml
+from fmltk.model.config import config_from_dict
 from fmltk.model.metrics import Family, metric_names
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import is_feature_folder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from fmltk.model.config import Config
+    from fmltk.model.settings import Settings
 
 CONFIG_FILE, TRAINING_FILE, SUMMARY_FILE = "config.toml", "training.json", "summary.json"
 OLD_TRAINING_FILE = "run.json"  # the name of TRAINING_FILE in fmltk 0.1.0; also a file of feature folders
@@ -87,10 +87,16 @@ def run_document(run: Path) -> dict[str, Any]:
     return document
 
 
-def run_config(run: Path) -> Config:
+def run_config(run: Path) -> Settings:
     """Return the settings of a run. Raises ConfigError if the folder is not a run's."""
     run_document(run)
-    return config_from_dict(read_toml(run / CONFIG_FILE), str(run / CONFIG_FILE))
+    return config_from_dict(documents.read_toml(run / CONFIG_FILE), str(run / CONFIG_FILE))
+
+
+def run_model(run: Path) -> str:
+    """Return what tables call a run's model: its name, and its variant if it has any, such as lmf (published)."""
+    settings = run_config(run).as_dict()
+    return f"{settings['model']} ({settings['variant']})" if "variant" in settings else str(settings["model"])
 
 
 def run_summary(run: Path) -> dict[str, Any]:

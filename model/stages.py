@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fmltk.model.config import Config
     from fmltk.model.registry import ModelSpec, StageSpec
+    from fmltk.model.settings import Settings
     from fmltk.model.training import Epoch
 
 
@@ -34,7 +34,7 @@ class StageJob:
 
     stage: str
     seed: int
-    config: Config
+    config: Settings
     prepared: Path
     folder: Path
     device: str
@@ -73,12 +73,12 @@ def run_stage(job: StageJob) -> None:
     folds = None
     if job.config.fusion_inputs == "cross-fit" and model.feeds_another(spec):
         folds = _out_of_fold(spec, job, data, prepared.videos)
-    letters = [name for name in spec.inputs if name in prepared.scalers]
+    letters = [letter for letter in spec.letters if letter in prepared.scalers]
     checkpoint = StageCheckpoint(
         job.stage,
         trained.net,
         job.config,
-        {name: data.inputs.dimension(name) for name in spec.inputs},
+        data.inputs.dimensions(spec.inputs),
         {letter: prepared.schema[letter] for letter in letters},
         {letter: prepared.scalers[letter] for letter in letters},
         trained.best_epoch,
@@ -93,7 +93,7 @@ def stage_inputs(prepared: Prepared, model: ModelSpec, spec: StageSpec, folder: 
     inputs = prepared.inputs(device)
     missing = [name for name in spec.needs if HIDDEN_PREFIX + name not in inputs.vectors]
     hidden = {HIDDEN_PREFIX + name: hidden_of(prepared, model, name, folder, device)[1] for name in missing}
-    return StageInputs({**inputs.vectors, **hidden}, inputs.steps, inputs.offsets)
+    return dataclasses.replace(inputs, vectors={**inputs.vectors, **hidden})
 
 
 def hidden_of(

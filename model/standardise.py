@@ -35,6 +35,11 @@ class Scaler:
         scaled *= self.inverse
         return np.clip(scaled, -self.limit, self.limit, out=scaled)
 
+    @classmethod
+    def unchanged(cls, d: int) -> Scaler:
+        """Return the scaler of d features that changes none."""
+        return cls(np.zeros(d, np.float32), np.ones(d, np.float32), float(np.finfo(np.float32).max))
+
 
 def fit_scaler(values: NDArray[np.float32], *, used: NDArray[np.bool_] | None = None, limit: float = 5.0) -> Scaler:
     """Return the statistics of values (n, d), of the rows where `used` is True.

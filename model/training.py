@@ -1,5 +1,7 @@
 """One trainer for every stage of every model: Adam, L1 losses, early stopping, best weights restored.
 
+A stage says which groups of weights have a learning rate or decay of their own, and how few clips a batch may have.
+
 Source: paper, section 4.2 (eq. 6) and section 5.1.
 """
 
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from fmltk.model.config import Config
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import StageSpec
+    from fmltk.model.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class TrainedStage:
 
 def train_stage(
     spec: StageSpec,
-    config: Config,
+    config: Settings,
     data: StageData,
     *,
     seed: int,
@@ -93,10 +95,15 @@ def train_stage(
         train=_labelled(spec, data.labels, data.train, "training"),
         valid=_labelled(spec, data.labels, data.valid, "validation"),
     )
+    if len(known.train) < spec.smallest_batch:
+        raise TrainingError(
+            f"stage {spec.name}: there is {len(known.train)} training clip; its batch normalisation needs "
+            f"{spec.smallest_batch} or more"
+        )
     device = data.inputs.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(stage_seed(seed, spec.name))
-        net = spec.build({name: data.inputs.dimension(name) for name in spec.inputs}, config).to(device)
+        net = spec.build(data.inputs.dimensions(spec.inputs), config).to(device)
         return _fit(net, spec, config, known, on_epoch)
 
 
@@ -106,10 +113,9 @@ def stage_seed(seed: int, stage: str) -> int:
 
 
 def _fit(
-    net: nn.Module, spec: StageSpec, config: Config, data: StageData, on_epoch: Callable[[Epoch, int], None] | None
+    net: nn.Module, spec: StageSpec, config: Settings, data: StageData, on_epoch: Callable[[Epoch, int], None] | None
 ) -> TrainedStage:
-    rate = config.fusion_lr if spec.needs and config.fusion_lr else config.lr
-    optimiser = torch.optim.Adam(net.parameters(), lr=rate, fused=True)
+    optimiser = make_optimiser(net, spec, config)
     history: list[Epoch] = []
     best, best_loss, best_state = 0, float("inf"), copy.deepcopy(net.state_dict())
     for number in range(1, config.max_epochs + 1):
@@ -123,7 +129,9 @@ def _fit(
                 "lower lr, or see `fmltk dataset check` for exploding features"
             )
         if valid_loss < best_loss:
-            best, best_loss, best_state = number, valid_loss, copy.deepcopy(net.state_dict())
+            best, best_loss = number, valid_loss
+            for name, value in net.state_dict().items():
+                best_state[name].copy_(value)
         if on_epoch is not None:
             on_epoch(history[-1], best)
         if number - best >= config.patience:
@@ -133,30 +141,63 @@ def _fit(
     return TrainedStage(net, tuple(history), best)
 
 
+def make_optimiser(net: nn.Module, spec: StageSpec, config: Settings) -> torch.optim.Optimizer:
+    """Return Adam over the network's weights, in the stage's groups where it names any."""
+    rate = config.fusion_lr if spec.needs and config.fusion_lr else config.lr
+    coupled = config.weight_decay if config.decay == "coupled" else 0.0
+    groups = net.parameters() if spec.groups is None else spec.groups(net, config)
+    return torch.optim.Adam(groups, lr=rate, weight_decay=coupled, fused=True)
+
+
 def _train_epoch(
-    net: nn.Module, optimiser: torch.optim.Optimizer, spec: StageSpec, config: Config, data: StageData
+    net: nn.Module, optimiser: torch.optim.Optimizer, spec: StageSpec, config: Settings, data: StageData
 ) -> float:
     """Run one epoch; return the mean loss over its clips."""
     net.train()
-    weights = _task_weights(spec, config)
     shuffled = data.train[torch.randperm(len(data.train)).numpy()]
     total = torch.zeros((), device=data.inputs.device)
-    for start in range(0, len(shuffled), config.bs):
-        batch = shuffled[start : start + config.bs]
-        index = torch.from_numpy(batch).to(total.device)
-        predictions, _ = net(data.inputs.batch(spec.inputs, batch))
-        truths = {task: data.labels[task].index_select(0, index) for task in spec.tasks}
-        loss = weighted_loss(predictions, truths, weights)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        if config.weight_decay:
-            decay(optimiser, config.weight_decay)
-        total += loss.detach() * len(batch)
+    for batch in batches(shuffled, config.bs, smallest=spec.smallest_batch):
+        total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data) * len(batch)
     return float(total) / len(shuffled)
 
 
-def _task_weights(spec: StageSpec, config: Config) -> dict[str, float]:
+def train_batch(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: NDArray[np.int64],
+    *,
+    spec: StageSpec,
+    config: Settings,
+    data: StageData,
+) -> Tensor:
+    """Take one step on the clips of `batch`; return their loss, a scalar."""
+    index = torch.from_numpy(batch).to(data.inputs.device)
+    predictions, _ = net(data.inputs.batch(spec.inputs, batch))
+    truths = {task: data.labels[task].index_select(0, index) for task in spec.tasks}
+    loss = weighted_loss(predictions, truths, _task_weights(spec, config))
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    optimiser.step()
+    if config.weight_decay and config.decay == "decoupled":
+        decay(optimiser, config.weight_decay)
+    return loss.detach()
+
+
+def batches(rows: NDArray[np.int64], size: int, *, smallest: int = 1) -> list[NDArray[np.int64]]:
+    """Return the rows in batches of `size`; a rest of fewer than `smallest` joins the batch before it.
+
+    >>> [len(batch) for batch in batches(np.arange(9), 4)]
+    [4, 4, 1]
+    >>> [len(batch) for batch in batches(np.arange(9), 4, smallest=2)]
+    [4, 5]
+    """
+    starts = list(range(0, len(rows), size))
+    if len(starts) > 1 and len(rows) - starts[-1] < smallest:
+        starts.pop()
+    return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+
+
+def _task_weights(spec: StageSpec, config: Settings) -> dict[str, float]:
     return {task: config.weight(task) for task in spec.tasks}
 
 
@@ -168,7 +209,7 @@ def decay(optimiser: torch.optim.Optimizer, share: float) -> None:
             torch._foreach_mul_(matrices, 1 - group["lr"] * share)
 
 
-def _validate(net: nn.Module, spec: StageSpec, config: Config, data: StageData) -> tuple[float, float]:
+def _validate(net: nn.Module, spec: StageSpec, config: Settings, data: StageData) -> tuple[float, float]:
     """Return (eq. 6 on the validation clips, mean absolute error of the stage's own task)."""
     predictions, _ = predict_stage(net, spec, data.inputs, data.valid)
     index = torch.from_numpy(data.valid)

@@ -12,9 +12,12 @@ continuous integration does; ``--full-size`` runs everything whole.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -49,6 +52,8 @@ os.environ["NUMBA_CACHE_DIR"] = _numba_cache
 atexit.register(shutil.rmtree, _numba_cache, ignore_errors=True)
 
 DATA_VARIABLE = "FMLTK_TEST_DATA"
+MMSA_VARIABLE = "FMLTK_MMSA_VENV"
+MMSA_REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
 REDUCTION = 50  # a slow test runs at this fraction of its size unless --full-size
 BROWSER_PROGRAMS = ("chromium", "chromedriver")
 # One cluster, one server, one browser at a time: tests of one of these markers share one worker process.
@@ -126,3 +131,20 @@ def may_install(request: pytest.FixtureRequest) -> Callable[[str], None]:
             pytest.skip(f"{what} is not installed yet, which takes minutes: run once with --slow")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def mmsa_python(may_install: Callable[[str], None]) -> Path:
+    """The Python of an environment with MMSA: FMLTK_MMSA_VENV, or one that is made once and kept in the cache."""
+    given = os.environ.get(MMSA_VARIABLE)
+    venv = Path(given) if given else Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1"
+    python, ready = venv / "bin" / "python", venv / "ready"
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with (venv.parent / "mmsa.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
+        if not ready.exists():
+            may_install("MMSA 2.2.1")
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
+            subprocess.run([str(python), "-m", "pip", "install", "-q", *MMSA_REQUIREMENTS], check=True)
+            ready.touch()
+    return python

@@ -34,12 +34,17 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_memory_limit() -> int:
-    """Return the bytes that one worker may take: a quarter of this machine's memory (or container's), at least 2 GB."""
+def total_memory() -> int:
+    """Return the bytes of memory that this machine (or container) has."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with contextlib.suppress(OSError, ValueError):  # not in a container, or "max"
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return max(total // 4, _LEAST_LIMIT_BYTES)
+    return total
+
+
+def default_memory_limit() -> int:
+    """Return the bytes that one worker may take: a quarter of this machine's memory, at least 2 GB."""
+    return max(total_memory() // 4, _LEAST_LIMIT_BYTES)
 
 
 def limit_memory(n_bytes: int) -> None:

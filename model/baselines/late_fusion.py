@@ -1,8 +1,7 @@
-"""LF-DNN and MLF-DNN: one network per modality, their representations concatenated.
+"""late-fusion and late-fusion-mt: FmlMSN's three unimodal networks, their representations concatenated.
 
-LF-DNN learns the multimodal label alone; MLF-DNN learns the three unimodal labels as well.
-
-Source: paper, section 5.2.
+late-fusion learns the multimodal label alone; late-fusion-mt the three unimodal labels as well. They are FmlMSN's parts
+without its stages, which tells what the stages bring; the published LF-DNN and MLF-DNN are in `lf_dnn`.
 """
 
 from __future__ import annotations
@@ -45,5 +44,7 @@ class LateFusionNet(nn.Module):
         return {**predictions, "M": y}, hidden
 
 
-LF_DNN = ModelSpec("lf-dnn", (StageSpec("M", UNIMODAL, ("M",), partial(LateFusionNet, multitask=False)),))
-MLF_DNN = ModelSpec("mlf-dnn", (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), partial(LateFusionNet, multitask=True)),))
+LATE_FUSION = ModelSpec("late-fusion", (StageSpec("M", UNIMODAL, ("M",), partial(LateFusionNet, multitask=False)),))
+LATE_FUSION_MT = ModelSpec(
+    "late-fusion-mt", (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), partial(LateFusionNet, multitask=True)),)
+)

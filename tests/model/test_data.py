@@ -253,9 +253,7 @@ def test_standardisation_knows_the_training_split_only(tmp_path: Path) -> None:
                 clips.sequences[m][k] = clips.sequences[m][k] * 1000  # type: ignore[operator]
     wild = write_clips(clips, tmp_path / "b")
     prepared = [
-        prepare(
-            join(read_clip_features(f), read_labels(f / "labels.parquet"), Config()), "TAV", limit=5.0, impute=False
-        )
+        prepare(join(read_clip_features(f), read_labels(f / "labels.parquet"), Config()), "TAV", Config())
         for f in (folder, wild)
     ]
     for letter in "TAV":
@@ -270,11 +268,11 @@ def test_missing_modalities_are_dropped_or_take_the_mean(tmp_path: Path) -> None
     folder = write_clips(clips, tmp_path / "features")
     dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
     rows = [dataset.utterance_ids.index(clips.ids[k]) for k in (0, 1)]
-    dropped = prepare(dataset, "TAV", limit=5.0, impute=False)
+    dropped = prepare(dataset, "TAV", Config())
     assert not dropped.usable("A")[rows[0]]
     assert not dropped.usable("VT")[rows[1]]
     assert dropped.usable("TAV").sum() == 18
-    filled = prepare(dataset, "TAV", limit=5.0, impute=True)
+    filled = prepare(dataset, "TAV", Config(missing="mean"))
     assert filled.usable("TAV").all()
     assert not filled.vectors["A"][rows[0]].any()  # the training mean, once standardised
     start, end = filled.offsets[rows[1]], filled.offsets[rows[1] + 1]
@@ -292,7 +290,7 @@ def test_missing_modalities_are_dropped_or_take_the_mean(tmp_path: Path) -> None
 def test_prepared_arrays_come_back_from_disk(tmp_path: Path) -> None:
     folder = write_clips(small(), tmp_path / "features")
     dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
-    before = prepare(dataset, "TAV", limit=5.0, impute=False)
+    before = prepare(dataset, "TAV", Config())
     before.save(tmp_path / "prepared")
     after = Prepared.open(tmp_path / "prepared")
     assert before.steps is not None

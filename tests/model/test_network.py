@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fmltk.model.config import Config, load_config
+from fmltk.model.config import Config, load_config, settings_class
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.layers import Dropout, masked_l1, weighted_loss
 from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
@@ -150,15 +150,17 @@ def test_the_pair_is_the_outer_product_and_h_the_second_hidden_layer() -> None:
 def test_a_gradient_reaches_every_parameter_of_its_stage_and_of_no_other(name: str) -> None:
     inputs, labels = make_inputs(24)
     torch.manual_seed(0)
-    spec = model_spec(name)
+    spec, kind = model_spec(name), settings_class(name)
+    sizes = {key: value for key, value in SMALL.as_dict().items() if key in kind.__dataclass_fields__}
+    config = kind(**{**sizes, "model": name})
     dims: dict[str, int] = dict(DIMS)
     vectors = dict(inputs.vectors)
     for stage in spec.stages:  # the hidden layers of trained stages, as the trainer hands them on
-        net = stage.build(dims, SMALL).eval()
+        net = stage.build(dims, config).eval()
         stage_data = StageInputs(vectors, inputs.steps, inputs.offsets)
         vectors[f"H_{stage.name}"] = predict_stage(net, stage, stage_data, np.arange(24))[1]
         dims[f"H_{stage.name}"] = vectors[f"H_{stage.name}"].shape[1]
-    nets = {stage.name: stage.build(dims, SMALL) for stage in spec.stages}
+    nets = {stage.name: stage.build(dims, config) for stage in spec.stages}
     full = StageInputs(vectors, inputs.steps, inputs.offsets)
     for stage in spec.stages:  # 23 clips: the signs of an even number could cancel in the L1 loss
         for net in nets.values():
@@ -315,7 +317,7 @@ def test_a_model_that_cannot_be_trained_is_refused(stages: tuple[StageSpec, ...]
 
 
 def test_names_that_no_model_or_stage_has_are_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no model 'nothing'; models: fmlmsn, lf-dnn, mlf-dnn"):
+    with pytest.raises(ConfigError, match="no model 'nothing'; models: fmlmsn, late-fusion, late-fusion-mt"):
         model_spec("nothing")
     with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'; its stages: AV, AT, VT, fusion"):
         model_spec("fmlmsn").stage("XY")

@@ -55,7 +55,7 @@ def test_the_documented_model_of_another_package_is_trained_and_predicts(
     done = fmltk(site, "train", str(features), "-o", str(run), "--model", "sound", *settings, "--jobs", "1")
     assert done.returncode == 0, done.stderr
     monkeypatch.syspath_prepend(site)
-    assert model_names() == ("fmlmsn", "lf-dnn", "mlf-dnn", "sound")
+    assert {"fmlmsn", "late-fusion", "lf-dnn", "sound"} <= set(model_names())
     summary = json.loads((run / "summary.json").read_text())
     assert set(summary["tasks"]) == {"M_M"}
     assert summary["stages"]["M"]["best_epoch"]["mean"] > 1, "it learned nothing"
@@ -66,7 +66,7 @@ def test_the_documented_model_of_another_package_is_trained_and_predicts(
 def test_the_command_names_the_models_of_other_packages(tmp_path: Path) -> None:
     refused = fmltk(install(tmp_path, "sound", "sound_model:SOUND", ""), "train", "--model", "nothing")
     assert refused.returncode == 2
-    assert "'nothing' is not one of 'fmlmsn', 'lf-dnn', 'mlf-dnn', 'sound'" in refused.stderr
+    assert re.search(r"'nothing' is not one of 'fmlmsn', .*'sound'", refused.stderr)
 
 
 def test_a_function_may_give_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

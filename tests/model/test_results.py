@@ -263,10 +263,10 @@ def test_folders_that_hold_no_model_are_refused(run: Path, tmp_path: Path) -> No
     with pytest.raises(DamagedFileError, match="save the model again"):
         FmlMSN.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="load it with TrainedModel"):
-        FmlMSN("lf-dnn", {}, Scale(-1, 1), impute=False)
+        FmlMSN("late-fusion", {}, Scale(-1, 1))
 
 
-@pytest.mark.parametrize("lost", ["name", "scale", "impute", "stages", "dims", "limits", "AV"])
+@pytest.mark.parametrize("lost", ["name", "scale", "stages", "dims", "limits", "AV"])
 def test_a_saved_model_with_a_damaged_config_is_named(run: Path, tmp_path: Path, lost: str) -> None:
     FmlMSN.from_run(run).save_pretrained(tmp_path)
     document = json.loads((tmp_path / "config.json").read_text())

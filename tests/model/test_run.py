@@ -350,7 +350,7 @@ def test_what_counts_as_collapsed() -> None:
 
 
 def test_every_model_of_the_registry_is_trained_by_the_same_command(features: Path, tmp_path: Path) -> None:
-    for name in ("lf-dnn", "mlf-dnn"):
+    for name in ("late-fusion", "late-fusion-mt"):
         summary = train(features, out=tmp_path / name, config=brief(f"model={name}"), options=RunOptions(jobs=0))
         assert "M_M" in summary["tasks"]
     assert {"M_T", "M_A", "M_V"} <= set(summary["tasks"])
@@ -366,7 +366,7 @@ def test_every_model_of_the_registry_is_trained_by_the_same_command(features: Pa
         ({}, ["retrain=auto"], "name that run with --reuse"),
         ({"reuse": True}, [], "--reuse needs --stages fusion"),
         ({"reuse": True, "seeds": (7,)}, ["retrain=never"], "seed 7 has no saved H"),
-        ({"reuse": True}, ["retrain=never", "model=lf-dnn"], "is a run of fmlmsn, not of lf-dnn"),
+        ({"reuse": True}, ["retrain=never", "model=late-fusion"], "is a run of fmlmsn, not of late-fusion"),
         ({"device": "nonsense"}, [], "is not a device"),
         ({"device": "cuda:9"}, [], "CUDA"),
         ({"device": "mps"}, [], "only cpu and cuda are supported"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from fmltk.model.config import Config
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.console import Reporter
 
 
@@ -72,7 +72,7 @@ def train(
     labels: str | os.PathLike[str] | pd.DataFrame | None,
     out: str | os.PathLike[str],
     *,
-    config: str | os.PathLike[str] | Mapping[str, object] | Config | None = None,
+    config: str | os.PathLike[str] | Mapping[str, object] | Settings | None = None,
     exclude: str | os.PathLike[str] | None = None,
     seeds: int | Sequence[int] = 1,
     jobs: int = 0,

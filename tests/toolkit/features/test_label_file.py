@@ -254,7 +254,7 @@ def test_labels_and_predictions_have_the_same_classes(features: Path) -> None:
     clips = read_clip_features(features).take(np.arange(10))
     for scale in (MOSI_SCALE, CH_SIMS_SCALE, Scale(-5, 5)):
         values = scores / 3 if scale == CH_SIMS_SCALE else scores
-        predicted = TrainedModel("fmlmsn", {}, scale, impute=False)._table(clips, {"fusion_M": values})
+        predicted = TrainedModel("fmlmsn", {}, scale)._table(clips, {"fusion_M": values})
         ids = {"utterance_id": clips.utterance_ids, "video_id": ["v"] * 10, "clip_id": ["0"] * 10}
         labels = LabelTable.from_columns({**ids, "label_M": values}, {"M": scale})
         assert [None if pd.isna(one) else one for one in predicted["class_M"]] == labels.classes("M")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +17,8 @@ from tests.toolkit.alignment.folders import Made, write_ctm, write_features
 from tests.toolkit.interchange.pickles import mmsa_data, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-VENV_VARIABLE = "FMLTK_MMSA_VENV"
-REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
 
 LOADER = """
 import json, sys
@@ -56,23 +51,6 @@ for use_bert in (False, True):
     batch = next(iter(loader['test']))
     print(json.dumps({m: list(batch[m].shape) for m in ('text', 'audio', 'vision')}))
 """
-
-
-@pytest.fixture(scope="session")
-def mmsa_python(may_install: Callable[[str], None]) -> Path:
-    """The Python of an environment with MMSA: FMLTK_MMSA_VENV, or one that is made once and kept in the cache."""
-    given = os.environ.get(VENV_VARIABLE)
-    venv = Path(given) if given else Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1"
-    python, ready = venv / "bin" / "python", venv / "ready"
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    with (venv.parent / "mmsa.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
-        if not ready.exists():
-            may_install("MMSA 2.2.1")
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
-            ready.touch()
-    return python
 
 
 def loaded(python: Path, script: str, pickle: Path) -> list[Any]:

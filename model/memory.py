@@ -1,0 +1,56 @@
+"""The memory that a run's weights need, said before any is taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from fmltk.toolkit.machine import total_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fmltk.model.registry import StageSpec
+    from fmltk.model.settings import Settings
+    from fmltk.toolkit.console import Reporter
+
+SAID_FROM_BYTES = 2**28  # a quarter of a GB: less is what any run needs
+COPIES = 5  # the weights, their gradients, Adam's two means, the best epoch's weights
+FLOAT_BYTES = 4
+
+
+def report_memory(
+    stages: Sequence[StageSpec], dims: Mapping[str, int], settings: Settings, *, n_at_once: int, reporter: Reporter
+) -> None:
+    """Say what memory a worker needs for the largest of the stages whose inputs' widths are known, if it is much.
+
+    n_at_once : how many workers train at the same time; more than the machine's memory is a warning
+    """
+    known = [stage for stage in stages if set(stage.inputs) <= set(dims)]
+    counts = {stage.name: n_weights(stage, dims, settings) for stage in known}
+    name = max(counts, key=lambda stage: counts[stage], default="")
+    needed = COPIES * FLOAT_BYTES * counts.get(name, 0)
+    if needed < SAID_FROM_BYTES:
+        return
+    reporter.say(
+        f"stage {name} has {counts[name]:,} weights: a worker needs {needed / 1e9:.1f} GB for them, their gradients, "
+        "Adam's two means and the best epoch's copy"
+    )
+    if n_at_once * needed > total_memory():
+        reporter.warn(
+            f"{n_at_once} at once need {n_at_once * needed / 1e9:.1f} GB, and this machine has "
+            f"{total_memory() / 1e9:.1f} GB; "
+            + (
+                "use a smaller --jobs"
+                if n_at_once > 1
+                else "set fewer units, such as tout and vhid, or use another machine"
+            )
+        )
+
+
+def n_weights(stage: StageSpec, dims: Mapping[str, int], settings: Settings) -> int:
+    """Return how many weights a stage's network has, without making any."""
+    with torch.device("meta"):
+        net = stage.build(dims, settings)
+    return sum(weight.numel() for weight in net.parameters())

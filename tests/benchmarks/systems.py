@@ -1,0 +1,148 @@
+"""The published systems beside MMSA's own, measured: ``python tests/benchmarks/systems.py``.
+
+CPU-seconds of one epoch, validation included, with one thread, at CH-SIMS size (1368 and 456 clips, 39/400/55 steps of
+768/33/709 features), and peak memory: our trainer, and MMSA 2.2.1's modules and trainers in their own environment, in
+turn on the same machine. MMSA gets its batches ready made, without its loader. Every measurement has its own process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CLIPS = (1368, 456)
+LENGTHS = {"text": 39, "audio": 400, "vision": 55}
+DIMS = {"text": 768, "audio": 33, "vision": 709}
+MEAN_TEXT, DEVIATION_TEXT = 17.8, 7.3  # tokens per clip of CH-SIMS: mean + 3 deviations = 39
+LARGE = {"tfn": 4, "mtfn": 8}  # measured on this fraction of the clips, and scaled
+MMSA_PYTHON = Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1" / "bin" / "python"
+SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn", "graph-mfn", "ef-lstm")
+
+# Run by MMSA's Python. A first epoch on one batch warms the caches and is not counted.
+THEIRS = """
+import json, resource, sys, time
+import torch
+from MMSA.config import get_config_regression
+from MMSA.models.AMIO import AMIO
+from MMSA.trains import ATIO
+name, n_train, n_valid, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(1)
+torch.manual_seed(0)
+args = get_config_regression(name, "sims")
+args.update(device="cpu", early_stop=0, cur_seed=1, feature_dims=[768, 33, 709], seq_lens=[39, 400, 55],
+    train_mode="regression", model_save_path=folder + "/best.pth")
+steps = {"audio": 1, "vision": 1} if args["need_normalized"] else {"audio": 400, "vision": 55}
+
+def loader(n):
+    lengths = torch.clamp(torch.normal(17.8, 7.3, (n,)).round(), 3, 39)
+    text = torch.randn(n, 39, 768) * (torch.arange(39)[None, :, None] < lengths[:, None, None])
+    arrays = {"text": text, "audio": torch.randn(n, steps["audio"], 33), "vision": torch.randn(n, steps["vision"], 709)}
+    labels = {task: torch.rand(n, 1) * 2 - 1 for task in "MTAV"}
+    size = args["batch_size"]
+    return [{**{k: v[s:s + size] for k, v in arrays.items()}, "labels": {k: v[s:s + size] for k, v in labels.items()}}
+        for s in range(0, n, size)]
+
+model = AMIO(args)
+train, valid = loader(n_train), loader(n_valid)
+for batches in (train[:1], train):
+    started = time.process_time()
+    try:
+        ATIO().getTrain(args).do_train(model, {"train": batches, "valid": valid, "test": []})
+    except UnboundLocalError:  # three trainers fail in what they print after an epoch; validation is then done here
+        ATIO().getTrain(args).do_test(model, valid)
+    seconds = time.process_time() - started
+print(json.dumps({"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+
+
+def text_lengths(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.clip(np.round(rng.normal(MEAN_TEXT, DEVIATION_TEXT, n)), 3, LENGTHS["text"]).astype(np.int64)
+
+
+def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
+    """Train a system on arrays of that size, as a worker of `fmltk train` does; the first epoch is not counted."""
+    import torch
+
+    from fmltk.model.config import load_config
+    from fmltk.model.inputs import StageInputs
+    from fmltk.model.registry import model_spec
+    from fmltk.model.training import Epoch, StageData, train_stage
+
+    torch.set_num_threads(1)
+    n = sum(clips)
+    offsets = np.concatenate([[0], np.cumsum(text_lengths(n))])
+    steps = torch.randn(int(offsets[-1]), DIMS["text"])
+    spec = model_spec(name).stages[0]
+    pooled = LENGTHS["text"] if model_spec(name).reads_pooled else 0
+    widths = dict(zip(spec.inputs[1:], (DIMS["audio"], DIMS["vision"]), strict=True))
+    vectors = {key: torch.randn(n, pooled, d) if pooled else torch.randn(n, d) for key, d in widths.items()}
+    labels = {task: torch.rand(n) * 2 - 1 for task in "MTAV"}
+    config = load_config("ch-sims", settings=[f"model={name}", "max_epochs=3", "patience=100"])
+    data = StageData(
+        StageInputs(vectors, steps, offsets, LENGTHS["text"]),
+        labels,
+        train=np.arange(clips[0]),
+        valid=np.arange(clips[0], n),
+    )
+    marks: list[float] = []
+
+    def mark(epoch: Epoch, best: int) -> None:
+        marks.append(time.process_time())
+
+    train_stage(spec, config, data, seed=0, on_epoch=mark)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": (marks[-1] - marks[0]) / (len(marks) - 1), "peak_mb": peak}
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """Run one measurement in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    result: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
+    return result
+
+
+def main() -> int:
+    import tempfile
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--mmsa", default=str(MMSA_PYTHON), help="the Python of an environment with mmsa==2.2.1")
+    parser.add_argument("--divide", type=int, default=1, help="measure this fraction of the clips, to try the script")
+    parser.add_argument("systems", nargs="*", default=SYSTEMS)
+    options = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread", file=sys.stderr)
+    slower = []
+    for name in [options.part] if options.part else options.systems:
+        share = LARGE.get(name, 1) * options.divide
+        clips = (CLIPS[0] // share, CLIPS[1] // share)
+        if options.part:
+            print(json.dumps(measure_ours(name, clips)))
+            return 0
+        ours = run([sys.executable, __file__, "--part", name, "--divide", str(options.divide)])
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = [name.replace("-", "_"), *map(str, clips), folder]
+            theirs = run([options.mmsa, "-c", THEIRS, *arguments])
+        ratio = ours["seconds"] / theirs["seconds"]
+        costs = [f"{one['seconds'] * share:.2f} s, {one['peak_mb']:.0f} MB" for one in (ours, theirs)]
+        part = f" (1/{share} of the clips)" if share > 1 else ""
+        print(f"{name}: {costs[0]}; MMSA {costs[1]}; ratio {ratio:.2f}{part}", flush=True)
+        if ratio > 1:
+            slower.append(name)
+    print(f"slower than MMSA: {', '.join(slower) or 'none'}")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

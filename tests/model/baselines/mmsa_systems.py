@@ -1,0 +1,90 @@
+"""Run by MMSA's own Python: what its modules and trainers make of given arrays, written as arrays.
+
+``python mmsa_systems.py data.npz arguments.json out.npz``: per system its weights at the start, its outputs in eval
+mode, the gradients of the first batch, and its weights after one epoch of its own trainer, which here is three batches.
+"""
+
+import contextlib
+import copy
+import json
+import sys
+
+import numpy as np
+import torch
+from MMSA.models.AMIO import AMIO
+from MMSA.trains import ATIO
+
+
+class Arguments(dict):
+    """A dict whose items are attributes, as MMSA wants its arguments."""
+
+    __getattr__ = dict.__getitem__
+
+
+def batches(data, normalized):
+    """The three batches as MMSA's loader gives them."""
+    arrays = {name: torch.from_numpy(data[name]) for name in data.files}
+    if normalized:
+        arrays |= {name: arrays[name].mean(dim=1, keepdim=True) for name in ("audio", "vision")}
+    size = len(arrays["M"]) // 3
+    for start in range(0, 3 * size, size):
+        part = {name: values[start : start + size] for name, values in arrays.items()}
+        yield {
+            **{name: part[name] for name in ("text", "audio", "vision")},
+            "labels": {task: part[task][:, None] for task in "MTAV"},
+        }
+
+
+def state(module):
+    """Everything that the module computes with: some of Graph-MFN's networks lie in a dict that torch does not see."""
+    hidden = getattr(getattr(module, "graph_mfn", None), "networks", {})
+    found = dict(module.state_dict(keep_vars=True))
+    for key, net in hidden.items():
+        prefix = "networks." + "".join(map(str, key))
+        found |= {f"{prefix}.{name}": value for name, value in net.state_dict(keep_vars=True).items()}
+    return found
+
+
+def measure(name, arguments, data, folder):
+    torch.manual_seed(0)
+    args = Arguments(arguments, model_name=name, model_save_path=f"{folder}.{name}", device="cpu")
+    normalized = args["need_normalized"]
+    torch.manual_seed(1)
+    model = AMIO(args)
+    with (
+        torch.no_grad()
+    ):  # BatchNorm's weights and the biases that start at 0 or 1 would hide a wrong name, small weights everything
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    found = {f"start/{key}": value.detach().clone() for key, value in state(model.Model).items()}
+    first = next(batches(data, normalized))
+    twin = copy.deepcopy(model).train()  # before a forward pass, whose states some modules keep
+    model.eval()
+    outputs = model(first["text"], first["audio"], first["vision"])
+    found |= {f"output/{task}": outputs[task] for task in "MTAV" if task in outputs}
+    outputs = twin(first["text"], first["audio"], first["vision"])
+    tasks = [task for task in "MTAV" if task in outputs]
+    weights = {task: args[task] if len(tasks) > 1 else 1.0 for task in tasks}
+    sum(weights[task] * (outputs[task] - first["labels"][task]).abs().mean() for task in tasks).backward()
+    found |= {f"gradient/{key}": p.grad for key, p in state(twin.Model).items() if p.grad is not None}
+    trainer = ATIO().getTrain(args)
+    loaders = {"train": list(batches(data, normalized)), "valid": [first], "test": [first]}
+    with contextlib.suppress(UnboundLocalError):  # of three trainers, in what they print after the epoch's last step
+        trainer.do_train(model, loaders)
+    found |= {f"end/{key}": value for key, value in state(model.Model).items()}
+    return {f"{name}/{key}": value.detach().numpy().copy() for key, value in found.items()}
+
+
+def main():
+    data_file, arguments_file, out = sys.argv[1:]
+    with open(arguments_file, encoding="utf-8") as file:
+        systems = json.load(file)
+    with np.load(data_file, allow_pickle=False) as data:
+        found = {}
+        for name, arguments in systems.items():
+            found |= measure(name, arguments, data, out)
+    np.savez(out, **found)
+
+
+main()
