@@ -22,6 +22,7 @@ FRAME_RATE_HZ = 30  # paper, section 4.1.2
 AUDIO_RATE_HZ = 22_050  # paper, section 4.1.2
 HOP_SAMPLES = 512  # from one acoustic frame to the next: librosa's default
 ACOUSTIC_RATE_HZ = AUDIO_RATE_HZ / HOP_SAMPLES  # acoustic frames per second: 43.07
+SPEECH_RATE_HZ = 16_000  # what networks that hear speech were trained on
 MEL_SCALES = ("htk", "slaney")
 ACOUSTICS = ("built-in", "librosa")
 DEFAULT_MAX_DURATION_S = 3600.0
@@ -35,6 +36,8 @@ BY_SPEECH = "speaker"
 LOOKS = ("largest", "longest", "center", "first")
 FACE_SELECTIONS = (BY_SPEECH, *LOOKS)
 PERSON, ACTIVE = SPEAKER_SCOPES = ("person", "active")
+ENERGY, SILERO = "energy", "silero"
+SPEECH_METHODS = ("auto", ENERGY, SILERO)
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
@@ -46,8 +49,8 @@ MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
 class ExtractSettings:
     """Settings that the features depend on. A folder holds features of one setting: another is refused.
 
-    `extract` fills in vision_layout, openface_source, asd_weights and text_model, from its own arguments and what it
-    finds.
+    `extract` fills in vision_layout, openface_source, asd_weights, speech and text_model, from its own arguments and
+    what it finds.
 
     Attributes
     ----------
@@ -67,6 +70,8 @@ class ExtractSettings:
         See docs/features.md, "Faces".
     asd_weights
         The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
+    speech
+        "silero" or "energy": what hears where somebody speaks; "auto" becomes one of them.
     face_crops
         Side of the aligned face crops in pixels, 112 or 224; 0: none are written.
     mfcc_scale
@@ -135,6 +140,14 @@ class ExtractSettings:
         ),
     )
     asd_weights: str = ""
+    speech: str = field(
+        default="auto",
+        metadata=option(
+            type=click.Choice(SPEECH_METHODS),
+            help="What hears where somebody speaks, where several people are in view: silero-vad (fmltk[speech]), or "
+            "how loud it is; auto: silero-vad where it is installed.",
+        ),
+    )
     min_face_px: int = field(
         default=DEFAULT_MIN_FACE_PX,
         metadata=option(

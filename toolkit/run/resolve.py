@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.audio.speech_activity import resolve_speech
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.machine import check_device
@@ -51,6 +52,7 @@ def resolve(
     if "vision" in settings.modalities:
         settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
         settings, paths = _choose_weights(settings, paths, asd, reporter)
+        settings = replace(settings, speech=resolve_speech(settings.speech))
     if not settings.modalities:
         raise ConfigError("nothing is left to extract; choose --modalities from text, audio, vision")
     return settings, paths

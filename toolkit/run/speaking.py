@@ -9,7 +9,7 @@ import numpy as np
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError
 from fmltk.toolkit.media.frames import read_frames
-from fmltk.toolkit.settings import ACTIVE, BY_SPEECH, FRAME_RATE_HZ
+from fmltk.toolkit.settings import ACTIVE, BY_SPEECH, FRAME_RATE_HZ, SPEECH_RATE_HZ
 from fmltk.toolkit.vision.speaker import find_speaker
 from fmltk.toolkit.vision.speaking import (
     ASD,
@@ -108,9 +108,8 @@ def _by_speech(
 ) -> FoundSpeaker:
     from fmltk.toolkit.audio.speech_activity import speech_activity
     from fmltk.toolkit.vision.active_speaker.mouth import TALKING_MOTION
-    from fmltk.toolkit.vision.active_speaker.speech import SPEECH_RATE_HZ
 
-    speech = speech_activity(samples, rate_hz=SPEECH_RATE_HZ, steps_hz=FRAME_RATE_HZ, n_steps=tracks.n_frames)
+    speech = speech_activity(samples, steps_hz=FRAME_RATE_HZ, n_steps=tracks.n_frames, method=source.settings.speech)
     scores = scored_people(
         tracks, person_of_track, _face_scores(source, tracks, person_of_track, samples, load_network)
     )
@@ -132,7 +131,6 @@ def _by_speech(
 
 def _sound(source: ClipSource) -> NDArray[np.float32]:
     from fmltk.toolkit.media.audio import read_audio
-    from fmltk.toolkit.vision.active_speaker.speech import SPEECH_RATE_HZ
 
     clip = source.clip
     return read_audio(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmltk.toolkit.settings import SPEECH_RATE_HZ
 from fmltk.toolkit.vision.active_speaker.network import N_COEFFICIENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPEECH_RATE_HZ = 16_000
 WINDOW_SAMPLES, STEP_SAMPLES = 400, 160  # 25 ms every 10 ms, without a window function
 N_FFT = 512
 N_FILTERS = 26
