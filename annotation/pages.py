@@ -35,6 +35,14 @@ def read_page(path: Path) -> dict[str, Scale]:
     return scales
 
 
+def scales_of_page(text: object) -> dict[str, Scale]:
+    """Return what `parse_page` gives; nothing where a server's page is not XML."""
+    try:
+        return parse_page(text) if isinstance(text, str) else {}
+    except ET.ParseError:
+        return {}
+
+
 def parse_page(text: str) -> dict[str, Scale]:
     """Return the scale of each control: of Choices and Taxonomy from the values, of Rating and Number from their ends.
 

@@ -179,14 +179,17 @@ class ImportOptions(ScaleOptions):
     def __post_init__(self) -> None:
         if self.dimensions:
             self._check_names((*CONDITIONS, *self.dimensions))
-        lacking = [
-            name for name in (*self.dimensions.values(),) or (self.control,) if self.page and name not in self.page
-        ]
+        lacking = [name for name in self.controls if self.page and name not in self.page]
         if lacking:
             raise ConfigError(
                 f"the page of --label-config has no control {lacking[0]!r} that says its scale; it has "
                 f"{', '.join(self.page)}: name one by --control or --dimension NAME=CONTROL, or give --scale instead"
             )
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls, or columns, that hold the ratings."""
+        return tuple(self.dimensions.values()) or (self.control,)
 
     @cached_property
     def by_dimension(self) -> tuple[tuple[str | None, ImportOptions], ...]:

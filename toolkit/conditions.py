@@ -104,14 +104,17 @@ class Scale:
     def parse(cls, text: str) -> Scale:
         """Read "-1..1" (whole steps), "0..100:continuous" (any number), "happy|sad|angry" or "nominal" (words).
 
+        Words may also be separated by commas, which mean nothing to a shell.
+
         Raises ConfigError if `text` is none of these, the first number is not the lower one, whole numbers are more
         than 100 apart, or a word occurs twice.
 
         >>> Scale.parse("-3..3"), Scale.parse("0..1:continuous").kind, Scale.parse("happy|sad").names
         (Scale.parse('-3..3'), 'continuous', ('happy', 'sad'))
         """
-        if NAME_SEPARATOR in text or text.strip().casefold() == NOMINAL:
-            return _parse_nominal(text)
+        words = _words(text)
+        if words or text.strip().casefold() == NOMINAL:
+            return _parse_nominal(text, words)
         found = _RANGE.fullmatch(text.strip().replace("\N{MINUS SIGN}", "-"))
         if found and found[3] and float(found[1]) < float(found[2]):
             return cls(float(found[1]), float(found[2]), "continuous")
@@ -129,8 +132,15 @@ class Scale:
         return scale
 
 
-def _parse_nominal(text: str) -> Scale:
-    words = [word.strip() for word in text.split(NAME_SEPARATOR)] if NAME_SEPARATOR in text else []
+def _words(text: str) -> list[str]:
+    """Return the words of a nominal scale; none where the text is a range, or numbers alone."""
+    separator = NAME_SEPARATOR if NAME_SEPARATOR in text else ","
+    words = [word.strip() for word in text.split(separator)]
+    is_numbers = separator == "," and (".." in text or all(re.fullmatch(_NUMBER, word) for word in words))
+    return [] if len(words) < 2 or is_numbers else words
+
+
+def _parse_nominal(text: str, words: list[str]) -> Scale:
     folded = {word.casefold() for word in words}
     if "" in folded or len(folded) < len(words) or len(words) > MAX_SPAN:
         raise ConfigError(

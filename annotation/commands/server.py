@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -161,23 +161,28 @@ def pull(
 
     from fmltk.annotation.importing.import_files import import_ratings
     from fmltk.annotation.importing.records import condition_of_title
+    from fmltk.annotation.pages import scales_of_page
     from fmltk.toolkit.io.outputs import ScratchFolder
 
     connected = connect(server, reporter)
     with contextlib.ExitStack() as stack:
         folder = exports or stack.enter_context(ScratchFolder())
         files: dict[Path, str] = {}
-        for title, project_id in named_projects(connected, server, reporter):
+        pages = {}
+        for title, project in named_projects(connected, server, reporter):
             export = folder / f"{title.replace('/', '_')}.json"
-            connected.download(project_id, export)
+            connected.download(int(project.id), export)
             files[export] = condition_of_title(title) or ""
+            pages[export] = scales_of_page(project.label_config)
         options = replace(options, names=names)
-        report = import_ratings(list(files), output, options, conditions=files, clips=clips, overwrite=overwrite)
+        report = import_ratings(
+            list(files), output, options, conditions=files, pages=pages, clips=clips, overwrite=overwrite
+        )
     show_import(report, output, reporter)
 
 
-def named_projects(connected: Server, server: ServerOptions, reporter: Reporter) -> list[tuple[str, int]]:
-    """Return (title, id) of the server's projects of the conditions that are asked for."""
+def named_projects(connected: Server, server: ServerOptions, reporter: Reporter) -> list[tuple[str, Any]]:
+    """Return (title, project) of the server's projects of the conditions that are asked for."""
     found = []
     for condition in server.conditions:
         title = f"{server.prefix} {condition}"
@@ -185,7 +190,7 @@ def named_projects(connected: Server, server: ServerOptions, reporter: Reporter)
         if project is None:
             reporter.warn(f"{connected.url} has no project {title!r}")
         else:
-            found.append((title, int(project.id)))
+            found.append((title, project))
     if not found:
         conditions = ",".join(server.conditions)
         raise AnnotationError(

@@ -62,7 +62,8 @@ def status(
     found: list[ProjectProgress] = []
     exports: dict[Path, str] = {}
     with ScratchFolder() as folder:
-        for title, project_id in named_projects(connected, server, reporter):
+        for title, project in named_projects(connected, server, reporter):
+            project_id = int(project.id)
             export = folder / f"{project_id}.json"
             connected.download(project_id, export)
             link = connected.link(project_id)

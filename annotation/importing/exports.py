@@ -48,7 +48,7 @@ def read_export(path: Path, options: ImportOptions, report: FileReport) -> Itera
 
 
 def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
-    controls = {*options.dimensions.values()} or {options.control}
+    controls = set(options.controls)
     for number, element in enumerate(_tasks(iterate_json_array(path))):
         if not isinstance(element, dict):
             raise AnnotationError(
@@ -94,13 +94,12 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
                 "import the JSON export"
             )
         columns = long_columns(table, options)
-        controls = [*options.dimensions.values()] or [options.control]
         is_export = {"annotator", "annotation_id"} <= set(header) and (
             columns is None or (bool(options.dimensions) and _EXPORT_COLUMN in header)
         )
         if is_export or (not options.dimensions and options.control in header):
             report.format = "TSV" if table.separator == "\t" else "CSV"
-            lacking = [name for name in controls if name not in header]
+            lacking = [name for name in options.controls if name not in header]
             if lacking:
                 raise AnnotationError(
                     f"{path} has no column {lacking[0]!r}; name the rating's control by --control, or several by "

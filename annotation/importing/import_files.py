@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmltk.annotation.raters import RaterNames
+    from fmltk.toolkit.conditions import Scale
 
 LONGEST_WAIT_S = 60.0  # for another import into the same ratings, which takes seconds
 BATCH_ROWS = 65_536  # records held as Python objects at a time
@@ -107,6 +108,7 @@ def import_ratings(
     options: ImportOptions | None = None,
     *,
     conditions: Mapping[Path, str] | None = None,
+    pages: Mapping[Path, Mapping[str, Scale]] | None = None,
     clips: Path | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
@@ -121,6 +123,8 @@ def import_ratings(
         Exports of Label Studio, long or wide tables, or other ratings.parquet.
     conditions
         Of files whose tasks do not say theirs, in place of the options' one.
+    pages
+        The scales of the controls of each file's page, where the options do not say them.
     clips
         A list of the clips that raters were given, as `read_clip_list` takes it: the report says which were not rated.
     overwrite
@@ -143,8 +147,11 @@ def import_ratings(
         if is_added:
             tables.append(_pseudonymous(read_ratings(output), options.names))
         for path in files:
-            condition = (conditions or {}).get(path, options.condition)
-            tables.append(_read_file(path, replace(options, condition=condition), report, lines))
+            own = replace(options, condition=(conditions or {}).get(path, options.condition))
+            page = (pages or {}).get(path, {})
+            if not own.page and page.keys() >= set(own.controls):
+                own = replace(own, page=page)
+            tables.append(_read_file(path, own, report, lines))
         lines.begin()
         ratings = pa.concat_tables(tables).unify_dictionaries()
         report.protocol = options.protocol or (read_protocol(output) if is_added else None) or default_protocol(ratings)

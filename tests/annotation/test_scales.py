@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import krippendorff
 import numpy as np
@@ -23,6 +24,7 @@ from fmltk.annotation.agreement import (
 )
 from fmltk.annotation.continuous_alpha import continuous_alphas
 from fmltk.annotation.label_join import join_labels
+from fmltk.annotation.labelling.label_studio_client import Server
 from fmltk.annotation.pages import parse_page, read_page
 from fmltk.annotation.quality import most_disputed, overview, rater_quality
 from fmltk.annotation.ratings import RATINGS_SCHEMA, memory_schema, of_dimension, read_ratings, write_ratings
@@ -532,6 +534,26 @@ def test_the_page_decides_where_no_option_does(read, exports):
     assert (rows[0]["value"], rows[0]["scale"]) == (-1, "-1..1")
     with pytest.raises(ConfigError, match="no control 'open' that says its scale; it has sentiment, emotion, stars"):
         ImportOptions(control="open", page=page)
+
+
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [(PAGE, (6, "1..7")), ("not a page", None), (None, None), ("<View><Rating name='other'/></View>", None)],
+)
+def test_pull_takes_the_scale_from_the_page_of_the_project(run, exports, tmp_path, monkeypatch, page, kept):
+    star = exports.annotation(3, result=[answer("seven", "rating", 6)])
+    project = SimpleNamespace(id=7, label_config=page)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "token")
+    monkeypatch.setattr(Server, "find_project", lambda self, title: project)
+    export = json.dumps([exports.task(star)])
+    monkeypatch.setattr(Server, "download", lambda self, project_id, target: target.write_text(export))
+    arguments = ("pull", "--url", "http://127.0.0.1:1", "--conditions", "VT", "--control", "seven")
+    code, _, err = run("annotation", *arguments, "-o", tmp_path / "r.parquet")
+    if kept is None:
+        assert (code, "give --scale" in err) == (1, True)
+    else:
+        rows = read_ratings(tmp_path / "r.parquet").to_pylist()
+        assert [(row["value"], row["scale"]) for row in rows] == [kept]
 
 
 # Files

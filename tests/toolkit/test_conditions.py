@@ -54,6 +54,8 @@ def test_a_continuous_scale_is_read_as_it_is_written(low: float, span: int) -> N
         ("+1..+5", "1..5"),
         ("0.5..4.5:continuous", "0.5..4.5:continuous"),
         ("happy | sad|very angry", "happy|sad|very angry"),
+        ("happy, sad,very angry", "happy|sad|very angry"),
+        ("1|2|3", "1|2|3"),
         ("Nominal", "nominal"),
     ],
 )
@@ -63,14 +65,15 @@ def test_a_scale_is_read_as_people_write_it(text: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1..1:continuous", "5..1:continuous", "0..:continuous", "nan..1:continuous", "0.5..5"]
+    "text",
+    ["1..1:continuous", "5..1:continuous", "0..:continuous", "nan..1:continuous", "0.5..5", "1,5", "1,2,3", "0,5..1"],
 )
 def test_what_is_no_continuous_scale_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"decimals and sliders are 0\.\.100:continuous"):
         Scale.parse(text)
 
 
-@pytest.mark.parametrize("text", ["a|", "|", "a|a", "a|A", "a||b", "|".join(f"w{n}" for n in range(101))])
+@pytest.mark.parametrize("text", ["a|", "|", "a,", "a|a", "a|A", "a||b", "|".join(f"w{n}" for n in range(101))])
 def test_words_that_are_no_scale_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"has an empty word, one word twice, or more than 100"):
         Scale.parse(text)
