@@ -136,9 +136,10 @@ def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float
     b, length, d = steps.shape
     k = -(-length // n_steps)
     filled = np.concatenate([steps, np.repeat(steps[:, -1:], k * n_steps - length, axis=1)], axis=1)
-    if how == "windows":
-        return filled.reshape(b, n_steps, k, d).mean(axis=2)
-    return filled.reshape(b, k, n_steps, d).mean(axis=1)
+    windows = how == "windows"
+    groups = filled.reshape((b, n_steps, k, d) if windows else (b, k, n_steps, d))
+    pooled: NDArray[np.float32] = groups.mean(axis=2 if windows else 1)
+    return pooled
 
 
 def read_clip_features(

@@ -68,7 +68,7 @@ def _steps(x: Tensor | Packed) -> Tensor:
     if not isinstance(x, Packed):
         return x
     flat = x.filled(x.steps, x.steps.new_zeros(x.steps.shape[1]))  # (L * B, d)
-    return flat.unflatten(0, (len(x.sizes), -1)).transpose(0, 1)
+    return flat.view(len(x.sizes), len(x.batch_rows), -1).transpose(0, 1)
 
 
 EF_LSTM = ModelSpec(

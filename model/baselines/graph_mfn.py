@@ -106,7 +106,7 @@ class GraphMfnNet(nn.Module):
         """Return ({"M": intensity (B,)}, last states and memory (B, d))."""
         steps = {m: inputs[name] for m, name in zip(UNIMODAL, INPUTS, strict=True)}
         h, _ = self.lstms(steps, n_text_steps(inputs["T"]))  # (1 + L, B, D)
-        states = zip(UNIMODAL, h.split(self.lstms.units, dim=2), strict=True)
+        states = zip(UNIMODAL, torch.split(h, self.lstms.units, dim=2), strict=True)
         nodes = {m: torch.relu(self.singles[m](torch.cat([one[:-1], one[1:]], dim=2))) for m, one in states}
         last = torch.cat([h[-1], self.memory(self.graph(nodes))], dim=1)  # (B, D + memory)
         return {"M": self.output(last).squeeze(-1)}, last

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -90,14 +90,14 @@ class ThreeLstms(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor | Packed], n_steps: int) -> tuple[Tensor, Tensor]:
         """Return the hidden states and the cells of T, A and V side by side, each (1 + n_steps, B, D), the first 0."""
-        cells = [self.cells[m] for m in UNIMODAL]
+        cells: list[Any] = [self.cells[m] for m in UNIMODAL]
         gates = [_input_gates(cell, inputs[m], n_steps) for cell, m in zip(cells, UNIMODAL, strict=True)]
         from_inputs = torch.cat(gates, dim=3)  # (L, B, 4, D)
         h = c = from_inputs.new_zeros(from_inputs.shape[1], sum(self.units))  # (B, D)
         all_h, all_c = [h], [c]
         for from_input in from_inputs:
-            parts = zip(cells, h.split(self.units, dim=1), strict=True)
-            recurrent = [(part @ cell.weight_hh.t()).unflatten(1, (4, -1)) for cell, part in parts]  # (B, 4, d)
+            parts = zip(cells, torch.split(h, self.units, dim=1), strict=True)
+            recurrent = [(part @ cell.weight_hh.t()).view(len(h), 4, -1) for cell, part in parts]  # (B, 4, d)
             i, f, g, o = (from_input + torch.cat(recurrent, dim=2)).unbind(1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
@@ -106,7 +106,7 @@ class ThreeLstms(nn.Module):
         return torch.stack(all_h), torch.stack(all_c)
 
 
-def _input_gates(cell: nn.Module, x: Tensor | Packed, n_steps: int) -> Tensor:
+def _input_gates(cell: Any, x: Tensor | Packed, n_steps: int) -> Tensor:
     """Return what a cell's input gives its gates at every step, (n_steps, B, 4, d); a vector is there at each step.
 
     x : packed texts, steps (B, n_steps, d_in), or vectors (B, d_in)
@@ -114,8 +114,9 @@ def _input_gates(cell: nn.Module, x: Tensor | Packed, n_steps: int) -> Tensor:
     weight, bias = cell.weight_ih, cell.bias_ih + cell.bias_hh
     if isinstance(x, Packed):
         flat = x.filled(nn.functional.linear(x.steps, weight, bias), bias)  # (n_steps * B, 4 d)
-        return flat.unflatten(0, (n_steps, -1)).unflatten(2, (4, -1))
-    gates = nn.functional.linear(x, weight, bias).unflatten(-1, (4, -1))
+        return flat.view(n_steps, len(x.batch_rows), 4, -1)
+    gates = nn.functional.linear(x, weight, bias)  # (B, 4 d) or (B, n_steps, 4 d)
+    gates = gates.view(*gates.shape[:-1], 4, -1)
     return gates.transpose(0, 1) if x.ndim == 3 else gates.expand(n_steps, -1, -1, -1)
 
 

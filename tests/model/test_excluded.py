@@ -47,8 +47,8 @@ def test_a_run_says_which_clips_it_left_out_and_why(tmp_path: Path, with_decisio
     if not with_decisions:
         rows = [row.rpartition(",")[0] for row in rows[::2]]
     table.write_text("\n".join(["utterance_id,reason" + ",decision" * with_decisions, *rows]) + "\n")
-    settings = ("--model", "lf-dnn", "--set", "max_epochs=20", "--set", "lr=0.01", "-j", 0)
-    done = fmltk_here("train", folder, "-o", out, "--exclude", table, *settings)
+    settings = [part for one in small_settings("max_epochs=1") for part in ("--set", one)]
+    done = fmltk_here("train", folder, "-o", out, "--model", "late-fusion", "-j", 0, "--exclude", table, *settings)
     assert done.returncode == 0, done.stderr
     assert f"1 clips are left out, as c.csv says: {clips.ids[1]} (several-people)" in done.stderr
     assert "1 clips that c.csv excludes are not among the clips: x$_$1" in done.stderr
