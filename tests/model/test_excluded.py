@@ -14,7 +14,7 @@ from fmltk.model.data import read_clip_features
 from fmltk.model.dataset import join
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_file import read_labels
-from tests.model.folders import planted, write_clips
+from tests.model.folders import planted, small_settings, write_clips
 from tests.program import fmltk_here
 
 if TYPE_CHECKING:
