@@ -128,7 +128,7 @@ class MediaReader:
                 raise MediumError(f"it cannot be reached ({type(error).__name__})", _UNREACHED) from None
             if isinstance(error, RuntimeError | MediumError):
                 raise
-            raise MediumError(str(error)) from None  # the guard's
+            raise MediumError(*str(error).split("; ", 1)) from None  # the guard's
 
     def _guard(self, url: httpx.URL) -> MediaGuard:
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:

@@ -54,7 +54,7 @@ def prove_media(reader: MediaReader, names: Sequence[str], media: Path, source: 
             remedy = fault.remedy
             if source.local_path is not None:
                 address = f"{reader.site}{address}"
-                remedy = _other_root(reader, name, media) or remedy or _LOCAL
+                remedy = remedy or _other_root(reader, name, media) or _LOCAL
             else:
                 remedy = remedy or f"is it {media} that --media-url leads to?"
             raise AnnotationError(

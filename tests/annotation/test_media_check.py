@@ -285,6 +285,28 @@ def test_a_file_that_the_server_does_not_find_below_any_root_may_be_unreadable_t
         prove_media(reader(server.url), ["audio/1.wav"], media, source)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda h: h.send(LOGIN, Content_Type="text/html"), "No task was made; let media through without a login page"),
+        (
+            lambda h: h.send(b"", 302, Location=f"{ELSEWHERE}/x"),
+            f"if the files are there, give --media-url with {ELSEWHERE}",
+        ),
+        (lambda h: send(h, b"old" + CONTENT), "No task was made; another file, or a page, is served"),
+    ],
+)
+def test_other_roots_are_tried_only_where_nothing_else_is_the_reason(
+    media: Path, tmp_path: Path, answer: Callable[[Handler], None], said: str
+) -> None:
+    source = MediaSource(local_media_url(media, tmp_path / "files"), str(media))
+    with hostile(answer) as server:
+        with pytest.raises(AnnotationError) as caught:
+            prove_media(reader(server.url), ["audio/1.wav"], media, source)
+        assert len(server.seen) == 1
+    assert str(caught.value).endswith(said)
+
+
 def test_a_wrong_media_url_says_what_should_be_there(media: Path, site: Hostile) -> None:
     site.answer = lambda handler: handler.send(b"", 404)
     with pytest.raises(AnnotationError, match=r"is it .*media that --media-url leads to\?"):
