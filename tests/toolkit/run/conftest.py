@@ -51,5 +51,5 @@ def short_clips(tmp_path_factory: pytest.TempPathFactory, cut: Callable[..., Non
 
 def tables(folder: Path) -> dict[str, bytes]:
     """Return the bytes of every final table of a feature folder."""
-    names = ("manifest", "text", "audio", "vision", "faces/faces", "fingerprints")
+    names = ("manifest", "text", "audio", "vision", "faces/faces", "faces/shots", "fingerprints")
     return {name: (folder / f"{name}.parquet").read_bytes() for name in names}

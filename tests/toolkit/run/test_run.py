@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
 OFFLINE = ("--text-model", "minilm", "--openface", "none")
-TABLES = ("manifest", "text", "audio", "vision", "faces/faces", "fingerprints")
+TABLES = ("manifest", "text", "audio", "vision", "faces/faces", "faces/shots", "fingerprints")
 
 
 def command(clips: Path, out: Path, *options: object) -> list[str]:

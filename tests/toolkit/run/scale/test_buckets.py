@@ -26,7 +26,7 @@ from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from tests.processes import wait_until
 
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
-TABLES = ("manifest", "audio", "faces/faces", "fingerprints")
+TABLES = ("manifest", "audio", "faces/faces", "faces/shots", "fingerprints")
 
 # With the tests of Ray: they share the store and its proxy.
 pytestmark = pytest.mark.xdist_group("ray")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FMLTK = str(Path(sys.executable).with_name("fmltk"))
-TABLES = ("manifest", "text", "audio", "vision", "faces/faces", "fingerprints")
+TABLES = ("manifest", "text", "audio", "vision", "faces/faces", "faces/shots", "fingerprints")
 
 pytestmark = pytest.mark.ray
 
