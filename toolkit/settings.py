@@ -35,6 +35,7 @@ BY_SPEECH = "speaker"
 LOOKS = ("largest", "longest", "center", "first")
 FACE_SELECTIONS = (BY_SPEECH, *LOOKS)
 PERSON, ACTIVE = SPEAKER_SCOPES = ("person", "active")
+AUTO, BUILTIN, DLIB, NONE = IDENTITIES = ("auto", "builtin", "dlib", "none")
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
@@ -63,8 +64,8 @@ class ExtractSettings:
         What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
-    face_tracking, face_select, speaker_scope, min_face_px
-        See docs/features.md, "Faces".
+    face_tracking, face_select, speaker_scope, identity, min_face_px
+        See docs/features.md, "Faces". `extract` turns the identity "auto" into "dlib" or "builtin".
     asd_weights
         The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
     face_crops
@@ -135,6 +136,13 @@ class ExtractSettings:
         ),
     )
     asd_weights: str = ""
+    identity: str = field(
+        default=AUTO,
+        metadata=option(
+            type=click.Choice(IDENTITIES),
+            help="How faces of several shots are linked to people: dlib (the extra identity), built in, or not at all.",
+        ),
+    )
     min_face_px: int = field(
         default=DEFAULT_MIN_FACE_PX,
         metadata=option(
