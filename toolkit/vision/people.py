@@ -59,10 +59,11 @@ def may_be_linked(tracks: FaceTracks, counted: NDArray[np.intp]) -> bool:
 
 def _seen_together(tracks: FaceTracks, counted: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return which of the counted tracks share a frame, bool (n, n)."""
-    present = np.zeros((len(counted), tracks.n_frames), np.bool_)
+    present = np.zeros((len(counted), tracks.n_frames), np.float32)
     for k, number in enumerate(counted):
-        present[k, tracks.frame[tracks.track == number]] = True
-    return np.logical_or.reduce(present[:, None] & present[None], axis=2)
+        present[k, tracks.frame[tracks.track == number]] = 1.0
+    shared: NDArray[np.float32] = present @ present.T  # frames that each two share
+    return shared > 0
 
 
 def sampled_rows(tracks: FaceTracks, number: int) -> list[int]:
