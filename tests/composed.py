@@ -214,8 +214,8 @@ def landscape(width: int) -> NDArray[np.uint8]:
 
 
 def dark(frame: NDArray[np.uint8], _k: int) -> NDArray[np.uint8]:
-    """Return a frame as a night scene shows it: an eighth of its light."""
-    return (frame // 8 + 4).astype(np.uint8)
+    """Return a frame as a night scene shows it: a fifth of its light."""
+    return (frame // 5 + 4).astype(np.uint8)
 
 
 def faded(frame: NDArray[np.uint8], k: int, *, middle: int = 45, reach: int = 12) -> NDArray[np.uint8]:

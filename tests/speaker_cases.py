@@ -14,7 +14,9 @@ from fmltk.toolkit.run.speaking import find_clip_speaker
 from fmltk.toolkit.run.tasks import RunPaths
 from fmltk.toolkit.run.vision import clip_frames
 from fmltk.toolkit.settings import ExtractSettings
-from fmltk.toolkit.vision.speaker import person_per_track
+from fmltk.toolkit.vision.looks import Colours
+from fmltk.toolkit.vision.people import link_people
+from fmltk.toolkit.vision.speaker import counted_tracks
 from fmltk.toolkit.vision.tracking import track_faces
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class Case:
             RunPaths(features=clip.path.parent),
         )
         tracks = track_faces(clip_frames(source), detector)
-        return cls(clip, source, tracks, person_per_track(tracks))
+        people = link_people(tracks, counted_tracks(tracks), lambda: clip_frames(source), Colours())
+        return cls(clip, source, tracks, people)
 
     def find(self, load_network: LoadNetwork | None = None, *turns: Turn, **settings: str) -> FoundSpeaker:
         """Return the speaker that is found with these turns and settings."""

@@ -37,7 +37,8 @@ LOOKS = ("largest", "longest", "center", "first")
 FACE_SELECTIONS = (BY_SPEECH, *LOOKS)
 PERSON, ACTIVE = SPEAKER_SCOPES = ("person", "active")
 ENERGY, SILERO = "energy", "silero"
-SPEECH_METHODS = ("auto", ENERGY, SILERO)
+AUTO, BUILTIN, DLIB, NONE = IDENTITIES = ("auto", "builtin", "dlib", "none")
+SPEECH_METHODS = (AUTO, ENERGY, SILERO)
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
@@ -66,8 +67,8 @@ class ExtractSettings:
         What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
-    face_tracking, face_select, speaker_scope, min_face_px
-        See docs/features.md, "Faces".
+    face_tracking, face_select, speaker_scope, identity, min_face_px
+        See docs/features.md, "Faces". `extract` turns the identity "auto" into "dlib" or "builtin".
     asd_weights
         The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
     speech
@@ -141,11 +142,18 @@ class ExtractSettings:
     )
     asd_weights: str = ""
     speech: str = field(
-        default="auto",
+        default=AUTO,
         metadata=option(
             type=click.Choice(SPEECH_METHODS),
             help="What hears where somebody speaks, where several people are in view: silero-vad (fmltk[speech]), or "
             "how loud it is; auto: silero-vad where it is installed.",
+        ),
+    )
+    identity: str = field(
+        default=AUTO,
+        metadata=option(
+            type=click.Choice(IDENTITIES),
+            help="How faces of several shots are linked to people: dlib (the extra identity), built in, or not at all.",
         ),
     )
     min_face_px: int = field(

@@ -119,13 +119,15 @@ class OneWorker:
 
     def decode_and_track(self, path: Path) -> object:
         from fmltk.toolkit.vision.geometry import geometry_sequence
-        from fmltk.toolkit.vision.speaker import find_speaker
+        from fmltk.toolkit.vision.people import link_people
+        from fmltk.toolkit.vision.speaker import counted_tracks, find_speaker
         from fmltk.toolkit.vision.tracking import track_faces
-        from fmltk.toolkit.vision.tracks import one_track
+        from fmltk.toolkit.vision.tracks import join_tracks
 
         tracks = track_faces(read_frames(path, info=probe_media(path)), self.detector)
-        number = find_speaker(tracks, "largest")
-        return None if number is None else geometry_sequence(one_track(tracks, number))
+        people = link_people(tracks, counted_tracks(tracks), list, None)
+        speaker = find_speaker(tracks, people, "largest")
+        return geometry_sequence(join_tracks(tracks, speaker)) if speaker.any() else None
 
     def audio(self, path: Path) -> object:
         from fmltk.toolkit.audio.acoustic import acoustic_sequence

@@ -20,9 +20,10 @@ import torch
 from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
-from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+from fmltk.toolkit.vision.people import link_people
+from fmltk.toolkit.vision.speaker import counted_tracks, find_speaker
 from fmltk.toolkit.vision.tracking import track_faces
-from fmltk.toolkit.vision.tracks import FaceTrack, one_track
+from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks, join_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,18 +85,23 @@ def compare(path: Path, detector: FaceDetector, *, end_s: float | None = None) -
         start = time.process_time()
         tracks.append(track_faces(frames, detector, tracking=tracking))
         cpu_s.append(time.process_time() - start - frames.cpu_s)
-    numbers = [find_speaker(t, "largest") for t in tracks]
-    off, on = (None if n is None else one_track(t, n) for t, n in zip(tracks, numbers, strict=True))
+    off, on = (_speaker(one) for one in tracks)
     return Fidelity(
         n_frames=tracks[0].n_frames,
         with_face_off=int(off.present.sum()) if off else 0,
         with_face_on=int(on.present.sum()) if on else 0,
         overlaps=speaker_overlaps(off, on),
-        n_faces_off=count_faces(tracks[0]),
-        n_faces_on=count_faces(tracks[1]),
+        n_faces_off=len(counted_tracks(tracks[0])),
+        n_faces_on=len(counted_tracks(tracks[1])),
         cpu_off_s=cpu_s[0],
         cpu_on_s=cpu_s[1],
     )
+
+
+def _speaker(tracks: FaceTracks) -> FaceTrack | None:
+    """Return the largest face over the clip."""
+    people = link_people(tracks, counted_tracks(tracks), list, None)
+    return join_tracks(tracks, find_speaker(tracks, people, "largest")) if tracks.n_tracks else None
 
 
 def line(name: str, clips: list[Fidelity]) -> str:

@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if number == 2:
             row |= {"status": "failed", "error_class": "MediaError", "error_message": "the file is empty"}
         faces = FaceRows(
-            np.arange(length, dtype=np.int32), np.zeros(length, np.int32), np.ones(length, bool),
+            np.arange(length, dtype=np.int32), *np.zeros((2, length), np.int32), np.ones(length, bool),
             np.ones((length, 4), np.float32), np.ones(length, np.float32), np.ones((length, 10), np.float32),
         )  # fmt: skip
         ok = number < 2
@@ -83,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("[CLS]", "hi", "[SEP]") if ok else (),
             faces if ok else None,
             token_spans=np.array([[0, 0], [0, 2], [0, 0]], np.int32) if ok else None,
+            shot_starts=np.array([0, 2], np.int32) if ok else None,
         )
         entries[utterance] = Entry(result.row, shards.write(result, "0" * 16))
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {"name": "minilm"}}
@@ -116,7 +117,8 @@ def test_every_column_and_key_of_the_modalities_is_described_and_no_other(folder
 
 
 def test_every_column_of_faces_and_shards_is_described_and_no_other(folder: Path) -> None:
-    assert first_column(section("faces/faces.parquet")) == set(schema(folder, "faces/faces").names)
+    for name in ("faces/faces", "faces/shots"):
+        assert first_column(section(f"{name}.parquet")) == set(schema(folder, name).names)
     found: set[str] = set()
     for path in (folder / "features" / "shards").glob("*/*.parquet"):
         found |= set(pq.read_schema(path).names)

@@ -26,7 +26,12 @@ LEAST_DISK_BYTES, LITTLE_DISK_BYTES = 200 << 20, 5 << 30
 WORKER_BYTES = 1 << 30  # of one worker with a BERT-base
 NUMBERS_DIFFER = 1e-3  # across types of CPU, rounding gives 3e-5
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name
-EXTRAS = {"ray": "fmltk[ray]", "crowdkit": "fmltk[reliability]", "tensorboard": "fmltk[tensorboard]"}
+EXTRAS = {
+    "ray": "fmltk[ray]",
+    "crowdkit": "fmltk[reliability]",
+    "tensorboard": "fmltk[tensorboard]",
+    "dlib": "fmltk[identity]",
+}
 HUB_MODEL, HUB_TIMEOUT_S = "bert-base-uncased", 5.0
 
 

@@ -53,8 +53,9 @@ class ClipRow:
         Of the video; None where there is none.
     video_start_s
         How long after the clip's start its first picture is shown; None without video.
-    n_frames, n_faces, face_coverage
-        30 Hz frames, faces that count, and the share of frames in which MTCNN found the speaker's face (0 to 1).
+    n_frames, n_faces, face_coverage, n_shots
+        30 Hz frames, people whose faces count, the share of frames in which MTCNN found the speaker's face (0 to 1),
+        and shots.
     speaker_source, speaker_share, speaker_margin
         How the speaker was found: "only" (one person), "turns", "asd", "mouth", "unsure", or "largest" and its like; of
         the frames in which somebody speaks, those of the speaker (0 to 1), and how many more these are than the next
@@ -95,6 +96,7 @@ class ClipRow:
     n_frames: int | None = None
     n_faces: int | None = None
     face_coverage: float | None = None
+    n_shots: int | None = None
     speaker_source: str | None = None
     speaker_share: float | None = None
     speaker_margin: float | None = None

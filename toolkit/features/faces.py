@@ -1,4 +1,4 @@
-"""faces/faces.parquet: every face of every clip at 30 Hz."""
+"""faces/faces.parquet: every face of every clip at 30 Hz; faces/shots.parquet: where clips are cut."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 FACE_ROWS_PER_GROUP = 1 << 16
-FACE_FILE = "faces/faces.parquet"
+FACE_FILE, SHOT_FILE = "faces/faces.parquet", "faces/shots.parquet"
 BOX_NAMES = ("x1", "y1", "x2", "y2")
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # left in the picture
 
@@ -30,12 +30,14 @@ LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right") 
 class FaceRows:
     """Every face of one clip at 30 Hz, one row per face and frame.
 
-    frame int32 (m,), track int32 (m,), speaker bool (m,), boxes float32 (m, 4) as x1 y1 x2 y2 in pixels,
-    probabilities float32 (m,), landmarks float32 (m, 10) as x, y of eyes (picture's left, right), nose, mouth corners.
+    frame int32 (m,), track int32 (m,), person int32 (m,), -1 where the track does not count, speaker bool (m,), boxes
+    float32 (m, 4) as x1 y1 x2 y2 in pixels, probabilities float32 (m,), landmarks float32 (m, 10) as x, y of eyes
+    (picture's left, right), nose, mouth corners.
     """
 
     frame: NDArray[np.int32]
     track: NDArray[np.int32]
+    person: NDArray[np.int32]
     speaker: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     probabilities: NDArray[np.float32]
@@ -84,11 +86,26 @@ def face_schema(run: Mapping[str, Any]) -> pa.Schema:
         pa.field("utterance_id", pa.string(), nullable=False),
         pa.field("frame", pa.int32(), nullable=False),
         pa.field("track", pa.int32(), nullable=False),
+        pa.field("person", pa.int32(), nullable=False),
         pa.field("speaker", pa.bool_(), nullable=False),
         *(pa.field(name, pa.float32(), nullable=False) for name in (*BOX_NAMES, "probability", *points)),
     ]
-    document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": "pixels"}
-    return pa.schema(fields, metadata=encode_metadata({**document, "settings": run["settings"]}))
+    return pa.schema(fields, metadata=_metadata(run, unit="pixels"))
+
+
+def shot_schema(run: Mapping[str, Any]) -> pa.Schema:
+    """Return the columns of the table of shots; the run's settings become the metadata."""
+    import pyarrow as pa
+
+    numbers = (pa.field(name, pa.int32(), nullable=False) for name in ("shot", "first_frame", "last_frame"))
+    return pa.schema(
+        [pa.field("utterance_id", pa.string(), nullable=False), *numbers], metadata=_metadata(run, unit="frames")
+    )
+
+
+def _metadata(run: Mapping[str, Any], *, unit: str) -> dict[bytes, bytes]:
+    document = {"schema_version": SCHEMA_VERSION, "rate_hz": FRAME_RATE_HZ, "unit": unit}
+    return encode_metadata({**document, "settings": run["settings"]})
 
 
 def face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
@@ -100,7 +117,18 @@ def face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
         pa.array([utterance] * len(faces.frame), pa.string()),
         pa.array(faces.frame),
         pa.array(faces.track),
+        pa.array(faces.person),
         pa.array(faces.speaker),
         *(pa.array(np.ascontiguousarray(column)) for column in numbers),
     ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def shot_table(utterance: str, starts: NDArray[np.int32], n_frames: int, schema: pa.Schema) -> pa.Table:
+    """Return one clip's shots as rows of the table; starts: int32 (n_shots,), each shot's first frame."""
+    import pyarrow as pa
+
+    last = np.append(starts[1:], n_frames).astype(np.int32)[: len(starts)] - np.int32(1)
+    numbers = (np.arange(len(starts), dtype=np.int32), starts.astype(np.int32), last)
+    columns = [pa.array([utterance] * len(starts), pa.string()), *map(pa.array, numbers)]
     return pa.Table.from_arrays(columns, schema=schema)

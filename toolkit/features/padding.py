@@ -63,11 +63,18 @@ def pad_sequence(sequence: NDArray[np.generic], length: int) -> NDArray[np.gener
 
 
 def pool_sequence(
-    features: NDArray[np.float32], *, window: int, valid: NDArray[np.bool_] | None = None
+    features: NDArray[np.float32],
+    *,
+    window: int,
+    valid: NDArray[np.bool_] | None = None,
+    shot_starts: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Average every `window` steps, over the valid ones only; the last window may be partial.
 
-    features : float32, shape (n_steps, d); valid : bool, shape (n_steps,), or None where every step is valid.
+    A window that holds a cut is the mean of one shot's steps: of the shot with the most valid ones, else the earlier.
+
+    features : float32, shape (n_steps, d); valid : bool, shape (n_steps,), or None where every step is valid;
+    shot_starts : int32, the first step of each shot, or None where there is one.
     Returns features of shape (ceil(n_steps / window), d) and their mask; a window with no valid step is zeros, invalid.
 
     >>> pool_sequence(np.array([[1.0], [3.0], [7.0]], np.float32), window=2)[0].tolist()
@@ -79,7 +86,18 @@ def pool_sequence(
         return features, valid
     starts = np.arange(0, len(features), window)
     weights = np.ones(len(features)) if valid is None else valid.astype(np.float64)
+    if shot_starts is not None and len(shot_starts) > 1:
+        _keep_one_shot(weights, window, shot_starts)
     sums = np.add.reduceat(np.where(weights[:, None] > 0, features, 0).astype(np.float64), starts, axis=0)
     counts = np.add.reduceat(weights, starts)
     pooled = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
     return pooled, None if valid is None else counts > 0
+
+
+def _keep_one_shot(weights: NDArray[np.float64], window: int, shot_starts: NDArray[np.int32]) -> None:
+    """Set the weights (n_steps,) of all but one shot to 0 in each window that holds a cut."""
+    shot = np.searchsorted(shot_starts, np.arange(len(weights)), side="right")
+    for first in np.unique(shot_starts // window * window):
+        steps = slice(first, first + window)
+        best = np.argmax(np.bincount(shot[steps], weights=weights[steps]))
+        weights[steps][shot[steps] != best] = 0.0

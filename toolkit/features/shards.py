@@ -66,6 +66,7 @@ class ClipResult:
     """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints.
 
     token_spans : int32 (n_tokens, 2), the characters of the transcript that each token stands for; None where unknown
+    shot_starts : int32 (n_shots,), the first frame of each shot; None where there is no picture
     """
 
     row: ClipRow
@@ -75,6 +76,7 @@ class ClipResult:
     faces: FaceRows | None = None
     fingerprints: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
     token_spans: NDArray[np.int32] | None = None
+    shot_starts: NDArray[np.int32] | None = None
 
 
 def shard_key(utterance_id: str) -> str:
@@ -212,6 +214,8 @@ def _encode(result: ClipResult) -> bytes:
             columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
     for name, words in result.fingerprints.items():
         columns[f"{name}_fingerprint"] = _one_list(words)
+    if result.shot_starts is not None:
+        columns["shot_starts"] = _one_list(result.shot_starts)
     return encode_parquet(pa.table(columns), use_dictionary=False, write_statistics=False)
 
 
@@ -250,11 +254,23 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
             found[modality] = ClipSequence(features, values(f"{modality}_valid"))
     faces = None
     if "face_frame" in held:
-        faces = FaceRows(**{name: _array_of(table[f"face_{name}"]) for name in FaceRows.__slots__})
+        columns = {name: f"face_{name}" for name in FaceRows.__slots__}
+        if columns["person"] not in held:  # before faces were linked to people
+            columns["person"] = columns["track"]
+        faces = FaceRows(**{name: _array_of(table[column]) for name, column in columns.items()})
     tokens = tuple(table["text_tokens"].to_pylist()[0]) if "text_tokens" in held else ()
     words = {name: values(f"{name}_fingerprint") for name in FINGERPRINT_RATES_HZ}
     fingerprints = {name: one for name, one in words.items() if one is not None}
-    return ClipResult(row, found, values("text_token_ids"), tokens, faces, fingerprints, values("text_token_spans"))
+    return ClipResult(
+        row,
+        found,
+        values("text_token_ids"),
+        tokens,
+        faces,
+        fingerprints=fingerprints,
+        token_spans=values("text_token_spans"),
+        shot_starts=values("shot_starts"),
+    )
 
 
 def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -15,7 +15,15 @@ import numpy as np
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import OK, ClipRow
-from fmltk.toolkit.features.faces import FACE_FILE, FACE_ROWS_PER_GROUP, face_schema, face_table
+from fmltk.toolkit.features.faces import (
+    FACE_FILE,
+    FACE_ROWS_PER_GROUP,
+    SHOT_FILE,
+    face_schema,
+    face_table,
+    shot_schema,
+    shot_table,
+)
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_FILE, fingerprint_schema, fingerprint_table
 from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
 from fmltk.toolkit.features.manifest import ManifestWriter
@@ -108,6 +116,7 @@ def assemble(
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
         faces = stack.enter_context(TableWriter(folder / FACE_FILE, face_schema(run)))
+        shots = stack.enter_context(TableWriter(folder / SHOT_FILE, shot_schema(run)))
         fingerprints = stack.enter_context(TableWriter(folder / FINGERPRINT_FILE, fingerprint_schema()))
         writers = {
             modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
@@ -124,13 +133,18 @@ def assemble(
             for modality, sequence in result.sequences.items():
                 values, valid = sequence.features, sequence.valid
                 if modality == "vision":
-                    values, valid = pool_sequence(values, window=padding.vision_pooling, valid=valid)
+                    values, valid = pool_sequence(
+                        values, window=padding.vision_pooling, valid=valid, shot_starts=result.shot_starts
+                    )
                 writers[modality].append(utterance, values, valid)
             if result.faces is not None:
                 faces.append(face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
             if result.fingerprints:
                 words = fingerprint_table(utterance, result.fingerprints, fingerprints.schema)
                 fingerprints.append(words, group_rows=ROWS_PER_GROUP)
+            if result.shot_starts is not None:
+                table = shot_table(utterance, result.shot_starts, result.row.n_frames or 0, shots.schema)
+                shots.append(table, group_rows=FACE_ROWS_PER_GROUP)
     return summary
 
 

@@ -121,7 +121,7 @@ class ClipWorker:
             warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
         )
         sequences = {name: one for name, one in result.sequences.items() if name != "text"}
-        without_text = ClipResult(row, sequences, faces=result.faces, fingerprints=result.fingerprints)
+        without_text = replace(result, row=row, sequences=sequences, token_ids=None, tokens=(), token_spans=None)
         return self._write(_settled(_with_step(without_text, "text", lambda: self._text(task.clip))), task)
 
     def _write(self, result: ClipResult, task: ClipTask) -> ClipOutput:

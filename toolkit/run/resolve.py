@@ -13,6 +13,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.machine import check_device
 from fmltk.toolkit.run.tasks import RunPaths
 from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
+from fmltk.toolkit.vision.looks import resolve_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ def resolve(
         settings = replace(settings, text_model=source.name if source else "")
         paths = replace(paths, text_model=source)
     if "vision" in settings.modalities:
+        settings = replace(settings, identity=resolve_identity(settings.identity))
         settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
         settings, paths = _choose_weights(settings, paths, asd, reporter)
         settings = replace(settings, speech=resolve_speech(settings.speech))

@@ -91,11 +91,9 @@ def find_clip_speaker(
 def _by_looks(
     tracks: FaceTracks, person_of_track: NDArray[np.int32], select: str, *, alone: bool = False, warning: str = ""
 ) -> FoundSpeaker:
-    number = find_speaker(tracks, select)
-    if number is None:
-        return FoundSpeaker(np.zeros(tracks.n_tracks, np.bool_))
-    person = person_of_track[number]
-    chosen = person_of_track == person if person >= 0 else np.arange(tracks.n_tracks) == number
+    chosen = find_speaker(tracks, person_of_track, select)
+    if not chosen.any():
+        return FoundSpeaker(chosen)
     return FoundSpeaker(chosen, ONLY if alone else select, warning=warning)
 
 

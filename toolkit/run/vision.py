@@ -17,7 +17,7 @@ from fmltk.toolkit.features.shards import ClipSequence
 from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
 from fmltk.toolkit.run.tasks import find_csv
-from fmltk.toolkit.settings import FRAME_RATE_HZ, OPENFACE_LAYOUT
+from fmltk.toolkit.settings import BUILTIN, FRAME_RATE_HZ, OPENFACE_LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,16 +42,18 @@ OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace'
 
 @dataclass(frozen=True, slots=True)
 class ClipFaces:
-    """The faces of one clip, which of them is the speaker's, and what the picture is known by.
+    """The faces of one clip, whose they are, which of them are the speaker's, and what the picture is known by.
 
+    people : int32 (n_tracks,), each track's person; -1: of nobody who counts
     found : which tracks are the speaker's, and how that is known; speaker: them as one face, None where there is none
-    n_faces : how many people there are
+    compared : whether faces had to be compared to find the people
     """
 
     tracks: FaceTracks
+    people: NDArray[np.int32]
     found: FoundSpeaker
     speaker: FaceTrack | None
-    n_faces: int
+    compared: bool
     fingerprint: NDArray[np.uint16]
 
     @property
@@ -104,18 +106,23 @@ def vision_result(
         )
     if faces.found.warning:
         warnings.append(f"vision: {faces.found.warning}")
+    if settings.identity == BUILTIN and faces.compared:
+        warnings.append(
+            "vision: faces of several shots were told apart by colours, which is weak; pip install 'fmltk[identity]'"
+        )
     found = ModalityResult(
         columns={
             "n_frames": faces.n_frames,
-            "n_faces": faces.n_faces,
+            "n_faces": int(faces.people.max(initial=-1)) + 1,
             "face_coverage": faces.coverage,
+            "n_shots": faces.tracks.shots.n_shots,
             "median_face_px": faces.median_px,
             "speaker_source": faces.found.source,
             "speaker_share": faces.found.share,
             "speaker_margin": faces.found.margin,
         },
         warnings=tuple(warnings),
-        parts={"faces": _face_rows(faces)},
+        parts={"faces": _face_rows(faces), "shot_starts": faces.tracks.shots.starts},
         fingerprint=faces.fingerprint,
     )
     try:
@@ -151,25 +158,31 @@ def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
 
 
 def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None) -> ClipFaces:
-    """Follow every face through the clip and choose the speaker's.
+    """Follow every face through the clip, find out whose it is, and choose the speaker's.
 
     Raises MissingModalityError if the clip has no picture.
     """
-    import numpy as np
-
     from fmltk.toolkit.run.speaking import find_clip_speaker
     from fmltk.toolkit.vision.fingerprint import PictureSigns
-    from fmltk.toolkit.vision.speaker import person_per_track
+    from fmltk.toolkit.vision.looks import looks_of
+    from fmltk.toolkit.vision.people import link_people, may_be_linked
+    from fmltk.toolkit.vision.speaker import counted_tracks
     from fmltk.toolkit.vision.tracking import track_faces
-    from fmltk.toolkit.vision.tracks import one_person
+    from fmltk.toolkit.vision.tracks import join_tracks
 
-    picture = PictureSigns()
-    tracks = track_faces(picture.watch(clip_frames(source)), detector, tracking=source.settings.face_tracking)
-    person_of_track = person_per_track(tracks)
-    found = find_clip_speaker(source, tracks, person_of_track, load_network)
-    speaker = one_person(tracks, found.tracks.astype(np.int32) - 1, 0) if found.tracks.any() else None
-    n_people = int(person_of_track.max(initial=-1)) + 1
-    return ClipFaces(tracks, found, speaker, n_people, pack_words(picture.signs()))
+    picture, settings = PictureSigns(), source.settings
+    tracks = track_faces(picture.watch(clip_frames(source)), detector, tracking=settings.face_tracking)
+    counted = counted_tracks(tracks)
+    people = link_people(tracks, counted, lambda: clip_frames(source), looks_of(settings.identity))
+    found = find_clip_speaker(source, tracks, people, load_network)
+    return ClipFaces(
+        tracks,
+        people,
+        found,
+        speaker=join_tracks(tracks, found.tracks) if found.tracks.any() else None,
+        compared=may_be_linked(tracks, counted),
+        fingerprint=pack_words(picture.signs()),
+    )
 
 
 def vision_features(
@@ -200,6 +213,7 @@ def _face_rows(faces: ClipFaces) -> FaceRows:
     return FaceRows(
         frame=tracks.frame.astype(np.int32),
         track=tracks.track.astype(np.int32),
+        person=faces.people[tracks.track],
         speaker=faces.found.tracks[tracks.track],
         boxes=tracks.boxes.astype(np.float32).reshape(-1, 4),
         probabilities=tracks.probabilities.astype(np.float32),

@@ -147,31 +147,26 @@ def _table(
     )
 
 
-def one_track(tracks: FaceTracks, number: int) -> FaceTrack:
-    """Return one track, frame by frame.
-
-    Raises FeatureError if there is no track of that number.
-
-    >>> one_track(link_faces([NO_FACES], width=8, height=8), 0)
-    Traceback (most recent call last):
-    fmltk.toolkit.errors.FeatureError: there is no face track 0; the clip has 0
-    """
-    if not 0 <= number < tracks.n_tracks:
-        raise FeatureError(f"there is no face track {number}; the clip has {tracks.n_tracks}")
-    return _over_clip(tracks, np.flatnonzero(tracks.track == number))
-
-
 def one_person(tracks: FaceTracks, person_of_track: NDArray[np.int32], person: int) -> FaceTrack:
-    """Return the tracks of one person joined, frame by frame; of two faces in a frame the larger one counts.
+    """Return the tracks of one person joined, as `join_tracks` does.
 
     person_of_track : int32, shape (n_tracks,), the number of each track's person (`people.link_people`)
 
     Raises FeatureError if no track is that person's.
     """
-    rows = np.flatnonzero(person_of_track[tracks.track] == person)
-    if not len(rows):
+    chosen = person_of_track == person
+    if not chosen.any():
         n_people = int(person_of_track.max(initial=-1)) + 1
         raise FeatureError(f"there is no person {person} in the clip; it has {n_people}")
+    return join_tracks(tracks, chosen)
+
+
+def join_tracks(tracks: FaceTracks, chosen: NDArray[np.bool_]) -> FaceTrack:
+    """Return some tracks joined, frame by frame; of two faces in a frame the larger one counts.
+
+    chosen : bool, shape (n_tracks,)
+    """
+    rows = np.flatnonzero(chosen[tracks.track])
     sides = tracks.boxes[rows, 2:] - tracks.boxes[rows, :2]
     smallest_first = np.argsort(sides.prod(axis=1), kind="stable")
     return _over_clip(tracks, rows[smallest_first])

@@ -139,6 +139,28 @@ def test_pooling_without_a_mask_has_none_and_a_partial_last_window() -> None:
     assert mask is None
 
 
+@pytest.mark.parametrize(
+    ("starts", "valid", "expected"),
+    [
+        ([0, 3], [1] * 10, [1, 5.5, 8.5]),  # frames 0 to 2, not 3
+        ([0, 1], [1] * 10, [2, 5.5, 8.5]),  # frames 1 to 3
+        ([0, 6], [1] * 10, [1.5, 4.5, 8.5]),  # two frames each: the earlier
+        ([0, 6], [1, 1, 1, 1, 1, 0, 1, 1, 1, 1], [1.5, 6.5, 8.5]),  # the one with more valid frames
+        ([0, 4, 8], [1] * 10, [1.5, 5.5, 8.5]),
+        ([0, 1, 2, 3], [1] * 10, [0, 5.5, 8.5]),
+        ([0], [1] * 10, [1.5, 5.5, 8.5]),
+    ],
+)
+def test_no_pooled_step_spans_a_cut(starts, valid, expected) -> None:
+    features = np.arange(10, dtype=np.float32)[:, None]
+    mask = np.array(valid, bool)
+    pooled, found = pool_sequence(features, window=4, valid=mask, shot_starts=np.array(starts, np.int32))
+    assert pooled[:, 0].tolist() == expected
+    assert found is not None
+    assert found.all()
+    assert mask.tolist() == [bool(one) for one in valid]
+
+
 def test_an_invalid_steps_not_a_number_does_not_reach_the_average() -> None:
     features = np.array([[2.0], [np.nan]], np.float32)
     pooled, _ = pool_sequence(features, window=2, valid=np.array([True, False]))

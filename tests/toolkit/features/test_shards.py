@@ -30,6 +30,7 @@ def faces(n: int) -> FaceRows:
     return FaceRows(
         frame=np.arange(n, dtype=np.int32),
         track=np.zeros(n, np.int32),
+        person=np.arange(n, dtype=np.int32) % 3 - 1,
         speaker=np.arange(n) % 2 == 0,
         boxes=chance.normal(size=(n, 4)).astype(np.float32),
         probabilities=chance.random(n).astype(np.float32),
@@ -59,6 +60,9 @@ def assert_equal(found: ClipResult, expected: ClipResult) -> None:
     if expected.faces is not None:
         for name in FaceRows.__slots__:
             np.testing.assert_array_equal(getattr(found.faces, name), getattr(expected.faces, name), strict=True)
+    assert (found.shot_starts is None) is (expected.shot_starts is None)
+    if expected.shot_starts is not None:
+        np.testing.assert_array_equal(found.shot_starts, expected.shot_starts, strict=True)
 
 
 @given(
@@ -89,6 +93,7 @@ def test_a_result_is_read_back_as_it_was(
         tuple(words),
         None if n_faces is None else faces(n_faces),
         token_spans=np.arange(2 * len(words), dtype=np.int32).reshape(-1, 2) if words else None,
+        shot_starts=None if n_faces is None else np.arange(n_faces, dtype=np.int32) * 7,
     )
     shards = ShardFolder(tmp_path_factory.mktemp("shards"))
     name = shards.write(result, "f" * 16)

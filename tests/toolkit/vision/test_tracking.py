@@ -19,9 +19,11 @@ from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.mtcnn.pyramid import pyramid_levels
-from fmltk.toolkit.vision.speaker import count_faces, find_speaker
+from fmltk.toolkit.vision.people import link_people
+from fmltk.toolkit.vision.shots import Shots
+from fmltk.toolkit.vision.speaker import count_people, counted_tracks, find_speaker
 from fmltk.toolkit.vision.tracking import find_faces, track_faces
-from fmltk.toolkit.vision.tracks import FaceTracks, link_faces, one_track
+from fmltk.toolkit.vision.tracks import FaceTracks, join_tracks, link_faces, one_person
 from fmltk.toolkit.vision.windows import neighbourhood
 
 CLIPS = ("WDA_AOC.mp4", "grid_bbaf2n.mpg", "grid_id2_swwp2s.mpg", "lp_d11.mp4", "retalking_1.mp4", "retalking_4.mp4")
@@ -150,27 +152,39 @@ def test_no_face_gives_empty_arrays_of_the_right_shapes():
     assert tracks.boxes.shape == (0, 4)
     assert tracks.landmarks.shape == (0, 5, 2)
     assert tracks.frame.dtype == tracks.track.dtype == np.int32
-    assert find_speaker(tracks, "largest") is None
-    assert count_faces(tracks) == 0
+    assert not find_speaker(tracks, people_of(tracks), "largest").any()
+    assert count_people(people_of(tracks)) == 0
 
 
 def test_a_track_by_itself_is_nan_where_absent():
     tracks = link_faces([NO_FACES, faces(square(7)), NO_FACES], width=300, height=120)
-    track = one_track(tracks, 0)
+    track = one_person(tracks, np.array([0], np.int32), 0)
     assert track.present.tolist() == [False, True, False]
     assert np.isnan(track.boxes[0]).all()
     assert np.isnan(track.landmarks[2]).all()
     assert track.boxes[1].tolist() == [7, 0, 107, 100]
     assert (track.width, track.height) == (300, 120)
-    with pytest.raises(FeatureError, match="track 1"):
-        one_track(tracks, 1)
 
 
 # The speaker
 
 
+def people_of(tracks):
+    """Each track that counts is a person."""
+    return link_people(tracks, counted_tracks(tracks), list, None)
+
+
+def count_faces(tracks):
+    return count_people(people_of(tracks))
+
+
+def speakers(tracks, select="largest"):
+    """The numbers of the speaker's tracks."""
+    return np.flatnonzero(find_speaker(tracks, people_of(tracks), select)).tolist()
+
+
 def speaker_of(tracks, select="largest"):
-    return one_track(tracks, find_speaker(tracks, select))
+    return join_tracks(tracks, find_speaker(tracks, people_of(tracks), select))
 
 
 SMALL_ALWAYS, LARGE_LATE, CENTRAL_EARLY = square(0, 0, 50), square(100, 50, 90), square(275, 155, 50)
@@ -190,7 +204,7 @@ def three_tracks():
 def test_the_speaker_by_each_rule(three_tracks, select, box):
     track = speaker_of(three_tracks, select)
     assert np.nanmax(track.boxes, axis=0).tolist() == list(box)
-    number = find_speaker(three_tracks, select)
+    [number] = speakers(three_tracks, select)
     assert present_frames(three_tracks, number) == np.flatnonzero(track.present).tolist()
 
 
@@ -202,7 +216,7 @@ def test_presence_weighs_as_much_as_area():
 
 def test_equal_tracks_go_to_the_lower_number():
     found = [faces(square(0), square(500))] * 10
-    assert [find_speaker(link_faces(found, width=600, height=100), s) for s in LOOKS] == [0] * 4
+    assert [speakers(link_faces(found, width=600, height=100), s) for s in LOOKS] == [[0]] * 4
 
 
 def test_a_moments_face_neither_counts_nor_speaks():
@@ -223,9 +237,36 @@ def test_a_short_clips_face_counts():
     assert count_faces(link_faces([faces(square(0))] * 2, width=100, height=100)) == 1
 
 
+@pytest.mark.parametrize(
+    ("probability", "side", "counts"),
+    [(0.93, 110, True), (0.91, 240, True), (0.93, 60, False), (0.97, 60, True), (0.87, 110, False), (0.87, 30, False)],
+)
+def test_a_close_up_in_profile_counts_and_a_texture_does_not(probability, side, counts):
+    tracks = link_faces([faces(square(0, side=side), probability=probability)] * 40, width=640, height=360)
+    assert counted_tracks(tracks).tolist() == [0] * counts
+
+
+def test_the_largest_person_may_be_of_several_small_tracks():
+    large, small = square(0, side=120), square(200, side=90)
+    found = [faces(large if k // 10 == 1 else small) for k in range(40)]
+    tracks = link_faces(found, width=640, height=360, shots=Shots(np.array([0, 10, 20, 30], np.int32), 40))
+    people = np.array([0, 1, 0, 0], np.int32)
+    assert find_speaker(tracks, people, "largest").tolist() == [True, False, True, True]
+    speaker = one_person(tracks, people, 0)
+    assert speaker.present.tolist() == [k // 10 != 1 for k in range(40)]
+    assert speaker.shots is tracks.shots
+    with pytest.raises(FeatureError, match="no person 2 in the clip; it has 2"):
+        one_person(tracks, people, 2)
+
+
+def test_of_two_faces_of_a_person_in_a_frame_the_larger_counts():
+    tracks = link_faces([faces(square(0, side=100), square(200, side=120))] * 3, width=640, height=360)
+    assert one_person(tracks, np.zeros(2, np.int32), 0).boxes.tolist() == [[200, 0, 320, 120]] * 3
+
+
 def test_an_unknown_rule_is_refused(three_tracks):
     with pytest.raises(ConfigError, match=r"'loudest'.*largest, longest, center, first"):
-        find_speaker(three_tracks, "loudest")
+        speakers(three_tracks, "loudest")
 
 
 # Following
