@@ -38,9 +38,8 @@ FACE_SELECTIONS = (BY_SPEECH, *LOOKS)
 PERSON, ACTIVE = SPEAKER_SCOPES = ("person", "active")
 AUTO = "auto"
 ENERGY, SILERO = "energy", "silero"
+AUTO, BUILTIN, DLIB, NONE = IDENTITIES = ("auto", "builtin", "dlib", "none")
 SPEECH_METHODS = (AUTO, ENERGY, SILERO)
-BUILTIN, DLIB, NONE = "builtin", "dlib", "none"
-IDENTITIES = (AUTO, BUILTIN, DLIB, NONE)
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")

@@ -25,7 +25,7 @@ LEAST_CONTRAST = 3.0  # grey levels: a face in the dark still counts
 SMOOTHED_FRAMES = VIDEO_RATE_HZ  # a second: lips rest between syllables
 ELSEWHERE_SHARE = 0.5  # of what the fit leaves elsewhere: a face turns and its shadows move, too
 FAST = 0.3  # the fit leaves so much elsewhere where the head moves too fast to see what the mouth does
-# On composed clips (docs/features.md) mouths that talk move by 0.040 and more on average, others by 0.005 at most.
+# On composed clips (docs/features.md) mouths that talk move by 0.040 and more on average, others by 0.011 at most.
 TALKING_MOTION = 0.02
 
 
