@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fmltk.toolkit.conditions import Scale
-from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.label_file import write_labels
 from fmltk.toolkit.features.label_table import LabelTable
 from fmltk.toolkit.interchange.check import check_dataset
+from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from tests.model.folders import Clips, planted, write_clips
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ def test_labels_that_are_words_are_counted(tmp_path: Path, classes: list[str | N
     write_labels(labels, tmp_path / "labels.parquet")
     findings = check_dataset(tmp_path, tmp_path / "labels.parquet")
     assert said in [one.what for one in findings if one.level == level]
+    with pytest.raises(ConfigError, match=r"the labels are the classes happy\|sad\|angry, and MMSA reads numbers"):
+        export_mmsa(tmp_path, tmp_path / "labels.parquet", tmp_path / "out.pkl")
+    assert not (tmp_path / "out.pkl").exists()
 
 
 def test_ids_that_do_not_join_are_counted_and_named(tmp_path: Path) -> None:
