@@ -94,11 +94,7 @@ def join(
     Raises ConfigError if the labels are nominal, no clip joins, there is no training or validation clip with a label,
     or the settings ask for labels that the data does not have.
     """
-    if labels.scale.kind == "nominal":
-        raise ConfigError(
-            f"the labels are the classes {labels.scale}, and models learn numbers: name others with --labels, or import"
-            " the ratings with a number for each word (--label WORD=VALUE) and aggregate them again"
-        )
+    labels.require_numbers("models learn")
     labels, notes = align_labels(labels, set(features.utterance_ids))
     at = {utterance: row for row, utterance in enumerate(labels.utterance_ids) if utterance not in excluded}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]

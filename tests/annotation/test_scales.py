@@ -390,6 +390,14 @@ def test_a_column_named_dimension_says_it_row_by_row(read):
     assert report.dropped == {"unusable dimension": 1}
 
 
+def test_a_scale_for_a_dimension_that_no_row_has_stops_the_import(read, tmp_path):
+    text = "clip,annotator,dimension,value\na,ann,valence,0.5\n"
+    scales = {"valence": Scale.parse("0..1:continuous"), "valance": Scale(1, 5)}
+    with pytest.raises(ConfigError, match=r"--scale valance=1\.\.5 names no condition; expected one of .*, valence"):
+        read(text, name="a.csv", options=ImportOptions(condition="M", scales=scales))
+    assert not (tmp_path / "out" / "ratings.parquet").exists()
+
+
 def answer(control, kind, value):
     return {"from_name": control, "to_name": "video", "type": kind, "value": {kind: value}}
 

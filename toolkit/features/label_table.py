@@ -17,7 +17,7 @@ import pyarrow as pa
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, OF_CLASSES, WEIGHED, Scale
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +184,14 @@ class LabelTable:
             place = table.schema.get_field_index(column)
             table = table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
         return replace(self, table=table)
+
+    def require_numbers(self, use: str) -> None:
+        """Raise ConfigError where the labels are words; `use` says what needs numbers, such as "models learn"."""
+        if self.scale.kind == "nominal":
+            raise ConfigError(
+                f"the labels are the classes {self.scale}, and {use} numbers: name others with --labels, or import the "
+                "ratings with a number for each word (--label WORD=VALUE) and aggregate them again"
+            )
 
     def check(self, name: object) -> None:
         """Raise AnnotationError for the first fault of `label_faults`; `name` is what the message calls the labels."""

@@ -148,6 +148,7 @@ def _open(folder: Path, labels: Path) -> _Source:
         for utterance, text in zip(manifest["utterance_id"], manifest["text"], strict=True)
     }
     table, notes = align_labels(read_labels(labels), texts.keys())
+    table.require_numbers("MMSA reads")
     values = [table.values(condition).tolist() for condition in CONDITIONS]
     by_clip = {
         utterance: dict(zip(CONDITIONS, own, strict=True))

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from fmltk.toolkit.errors import StoreError
+from fmltk.toolkit.conditions import Scale
+from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.features.label_file import write_labels
+from fmltk.toolkit.features.label_table import LabelTable
 from fmltk.toolkit.interchange.check import check_dataset
+from fmltk.toolkit.interchange.mmsa_export import export_mmsa
 from tests.model.folders import Clips, planted, write_clips
 
 if TYPE_CHECKING:
@@ -64,6 +69,38 @@ def test_labels_off_their_scale_and_rare_classes_are_named(tmp_path: Path) -> No
     assert any("label_T is 2 for 'v003$_$0003', which is not on the scale -1..1" in one for one in levels["error"])
     assert "label_V: every label is 0.2" in levels["error"]
     assert any(what.startswith("label_A: hardly any label is negative") for what in levels["warning"])
+
+
+def test_labels_of_a_scale_without_signs_are_not_rarely_negative(tmp_path: Path) -> None:
+    clips = planted(60, n_videos=20)
+    clips.scale = "1..5"
+    for name, values in clips.labels.items():
+        clips.labels[name] = np.round(2 * np.asarray(values)) + 3
+    levels = found(clips, tmp_path)
+    assert levels["warning"] == []
+    told = [note for note in levels["note"] if note.startswith("label_M: 60 labels, 0 missing: from ")]
+    assert told[0].endswith("on the scale 1..5")
+
+
+@pytest.mark.parametrize(
+    ("classes", "level", "said"),
+    [
+        (["happy", "sad", "sad", None] * 15, "note", "class_M: 45 labels, 15 missing: happy 33%, sad 67%, angry 0%"),
+        (["sad"] * 60, "error", "class_M: every label is sad"),
+        ([None] * 60, "error", "label_M: no clip has a multimodal label"),
+    ],
+)
+def test_labels_that_are_words_are_counted(tmp_path: Path, classes: list[str | None], level: str, said: str) -> None:
+    write_clips(planted(60, n_videos=20), tmp_path)
+    table = pq.read_table(tmp_path / "labels.parquet")
+    columns = {name: table[name].to_pylist() for name in ("utterance_id", "video_id", "clip_id", "split")}
+    labels = LabelTable.from_columns({**columns, "class_M": classes}, {"M": Scale.parse("happy|sad|angry")})
+    write_labels(labels, tmp_path / "labels.parquet")
+    findings = check_dataset(tmp_path, tmp_path / "labels.parquet")
+    assert said in [one.what for one in findings if one.level == level]
+    with pytest.raises(ConfigError, match=r"the labels are the classes happy\|sad\|angry, and MMSA reads numbers"):
+        export_mmsa(tmp_path, tmp_path / "labels.parquet", tmp_path / "out.pkl")
+    assert not (tmp_path / "out.pkl").exists()
 
 
 def test_ids_that_do_not_join_are_counted_and_named(tmp_path: Path) -> None:
