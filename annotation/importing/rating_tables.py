@@ -54,7 +54,7 @@ def long_columns(table: Table, options: ImportOptions) -> Columns | None:
         return None
     if options.dimensions:
         return _with_dimensions(columns, table, options)
-    if "value" not in columns.used and not {"word", "annotation_id"} & columns.used.keys():
+    if not {"value", "word", "annotation_id"} & columns.used.keys() and options.control not in table.header:
         others = [name for name in columns.unused if name and folded(name) not in _NOT_RATERS][:_SHOWN_COLUMNS]
         raise AnnotationError(
             f"{table.name} has annotators in {columns.used['annotator']!r} and no column called value; "

@@ -471,6 +471,14 @@ def test_annotators_without_a_column_of_values_stop_the_import(read):
         ImportOptions(dimensions={"valence": "v"}, scales={"valance": Scale(1, 5)})
 
 
+def test_the_control_may_be_the_only_column_of_values(read):
+    rows, report = read("utterance_id,condition,annotator,sentiment\nv,AT,ann,1\n", name="a.csv", drop_unknown=False)
+    assert ([row["value"] for row in rows], report.files[0].format) == ([1], "CSV")
+    options = ImportOptions(control="mood")
+    rows, _ = read("utterance_id,condition,annotator,mood\nv,AT,ann,-1\n", name="a.csv", options=options)
+    assert [row["value"] for row in rows] == [-1]
+
+
 def test_the_message_names_the_dimension_that_is_off_its_scale(read):
     text = "clip,annotator,valence,arousal\na,ann,1,7\na,bob,0,2\n"
     options = ImportOptions(dimensions={"valence": "valence", "arousal": "arousal"}, condition="M")
