@@ -46,7 +46,7 @@ def link_people(
         for a, b in combinations(range(len(counted)), 2):
             if not together[a, b]:
                 distances[a, b] = distances[b, a] = _mean_distance(faces[a], faces[b], looks)
-        groups = _joined(distances, together, threshold=looks.threshold)
+        groups = _joined(distances, threshold=looks.threshold)
     for number, group in enumerate(sorted(groups, key=min)):  # tracks are numbered by first appearance
         people[counted[group]] = number
     return people
@@ -98,20 +98,19 @@ def _mean_distance(first: list[NDArray[np.float32]], second: list[NDArray[np.flo
     return float(np.mean([looks.distance(a, b) for a in first for b in second]))
 
 
-def _joined(distances: NDArray[np.float64], together: NDArray[np.bool_], *, threshold: float) -> list[list[int]]:
-    """Return groups of tracks: average linkage up to the threshold, never of two that are seen together.
+def _joined(distances: NDArray[np.float64], *, threshold: float) -> list[list[int]]:
+    """Return groups of tracks by average linkage up to the threshold.
 
-    distances, together : shape (n, n); the distance of two that are seen together is not read
+    distances : shape (n, n), inf for two that are never joined, such as a track and itself
     """
-    groups = [[k] for k in range(len(distances))]
+    groups = {k: [k] for k in range(len(distances))}
+    between = distances.copy()  # of the groups named by their first tracks
     while True:
-        best: tuple[float, int, int] | None = None
-        for a, b in combinations(range(len(groups)), 2):
-            pairs = np.ix_(groups[a], groups[b])
-            if not together[pairs].any():
-                distance = float(distances[pairs].mean())
-                if distance <= threshold and (best is None or distance < best[0]):
-                    best = (distance, a, b)
-        if best is None:
-            return groups
-        groups[best[1]] += groups.pop(best[2])
+        first, second = divmod(int(np.argmin(between)), len(between))  # first < second: of equals the lower is found
+        if between[first, second] > threshold:
+            return list(groups.values())
+        sizes = len(groups[first]), len(groups[second])
+        joined = (between[first] * sizes[0] + between[second] * sizes[1]) / sum(sizes)
+        between[first] = between[:, first] = joined
+        between[second] = between[:, second] = between[first, first] = np.inf
+        groups[first] += groups.pop(second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.vision.tracks import FaceTracks
 
-# A face counts if it is seen in a tenth of the clip, at most a second, at least five frames: what is shorter is a
+# A face counts if it is seen in a tenth of its shot, at most a second, at least five frames: what is shorter is a
 # passer-by, or a texture that looks like a face for a moment.
 MIN_SHARE, MIN_FRAMES, ENOUGH_FRAMES = 0.1, 5, 30
 # Faces that people see have a probability of 0.99 and more. Textures taken for faces reach 0.97 for a moment and had
@@ -25,13 +24,16 @@ CLOSE_UP_SHARE = 0.2  # of the picture's height, that the face's box has
 
 
 def counted_tracks(tracks: FaceTracks) -> NDArray[np.intp]:
-    """Return the numbers of the tracks that count: seen in a tenth of the clip or in 30 frames, at least in five.
+    """Return the numbers of the tracks that count: seen in a tenth of their shot or in 30 frames, at least in five.
 
-    A clip shorter than five frames needs the face in all of them. The mean probability must be MIN_PROBABILITY, of a
+    A shot shorter than five frames needs the face in all of them. The mean probability must be MIN_PROBABILITY, of a
     close-up MIN_CLOSE_UP_PROBABILITY: of a face that is, on average, a fifth as high as the picture.
     """
-    needed = min(max(MIN_FRAMES, min(math.ceil(MIN_SHARE * tracks.n_frames), ENOUGH_FRAMES)), tracks.n_frames)
     n_frames = np.bincount(tracks.track)
+    shot = np.zeros(len(n_frames), np.int32)
+    shot[tracks.track] = tracks.shots.of_frame[tracks.frame]
+    length = np.array([last - first + 1 for first, last in tracks.shots.bounds], np.int64)[shot]
+    needed = np.minimum(np.ceil(MIN_SHARE * length).clip(MIN_FRAMES, ENOUGH_FRAMES), length)
     heights = np.bincount(tracks.track, weights=tracks.boxes[:, 3] - tracks.boxes[:, 1])
     close_up = heights >= CLOSE_UP_SHARE * tracks.height * n_frames
     least = np.where(close_up, MIN_CLOSE_UP_PROBABILITY, MIN_PROBABILITY)
