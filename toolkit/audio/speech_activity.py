@@ -95,4 +95,4 @@ def _silero_model() -> Any:
     if file is None:
         raise ConfigError("silero-vad is not installed on the machine of this worker; pip install 'fmltk[speech]'")
     with warnings.catch_warnings(action="ignore"):  # torch would rather load another format than the package has
-        return torch.jit.load(file).eval()
+        return torch.jit.load(file).eval()  # type: ignore[no-untyped-call]
