@@ -31,6 +31,7 @@ EXTRAS = {
     "crowdkit": "fmltk[reliability]",
     "tensorboard": "fmltk[tensorboard]",
     "dlib": "fmltk[identity]",
+    "silero_vad": "fmltk[speech]",
 }
 HUB_MODEL, HUB_TIMEOUT_S = "bert-base-uncased", 5.0
 

@@ -61,11 +61,19 @@ def load_network(weights: SpeakerWeights, *, device: str = "cpu") -> ActiveSpeak
     try:
         with warnings.catch_warnings(action="ignore"):  # of how the pickle was written
             tensors = torch.load(weights.path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, UnpicklingError) as error:
+        raise FeatureError(_refusal(weights, "it is damaged, or holds something else than tensors")) from error
+    try:
         network.load_state_dict(tensors)
+    except (RuntimeError, TypeError, AttributeError, ValueError, KeyError) as error:
+        raise FeatureError(_refusal(weights, "its tensors have other names or shapes")) from error
+    try:
         network.to(device)
-    except (RuntimeError, OSError, ValueError, EOFError, AttributeError, KeyError, TypeError, UnpicklingError) as error:
-        reason, n_tensors = " ".join(str(error).split())[:160], len(network.state_dict())
-        raise FeatureError(
-            f"--asd {weights.path.name}: not LR-ASD's weights, {n_tensors} tensors by name ({reason}); {HOW_TO_GET}"
-        ) from error
+    except (RuntimeError, AssertionError) as error:
+        raise FeatureError(f"LR-ASD cannot run on the device {device!r}: {' '.join(str(error).split())}") from error
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _refusal(weights: SpeakerWeights, reason: str) -> str:
+    n_tensors = len(ActiveSpeakerNetwork().state_dict())
+    return f"--asd {weights.path.name}: not LR-ASD's weights, {n_tensors} tensors by name: {reason}; {HOW_TO_GET}"
