@@ -111,6 +111,21 @@ class FeatureLevelNet(nn.Module):
         return {**predictions, "M": y}, hidden
 
 
+def build_net(
+    dims: Mapping[str, int],
+    settings: FeatureSettings,
+    d_text: int,
+    fuse: Callable[[Mapping[str, int]], nn.Module],
+) -> FeatureLevelNet:
+    """Return a system's network, with heads where its settings have any.
+
+    d_text : numbers per clip of the text network; fuse : {modality: width of its representation} -> the fusion
+    """
+    nets = unimodal_nets(dims, settings, d_text)
+    heads = unimodal_heads(nets, settings) if isinstance(settings, HeadSettings) else {}
+    return FeatureLevelNet(nets, heads, fuse({m: nets[m].d_out for m in ORDER}))
+
+
 def unimodal_nets(dims: Mapping[str, int], settings: FeatureSettings, d_text: int) -> dict[str, TextNet | FrameNet]:
     """Return the networks of T, A and V; the text's gives d_text numbers per clip.
 

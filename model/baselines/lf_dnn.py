@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.baselines.feature_level import (
-    ORDER,
-    FeatureLevelNet,
-    FeatureSettings,
-    HeadSettings,
-    feature_level_model,
-    unimodal_heads,
-    unimodal_nets,
-)
+from fmltk.model.baselines.feature_level import ORDER, FeatureSettings, HeadSettings, build_net, feature_level_model
 from fmltk.model.layers import Predictor
 from fmltk.model.settings import count, share
 
@@ -61,11 +53,9 @@ class Concatenation(nn.Module):
         return [{"params": list(self.parameters())}]
 
 
-def build_lf_dnn(dims: Mapping[str, int], settings: LfDnnSettings) -> FeatureLevelNet:
+def build_lf_dnn(dims: Mapping[str, int], settings: LfDnnSettings) -> nn.Module:
     """Return LF-DNN, or MLF-DNN where the settings are its."""
-    nets = unimodal_nets(dims, settings, settings.tout)
-    heads = unimodal_heads(nets, settings) if isinstance(settings, MlfDnnSettings) else {}
-    return FeatureLevelNet(nets, heads, Concatenation({m: nets[m].d_out for m in ORDER}, settings))
+    return build_net(dims, settings, settings.tout, lambda units: Concatenation(units, settings))
 
 
 LF_DNN = feature_level_model("lf-dnn", build_lf_dnn, LfDnnSettings, multitask=False)

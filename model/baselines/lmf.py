@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.baselines.feature_level import (
-    ORDER,
-    FeatureLevelNet,
-    FeatureSettings,
-    HeadSettings,
-    feature_level_model,
-    unimodal_heads,
-    unimodal_nets,
-)
+from fmltk.model.baselines.feature_level import ORDER, FeatureSettings, HeadSettings, build_net, feature_level_model
 from fmltk.model.settings import count, positive
 
 if TYPE_CHECKING:
@@ -68,11 +60,9 @@ class LowRankFusion(nn.Module):
         return groups if settings.variant == "published" else [*groups, {"params": [self.weights, self.bias]}]
 
 
-def build_lmf(dims: Mapping[str, int], settings: LmfSettings) -> FeatureLevelNet:
+def build_lmf(dims: Mapping[str, int], settings: LmfSettings) -> nn.Module:
     """Return LMF, or MLMF where the settings are its."""
-    nets = unimodal_nets(dims, settings, max(settings.thid // 2, 1))
-    heads = unimodal_heads(nets, settings) if isinstance(settings, MlmfSettings) else {}
-    return FeatureLevelNet(nets, heads, LowRankFusion({m: nets[m].d_out for m in ORDER}, settings.rank))
+    return build_net(dims, settings, max(settings.thid // 2, 1), lambda units: LowRankFusion(units, settings.rank))
 
 
 LMF = feature_level_model("lmf", build_lmf, LmfSettings, multitask=False)

@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fmltk.model.baselines.feature_level import (
-    ORDER,
-    FeatureLevelNet,
-    feature_level_model,
-    unimodal_heads,
-    unimodal_nets,
-)
+from fmltk.model.baselines.feature_level import ORDER, build_net, feature_level_model
 from fmltk.model.baselines.lf_dnn import LfDnnSettings, MlfDnnSettings
 from fmltk.model.baselines.tensor_linear import tensor_linear
 
@@ -57,11 +51,9 @@ class TensorFusion(nn.Module):
         return [{"params": list(self.parameters())}]
 
 
-def build_tfn(dims: Mapping[str, int], settings: LfDnnSettings) -> FeatureLevelNet:
+def build_tfn(dims: Mapping[str, int], settings: LfDnnSettings) -> nn.Module:
     """Return TFN, or MTFN where the settings are its."""
-    nets = unimodal_nets(dims, settings, settings.tout)
-    heads = unimodal_heads(nets, settings) if isinstance(settings, MlfDnnSettings) else {}
-    return FeatureLevelNet(nets, heads, TensorFusion({m: nets[m].d_out for m in ORDER}, settings))
+    return build_net(dims, settings, settings.tout, lambda units: TensorFusion(units, settings))
 
 
 TFN = feature_level_model("tfn", build_tfn, LfDnnSettings, multitask=False)

@@ -19,6 +19,7 @@ from fmltk.model.registry import model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.interchange.mmsa import import_mmsa
 from tests.model.baselines.mmsa import (
     MOSEI,
     MOSI,
@@ -150,6 +151,19 @@ def test_it_learns_and_predicts_what_its_run_holds(name: str, features: Path, tm
     scores = load_model(out).predict(features).set_index("utterance_id")["score_M"]
     held = read_predictions(out, 0).set_index("utterance_id")["pred_M"]
     np.testing.assert_allclose(scores[held.index], held, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lf-dnn", "graph-mfn"])
+def test_real_aligned_sequences_are_trained_on(name: str, test_data: Path, tmp_path: Path) -> None:
+    features = tmp_path / "features"
+    import_mmsa(test_data / "sequences" / "mmmo_text0.pkl", features)
+    config = load_config("mosi-aligned", settings=[f"model={name}", "max_epochs=15"])
+    summary = train(features, out=tmp_path / "run", config=config, options=RunOptions(jobs=0))
+    assert {split: scores["n"] for split, scores in summary["tasks"]["M_M"]["splits"].items()} == {
+        "train": 72,
+        "valid": 18,
+        "test": 30,
+    }
 
 
 def test_the_corrected_graph_trains_all_its_weights() -> None:
