@@ -99,7 +99,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 @click.option(
     "--asd",
     metavar="MODEL",
-    help="A file with LR-ASD's weights, which sees who of several people talks; docs/features.md says how to get it.",
+    help="A file with LR-ASD's weights, which sees who of several people talks, or lr-asd, which fetches them once.",
 )
 @settings_options(ExtractSettings, "settings")
 @settings_options(PaddingSettings, "padding")

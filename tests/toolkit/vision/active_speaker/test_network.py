@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +12,13 @@ import pytest
 import torch
 
 from fmltk.toolkit.errors import ConfigError, FeatureError
+from fmltk.toolkit.vision.active_speaker import weights as weights_module
 from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
 from fmltk.toolkit.vision.active_speaker.scoring import running_mean, talking_scores
 from fmltk.toolkit.vision.active_speaker.weights import find_weights, load_network
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -111,3 +115,54 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         find_weights(tmp_path / "none.model")
     with pytest.raises(ConfigError, match="Is a directory; --asd takes a file"):
         find_weights(tmp_path)
+
+
+@pytest.fixture
+def published() -> Iterator[tuple[str, list[bytes]]]:
+    """A server in the place of the authors' repository: its address, and the answers that it gives, one each time."""
+    answers: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.pop(0) if answers else b""
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/lr-asd.model", answers
+        server.shutdown()
+
+
+def test_the_published_weights_are_fetched_once_and_checked(
+    published: tuple[str, list[bytes]], test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, answers = published
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(weights_module, "WEIGHTS_URL", url)
+    file = tmp_path / "fmltk" / "lr-asd.model"
+    for body, said in ((b"", "404"), (b"<html>", "gave other bytes than LR-ASD's weights")):
+        answers[:] = [body]
+        with pytest.raises(
+            ConfigError, match=rf"--asd lr-asd: .*{said}.*on a machine with the internet get the weights"
+        ):
+            find_weights("lr-asd")
+        assert not file.exists()
+    answers[:] = [(test_data / "asd/finetuning_TalkSet.model").read_bytes()]
+    assert find_weights("lr-asd").known
+    assert find_weights("lr-asd").path == file, "the server has no other answer"
+    file.write_bytes(b"damaged")
+    answers[:] = [(test_data / "asd/finetuning_TalkSet.model").read_bytes()]
+    assert find_weights("lr-asd").known
+
+
+def test_without_the_internet_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_module, "WEIGHTS_URL", "http://127.0.0.1:1/lr-asd.model")
+    with pytest.raises(ConfigError, match=r"cannot be fetched \(.+\); on a machine with the internet") as refusal:
+        weights_module.fetch_weights(tmp_path / "lr-asd.model")
+    assert "\n" not in str(refusal.value)
