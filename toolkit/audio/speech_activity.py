@@ -39,14 +39,14 @@ def resolve_speech(method: str) -> str:
 
 
 def speech_activity(samples: NDArray[np.float32], *, steps_hz: int, n_steps: int, method: str) -> NDArray[np.bool_]:
-    """Return in which steps somebody may be speaking, bool (n_steps,), pauses of up to 0.4 s included.
+    """Return in which steps somebody may be speaking, bool (n_steps,), with 0.2 s before and after.
 
     samples : float32, shape (n,), full scale 1, 16,000 a second; silence follows where they end
     method : "silero" tells speech from music and noise; "energy" only says when it is quiet
 
     >>> tone = np.sin(np.arange(8000, dtype=np.float32))
     >>> speech_activity(np.pad(tone, (8000, 8000)), steps_hz=4, n_steps=6, method="energy").tolist()
-    [False, False, True, True, False, False]
+    [False, True, True, True, True, False]
     """
     if not n_steps:
         return np.zeros(0, np.bool_)

@@ -17,7 +17,7 @@ import numpy as np
 from fmltk.toolkit.catalog.sources import find_source, video_root
 from fmltk.toolkit.curation.curate import read_rows
 from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError
-from fmltk.toolkit.features.faces import FACE_FILE, read_speakers
+from fmltk.toolkit.features.faces import FACE_FILE, SHOT_FILE, read_shots, read_speakers
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.machine import n_cores
@@ -26,7 +26,7 @@ from fmltk.toolkit.media.frames import read_frames, read_note, write_video
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.run.vision import clip_path
 from fmltk.toolkit.vision.align import crop_frame, upright_windows
-from fmltk.toolkit.vision.shots import Shots, numbered_frames, one_shot
+from fmltk.toolkit.vision.shots import Shots
 from fmltk.toolkit.vision.tracks import FaceTrack
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ class CropSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A clip to crop: its row of the manifest, the speaker's boxes, where it lies, and where the crop goes."""
+    """A clip to crop: its row of the manifest, its shots, the speaker's boxes, where it lies and the crop goes."""
 
     row: Mapping[str, Any]
+    shot_starts: NDArray[np.int32]
     frames: NDArray[np.int32]
     boxes: NDArray[np.float32]
     source: Path
@@ -68,7 +69,7 @@ class _Job:
         """What the crop is made of: a file that says so is done."""
         made_of = (CROP_VERSION, *(self.row[name] for name in ("sha256", "start_s", "end_s")))
         digest = hashlib.sha256(repr(made_of).encode())
-        digest.update(self.frames.tobytes() + self.boxes.tobytes())
+        digest.update(self.shot_starts.tobytes() + self.frames.tobytes() + self.boxes.tobytes())
         return f"fmltk crop {digest.hexdigest()}"
 
 
@@ -97,16 +98,18 @@ def crop_speakers(
     folder = read_features(features)
     if not videos.exists():
         raise ConfigError(f"--videos {videos} does not exist; give what `fmltk extract` was given")
-    if not (folder.path / FACE_FILE).is_file():
-        raise StoreError(f"{folder.path} has no {FACE_FILE}; run `fmltk extract` with vision")
+    for name in (FACE_FILE, SHOT_FILE):
+        if not (folder.path / name).is_file():
+            raise StoreError(f"{folder.path} has no {name}; run `fmltk extract` of this version with vision")
     rows = {row["utterance_id"]: row for row in read_rows(folder.path) if row["utterance_id"] not in excluded}
     sources = {one: find_source(row["source"], video_root(videos)) for one, row in rows.items()}
     if rows and not any(sources.values()):
         raise ConfigError(f"--videos {videos} has none of the {len(rows)} clips; give what `fmltk extract` was given")
     settings = folder.settings().get("settings", {})
     streams = {name: settings.get(name) for name in ("video_stream", "audio_stream")}
+    shots = read_shots(folder.path / SHOT_FILE)
     jobs = (
-        _Job(rows[one], frames, boxes, source, clip_path(out, *_ids(rows[one])), **streams)
+        _Job(rows[one], shots[one], frames, boxes, source, clip_path(out, *_ids(rows[one])), **streams)
         for one, frames, boxes in read_speakers(folder.path / FACE_FILE)
         if (source := sources.get(one)) is not None
     )
@@ -150,8 +153,7 @@ def _crop(job: _Job) -> bool | str:
     part = {"start_s": job.row["start_s"] or 0.0, "end_s": job.row["end_s"]}
     try:
         info = probe_media(job.source, video_stream=job.video_stream, audio_stream=job.audio_stream)
-        shots = _shots(job, read_frames(job.source, info=info, **part))
-        track = _track(job, shots, width=info.width, height=info.height)
+        track = _track(job, width=info.width, height=info.height)
         sound = None
         if info.has_audio and part["start_s"] < info.audio_end_s:
             sound = read_audio(job.source, info=info, rate_hz=VIDEO_SOUND_RATE_HZ, **part).samples
@@ -174,17 +176,7 @@ def _cropped(frames: Iterable[NDArray[np.uint8]], track: FaceTrack) -> Iterator[
         yield part if is_seen else np.zeros_like(part)
 
 
-def _shots(job: _Job, frames: Iterable[NDArray[np.uint8]]) -> Shots:
-    """Return the clip's shots; its frames are not looked at where the manifest says that there is one."""
-    n_frames = job.row["n_frames"]
-    if job.row.get("n_shots") == 1:
-        return one_shot(n_frames)
-    numbers = [numbered.shot for numbered in numbered_frames(frames)][:n_frames]
-    starts = np.flatnonzero(np.diff(numbers, prepend=-1)).astype(np.int32)
-    return Shots(starts, n_frames)
-
-
-def _track(job: _Job, shots: Shots, *, width: int, height: int) -> FaceTrack:
+def _track(job: _Job, *, width: int, height: int) -> FaceTrack:
     """Return the speaker's boxes frame by frame."""
     n_frames = job.row["n_frames"]
     boxes = np.full((n_frames, 4), np.nan, np.float32)
@@ -192,4 +184,4 @@ def _track(job: _Job, shots: Shots, *, width: int, height: int) -> FaceTrack:
     present = np.isfinite(boxes[:, 0])
     nothing = np.full((n_frames, 5, 2), np.nan, np.float32)
     probabilities = np.where(present, np.float32(1), np.float32(np.nan))
-    return FaceTrack(width, height, present, boxes, probabilities, nothing, shots)
+    return FaceTrack(width, height, present, boxes, probabilities, nothing, Shots(job.shot_starts, n_frames))

@@ -124,6 +124,16 @@ def face_table(utterance: str, faces: FaceRows, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def read_shots(path: AnyPath) -> dict[str, NDArray[np.int32]]:
+    """Return the first frame of each shot, int32 (n_shots,), of each clip of shots.parquet, by utterance_id."""
+    with open_parquet(path) as file, reading(path):
+        table = file.read(columns=["utterance_id", "first_frame"])
+    starts: dict[str, list[int]] = {}
+    for utterance, first in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        starts.setdefault(utterance, []).append(first)
+    return {utterance: np.array(own, np.int32) for utterance, own in starts.items()}
+
+
 def shot_table(utterance: str, starts: NDArray[np.int32], n_frames: int, schema: pa.Schema) -> pa.Table:
     """Return one clip's shots as rows of the table; starts: int32 (n_shots,), each shot's first frame."""
     import pyarrow as pa

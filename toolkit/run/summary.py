@@ -88,6 +88,7 @@ class Summary:
     def sentence(self) -> str:
         """Return what became of the clips in one sentence: how many are ok, and how many of these are doubtful.
 
+        >>> from pathlib import Path
         >>> Summary(Path("f"), {"ok": 7, "failed": 1}, n_doubtful=2, doubts={"several people": 2}).sentence()
         '8 clips: 7 ok (look at 2 before use: 2 several people), 1 failed'
         """

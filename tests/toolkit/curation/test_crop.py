@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from fmltk.toolkit.features.clip_row import ClipRow
-from fmltk.toolkit.features.faces import FACE_FILE, FaceRows, face_schema, face_table, read_speakers
+from fmltk.toolkit.features.faces import (
+    FACE_FILE,
+    SHOT_FILE,
+    FaceRows,
+    face_schema,
+    face_table,
+    read_speakers,
+    shot_schema,
+    shot_table,
+)
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.io.parquet import TableWriter
 from fmltk.toolkit.media.audio import VIDEO_SOUND_RATE_HZ
@@ -56,6 +65,7 @@ def faces(n_frames: int = N_FRAMES, first: int = 0, *, moved: int = 0) -> FaceRo
     return FaceRows(
         frame=np.repeat(frames, 2),
         track=np.tile(np.array([0, 1], np.int32), len(frames)),
+        person=np.tile(np.array([0, 1], np.int32), len(frames)),
         speaker=np.tile([True, False], len(frames)),
         boxes=np.stack([own, others], axis=1).reshape(n, 4).astype(np.float32),
         probabilities=np.ones(n, np.float32),
@@ -70,11 +80,14 @@ def write_folder(folder: Path, clips: dict[str, tuple[dict[str, Any], FaceRows |
     with (
         ManifestWriter(folder / "manifest.parquet", run) as manifest,
         TableWriter(folder / FACE_FILE, face_schema(run)) as table,
+        TableWriter(folder / SHOT_FILE, shot_schema(run)) as shots,
     ):
         for utterance, (changed, own) in sorted(clips.items()):
             video_id, _, clip_id = utterance.rpartition("$_$")
             ids = {"utterance_id": utterance, "video_id": video_id, "clip_id": clip_id, "n_frames": N_FRAMES}
             manifest.append(ClipRow.from_columns({**ids, **good, **changed}))
+            starts = np.array([0, 20, 40][: changed.get("n_shots", 1)], np.int32)
+            shots.append(shot_table(utterance, starts, N_FRAMES, shots.schema))
             if own is not None:
                 table.append(face_table(utterance, own, table.schema))
     return folder
@@ -150,19 +163,19 @@ def scene(frame: int) -> np.ndarray:
     return made
 
 
-@pytest.mark.parametrize("n_shots", [None, 3])
-def test_a_crop_jumps_with_a_cut_and_is_black_where_somebody_else_is_seen(tmp_path: Path, n_shots: int | None) -> None:
+def test_a_crop_jumps_with_a_cut_and_is_black_where_somebody_else_is_seen(tmp_path: Path) -> None:
     write_video((scene(k) for k in range(60)), tmp_path / "videos" / "cut.mp4")
     boxes = np.array([(x - 10, 38, x + 10, 58) for x in [40] * 20 + [120] * 20], np.float32)
     own = FaceRows(
         frame=np.array([*range(20), *range(40, 60)], np.int32),
         track=np.array([0] * 20 + [1] * 20, np.int32),
+        person=np.zeros(40, np.int32),
         speaker=np.ones(40, bool),
         boxes=boxes,
         probabilities=np.ones(40, np.float32),
         landmarks=np.zeros((40, 10), np.float32),
     )
-    features = write_folder(tmp_path / "features", {"c$_$0": ({"source": "cut.mp4", "n_shots": n_shots}, own)})
+    features = write_folder(tmp_path / "features", {"c$_$0": ({"source": "cut.mp4", "n_shots": 3}, own)})
     crop(features, tmp_path / "videos", tmp_path / "out")
     pictures, _, _ = decode(tmp_path / "out" / "c" / "0.mp4")
     assert len(pictures) == 60

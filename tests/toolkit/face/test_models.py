@@ -87,7 +87,7 @@ def test_a_model_says_in_three_lines_what_it_is(run: TrainedRun, tmp_path: Path)
 def test_what_a_config_cannot_be_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'chsims' is neither a preset nor a file; the nearest is 'ch-sims'"):
         fmltk.train(folder, None, tmp_path / "run", config="chsims")
-    with pytest.raises(ConfigError, match="there is no setting 'learning_rate'"):
+    with pytest.raises(ConfigError, match="fmlmsn has no setting 'learning_rate'"):
         fmltk.train(folder, None, tmp_path / "run", config={"learning_rate": 1})
     with pytest.raises(ConfigError, match=r"no-such\.toml"):
         fmltk.train(folder, None, tmp_path / "run", config=tmp_path / "no-such.toml")

@@ -103,7 +103,7 @@ def running_mean(values: NDArray[np.floating[Any]], n_frames: int) -> NDArray[np
     """Return the mean over an odd number of frames around each, of those that there are at the ends.
 
     >>> running_mean(np.array([0, 0, 5, 0, 0, 0]), 5).tolist()
-    [1.6666666269302368, 1.25, 1.0, 1.25, 1.25, 0.0]
+    [1.6666666269302368, 1.25, 1.0, 1.0, 1.25, 0.0]
     """
     reach = n_frames // 2
     sums = np.cumsum(np.pad(values.astype(np.float64), (1, 0)))
