@@ -160,7 +160,7 @@ def test_a_modality_that_is_not_there_is_missing_and_no_failure(
 
 def test_faces_that_come_go_and_are_several_are_counted(manifest: pd.DataFrame) -> None:
     assert manifest.loc["two_faces", "n_faces"] == 2
-    assert "2 faces" in manifest.loc["two_faces", "warnings"][0]
+    assert "2 people" in manifest.loc["two_faces", "warnings"][0]
     assert 0.4 < manifest.loc["face_then_none", "face_coverage"] < 0.6
     assert manifest.loc["whole", "n_faces"] == 1
 
