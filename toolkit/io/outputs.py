@@ -140,7 +140,10 @@ class ScratchFolder:
         while True:
             self.path = base / temporary_name(prefix)
             self.path.mkdir(mode=0o700)
-            self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:  # another process took it for abandoned before it was held
+                continue
             if is_held(self._handle):
                 return
             os.close(self._handle)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +22,6 @@ from tests.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 # A process that holds something, says so, and waits to be killed.
 HOLDER = """
@@ -217,3 +217,24 @@ def test_two_that_write_one_file_without_holding_it_both_finish(tmp_path: Path) 
         second.write_text("2")
     assert names(tmp_path) == ["a"]
     assert wait_until(lambda: (tmp_path / "a").read_text() == "1")
+
+
+@pytest.mark.parametrize("n_taken", [1, 2, 5])
+def test_a_scratch_folder_that_another_process_removes_at_once_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_taken: int
+) -> None:
+    make, taken = Path.mkdir, []
+
+    def made_and_taken(path: Path, *args: Any, **options: Any) -> None:
+        make(path, *args, **options)
+        if len(taken) < n_taken:  # as `remove_abandoned` of another process does before the lock is there
+            taken.append(path)
+            path.rmdir()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", made_and_taken)
+        scratch = ScratchFolder(tmp_path)
+    with scratch as folder:
+        assert folder.is_dir()
+        assert folder not in taken
+    assert list(tmp_path.iterdir()) == []
