@@ -78,10 +78,12 @@ def _choose_weights(
     settings: ExtractSettings, paths: RunPaths, asd: str | Path | None, reporter: Reporter
 ) -> tuple[ExtractSettings, RunPaths]:
     """Return settings and paths with the weights of --asd; those that the settings name are needed already."""
-    from fmltk.toolkit.vision.active_speaker.weights import find_weights
-
     wanted = settings.asd_weights
-    weights = None if asd is None else find_weights(asd)
+    weights = None
+    if asd is not None:  # torch takes a second to load
+        from fmltk.toolkit.vision.active_speaker.weights import find_weights
+
+        weights = find_weights(asd)
     if wanted and (weights is None or weights.sha256 != wanted):
         given = "no file" if weights is None else f"{asd}, which has SHA-256 {weights.sha256[:12]}..."
         raise ConfigError(
