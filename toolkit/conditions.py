@@ -106,7 +106,7 @@ class Scale:
 
         Words may also be separated by commas, which mean nothing to a shell.
 
-        Raises ConfigError if `text` is none of these, the first number is not the lower one, whole numbers are more
+        Raises ConfigError if `text` is not one of these, the first number is not the lower one, whole numbers are more
         than 100 apart, or a word occurs twice.
 
         >>> Scale.parse("-3..3"), Scale.parse("0..1:continuous").kind, Scale.parse("happy|sad").names

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - the variable's name, not a token
-# What the server's own exports of projects that `push` made need not be told.
+# Options that exports of projects that `push` made do not need.
 _OF_FILES = ("condition", "id_field", "id_parts", "cut_uploads", "encoding", "time_zone")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 

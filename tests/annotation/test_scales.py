@@ -225,7 +225,9 @@ def test_classes_that_the_scale_lacks_are_a_fault_of_the_labels(tmp_path):
     place = written.schema.get_field_index("class_M")
     other = written.set_column(place, written.schema.field(place), pa.array(["bored"]))
     pq.write_table(other, tmp_path / "wrong.parquet")
-    with pytest.raises(AnnotationError, match=r"class_M is 'bored' for 'a\$_\$0', which is none of happy\|sad\|angry"):
+    with pytest.raises(
+        AnnotationError, match=r"class_M is 'bored' for 'a\$_\$0', which is not one of happy\|sad\|angry"
+    ):
         read_labels(tmp_path / "wrong.parquet")
 
 

@@ -59,7 +59,7 @@ def find_aligner(name: str) -> Aligner:
         from fmltk.toolkit.alignment.ctc import CtcAligner
 
         return CtcAligner(name.removeprefix(HF_PREFIX))
-    raise ConfigError(f"there is no aligner {name!r}; expected {POCKETSPHINX}, or {HF_PREFIX}FOLDER of a CTC model")
+    raise ConfigError(f"unknown aligner {name!r}; expected {POCKETSPHINX}, or {HF_PREFIX}FOLDER of a CTC model")
 
 
 def forced_words(aligner: Aligner, rows: Mapping[str, ClipRow], videos: Path | None, reporter: Reporter) -> ClipWords:

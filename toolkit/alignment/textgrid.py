@@ -38,7 +38,7 @@ def textgrid_words(content: str, *, name: str, tier: str | None = None) -> list[
 
     tier : its name; None: the only interval tier, or the only one that is named as such tiers are
 
-    Raises ConfigError if the content is no such file, no tier or several may be the one, or an interval is not a word.
+    Raises ConfigError if the content is not a TextGrid, no tier or several may be meant, or an interval is not a word.
 
     >>> short = 'File type = "ooTextFile"\n"TextGrid"\n0\n1\n<exists>\n1\n"IntervalTier"\n"words"\n0\n1\n2\n'
     >>> textgrid_words(short + '0\n0.4\n""\n0.4\n1\n"hello"', name="a.TextGrid")

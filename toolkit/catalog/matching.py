@@ -183,7 +183,7 @@ def align_labels(labels: LabelTable, clips: Collection[str]) -> tuple[LabelTable
 
 
 def align_ids(utterances: Collection[str], clips: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return which of these clips is meant by an id that is none of theirs as it is written, and what is said of it.
+    """Return which of these clips is meant by an id that is written otherwise, and what is said of it.
 
     >>> align_ids(["v$_$1", "v$_$2"], ["v$_$0001", "v$_$2"])[0]
     {'v$_$1': 'v$_$0001'}

@@ -117,7 +117,9 @@ def crop_speakers(
     done = _crop_all(jobs, summary, reporter, out=out, n_clips=len(rows))
     for one in rows:
         if one not in done:
-            summary.left_out[one] = "there is no speaker's face" if sources[one] else f"no such video below {videos}"
+            summary.left_out[one] = (
+                "the speaker's face was not found" if sources[one] else f"the video was not found below {videos}"
+            )
     return summary
 
 

@@ -253,4 +253,4 @@ def _nominal_faults(labels: LabelTable, condition: str, scale: Scale) -> list[st
     wrong = [(name, ids[row]) for row, name in enumerate(labels.classes(condition)) if name not in known]
     if np.isfinite(labels.values(condition)).any():
         return [f"label_{condition} has numbers, where the scale has the classes {scale}; empty it"]
-    return [f"class_{condition} is {wrong[0][0]!r} for {wrong[0][1]!r}, which is none of {scale}"] if wrong else []
+    return [f"class_{condition} is {wrong[0][0]!r} for {wrong[0][1]!r}, which is not one of {scale}"] if wrong else []

@@ -108,7 +108,7 @@ def vision_result(
         warnings.append(f"vision: {faces.found.warning}")
     if settings.identity == BUILTIN and faces.compared:
         warnings.append(
-            "vision: faces of several shots were told apart by colours, which is weak; pip install 'fmltk[identity]'"
+            "vision: faces of several shots were linked by colours, which is weak; pip install 'fmltk[identity]'"
         )
     found = ModalityResult(
         columns={

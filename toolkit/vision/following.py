@@ -2,7 +2,7 @@
 
 A full detection runs on the first and the last frame, at least every 60 frames (fewer in large frames, so that the
 frames since the last one can be held), and where a face that was followed is lost. In between, each face is searched
-for in the neighbourhood of its last box. A face that a full detection finds anew is followed backwards through the held
+for in the neighbourhood of its last box. A face that is new in a full detection is followed backwards through the held
 frames to where it began.
 """
 

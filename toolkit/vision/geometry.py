@@ -132,7 +132,7 @@ def _usable(track: FaceTrack) -> NDArray[np.bool_]:
 
 
 def _steps(values: NDArray[np.float64], moving: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return each frame's difference to the one before; 0 where that is no motion, and in the first."""
+    """Return each frame's difference to the one before; 0 where `moving` is False, and in the first."""
     steps = np.zeros_like(values)
     steps[1:][moving] = (values[1:] - values[:-1])[moving]
     return steps

@@ -95,7 +95,7 @@ def _dlib_networks() -> tuple[Any, Any, Any]:
 
 
 class Colours:
-    """The colours of hair, face and clothes: weak, as one person may be filmed anew and two may be dressed alike."""
+    """The colours of hair, face and clothes: weak, as light changes and two may be dressed alike."""
 
     threshold = COLOUR_THRESHOLD
 

@@ -58,7 +58,7 @@ class FaceTrack:
     present : bool, shape (n_frames,)
     boxes : float32, shape (n_frames, 4); probabilities : float32, shape (n_frames,)
     landmarks : float32, shape (n_frames, 5, 2)
-    shots : of the clip: what changes from one to the next is no motion
+    shots : of the clip: what changes from one to the next is not motion
     """
 
     width: int

@@ -244,8 +244,8 @@ def test_a_last_batch_of_one_clip_joins_the_one_before_it(tmp_path: Path) -> Non
         train(write_clips(clips, tmp_path / "one"), out=tmp_path / "two", config=config, options=RunOptions(jobs=0))
 
 
-class Told:
-    """A reporter that keeps what it is told."""
+class Kept:
+    """A reporter that keeps what it is given."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -266,13 +266,13 @@ def test_the_memory_of_large_networks_is_said(monkeypatch: pytest.MonkeyPatch) -
         ("tfn", 1, "35,632,077 weights: a worker needs 0.7 GB", ""),
         ("lf-dnn", 8, "", ""),
     ):
-        told: Any = Told()
+        reporter: Any = Kept()
         config = load_config("ch-sims", settings=[f"model={name}"])
-        report_memory(model_spec(name).stages, SIMS, config, n_at_once=jobs, reporter=told)
-        assert said in " ".join(told.said)
-        assert bool(told.said) is bool(said)
-        assert warned in " ".join(told.warned)
-        assert bool(told.warned) is bool(warned)
+        report_memory(model_spec(name).stages, SIMS, config, n_at_once=jobs, reporter=reporter)
+        assert said in " ".join(reporter.said)
+        assert bool(reporter.said) is bool(said)
+        assert warned in " ".join(reporter.warned)
+        assert bool(reporter.warned) is bool(warned)
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_clips_that_an_aligner_cannot_have_are_faults_of_their_own(features: Pat
 
 
 def test_wrong_usage_of_an_aligner_is_one_line(features: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no aligner 'mfa'"):
+    with pytest.raises(ConfigError, match="unknown aligner 'mfa'"):
         find_aligner("mfa")
     for options, code in (
         ((), 2),

@@ -227,8 +227,8 @@ def test_clips_without_a_crop_have_a_reason(videos: Path, tmp_path: Path) -> Non
     assert found["n_written"] == 1
     reasons = found["left_out"]
     assert sorted(reasons) == ["b$_$0", "c$_$0", "d$_$0", "e$_$0"]
-    assert "no such video below" in reasons["b$_$0"]
-    assert reasons["c$_$0"] == "there is no speaker's face"
+    assert "the video was not found below" in reasons["b$_$0"]
+    assert reasons["c$_$0"] == "the speaker's face was not found"
     assert "broken.mp4" in reasons["d$_$0"]
     assert reasons["e$_$0"] == "excluded"
 

@@ -78,8 +78,8 @@ def test_labels_of_a_scale_without_signs_are_not_rarely_negative(tmp_path: Path)
         clips.labels[name] = np.round(2 * np.asarray(values)) + 3
     levels = found(clips, tmp_path)
     assert levels["warning"] == []
-    told = [note for note in levels["note"] if note.startswith("label_M: 60 labels, 0 missing: from ")]
-    assert told[0].endswith("on the scale 1..5")
+    (spread,) = [note for note in levels["note"] if note.startswith("label_M: 60 labels, 0 missing: from ")]
+    assert spread.endswith("on the scale 1..5")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def videos(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def linked(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The features of both, faces told apart by colours, from two workers."""
+    """The features of both, faces linked by colours, from two workers."""
     out = tmp_path_factory.mktemp("linked")
     done = fmltk_here("extract", videos, "-o", out, *COMMAND, "--identity", "builtin", "--workers", 2)
     assert done.returncode == 0, done.stderr

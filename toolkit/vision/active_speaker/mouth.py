@@ -17,7 +17,7 @@ from fmltk.toolkit.vision.active_speaker.scoring import running_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SIDE_PX = FACE_SIDE_PX // 2  # faces are halved: what a codec does to single pixels is no motion
+SIDE_PX = FACE_SIDE_PX // 2  # faces are halved: a codec changes single pixels, and that is not motion
 BLUR_PX = 1.0
 MOUTH_ROWS, MOUTH_COLUMNS = slice(24, 46), slice(14, 42)  # of the halved face
 RIDGE = 1e-6  # a picture without any edge has one solution, too

@@ -45,7 +45,7 @@ class SpeakerWeights:
 def find_weights(path: str | Path) -> SpeakerWeights:
     """Return the weights that --asd names: a file, or "lr-asd" for those that the authors publish.
 
-    Raises ConfigError if there is no such file, it cannot be read or fetched, or it is far larger than LR-ASD's.
+    Raises ConfigError if the file does not exist, cannot be read or fetched, or it is far larger than LR-ASD's.
     """
     file = Path(path).expanduser()
     if str(path) == LR_ASD and not file.exists():
@@ -53,7 +53,7 @@ def find_weights(path: str | Path) -> SpeakerWeights:
         if not _has_weights(file):
             fetch_weights(file)
     if not file.exists():
-        raise ConfigError(f"--asd {path}: there is no such file; {HOW_TO_GET}")
+        raise ConfigError(f"--asd {path}: the file does not exist; {HOW_TO_GET}")
     data = read_start(file, MOST_BYTES + 1, error=advised(ConfigError, "--asd takes a file of weights"))
     if len(data) > MOST_BYTES:
         raise ConfigError(f"--asd {path}: the file has over 64 MB, LR-ASD's weights have 3.4; {HOW_TO_GET}")

@@ -111,7 +111,7 @@ def test_a_cut_off_file_is_refused(test_data: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"there is no such file; get the weights with: curl"):
+    with pytest.raises(ConfigError, match=r"the file does not exist; get the weights with: curl"):
         find_weights(tmp_path / "none.model")
     with pytest.raises(ConfigError, match="Is a directory; --asd takes a file"):
         find_weights(tmp_path)
