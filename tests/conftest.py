@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,10 @@ _numba_cache = tempfile.mkdtemp(prefix="fmltk-numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba_cache
 atexit.register(shutil.rmtree, _numba_cache, ignore_errors=True)
 
+# A token of the suite's own, so that a cluster of the tests is the same whether or not this user has one of Ray's.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
 DATA_VARIABLE = "FMLTK_TEST_DATA"
 MMSA_VARIABLE = "FMLTK_MMSA_VENV"
 MMSA_REQUIREMENTS = ("torch==2.13.0", "mmsa==2.2.1")  # without a pin, mmsa brings a CUDA build of torch
@@ -75,6 +80,7 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow_too = config.getoption("--slow") or config.getoption("--full-size")
     for item in items:

@@ -106,8 +106,8 @@ class RayEngine(Engine):
                 )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(
-                    f"no Ray cluster at {self._address or os.environ.get('RAY_ADDRESS')}: {_first_line(error)}; "
-                    "start one with `ray start --head`, or leave out --ray-address"
+                    f"no Ray cluster answers at {self._address or os.environ.get('RAY_ADDRESS')}: "
+                    f"{_first_line(error)}; {_cure()}"
                 ) from error
             self._connected_here = True
         if self._n_workers is None:
@@ -265,6 +265,14 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise ConfigError("--engine ray needs Ray on all its machines: pip install 'fmltk[ray]'") from error
     return ray
+
+
+def _cure() -> str:
+    """Return what to do about a cluster that does not answer; Ray sends a token to no address unless asked to."""
+    start = "start one with `ray start --head`, or leave out --ray-address"
+    if os.environ.get("RAY_AUTH_MODE"):
+        return start
+    return f"{start}; a cluster that was started by a user who has a token (~/.ray/auth_token) needs RAY_AUTH_MODE=token"
 
 
 def _node_address(address: str | None) -> dict[str, str]:

@@ -217,6 +217,18 @@ def test_machines_that_differ_are_refused(cluster: Any, workers: ModuleType) -> 
         list(engine.run(Task(n, "sleep", 0.3) for n in itertools.count()))
 
 
+def test_a_cluster_that_wants_a_token_is_not_entered_without_one_and_the_cure_is_said(
+    cluster: Any, short_clips: Path, tmp_path: Path
+) -> None:
+    argv = command(short_clips / "videos", short_clips / "transcripts.csv", tmp_path / "features", "--engine", "ray",
+                   "--ray-address", cluster.address)  # fmt: skip
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=variables)
+    assert done.returncode == 1
+    assert "RAY_AUTH_MODE=token" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_without_ray_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     from fmltk.toolkit.run.ray_engine import RayEngine
 
