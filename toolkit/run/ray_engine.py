@@ -272,7 +272,9 @@ def _cure() -> str:
     start = "start one with `ray start --head`, or leave out --ray-address"
     if os.environ.get("RAY_AUTH_MODE"):
         return start
-    return f"{start}; a cluster that was started by a user who has a token (~/.ray/auth_token) needs RAY_AUTH_MODE=token"
+    return (
+        f"{start}; a cluster that was started by a user who has a token (~/.ray/auth_token) needs RAY_AUTH_MODE=token"
+    )
 
 
 def _node_address(address: str | None) -> dict[str, str]:
