@@ -13,6 +13,8 @@ import numpy as np
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
 
@@ -58,6 +60,20 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Pair
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(mean / error), n - 1))
     return PairedTest(n, mean, mean - half, mean + half, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p of several tests after Holm's correction, in their order; NaN stays NaN and counts for nothing.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if np.isfinite(p))
+    corrected, highest = [float("nan")] * len(p_values), 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min((len(known) - rank) * p, 1.0))
+        corrected[place] = highest
+    return corrected
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float, float]:

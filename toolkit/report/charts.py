@@ -152,6 +152,41 @@ def intervals(
         return chart_of(figure, title, f"{unit}, {describe}. {words}.")
 
 
+def dots(
+    title: str, rows: Sequence[tuple[str, ArrayLike, float, float]], *, unit: str, describe: str, dot: str
+) -> Chart:
+    """Return several values of each row as dots on its interval: (name, values, low, high); `dot` says what one is."""
+    with new_figure(WIDTH_IN, 0.75 + 0.27 * len(rows)) as figure:
+        axes = figure.add_subplot()
+        words = []
+        for height, (name, values, low, high) in enumerate(reversed(rows)):
+            known = _known(values)
+            axes.plot([low, high], [height, height], color=colour("grid"), linewidth=4, solid_capstyle="round")
+            axes.plot(known, np.full(len(known), height), "o", color=colour("series-1"), alpha=0.7, markersize=4)
+            if len(known):
+                words.append(f"{name}: mean {known.mean():.3f} ({low:.3f} to {high:.3f})")
+        axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(unit)
+        return chart_of(figure, title, f"{unit}, {describe}; a dot is {dot}. {'; '.join(reversed(words))}.")
+
+
+def named_points(title: str, points: Sequence[tuple[str, float, float]], *, x_label: str, y_label: str) -> Chart:
+    """Return named points (name, x, y); x is on a logarithmic axis, and positive."""
+    with new_figure(WIDE_IN, HEIGHT_IN + 0.7) as figure:
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        for name, x, y in points:
+            axes.plot([x], [y], "o", color=colour("series-1"), markersize=5)
+            axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.margins(x=0.12, y=0.12)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        words = "; ".join(f"{name}: {x:.3g}, {y:.3g}" for name, x, y in points)
+        return chart_of(figure, title, f"{y_label} against {x_label}. {words}.", wide=True)
+
+
 def lines(title: str, series: Sequence[Line], *, x_label: str, y_label: str) -> Chart:
     """Return lines over a common x; a line's `point` is drawn on it."""
     with new_figure(WIDTH_IN, HEIGHT_IN) as figure:

@@ -79,9 +79,8 @@ def _gather(request: ReportRequest) -> list[Contribution]:
     unknown = [str(path) for path in request.paths if path not in used]
     if unknown:
         raise ConfigError(
-            f"{', '.join(unknown)}: neither a feature folder, ratings.parquet, labels.parquet, curation.csv nor a run "
-            "folder; "
-            "see `fmltk report --help`"
+            f"{', '.join(unknown)}: neither a feature folder, ratings.parquet, labels.parquet, curation.csv, a run "
+            "folder nor a benchmark; see `fmltk report --help`"
         )
     return contributions
 

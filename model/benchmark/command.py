@@ -1,0 +1,107 @@
+"""The command benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fmltk.toolkit.console import output_options
+from fmltk.toolkit.option_types import EXCLUDE
+from fmltk.toolkit.settings import ENGINES
+
+if TYPE_CHECKING:
+    from fmltk.toolkit.console import Reporter
+
+SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other tables are in the files
+
+
+@click.command()
+@click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="A table of labels; by default labels.parquet in FEATURES or next to it.",
+)
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), default=Path("bench"), show_default=True, help="Where to."
+)
+@click.option("--models", default="all", show_default=True, help="Names with commas, also fmlmsn-m and fmlmsn-l.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
+@click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned.")
+@click.option("--variant", type=click.Choice(["published", "corrected"]), help="Of the systems that have variants.")
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    metavar="MODEL=FILE",
+    help="A TOML file of one model's settings, such as `fmltk tune` writes. Repeatable.",
+)
+@click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once.")
+@EXCLUDE
+@click.option("--with-published", is_flag=True, help="Put the paper's figures next to yours, labelled as such.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="Systems at a time; by default one per core.")
+@click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where systems train.")
+@click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@output_options
+def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
+    """Train every system on FEATURES (by default features/), and write the paper's tables of them.
+
+    The same command continues where it was stopped. A system that cannot be trained is a row with the reason.
+    Example: fmltk benchmark features/ --models fmlmsn,lf-dnn,lmf --seeds 5 -o bench/
+    """
+    from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, read_results
+    from fmltk.model.benchmark.run import benchmark as run
+    from fmltk.model.benchmark.tables import result_tables
+
+    chosen = _options(options)
+    results = run(features, labels, out=out, options=chosen, reporter=reporter)
+    if reporter.json_output:
+        reporter.json(read_results(out))
+        return
+    for table in result_tables(results, with_published=chosen.with_published):
+        if table.key in SHOWN:
+            reporter.table(table.columns, table.marked_rows(" *"), title=table.title)
+            reporter.say(table.note)
+    reporter.say(f"all tables: {out / MARKDOWN_FILE}, {out / LATEX_FILE} and {out / TABLES_FOLDER}/*.csv")
+    reporter.say(f"next: fmltk report {out} -o {out / 'report.html'}")
+
+
+def _options(options: dict[str, Any]) -> Any:
+    from fmltk.model.benchmark.run import BenchmarkOptions
+
+    first = options["first_seed"]
+    return BenchmarkOptions(
+        models=tuple(name.strip() for name in options["models"].split(",") if name.strip()),
+        seeds=tuple(range(first, first + options["seeds"])),
+        configs=_configs(options["configs"]),
+        folds=_folds(options["cv"]),
+        **{name: options[name] for name in ("preset", "variant", "exclude", "with_published", "jobs", "engine",
+                                            "ray_address", "device")},
+    )  # fmt: skip
+
+
+def _configs(texts: tuple[str, ...]) -> dict[str, Path]:
+    from fmltk.toolkit.errors import ConfigError
+
+    configs = {}
+    for text in texts:
+        model, separator, path = text.partition("=")
+        if not separator or not path:
+            raise ConfigError(f"--config {text!r} is not MODEL=FILE, such as fmlmsn=tuned.toml")
+        configs[model.strip()] = Path(path)
+    return configs
+
+
+def _folds(text: str | None) -> int:
+    from fmltk.toolkit.errors import ConfigError
+
+    if text is None:
+        return 0
+    kind, _, number = text.partition(":")
+    if kind != "video" or not number.isdecimal() or int(number) < 2:
+        raise ConfigError(f"--cv {text!r} is not video:K with K of 2 or more, such as video:5")
+    return int(number)

@@ -1,0 +1,258 @@
+"""A benchmark: what is trained, what becomes of failures, and that no choice sees a test label."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from fmltk.model.benchmark.analysis import best_by_metric, score_systems
+from fmltk.model.benchmark.entries import choose_entries
+from fmltk.model.benchmark.published import published_figures
+from fmltk.model.benchmark.ridge import ridge_weights
+from fmltk.model.benchmark.run import BenchmarkOptions, benchmark, read_results
+from fmltk.model.compare import System
+from fmltk.model.run_folder import read_predictions
+from fmltk.model.table_files import ResultTable
+from fmltk.toolkit.errors import ConfigError, TrainingError
+from fmltk.toolkit.features.label_file import read_labels
+from tests.model.folders import planted, write_clips
+from tests.processes import kill_session, wait_until
+from tests.program import fmltk_here
+
+if TYPE_CHECKING:
+    from fmltk.model.benchmark.tables import Results
+
+MODELS = ("fmlmsn", "fmlmsn-m", "fmlmsn-l", "late-fusion", "lmf")
+FMLTK = str(Path(sys.executable).with_name("fmltk"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clips(planted(120), tmp_path_factory.mktemp("clips") / "features")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "quick.toml"
+    path.write_text("patience = 1\nmax_epochs = 2\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "wrong.toml"
+    path.write_text("no_such_setting = 1\n")
+    return path
+
+
+def options(quick: Path, *models: str, **changes: Any) -> BenchmarkOptions:
+    chosen = BenchmarkOptions(models=models, seeds=(0, 1), configs=dict.fromkeys(MODELS, quick), jobs=2)
+    return replace(chosen, **changes)
+
+
+@pytest.fixture(scope="module")
+def bench(folder: Path, quick: Path, wrong: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    out = tmp_path_factory.mktemp("bench") / "bench"
+    chosen = options(quick, *MODELS, "mfn", with_published=True)
+    chosen = replace(chosen, configs={**chosen.configs, "mfn": wrong})
+    return out, benchmark(folder, out=out, options=chosen)
+
+
+def test_every_system_has_a_row_and_one_that_fails_has_its_reason(bench: tuple[Path, Results]) -> None:
+    out, results = bench
+    names = [one.system.name for one in results.scored]
+    assert names[0] == "fmlmsn"
+    assert {*names} == {*MODELS, "constant", "ridge T", "ridge T A V"}
+    assert "no_such_setting" in results.left_out["mfn"]
+    assert results.n_clips == results.n_labelled == 24
+    document = json.loads((out / "benchmark.json").read_text())
+    assert document["left_out"].keys() == {"mfn"}
+    assert all(system["cpu_s"] > 0 for system in document["systems"] if system["name"] in MODELS)
+
+
+def test_scores_are_those_of_the_run_folders(bench: tuple[Path, Results]) -> None:
+    from fmltk.model.metrics import score
+
+    out, results = bench
+    (one,) = (one for one in results.scored if one.system.name == "lmf")
+    for place, seed in enumerate(one.system.seeds):
+        frame = read_predictions(out / "runs" / "lmf", seed)
+        frame = frame[frame["split"] == "test"]
+        expected = score(frame["pred_M"].to_numpy(float), frame["truth_M"].to_numpy(float), "ch-sims")
+        assert one.scores["MAE"][place] == pytest.approx(expected["MAE"], abs=1e-12)
+        assert one.low["MAE"] < one.mean("MAE") < one.high["MAE"]
+
+
+def test_the_tables_are_the_papers(bench: tuple[Path, Results]) -> None:
+    out, _ = bench
+    tables = {table["key"]: table for table in read_results(out)["tables"]}
+    assert {"systems", "intervals", "tests", "published", "labels", "saved-hidden", "tasks-fmlmsn", "tasks-fmlmsn-m",
+            "costs", "remarks"} == set(tables)  # fmt: skip
+    assert [row[0] for row in tables["saved-hidden"]["rows"]] == ["fmlmsn", "fmlmsn-l"]
+    assert "83.59" in next(row for row in tables["published"]["rows"] if row[0] == "fmlmsn")
+    systems = tables["systems"]
+    with (out / "tables" / "systems.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["system", *(row[0] for row in systems["rows"])]
+    latex = (out / "tables.tex").read_text()
+    assert latex.count("\\begin{tabular}") == latex.count("\\bottomrule") == len(tables)
+    assert (out / "tables.md").read_text().count("\n|---|") == len(tables)
+
+
+def test_a_second_call_trains_nothing(bench: tuple[Path, Results], folder: Path, quick: Path) -> None:
+    out, before = bench
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("stage_*")}
+    again = benchmark(folder, out=out, options=options(quick, "fmlmsn", "lmf"))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("stage_*")} == files
+    scores = {one.system.name: one.mean("MAE") for one in before.scored}
+    assert all(one.mean("MAE") == scores[one.system.name] for one in again.scored)
+
+
+def test_killed_and_run_again_gives_the_same_numbers(
+    bench: tuple[Path, Results], folder: Path, quick: Path, tmp_path: Path
+) -> None:
+    argv = [FMLTK, "benchmark", str(folder), "-o", str(tmp_path / "bench"), "--models", "late-fusion,lmf", "--seeds",
+            "2", "--jobs", "1", "--config", f"late-fusion={quick}", "--config", f"lmf={quick}", "--json"]  # fmt: skip
+    first = tmp_path / "bench" / "runs" / "late-fusion" / "seed_0"
+    program = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    assert wait_until(lambda: list(first.glob("stage_*")) or program.poll() is not None)
+    kill_session(program.pid)
+    program.communicate()
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wanted = {one.system.name: one.scores["MAE"].tolist() for one in bench[1].scored}
+    found = {system["name"]: system["metrics"]["MAE"]["values"] for system in json.loads(done.stdout)["systems"]}
+    assert {name: wanted[name] for name in found} == found
+
+
+def test_test_labels_change_the_test_columns_alone(
+    bench: tuple[Path, Results], folder: Path, quick: Path, tmp_path: Path
+) -> None:
+    """Other labels of the test clips: every prediction stays, the ridge's too."""
+    changed = tmp_path / "features"
+    shutil.copytree(folder, changed)
+    labels = read_labels(folder / "labels.parquet")
+    from fmltk.toolkit.features.label_file import write_labels
+
+    table = labels.table
+    is_test = np.array(labels.splits) == "test"
+    for condition in ("M", "T", "A", "V", "AT", "VT", "AV"):
+        place = table.schema.get_field_index(f"label_{condition}")
+        values = np.where(is_test, -labels.values(condition), labels.values(condition))
+        table = table.set_column(place, table.schema.field(place), [values])
+    write_labels(replace(labels, table=table), changed / "labels.parquet")
+    other = benchmark(changed, out=tmp_path / "bench", options=options(quick, "fmlmsn", "lmf"))
+    before = {one.system.name: one for one in bench[1].scored}
+    for one in other.scored:
+        assert np.array_equal(one.system.predictions, before[one.system.name].system.predictions), one.system.name
+    assert other.scored[0].mean("MAE") != before["fmlmsn"].mean("MAE")
+
+
+def test_folds_of_whole_videos_test_every_clip_once(folder: Path, quick: Path, tmp_path: Path) -> None:
+    results = benchmark(folder, out=tmp_path / "bench", options=options(quick, "late-fusion", folds=3))
+    assert results.n_clips == 120
+    one = results.scored[0].system
+    assert len(set(one.utterance_ids)) == 120
+    for fold in (1, 2, 3):
+        labels = read_labels(tmp_path / "bench" / f"fold_{fold}" / "labels.parquet")
+        tests = {video for video, split in zip(labels.video_ids, labels.splits, strict=True) if split == "test"}
+        others = {video for video, split in zip(labels.video_ids, labels.splits, strict=True) if split != "test"}
+        assert tests
+        assert not tests & others
+
+
+def test_no_result_at_all_is_an_error(folder: Path, wrong: Path, tmp_path: Path) -> None:
+    chosen = BenchmarkOptions(models=("lmf",), seeds=(0,), configs={"lmf": wrong}, jobs=1)
+    with pytest.raises(TrainingError, match=r"no system has a result: lmf: .*no_such_setting"):
+        benchmark(folder, out=tmp_path / "bench", options=chosen)
+
+
+def test_names_are_checked_and_variants_go_to_those_that_have_them(folder: Path) -> None:
+    labels = read_labels(folder / "labels.parquet")
+    with pytest.raises(ConfigError, match="'fmlmns'; the nearest is 'fmlmsn'"):
+        choose_entries(["fmlmns"], labels, variant=None, configs={})
+    entries, left_out = choose_entries(["lmf", "fmlmsn-l", "late-fusion"], labels, variant="corrected", configs={})
+    assert {entry.name: entry.settings for entry in entries} == {"lmf": ("variant=corrected",), "late-fusion": ()}
+    assert "saved H of fmlmsn" in left_out["fmlmsn-l"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cv", "clip:5"], "is not video:K"),
+        (["--cv", "video:1"], "is not video:K"),
+        (["--config", "lmf"], "is not MODEL=FILE"),
+        (["--cv", "video:500"], "40 videos cannot be divided into 500 folds"),
+        (["--models", "nobody"], "no model 'nobody'"),
+    ],
+)
+def test_wrong_options_end_in_one_line(folder: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = fmltk_here("benchmark", folder, "-o", tmp_path / "bench", *arguments)
+    assert done.returncode == 1
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_ridge_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(0, 1, (40, 60)), rng.normal(0, 1, 40)
+    for alpha, weights in zip((0.5, 20.0), ridge_weights(inputs, targets, (0.5, 20.0)), strict=True):
+        assert weights == pytest.approx(Ridge(alpha=alpha, fit_intercept=False).fit(inputs, targets).coef_, abs=1e-9)
+
+
+def system(name: str, values: np.ndarray) -> System:
+    return System(name, tuple(f"v$_${k}" for k in range(len(values))), values[:, None], (0,))
+
+
+def test_the_best_is_marked_only_where_intervals_part() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(-1, 1, 200)
+    truths = {f"v$_${k}": float(value) for k, value in enumerate(truth)}
+    near, close, far = (system(name, truth + rng.normal(0, noise, 200)) for name, noise in
+                        (("near", 0.1), ("close", 0.105), ("far", 0.6)))  # fmt: skip
+    scored, shared = score_systems([near, far], truths, "ch-sims")
+    assert len(shared) == 200
+    assert best_by_metric(scored, "ch-sims")["MAE"] == 0
+    scored, _ = score_systems([near, close, far], truths, "ch-sims")
+    assert "MAE" not in best_by_metric(scored, "ch-sims")
+
+
+def test_bootstrap_intervals_are_scipys() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(-1, 1, 150)
+    predicted = truth + rng.normal(0, 0.3, 150)
+    (one,), _ = score_systems(
+        [system("a", predicted)], {f"v$_${k}": float(value) for k, value in enumerate(truth)}, "mosi"
+    )
+    errors = np.abs(predicted - truth)
+    interval = stats.bootstrap((errors,), np.mean, method="percentile", random_state=0).confidence_interval
+    assert (one.low["MAE"], one.high["MAE"]) == pytest.approx((interval.low, interval.high), abs=0.004)
+
+
+def test_published_figures_are_those_of_the_features_kind() -> None:
+    assert published_figures("mosei-aligned")["tfn"]["MAE"] == 0.610
+    assert published_figures("mosei-unaligned")["tfn"]["MAE"] == 0.573
+    assert published_figures("mosei-unaligned")["fmlmsn-m"]["Acc-2 Non0"] == 84.29
+    assert published_figures("ch-sims")["ef-lstm"]["F1-pred"] == 81.91
+
+
+def test_texts_of_others_are_texts_in_every_format(tmp_path: Path) -> None:
+    table = ResultTable("k", "50 % of A_B & C", ["a|b", "$x$"], [["=1+1", "0.5 ± 0.1"], ["\\input{x}", "#1"]], {(0, 1)})
+    assert "a\\|b" in table.markdown()
+    assert "**0.5 ± 0.1**" in table.markdown()
+    latex = table.latex()
+    assert r"50 \% of A\_B \& C" in latex
+    assert r"\textbackslash{}input\{x\}" in latex
+    assert r"\textbf{0.5 $\pm$ 0.1}" in latex
+    table.write_csv(tmp_path / "k.csv")
+    assert "'=1+1" in (tmp_path / "k.csv").read_text()
