@@ -26,7 +26,8 @@ class Reads(StrEnum):
 
     SAMPLES = "samples"  # Samples: the sound at the card's `sample_rate_hz`
     TEXT = "text"  # Transcript
-    CROPS = "crops"  # Crops: the aligned face of the person who speaks, at 30 Hz
+    FACE = "face"  # FaceTrack: box and landmarks of the face of the person who speaks, at 30 Hz
+    CROPS = "crops"  # Crops: that face, aligned
     FRAMES = "frames"  # Crops whose pictures are the whole frames
     CLIP = "clip"  # ClipFile: the extractor finds its own input
 
