@@ -49,6 +49,7 @@ class StageSpec:
         settings' lr and coupled decay where a group names none; without it, one group of all weights
     smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
         the batch before it
+    evaluation_batch : clips that are predicted at once, which bounds the memory that it takes
     """
 
     name: str
@@ -57,6 +58,7 @@ class StageSpec:
     build: BuildNet
     groups: GroupWeights | None = None
     smallest_batch: int = 1
+    evaluation_batch: int = 256
 
     @property
     def needs(self) -> tuple[str, ...]:

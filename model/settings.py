@@ -36,6 +36,7 @@ class Rule:
 
 _SHARE = Rule("at least 0 and below 1", 0, 1)
 _COUNT = Rule("a whole number of 1 or more", 1)
+_WHOLE = Rule("a whole number of 0 or more", 0)
 _POSITIVE = Rule("above 0 and finite", 0, open_low=True)  # infinity is a number neither in JSON nor in our TOML
 _AMOUNT = Rule("0 or more, and finite", 0)
 
@@ -48,6 +49,11 @@ def share(default: float = 0.0) -> Any:
 def count(default: int) -> Any:
     """Return a field of whole numbers of 1 or more."""
     return field(default=default, metadata={"rule": _COUNT})
+
+
+def whole(default: int = 0) -> Any:
+    """Return a field of whole numbers of 0 or more."""
+    return field(default=default, metadata={"rule": _WHOLE})
 
 
 def positive(default: float) -> Any:
@@ -77,6 +83,10 @@ class Settings:
     fusion_lr : learning rate of a stage that reads others' hidden activations; 0 takes lr
     weight_decay, decay : how much, 0 is plain Adam, as in the paper; "decoupled" shrinks the weight matrices apart from
         the gradient, "coupled" adds every weight's share to its gradient (Adam's own, as MMSA has it)
+    accumulate, accumulate_rest : batches whose gradients are added for one step, and whether fewer that are left at an
+        epoch's end make a step or are dropped
+    clip_value, clip_norm : limits of each gradient's values, and of the norm of each group's gradients; 0 sets none
+    plateau : epochs without a better validation loss after which the learning rates fall to a tenth; 0 keeps them
     frames : audio and vision are the means over a clip's valid steps, or over all L, the padding included
     text_steps : the text LSTM ends at a clip's last step, or reads zeros up to L
     standardise, standard_limit : whether features are standardised on the training split, and to how many standard
@@ -105,6 +115,11 @@ class Settings:
     fusion_lr: float = amount()
     weight_decay: float = amount()
     decay: str = choice("decoupled", "coupled")
+    accumulate: int = count(1)
+    accumulate_rest: str = choice("step", "drop")
+    clip_value: float = amount()
+    clip_norm: float = amount()
+    plateau: int = whole()
     frames: str = choice("valid", "padded")
     text_steps: str = choice("valid", "padded")
     standardise: bool = True

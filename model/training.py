@@ -1,6 +1,7 @@
 """One trainer for every stage of every model: Adam, L1 losses, early stopping, best weights restored.
 
-A stage says which groups of weights have a learning rate or decay of their own, and how few clips a batch may have.
+Steps on several batches, limits of the gradients and falling learning rates are settings. A stage says which groups of
+weights have a learning rate or decay of their own, and how few clips a batch may have.
 
 Source: paper, section 4.2 (eq. 6) and section 5.1.
 """
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fmltk.model.inputs import predict_stage
 from fmltk.model.layers import weighted_loss
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import StageSpec
@@ -100,6 +103,12 @@ def train_stage(
             f"stage {spec.name}: there is {len(known.train)} training clip; its batch normalisation needs "
             f"{spec.smallest_batch} or more"
         )
+    n_batches = len(batches(known.train, config.bs, smallest=spec.smallest_batch))
+    if config.accumulate_rest == "drop" and n_batches < config.accumulate:
+        raise TrainingError(
+            f"stage {spec.name}: an epoch has {n_batches} batches, a step takes {config.accumulate} (accumulate), and "
+            f"fewer are dropped: nothing would be learned; use --set accumulate={n_batches} or smaller batches (bs)"
+        )
     device = data.inputs.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(stage_seed(seed, spec.name))
@@ -116,6 +125,7 @@ def _fit(
     net: nn.Module, spec: StageSpec, config: Settings, data: StageData, on_epoch: Callable[[Epoch, int], None] | None
 ) -> TrainedStage:
     optimiser = make_optimiser(net, spec, config)
+    schedule = ReduceLROnPlateau(optimiser, patience=config.plateau) if config.plateau else None
     history: list[Epoch] = []
     best, best_loss, best_state = 0, float("inf"), copy.deepcopy(net.state_dict())
     for number in range(1, config.max_epochs + 1):
@@ -128,6 +138,8 @@ def _fit(
                 f"stage {spec.name}: the loss of epoch {number} is {train_loss:g} (validation {valid_loss:g}); "
                 "lower lr, or see `fmltk dataset check` for exploding features"
             )
+        if schedule is not None:
+            schedule.step(valid_loss)
         if valid_loss < best_loss:
             best, best_loss = number, valid_loss
             for name, value in net.state_dict().items():
@@ -156,8 +168,12 @@ def _train_epoch(
     net.train()
     shuffled = data.train[torch.randperm(len(data.train)).numpy()]
     total = torch.zeros((), device=data.inputs.device)
-    for batch in batches(shuffled, config.bs, smallest=spec.smallest_batch):
-        total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data) * len(batch)
+    parts = batches(shuffled, config.bs, smallest=spec.smallest_batch)
+    for number, batch in enumerate(parts, 1):
+        starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0
+        ends |= number == len(parts) and config.accumulate_rest == "step"
+        loss = train_batch(net, optimiser, batch, spec=spec, config=config, data=data, starts=starts, ends=ends)
+        total += loss * len(batch)
     return float(total) / len(shuffled)
 
 
@@ -169,18 +185,34 @@ def train_batch(
     spec: StageSpec,
     config: Settings,
     data: StageData,
+    starts: bool = True,
+    ends: bool = True,
 ) -> Tensor:
-    """Take one step on the clips of `batch`; return their loss, a scalar."""
+    """Add the gradients of the clips of `batch` and take a step; return their loss, a scalar.
+
+    starts : whether earlier batches' gradients are forgotten first; ends : whether a step is taken
+    """
     index = torch.from_numpy(batch).to(data.inputs.device)
     predictions, _ = net(data.inputs.batch(spec.inputs, batch))
     truths = {task: data.labels[task].index_select(0, index) for task in spec.tasks}
     loss = weighted_loss(predictions, truths, _task_weights(spec, config))
-    optimiser.zero_grad()
+    if starts:
+        optimiser.zero_grad()
     torch.autograd.backward(loss)
-    optimiser.step()
-    if config.weight_decay and config.decay == "decoupled":
-        decay(optimiser, config.weight_decay)
+    _limit_gradients(optimiser, config)
+    if ends:
+        optimiser.step()
+        if config.weight_decay and config.decay == "decoupled":
+            decay(optimiser, config.weight_decay)
     return loss.detach()
+
+
+def _limit_gradients(optimiser: torch.optim.Optimizer, config: Settings) -> None:
+    for group in optimiser.param_groups:
+        if config.clip_value:
+            nn.utils.clip_grad_value_(group["params"], config.clip_value)
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
 
 
 def batches(rows: NDArray[np.int64], size: int, *, smallest: int = 1) -> list[NDArray[np.int64]]:
