@@ -96,7 +96,7 @@ def predict_stage(
     with torch.inference_mode():
         for start in range(0, len(rows), n):
             predictions, h = net(inputs.batch(spec.inputs, rows[start : start + n]))
-            parts.append({task: value.cpu() for task, value in predictions.items()})
+            parts.append({task: predictions[task].cpu() for task in spec.tasks})
             hidden.append(h.cpu())
     if not parts:
         return {task: torch.zeros(0) for task in spec.tasks}, torch.zeros(0, 0)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from fmltk.model.objective import Objective
     from fmltk.model.settings import Settings
 
     BuildNet = Callable[[Mapping[str, int], Any], nn.Module]  # Any: the model's own class of settings
@@ -43,13 +44,14 @@ class StageSpec:
         texts have with their padding), or "H_" + an earlier stage's name
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
-        ({task: intensity (B,)}, hidden activations (B, d)); where texts are read with their padding, the dimensions
-        name their "steps" as well
+        ({task: intensity (B,)}, hidden activations (B, d)), what its objective reads as well next to the tasks; where
+        texts are read with their padding, the dimensions name their "steps" as well
     groups : (network, settings) -> groups of weights for Adam, such as {"params": [...], "lr": 0.001}, which takes the
         settings' lr and coupled decay where a group names none; without it, one group of all weights
     smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
         the batch before it
     evaluation_batch : clips that are predicted at once, which bounds the memory that it takes
+    objective : what it minimises, and what it remembers from epoch to epoch; by default the tasks' L1 losses
     """
 
     name: str
@@ -59,6 +61,7 @@ class StageSpec:
     groups: GroupWeights | None = None
     smallest_batch: int = 1
     evaluation_batch: int = 256
+    objective: type[Objective] | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
