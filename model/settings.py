@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +72,23 @@ def choice(*choices: str) -> Any:
     return field(default=choices[0], metadata={"rule": Rule("one of " + ", ".join(choices), choices=choices)})
 
 
+def modality_letters(text: str) -> str:
+    """Return modalities, by letter or by name, in the one form that settings have: letters in the order T, A, V.
+
+    Raises ConfigError if one of them is neither, or there is none.
+
+    >>> modality_letters("vision, audio"), modality_letters("V,A")
+    ('A,V', 'A,V')
+    """
+    letter_of = {**{letter: letter for letter in MODALITY_OF}, **{name.upper(): m for m, name in MODALITY_OF.items()}}
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word.upper() not in letter_of:
+            raise ConfigError(f"modalities is {text!r}: {word!r} is not one of T, A, V (text, audio, vision)")
+    named = {letter_of[word.upper()] for word in words}
+    return ",".join(letter for letter in MODALITY_OF if letter in named)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of a run that all models have. A model adds its own in a subclass, field by field with its rule.
@@ -78,6 +96,7 @@ class Settings:
     Attributes
     ----------
     lr, bs : learning rate of Adam, clips per batch
+    modalities : what the model reads, of T, A and V; its stages that lack an input are left out
     omega_t, omega_a, omega_v, omega_at, omega_vt, omega_av, omega_m : the tasks' weights in the loss (eq. 6: all 1)
     patience, max_epochs : epochs without improvement before a stage stops (section 5.1: 20), and the most it runs
     fusion_lr : learning rate of a stage that reads others' hidden activations; 0 takes lr
@@ -101,6 +120,7 @@ class Settings:
     retrain_draws, retrain_clips, retrain_threshold : eq. 8's number of draws, clips per draw, and least share of hits
     """
 
+    modalities: str = "T,A,V"
     lr: float = positive(0.001)
     bs: int = count(64)
     omega_t: float = amount(1.0)
@@ -145,6 +165,7 @@ class Settings:
             if rule is not None and not rule.allows(value):
                 found = repr(value) if rule.choices else value
                 raise ConfigError(f"{one.name} is {found}; it must be {rule.words}")
+        object.__setattr__(self, "modalities", modality_letters(self.modalities))  # frozen: one form of it
         if self.missing == "mean" and not self.standardise:
             raise ConfigError("missing is 'mean', which needs standardised features: set standardise=true as well")
 

@@ -13,7 +13,7 @@ import torch
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
 from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import TrainingError
@@ -56,7 +56,7 @@ def run_stage(job: StageJob) -> None:
     Raises TrainingError as `train_stage` does.
     """
     prepared = Prepared.open(job.prepared)
-    model = model_spec(job.config.model)
+    model = model_of(job.config)
     spec = model.stage(job.stage)
     usable = prepared.usable(model.modalities(spec))
     data = StageData(
