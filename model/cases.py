@@ -8,7 +8,7 @@ import numpy as np
 
 from fmltk.model.evaluation import evaluation_split
 from fmltk.model.metrics import sign_correct
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import model_of
 from fmltk.model.run_folder import read_predictions, run_config, run_summary
 from fmltk.model.tasks import stage_title, task_key, task_title
 from fmltk.toolkit.conditions import UNIMODAL
@@ -36,7 +36,7 @@ def case_rows(
     family: Family = summary["family"]
     frame = read_predictions(run, seed)
     frame = frame[frame["split"] == split].reset_index(drop=True)
-    model = model_spec(run_config(run).model)
+    model = model_of(run_config(run))
     tasks = [(stage.name, task) for stage in model.stages for task in stage.tasks]
     tasks = [(stage, task) for stage, task in tasks if f"pred_{task_key(stage, task)}" in frame]
     documents = []

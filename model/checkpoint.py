@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fmltk.model.config import config_from_dict
+from fmltk.model.progress import Epoch
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import Scaler
 from fmltk.model.tensors import read_tensors, write_tensors
-from fmltk.model.training import Epoch, TrainedStage
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, advised
 from fmltk.toolkit.io.documents import check_shape, json_text, parse_json, read_json, write_json
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from fmltk.model.settings import Settings
+    from fmltk.model.training import TrainedStage
 
 FORMAT = 1
 METADATA = "fmltk"

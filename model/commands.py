@@ -32,7 +32,7 @@ SPLIT_OPTION = click.option(
 )
 SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
-SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "model", "variant")
+SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "model", "variant")
 
 
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +68,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["published", "corrected"]),
     help="Of a published system: with the defects of its public code (the default), or without.",
 )
+@click.option("--modalities", metavar="LIST", help="Read these alone, such as A,V; stages that lack one are left out.")
 @_setting_options
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")

@@ -108,16 +108,19 @@ class Reading:
 
     frames : their means are over the "valid" ones, or over all L as they are stored: "padded"
     pooled : steps instead of means, as many as texts have: "strided" or "windows" (see `pool`); "" for means
+    letters : the modalities that are read
     """
 
     frames: str = "valid"
     pooled: str = ""
+    letters: tuple[str, ...] = tuple(MODALITY_OF)
 
     @classmethod
     def of(cls, model: ModelSpec, settings: Settings) -> Reading:
         """Return what a model reads; the corrected variants of those that read steps pool neighbours."""
         windows = settings.as_dict().get("variant") == "corrected"
-        return cls(settings.frames, ("windows" if windows else "strided") if model.reads_pooled else "")
+        pooled = ("windows" if windows else "strided") if model.reads_pooled else ""
+        return cls(settings.frames, pooled, tuple(settings.modalities.split(",")))
 
 
 def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float32]:
@@ -175,7 +178,7 @@ def read_clip_features(
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
     for letter, name in MODALITY_OF.items():
-        if name not in features.modalities:
+        if name not in features.modalities or letter not in reading.letters:
             continue
         table = features[name]
         limit = _usable_length(table, (lengths or {}).get(letter))

@@ -54,7 +54,8 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
     for condition, splits in summary["constant"].items():
         if split in splits:
             cells = [format_score(m, splits[split][m]) for m in metrics]
-            rows.append(["constant", task_title(condition), "", "", *cells])
+            n = splits[split].get("n", "")  # runs of fmltk 0.1 do not say it
+            rows.append(["constant", task_title(condition), "", str(n), *cells])
     document = {
         "run": str(run),
         "model": run_model(run),

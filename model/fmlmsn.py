@@ -23,7 +23,8 @@ FUSION_INPUTS = ("H_AV", "H_AT", "H_VT")
 
 
 def _build_fusion(dims: Mapping[str, int], config: Config) -> nn.Module:
-    return FusionNet(FUSION_INPUTS, dims, config.fdim, config.fdrp)
+    inputs = [name for name in FUSION_INPUTS if name in dims]
+    return FusionNet(inputs, dims, config.fdim, config.fdrp)
 
 
 FMLMSN = ModelSpec(
@@ -32,6 +33,6 @@ FMLMSN = ModelSpec(
         StageSpec("AV", ("A", "V"), ("A", "V", "AV"), partial(PairNet, "AV")),  # algorithm 1, step 1
         StageSpec("AT", ("A", "T"), ("A", "T", "AT"), partial(PairNet, "AT")),
         StageSpec("VT", ("V", "T"), ("V", "T", "VT"), partial(PairNet, "VT")),
-        StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion),  # step 2
+        StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion, needs_all=False),  # step 2
     ),
 )

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from fmltk.model.registry import StageSpec
 
-EVALUATION_BATCH = 256
-
 
 @dataclass(frozen=True)
 class StageInputs:
@@ -94,10 +92,11 @@ def predict_stage(
     net.eval()
     parts: list[dict[str, Tensor]] = []
     hidden: list[Tensor] = []
+    n = spec.evaluation_batch
     with torch.inference_mode():
-        for start in range(0, len(rows), EVALUATION_BATCH):
-            predictions, h = net(inputs.batch(spec.inputs, rows[start : start + EVALUATION_BATCH]))
-            parts.append({task: value.cpu() for task, value in predictions.items()})
+        for start in range(0, len(rows), n):
+            predictions, h = net(inputs.batch(spec.inputs, rows[start : start + n]))
+            parts.append({task: predictions[task].cpu() for task in spec.tasks})
             hidden.append(h.cpu())
     if not parts:
         return {task: torch.zeros(0) for task in spec.tasks}, torch.zeros(0, 0)

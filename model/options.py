@@ -52,5 +52,10 @@ def _check_reuse(run: Path, config: Settings, model: ModelSpec) -> None:
     earlier = run_config(run)
     if earlier.model != config.model:
         raise ConfigError(f"--reuse {run} is a run of {earlier.model}, not of {config.model}")
+    if earlier.modalities != config.modalities:
+        raise ConfigError(
+            f"--reuse {run} was trained on {earlier.modalities}, not on {config.modalities}: add --modalities "
+            f"{earlier.modalities}"
+        )
     if not any(stage.needs for stage in model.stages):
         raise ConfigError(f"{config.model} has no stage that reads saved H; train it without --reuse")

@@ -14,10 +14,11 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, schema_differences, stage_parts
 from fmltk.model.compute import one_thread
+from fmltk.model.config import config_from_dict
 from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.inputs import predict_stage
 from fmltk.model.prepared import prepare_features
-from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_of, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
 from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.model.tensors import read_tensors, write_tensors
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.model.data import ClipFeatures
+    from fmltk.model.registry import ModelSpec
     from fmltk.model.settings import Settings
     from fmltk.model.standardise import Scaler
 
@@ -66,7 +68,7 @@ class TrainedModel:
             raise ConfigError(f"this is a model named {self.name}; load it with TrainedModel")
 
     def __repr__(self) -> str:
-        tasks = {task for stage in model_spec(self.name).stages for task in stage.tasks}
+        tasks = {task for stage in self.spec.stages for task in stage.tasks}
         conditions = ", ".join(condition for condition in CONDITIONS if condition in tasks)
         inputs = ", ".join(
             f"{MODALITY_OF[letter]} of {document['dimension']} features x {document['length']} steps"
@@ -100,7 +102,7 @@ class TrainedModel:
         run = Path(run)
         document = run_document(run)
         folder = seed_folder(run, chosen_seed(run, seed))
-        model = model_spec(run_config(run).model)
+        model = model_of(run_config(run))
         stages = {stage.name: load_stage(stage_file(folder, stage.name)) for stage in model.stages}
         return cls(model.name, stages, Scale.parse(document["scale"]), document["splits"])
 
@@ -108,6 +110,11 @@ class TrainedModel:
     def settings(self) -> Settings:
         """The settings of the first stage, which reads the modalities: an earlier run's where its H was reused."""
         return next(iter(self.stages.values())).config
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is, with the modalities that it was trained on."""
+        return model_of(self.settings)
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -149,7 +156,7 @@ class TrainedModel:
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
-        reading = Reading.of(model_spec(self.name), self.settings)
+        reading = Reading.of(self.spec, self.settings)
         features = read_clip_features(source, lengths=lengths, reading=reading)
         differences = schema_differences(self.schema, features.schema)
         if differences:
@@ -160,15 +167,14 @@ class TrainedModel:
 
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
         """Return every stage's every task by key such as AV_A, float64 (n,), NaN where a clip lacks an input."""
-        spec = model_spec(self.name)
         inputs, present = prepare_features(features, self.scalers, self.settings)
         vectors = {name: values.to(device) for name, values in inputs.vectors.items()}
         inputs = replace(inputs, steps=None if inputs.steps is None else inputs.steps.to(device))
         n = len(features.utterance_ids)
         predictions: dict[str, NDArray[np.float64]] = {}
-        for stage in spec.stages:
+        for stage in self.spec.stages:
             usable = np.ones(n, bool)
-            for letter in spec.modalities(stage):
+            for letter in self.spec.modalities(stage):
                 usable &= present[letter]
             rows = np.flatnonzero(usable)
             net = self.stages[stage.name].net.to(device)
@@ -186,7 +192,7 @@ class TrainedModel:
 
         from fmltk.toolkit.clip import split_utterance_id
 
-        merged = condition_predictions(model_spec(self.name), predictions)
+        merged = condition_predictions(self.spec, predictions)
         ids = [split_utterance_id(utterance) for utterance in features.utterance_ids]
         columns: dict[str, Any] = {
             "utterance_id": list(features.utterance_ids),
@@ -245,13 +251,14 @@ class TrainedModel:
             raise ConfigError(f"{source} is not of format {FORMAT}; was it written by fmltk?")
         try:
             stages = {}
-            for name in [stage.name for stage in model_spec(document["name"]).stages]:
+            last = model_spec(document["name"]).stages[-1].name
+            config = config_from_dict(document["stages"][last]["config"], source)
+            for name in [stage.name for stage in model_of(config).stages]:
                 own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
                 parts = document["stages"][name]
                 stages[name] = restore_stage(name, own, parts, source=source, remedy="save the model again")
             scale, splits = Scale.parse(document["scale"]), dict(document.get("splits", {}))  # 0.1.0 wrote no splits
-            name = next(iter(stages.values())).config.model  # today's name of a model that 0.1.0 named otherwise
-            return cls(name, stages, scale, splits)
+            return cls(config.model, stages, scale, splits)  # today's name of a model that 0.1.0 named otherwise
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedFileError(f"{source}: its settings are damaged ({error}); save the model again") from error
 

@@ -115,7 +115,7 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
     modalities : the letters that the model reads; a clip that lacks one gets the training mean, which is 0 once
     standardised, where the setting `missing` is "mean"
 
-    Raises ConfigError if the features hold no such modality.
+    Raises ConfigError if the features hold no such modality, or no training clip has it.
     """
     features, impute = dataset.features, settings.missing == "mean"
     train = dataset.splits == "train"
@@ -126,10 +126,10 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
     present = {letter: features.present(letter) for letter in modalities}
     for letter in modalities:
         if letter not in features.schema:
-            name = MODALITY_OF[letter]
+            raise ConfigError(f"the features hold no {MODALITY_OF[letter]}{_remedy(features, modalities, letter)}")
+        if not (train & present[letter]).any():
             raise ConfigError(
-                f"the features hold no {name}, which the model reads; extract into another folder (-o), "
-                f"with --modalities that name {name} as well"
+                f"no training clip has {MODALITY_OF[letter]} features{_remedy(features, modalities, letter)}"
             )
         if letter == "T" and features.text is not None:
             used = np.repeat(train, features.text.lengths)
@@ -152,6 +152,16 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
         scalers,
         {letter: features.schema[letter] for letter in modalities},
         text_length(features.schema, settings),
+    )
+
+
+def _remedy(features: ClipFeatures, modalities: Sequence[str], absent: str) -> str:
+    """Return in words what can be done about a modality that the features, or their training clips, do not have."""
+    others = ",".join(letter for letter in modalities if letter != absent and letter in features.schema)
+    train = f"train on the others with --modalities {others}, or " if others else ""
+    return (
+        f", which the model reads; {train}extract into another folder (-o), "
+        f"with --modalities that name {MODALITY_OF[absent]} as well"
     )
 
 

@@ -6,7 +6,7 @@ others in their packages'. So the trainer imports no model, and a new one change
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
 
     from torch import nn
 
+    from fmltk.model.objective import Objective
     from fmltk.model.settings import Settings
 
     BuildNet = Callable[[Mapping[str, int], Any], nn.Module]  # Any: the model's own class of settings
@@ -43,12 +44,16 @@ class StageSpec:
         texts have with their padding), or "H_" + an earlier stage's name
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
-        ({task: intensity (B,)}, hidden activations (B, d)); where texts are read with their padding, the dimensions
-        name their "steps" as well
+        ({task: intensity (B,)}, hidden activations (B, d)), what its objective reads as well next to the tasks; where
+        texts are read with their padding, the dimensions name their "steps" as well
     groups : (network, settings) -> groups of weights for Adam, such as {"params": [...], "lr": 0.001}, which takes the
         settings' lr and coupled decay where a group names none; without it, one group of all weights
     smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
         the batch before it
+    evaluation_batch : clips that are predicted at once, which bounds the memory that it takes
+    objective : what it minimises, and what it remembers from epoch to epoch; by default the tasks' L1 losses
+    needs_all : whether it needs all its inputs; another is built of those that `build` is given the dimensions of, and
+        does without the tasks of modalities that are not among them
     """
 
     name: str
@@ -57,6 +62,9 @@ class StageSpec:
     build: BuildNet
     groups: GroupWeights | None = None
     smallest_batch: int = 1
+    evaluation_batch: int = 256
+    objective: type[Objective] | None = None
+    needs_all: bool = True
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,6 +75,17 @@ class StageSpec:
     def letters(self) -> tuple[str, ...]:
         """The modalities that it reads itself."""
         return tuple(name.removesuffix(POOLED_SUFFIX) for name in self.inputs if not name.startswith(HIDDEN_PREFIX))
+
+    def within(self, modalities: Collection[str], earlier: Collection[str]) -> StageSpec | None:
+        """Return the stage as it is with these modalities and these earlier stages alone; None where it cannot be."""
+        have = {*modalities, *(letter + POOLED_SUFFIX for letter in modalities), *(HIDDEN_PREFIX + n for n in earlier)}
+        inputs = tuple(name for name in self.inputs if name in have)
+        if inputs == self.inputs:
+            return self
+        if self.needs_all or not inputs:
+            return None
+        tasks = tuple(task for task in self.tasks if task == "M" or set(task) <= set(modalities))
+        return replace(self, inputs=inputs, tasks=tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +142,26 @@ class ModelSpec:
         """Whether its stages read the pooled steps of audio and vision, not their means."""
         return any(name in POOLED for stage in self.stages for name in stage.inputs)
 
+    def within(self, modalities: Collection[str]) -> ModelSpec:
+        """Return the model as it is trained on these modalities alone: stages that lack an input are left out.
+
+        Raises ConfigError if the last stage, which predicts M, is one of them.
+
+        >>> [stage.name for stage in model_spec("fmlmsn").within("AV").stages]
+        ['AV', 'fusion']
+        """
+        kept: list[StageSpec] = []
+        for stage in self.stages:
+            part = stage.within(modalities, [earlier.name for earlier in kept])
+            if part is not None:
+                kept.append(part)
+        if not kept or kept[-1].name != self.stages[-1].name:
+            raise ConfigError(
+                f"{self.name} cannot be trained on {' and '.join(MODALITY_OF[m] for m in modalities)} alone: name more "
+                "--modalities, or another --model, such as late-fusion, which takes any"
+            )
+        return replace(self, stages=tuple(kept))
+
     def feeds_another(self, stage: StageSpec) -> bool:
         """Return whether another stage reads the hidden activations of this one."""
         return any(stage.name in other.needs for other in self.stages)
@@ -161,6 +200,14 @@ def model_spec(name: str) -> ModelSpec:
             f"several packages bring a model {name!r} ({', '.join(sorted(points))}); uninstall all but one"
         )
     return _load(*points.values())
+
+
+def model_of(settings: Settings) -> ModelSpec:
+    """Return the model that settings name, as it is with their modalities.
+
+    Raises ConfigError as `model_spec` and `ModelSpec.within` do.
+    """
+    return model_spec(settings.model).within(settings.modalities.split(","))
 
 
 def _load(point: EntryPoint) -> ModelSpec:

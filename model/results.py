@@ -9,7 +9,7 @@ import numpy as np
 
 from fmltk.model.checkpoint import load_history
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_predictions, stage_history_file
 from fmltk.model.scores import write_seed_metrics
 from fmltk.model.stages import hidden_of
@@ -49,7 +49,7 @@ def finish_seed(job: SeedJob) -> None:
     """Write predictions.parquet, bimodal.parquet, history.parquet and metrics.json of one seed."""
     from fmltk.toolkit.io.parquet import write_table
 
-    model = model_spec(job.config.model)
+    model = model_of(job.config)
     prepared = Prepared.open(job.prepared)
     predictions: dict[str, NDArray[np.float64]] = {}
     hidden: dict[str, NDArray[np.float32]] = {}

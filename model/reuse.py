@@ -15,7 +15,7 @@ import torch
 from fmltk.model.checkpoint import load_stage
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.metrics import accuracy_2
-from fmltk.model.registry import HIDDEN_PREFIX, model_spec
+from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, seed_folder, stage_file
 from fmltk.toolkit.errors import ConfigError, StoreError
 
@@ -111,7 +111,7 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Settings) -> Decision
     rows = np.flatnonzero(known)
     if not len(rows):
         return Decision(True, float("nan"), "no validation clip has saved H and a label, so step 1 runs")
-    model = model_spec(config.model)
+    model = model_of(config)
     final = model.stages[-1]
     checkpoint = load_stage(stage_file(seed_folder(run, seed), final.name))
     inputs = StageInputs(

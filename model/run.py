@@ -15,7 +15,7 @@ from fmltk.model.memory import report_memory
 from fmltk.model.options import RunOptions, check_options
 from fmltk.model.plan import RunPlan, prepare_groups, save_arrays
 from fmltk.model.record import open_run, training_document
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import model_of, model_spec
 from fmltk.model.reuse import decide_seeds
 from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
@@ -118,7 +118,7 @@ def _plan_run(
     excluded: Mapping[str, str],
 ) -> RunPlan:
     """Check the settings and read the data; where every seed fuses saved H, no sequence is read."""
-    model = model_spec(config.model)
+    model = model_of(config)
     check_options(options, config, model)
     if is_feature_folder(out):
         raise ConfigError(f"{out} is a feature folder; a run has a folder of its own: choose another -o")
@@ -143,7 +143,13 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
         f"{plan.model.name}: {counts['train']} clips to train on, {counts['valid']} to validate, {counts['test']} to "
         f"test; seeds {', '.join(map(str, plan.options.seeds))}"
     )
-    others = [f"{condition} from {source}" for condition, source in plan.dataset.sources.items() if source != "labels"]
+    spec, kept = model_spec(plan.config.model), {stage.name for stage in plan.model.stages}
+    absent = [stage.name for stage in spec.stages if stage.name not in kept]
+    if absent:
+        reporter.say(f"trained on {plan.config.modalities} alone; stages left out: {', '.join(absent)}")
+    tasks = {task for stage in plan.model.stages for task in stage.tasks}
+    sources = {condition: source for condition, source in plan.dataset.sources.items() if condition in tasks}
+    others = [f"{condition} from {source}" for condition, source in sources.items() if source != "labels"]
     if others:
         reporter.say(f"labels: {', '.join(others)}; the others are the data's own")
     left_out = int(np.sum(~prepared.usable(plan.model.modalities(plan.model.stages[-1]))))

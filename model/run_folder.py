@@ -4,7 +4,7 @@ RUN/config.toml     every setting
 RUN/training.json   what it was trained on: schema, splits, label sources, versions, a fingerprint
 RUN/summary.json    mean and deviation over the seeds
 RUN/seed_0/         stage_*.safetensors and stage_*.json, bimodal.parquet (H),
-                    predictions.parquet, history.parquet, metrics.json
+                    predictions.parquet, history.parquet, metrics.json; progress_*.safetensors while a stage trains
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ def stage_file(folder: Path, stage: str) -> Path:
 def stage_history_file(folder: Path, stage: str) -> Path:
     """Return a stage's history below a seed's folder."""
     return folder / f"stage_{stage.lower()}.json"
+
+
+def stage_progress_file(folder: Path, stage: str) -> Path:
+    """Return the file of a stage that is still in training below a seed's folder."""
+    return folder / f"progress_{stage.lower()}.safetensors"
 
 
 def training_file(run: Path) -> Path | None:

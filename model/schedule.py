@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.model.checkpoint import load_history
 from fmltk.model.compute import one_thread
-from fmltk.model.registry import model_spec
+from fmltk.model.registry import model_of
 from fmltk.model.results import finish_seed
 from fmltk.model.run_folder import stage_history_file
 from fmltk.model.stages import run_stage
@@ -89,7 +89,7 @@ def _run_parallel(pool: ProcessPoolExecutor, waiting: list[StageJob], reporter: 
 
 
 def _needs(job: StageJob) -> set[tuple[int, str]]:
-    return {(job.seed, stage) for stage in model_spec(job.config.model).stage(job.stage).needs}
+    return {(job.seed, stage) for stage in model_of(job.config).stage(job.stage).needs}
 
 
 def _report_done(job: StageJob, reporter: Reporter) -> None:

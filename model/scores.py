@@ -17,9 +17,8 @@ from fmltk.model.run_folder import (
     seed_folder,
     stage_history_file,
 )
-from fmltk.model.tasks import task_key
+from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.toolkit.clip import SPLITS
-from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.io.documents import write_json
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def write_seed_metrics(
         "seed": seed,
         "family": clips.family,
         "tasks": tasks,
-        "constant": _constants(clips, [c for c in CONDITIONS if any(t["task"] == c for t in tasks.values())]),
+        "constant": _constants(clips, condition_predictions(model, predictions)),
         "stages": _stage_times(folder, model),
         "collapsed": collapsed,
     }
@@ -102,18 +101,24 @@ def _score_split(
     return {"n": int(known.sum()), "metrics": score(prediction[known], truth[known], clips.family)}
 
 
-def _constants(clips: ClipTable, conditions: Sequence[str]) -> dict[str, Any]:
-    """Return the constant predictor's scores by condition; one that is scored against label_M has M's, not its own."""
+def _constants(clips: ClipTable, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Return the constant predictor's scores and n by condition, on the clips that the model predicts.
+
+    A condition that is scored against label_M on M's clips has M's, not its own.
+
+    predictions : by condition, float64 (n,)
+    """
+    scored = {c: np.where(np.isfinite(p), clips.truths[c], np.nan) for c, p in predictions.items()}
     constants: dict[str, Any] = {}
-    for condition in conditions:
-        truth = clips.truths[condition]
-        if condition != "M" and np.array_equal(truth, clips.truths["M"], equal_nan=True):
+    for condition, truth in scored.items():
+        if condition != "M" and np.array_equal(truth, scored["M"], equal_nan=True):
             continue
-        train = truth[(clips.splits == "train") & np.isfinite(truth)]
+        learned = clips.truths[condition][clips.splits == "train"]
         for split in _named(clips.splits):
             known = (clips.splits == split) & np.isfinite(truth)
-            if known.any() and len(train):
-                constants.setdefault(condition, {})[split] = constant_score(train, truth[known], clips.family)
+            if known.any() and np.isfinite(learned).any():
+                own = constant_score(learned, truth[known], clips.family)
+                constants.setdefault(condition, {})[split] = {"n": int(known.sum()), **own}
     return constants
 
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Rule:
 
 _SHARE = Rule("at least 0 and below 1", 0, 1)
 _COUNT = Rule("a whole number of 1 or more", 1)
+_WHOLE = Rule("a whole number of 0 or more", 0)
 _POSITIVE = Rule("above 0 and finite", 0, open_low=True)  # infinity is a number neither in JSON nor in our TOML
 _AMOUNT = Rule("0 or more, and finite", 0)
 
@@ -48,6 +50,11 @@ def share(default: float = 0.0) -> Any:
 def count(default: int) -> Any:
     """Return a field of whole numbers of 1 or more."""
     return field(default=default, metadata={"rule": _COUNT})
+
+
+def whole(default: int = 0) -> Any:
+    """Return a field of whole numbers of 0 or more."""
+    return field(default=default, metadata={"rule": _WHOLE})
 
 
 def positive(default: float) -> Any:
@@ -65,6 +72,23 @@ def choice(*choices: str) -> Any:
     return field(default=choices[0], metadata={"rule": Rule("one of " + ", ".join(choices), choices=choices)})
 
 
+def modality_letters(text: str) -> str:
+    """Return modalities, by letter or by name, in the one form that settings have: letters in the order T, A, V.
+
+    Raises ConfigError if one of them is neither, or there is none.
+
+    >>> modality_letters("vision, audio"), modality_letters("V,A")
+    ('A,V', 'A,V')
+    """
+    letter_of = {**{letter: letter for letter in MODALITY_OF}, **{name.upper(): m for m, name in MODALITY_OF.items()}}
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word.upper() not in letter_of:
+            raise ConfigError(f"modalities is {text!r}: {word!r} is not one of T, A, V (text, audio, vision)")
+    named = {letter_of[word.upper()] for word in words}
+    return ",".join(letter for letter in MODALITY_OF if letter in named)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of a run that all models have. A model adds its own in a subclass, field by field with its rule.
@@ -72,11 +96,16 @@ class Settings:
     Attributes
     ----------
     lr, bs : learning rate of Adam, clips per batch
+    modalities : what the model reads, of T, A and V; its stages that lack an input are left out
     omega_t, omega_a, omega_v, omega_at, omega_vt, omega_av, omega_m : the tasks' weights in the loss (eq. 6: all 1)
     patience, max_epochs : epochs without improvement before a stage stops (section 5.1: 20), and the most it runs
     fusion_lr : learning rate of a stage that reads others' hidden activations; 0 takes lr
     weight_decay, decay : how much, 0 is plain Adam, as in the paper; "decoupled" shrinks the weight matrices apart from
         the gradient, "coupled" adds every weight's share to its gradient (Adam's own, as MMSA has it)
+    accumulate, accumulate_rest : batches whose gradients are added for one step, and whether fewer that are left at an
+        epoch's end make a step or are dropped
+    clip_value, clip_norm : limits of each gradient's values, and of the norm of each group's gradients; 0 sets none
+    plateau : epochs without a better validation loss after which the learning rates fall to a tenth; 0 keeps them
     frames : audio and vision are the means over a clip's valid steps, or over all L, the padding included
     text_steps : the text LSTM ends at a clip's last step, or reads zeros up to L
     standardise, standard_limit : whether features are standardised on the training split, and to how many standard
@@ -91,6 +120,7 @@ class Settings:
     retrain_draws, retrain_clips, retrain_threshold : eq. 8's number of draws, clips per draw, and least share of hits
     """
 
+    modalities: str = "T,A,V"
     lr: float = positive(0.001)
     bs: int = count(64)
     omega_t: float = amount(1.0)
@@ -105,6 +135,11 @@ class Settings:
     fusion_lr: float = amount()
     weight_decay: float = amount()
     decay: str = choice("decoupled", "coupled")
+    accumulate: int = count(1)
+    accumulate_rest: str = choice("step", "drop")
+    clip_value: float = amount()
+    clip_norm: float = amount()
+    plateau: int = whole()
     frames: str = choice("valid", "padded")
     text_steps: str = choice("valid", "padded")
     standardise: bool = True
@@ -130,6 +165,7 @@ class Settings:
             if rule is not None and not rule.allows(value):
                 found = repr(value) if rule.choices else value
                 raise ConfigError(f"{one.name} is {found}; it must be {rule.words}")
+        object.__setattr__(self, "modalities", modality_letters(self.modalities))  # frozen: one form of it
         if self.missing == "mean" and not self.standardise:
             raise ConfigError("missing is 'mean', which needs standardised features: set standardise=true as well")
 

@@ -13,8 +13,8 @@ import torch
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.prepared import Prepared
-from fmltk.model.registry import HIDDEN_PREFIX, model_spec
-from fmltk.model.run_folder import stage_file, stage_history_file
+from fmltk.model.registry import HIDDEN_PREFIX, model_of
+from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
 from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import TrainingError
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.model.progress import Epoch
     from fmltk.model.registry import ModelSpec, StageSpec
     from fmltk.model.settings import Settings
-    from fmltk.model.training import Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def run_stage(job: StageJob) -> None:
     Raises TrainingError as `train_stage` does.
     """
     prepared = Prepared.open(job.prepared)
-    model = model_spec(job.config.model)
+    model = model_of(job.config)
     spec = model.stage(job.stage)
     usable = prepared.usable(model.modalities(spec))
     data = StageData(
@@ -69,7 +69,8 @@ def run_stage(job: StageJob) -> None:
     def report_progress(epoch: Epoch, best: int) -> None:
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
 
-    trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress)
+    unfinished = stage_progress_file(job.folder, job.stage)
+    trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress, progress=unfinished)
     folds = None
     if job.config.fusion_inputs == "cross-fit" and model.feeds_another(spec):
         folds = _out_of_fold(spec, job, data, prepared.videos)
@@ -86,6 +87,7 @@ def run_stage(job: StageJob) -> None:
     )
     save_history(stage_history_file(job.folder, job.stage), trained)
     save_stage(stage_file(job.folder, job.stage), checkpoint)
+    unfinished.unlink(missing_ok=True)
 
 
 def stage_inputs(prepared: Prepared, model: ModelSpec, spec: StageSpec, folder: Path, device: str) -> StageInputs:

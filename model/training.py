@@ -1,30 +1,35 @@
 """One trainer for every stage of every model: Adam, L1 losses, early stopping, best weights restored.
 
-A stage says which groups of weights have a learning rate or decay of their own, and how few clips a batch may have.
+Steps on several batches, limits of the gradients and falling learning rates are settings. A stage says which groups of
+weights have a learning rate or decay of their own, and how few clips a batch may have.
 
 Source: paper, section 4.2 (eq. 6) and section 5.1.
 """
 
 from __future__ import annotations
 
-import copy
 import time
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fmltk.model.inputs import predict_stage
 from fmltk.model.layers import weighted_loss
+from fmltk.model.objective import Objective
+from fmltk.model.progress import Epoch, Progress
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import StageSpec
@@ -43,17 +48,6 @@ class StageData:
     labels: Mapping[str, Tensor]
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One line of history: losses are eq. 6's, mae that of the stage's own task on the validation split."""
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    valid_mae: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -82,11 +76,13 @@ def train_stage(
     *,
     seed: int,
     on_epoch: Callable[[Epoch, int], None] | None = None,
+    progress: Path | None = None,
 ) -> TrainedStage:
     """Train one stage and return it with its best weights.
 
     seed : the same seed gives the same numbers; the caller's random state is left as it was
     on_epoch : called after each epoch with it and the best epoch so far
+    progress : a file that long training is saved to now and then, from which a second call continues to the same end
 
     Raises TrainingError if there is nothing to learn from or to stop by, or the loss is not finite.
     """
@@ -100,11 +96,17 @@ def train_stage(
             f"stage {spec.name}: there is {len(known.train)} training clip; its batch normalisation needs "
             f"{spec.smallest_batch} or more"
         )
+    n_batches = len(batches(known.train, config.bs, smallest=spec.smallest_batch))
+    if config.accumulate_rest == "drop" and n_batches < config.accumulate:
+        raise TrainingError(
+            f"stage {spec.name}: an epoch has {n_batches} batches, a step takes {config.accumulate} (accumulate), and "
+            f"fewer are dropped: nothing would be learned; use --set accumulate={n_batches} or smaller batches (bs)"
+        )
     device = data.inputs.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(stage_seed(seed, spec.name))
         net = spec.build(data.inputs.dimensions(spec.inputs), config).to(device)
-        return _fit(net, spec, config, known, on_epoch)
+        return _fit(net, spec, config, known, on_epoch=on_epoch, progress=progress)
 
 
 def stage_seed(seed: int, stage: str) -> int:
@@ -113,32 +115,46 @@ def stage_seed(seed: int, stage: str) -> int:
 
 
 def _fit(
-    net: nn.Module, spec: StageSpec, config: Settings, data: StageData, on_epoch: Callable[[Epoch, int], None] | None
+    net: nn.Module,
+    spec: StageSpec,
+    config: Settings,
+    data: StageData,
+    *,
+    on_epoch: Callable[[Epoch, int], None] | None,
+    progress: Path | None,
 ) -> TrainedStage:
-    optimiser = make_optimiser(net, spec, config)
-    history: list[Epoch] = []
-    best, best_loss, best_state = 0, float("inf"), copy.deepcopy(net.state_dict())
-    for number in range(1, config.max_epochs + 1):
+    optimiser, objective = make_optimiser(net, spec, config), make_objective(spec, config, data)
+    schedule = ReduceLROnPlateau(optimiser, patience=config.plateau) if config.plateau else None
+    so_far = Progress(net, optimiser, objective, schedule)
+    if progress is not None and progress.is_file():
+        so_far.load(progress)
+    while len(so_far.history) < config.max_epochs and len(so_far.history) - so_far.best < config.patience:
         started = time.perf_counter()
-        train_loss = _train_epoch(net, optimiser, spec, config, data)
-        valid_loss, valid_mae = _validate(net, spec, config, data)
-        history.append(Epoch(number, train_loss, valid_loss, valid_mae, time.perf_counter() - started))
+        objective.epoch = len(so_far.history) + 1
+        train_loss = _train_epoch(net, optimiser, objective, spec=spec, config=config, data=data)
+        valid_loss, valid_mae = _validate(net, spec, objective, data)
+        epoch = Epoch(objective.epoch, train_loss, valid_loss, valid_mae, time.perf_counter() - started)
         if not np.isfinite(train_loss) or not np.isfinite(valid_loss):
             raise TrainingError(
-                f"stage {spec.name}: the loss of epoch {number} is {train_loss:g} (validation {valid_loss:g}); "
+                f"stage {spec.name}: the loss of epoch {epoch.epoch} is {train_loss:g} (validation {valid_loss:g}); "
                 "lower lr, or see `fmltk dataset check` for exploding features"
             )
-        if valid_loss < best_loss:
-            best, best_loss = number, valid_loss
-            for name, value in net.state_dict().items():
-                best_state[name].copy_(value)
+        if schedule is not None:
+            schedule.step(valid_loss)
+        so_far.add(epoch)
+        if progress is not None:
+            so_far.save_now_and_then(progress)
         if on_epoch is not None:
-            on_epoch(history[-1], best)
-        if number - best >= config.patience:
-            break
-    net.load_state_dict(best_state)
+            on_epoch(epoch, so_far.best)
+    net.load_state_dict(so_far.best_state)
     net.eval()
-    return TrainedStage(net, tuple(history), best)
+    return TrainedStage(net, tuple(so_far.history), so_far.best)
+
+
+def make_objective(spec: StageSpec, config: Settings, data: StageData) -> Objective:
+    """Return what the stage minimises, at its start."""
+    weights = {task: config.weight(task) for task in spec.tasks}
+    return (spec.objective or Objective)(weights, data.labels, data.train, config)
 
 
 def make_optimiser(net: nn.Module, spec: StageSpec, config: Settings) -> torch.optim.Optimizer:
@@ -150,14 +166,24 @@ def make_optimiser(net: nn.Module, spec: StageSpec, config: Settings) -> torch.o
 
 
 def _train_epoch(
-    net: nn.Module, optimiser: torch.optim.Optimizer, spec: StageSpec, config: Settings, data: StageData
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    objective: Objective,
+    *,
+    spec: StageSpec,
+    config: Settings,
+    data: StageData,
 ) -> float:
     """Run one epoch; return the mean loss over its clips."""
     net.train()
     shuffled = data.train[torch.randperm(len(data.train)).numpy()]
     total = torch.zeros((), device=data.inputs.device)
-    for batch in batches(shuffled, config.bs, smallest=spec.smallest_batch):
-        total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data) * len(batch)
+    parts = batches(shuffled, config.bs, smallest=spec.smallest_batch)
+    for number, batch in enumerate(parts, 1):
+        starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0
+        ends |= number == len(parts) and config.accumulate_rest == "step"
+        how: Any = {"objective": objective, "starts": starts, "ends": ends}
+        total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data, **how) * len(batch)
     return float(total) / len(shuffled)
 
 
@@ -169,18 +195,36 @@ def train_batch(
     spec: StageSpec,
     config: Settings,
     data: StageData,
+    objective: Objective | None = None,
+    starts: bool = True,
+    ends: bool = True,
 ) -> Tensor:
-    """Take one step on the clips of `batch`; return their loss, a scalar."""
-    index = torch.from_numpy(batch).to(data.inputs.device)
-    predictions, _ = net(data.inputs.batch(spec.inputs, batch))
-    truths = {task: data.labels[task].index_select(0, index) for task in spec.tasks}
-    loss = weighted_loss(predictions, truths, _task_weights(spec, config))
-    optimiser.zero_grad()
+    """Add the gradients of the clips of `batch` and take a step; return their loss, a scalar.
+
+    objective : what is minimised; None: what the stage minimises, at its start
+    starts : whether earlier batches' gradients are forgotten first; ends : whether a step is taken
+    """
+    objective = objective or make_objective(spec, config, data)
+    outputs, _ = net(data.inputs.batch(spec.inputs, batch))
+    loss = objective.loss(outputs, batch)
+    if starts:
+        optimiser.zero_grad()
     torch.autograd.backward(loss)
-    optimiser.step()
-    if config.weight_decay and config.decay == "decoupled":
-        decay(optimiser, config.weight_decay)
+    objective.after_backward(outputs, batch)
+    _limit_gradients(optimiser, config)
+    if ends:
+        optimiser.step()
+        if config.weight_decay and config.decay == "decoupled":
+            decay(optimiser, config.weight_decay)
     return loss.detach()
+
+
+def _limit_gradients(optimiser: torch.optim.Optimizer, config: Settings) -> None:
+    for group in optimiser.param_groups:
+        if config.clip_value:
+            nn.utils.clip_grad_value_(group["params"], config.clip_value)
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(group["params"], config.clip_norm)
 
 
 def batches(rows: NDArray[np.int64], size: int, *, smallest: int = 1) -> list[NDArray[np.int64]]:
@@ -197,10 +241,6 @@ def batches(rows: NDArray[np.int64], size: int, *, smallest: int = 1) -> list[ND
     return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
 
 
-def _task_weights(spec: StageSpec, config: Settings) -> dict[str, float]:
-    return {task: config.weight(task) for task in spec.tasks}
-
-
 def decay(optimiser: torch.optim.Optimizer, share: float) -> None:
     """Shrink every weight matrix by lr * share, apart from the gradient (decoupled weight decay)."""
     with torch.no_grad():
@@ -209,13 +249,13 @@ def decay(optimiser: torch.optim.Optimizer, share: float) -> None:
             torch._foreach_mul_(matrices, 1 - group["lr"] * share)
 
 
-def _validate(net: nn.Module, spec: StageSpec, config: Settings, data: StageData) -> tuple[float, float]:
-    """Return (eq. 6 on the validation clips, mean absolute error of the stage's own task)."""
+def _validate(net: nn.Module, spec: StageSpec, objective: Objective, data: StageData) -> tuple[float, float]:
+    """Return (the objective on the validation clips, mean absolute error of the stage's own task)."""
     predictions, _ = predict_stage(net, spec, data.inputs, data.valid)
     index = torch.from_numpy(data.valid)
     truths = {task: data.labels[task].cpu().index_select(0, index) for task in spec.tasks}
     own = spec.tasks[-1]
-    loss = weighted_loss(predictions, truths, _task_weights(spec, config))
+    loss = objective.valid_loss(predictions, truths)
     mae = weighted_loss({own: predictions[own]}, truths, {own: 1.0})
     return float(loss), float(mae)
 

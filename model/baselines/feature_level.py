@@ -105,7 +105,7 @@ class FeatureLevelNet(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({task: intensity (B,)}, the fusion's last representation (B, d))."""
-        representations = {m: self.nets[m](inputs[m]) for m in ORDER}  # (B, d_m)
+        representations = {m: self.nets[m](inputs[m]) for m in ORDER if m in self.nets}  # (B, d_m)
         predictions = {m: head(representations[m])[0] for m, head in self.heads.items()}
         y, hidden = self.fusion(representations)
         return {**predictions, "M": y}, hidden
@@ -123,26 +123,28 @@ def build_net(
     """
     nets = unimodal_nets(dims, settings, d_text)
     heads = unimodal_heads(nets, settings) if isinstance(settings, HeadSettings) else {}
-    return FeatureLevelNet(nets, heads, fuse({m: nets[m].d_out for m in ORDER}))
+    return FeatureLevelNet(nets, heads, fuse({m: nets[m].d_out for m in ORDER if m in nets}))
 
 
 def unimodal_nets(dims: Mapping[str, int], settings: FeatureSettings, d_text: int) -> dict[str, TextNet | FrameNet]:
-    """Return the networks of T, A and V; the text's gives d_text numbers per clip.
+    """Return the networks of those of T, A and V that there are; the text's gives d_text numbers per clip.
 
     The public code sets the text's dropout to 0, for its LSTM has one layer.
     """
     dropout = settings.tdrp if settings.variant == "corrected" else 0.0
-    return {
-        "T": TextNet(dims["T"], settings.thid, d_text, dropout),
-        "A": NormedFrameNet(dims["A"], settings.ahid, settings.adrp),
-        "V": NormedFrameNet(dims["V"], settings.vhid, settings.vdrp),
-    }
+    nets: dict[str, TextNet | FrameNet] = {}
+    if "T" in dims:
+        nets["T"] = TextNet(dims["T"], settings.thid, d_text, dropout)
+    for modality, units, dropout_share in (("A", settings.ahid, settings.adrp), ("V", settings.vhid, settings.vdrp)):
+        if modality in dims:
+            nets[modality] = NormedFrameNet(dims[modality], units, dropout_share)
+    return nets
 
 
 def unimodal_heads(nets: Mapping[str, TextNet | FrameNet], settings: HeadSettings) -> dict[str, Predictor]:
-    """Return the predictors of T, A and V from the outputs of the three networks."""
+    """Return the predictors of T, A and V from the outputs of their networks."""
     units = {"T": settings.tdim, "A": settings.adim, "V": settings.vdim}
-    return {m: Predictor(nets[m].d_out, units[m], settings.hdrp) for m in UNIMODAL}
+    return {m: Predictor(nets[m].d_out, units[m], settings.hdrp) for m in UNIMODAL if m in nets}
 
 
 def weight_groups(net: FeatureLevelNet, settings: Any) -> list[dict[str, Any]]:
@@ -161,8 +163,9 @@ def feature_level_model(
     settings: type[Settings],
     *,
     multitask: bool,
+    needs_all: bool = True,
 ) -> ModelSpec:
     """Return the model of one stage that `build` makes, with its presets' folder."""
     tasks = (*UNIMODAL, "M") if multitask else ("M",)
-    stage = StageSpec("M", UNIMODAL, tasks, build, groups=weight_groups, smallest_batch=2)
+    stage = StageSpec("M", UNIMODAL, tasks, build, weight_groups, smallest_batch=2, needs_all=needs_all)
     return ModelSpec(name, (stage,), settings, resources.files("fmltk.model") / "presets" / name)

@@ -25,26 +25,31 @@ if TYPE_CHECKING:
 
 
 class LateFusionNet(nn.Module):
-    """Three unimodal networks -> concatenation -> y_M; with `multitask`, y_T, y_A and y_V from each network as well."""
+    """A network per modality -> concatenation -> y_M; with `multitask`, y_T, y_A and y_V from each network as well."""
 
     def __init__(self, dims: Mapping[str, int], config: Config, *, multitask: bool) -> None:
         super().__init__()
-        nets = {m: unimodal_net(m, dims[m], config) for m in UNIMODAL}
+        nets = {m: unimodal_net(m, dims[m], config) for m in UNIMODAL if m in dims}
         units = {m: net.d_out for m, net in nets.items()}
         self.nets = nn.ModuleDict(nets)
-        tasks = UNIMODAL if multitask else ()
+        tasks = tuple(nets) if multitask else ()
         self.unimodal = nn.ModuleDict({m: Predictor(units[m], predictor_units(m, config)) for m in tasks})
         self.multimodal = Predictor(sum(units.values()), config.fdim, config.fdrp)
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({task: intensity (B,)}, the multimodal predictor's hidden layer (B, fdim))."""
-        representations = {m: self.nets[m](inputs[m]) for m in UNIMODAL}
+        representations = {m: net(inputs[m]) for m, net in self.nets.items()}
         predictions = {m: net(representations[m])[0] for m, net in self.unimodal.items()}
-        y, hidden = self.multimodal(torch.cat([representations[m] for m in UNIMODAL], dim=1))
+        y, hidden = self.multimodal(torch.cat(list(representations.values()), dim=1))
         return {**predictions, "M": y}, hidden
 
 
-LATE_FUSION = ModelSpec("late-fusion", (StageSpec("M", UNIMODAL, ("M",), partial(LateFusionNet, multitask=False)),))
-LATE_FUSION_MT = ModelSpec(
-    "late-fusion-mt", (StageSpec("M", UNIMODAL, (*UNIMODAL, "M"), partial(LateFusionNet, multitask=True)),)
-)
+def _model(name: str, *, multitask: bool) -> ModelSpec:
+    tasks = (*UNIMODAL, "M") if multitask else ("M",)
+    return ModelSpec(
+        name, (StageSpec("M", UNIMODAL, tasks, partial(LateFusionNet, multitask=multitask), needs_all=False),)
+    )
+
+
+LATE_FUSION = _model("late-fusion", multitask=False)
+LATE_FUSION_MT = _model("late-fusion-mt", multitask=True)

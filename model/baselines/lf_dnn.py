@@ -44,7 +44,7 @@ class Concatenation(nn.Module):
 
     def forward(self, representations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return (intensity (B,), last hidden layer (B, fdim))."""
-        joined = torch.cat([representations[m] for m in ORDER], dim=1)  # (B, d_A + d_V + d_T)
+        joined = torch.cat([representations[m] for m in ORDER if m in representations], dim=1)  # (B, d_A + d_V + d_T)
         y, hidden = self.predictor(joined)
         return y, hidden
 
@@ -58,5 +58,5 @@ def build_lf_dnn(dims: Mapping[str, int], settings: LfDnnSettings) -> nn.Module:
     return build_net(dims, settings, settings.tout, lambda units: Concatenation(units, settings))
 
 
-LF_DNN = feature_level_model("lf-dnn", build_lf_dnn, LfDnnSettings, multitask=False)
-MLF_DNN = feature_level_model("mlf-dnn", build_lf_dnn, MlfDnnSettings, multitask=True)
+LF_DNN = feature_level_model("lf-dnn", build_lf_dnn, LfDnnSettings, multitask=False, needs_all=False)
+MLF_DNN = feature_level_model("mlf-dnn", build_lf_dnn, MlfDnnSettings, multitask=True, needs_all=False)

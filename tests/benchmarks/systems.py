@@ -16,9 +16,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fmltk.model.progress import Epoch
 
 CLIPS = (1368, 456)
 LENGTHS = {"text": 39, "audio": 400, "vision": 55}
@@ -77,7 +80,7 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
     from fmltk.model.config import load_config
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import model_spec
-    from fmltk.model.training import Epoch, StageData, train_stage
+    from fmltk.model.training import StageData, train_stage
 
     torch.set_num_threads(1)
     n = sum(clips)

@@ -18,9 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fmltk.model.progress import Epoch
 
 CH_SIMS_CLIPS = (1368, 456, 457)
 MOSEI_CLIPS = (16326, 1871, 4659)
@@ -48,7 +51,7 @@ def measure_stages(clips: tuple[int, ...], device: str) -> dict[str, Any]:
     from fmltk.model.config import load_config
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import model_spec
-    from fmltk.model.training import Epoch, StageData, train_stage
+    from fmltk.model.training import StageData, train_stage
 
     torch.set_num_threads(1)
     n = clips[0] + clips[1]

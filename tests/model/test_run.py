@@ -385,7 +385,10 @@ def test_calls_that_cannot_work_are_refused(
 def test_features_without_a_modality_are_refused(features: Path, tmp_path: Path) -> None:
     shutil.copytree(features, tmp_path / "features")
     (tmp_path / "features" / "vision.parquet").unlink()
-    with pytest.raises(ConfigError, match="the features hold no vision"):
+    with pytest.raises(
+        ConfigError,
+        match="the features hold no vision, which the model reads; train on the others with --modalities T,A",
+    ):
         train(tmp_path / "features", out=tmp_path / "run", config=brief(), options=RunOptions(jobs=0))
     assert not (tmp_path / "run").exists()
 
