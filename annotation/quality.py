@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from fmltk.annotation.agreement import agreement, numbered, pairwise_kappas, pan
 from fmltk.annotation.patterns import PATTERNS, answer_marks, beside_others, rating_marks
 from fmltk.annotation.ratings import dimensions_of, of_dimension, part_name
 from fmltk.annotation.settings import N_BOOTSTRAP
+from fmltk.toolkit.clip import reading_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,15 +111,6 @@ def marked_raters(pattern: str, raters: Mapping[str, Sequence[Mapping[str, Any]]
         if mark["pattern"] == pattern
     ]
     return [text for _, text in sorted(found)]
-
-
-def reading_order(name: str) -> str:
-    """Return a sort key that takes the numbers in a name as numbers.
-
-    >>> sorted(["rater 10", "rater 9", "anna"], key=reading_order)
-    ['anna', 'rater 9', 'rater 10']
-    """
-    return re.sub(r"\d+", lambda digits: f"{len(digits[0]):05d}{digits[0]}", name)
 
 
 def _kappa_of_raters(panel: Panel) -> dict[str, float]:

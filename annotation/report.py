@@ -147,7 +147,7 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]], scales: Collection[st
                 biases.setdefault(entry["rater"], []).append(entry["bias"])
     if not 0 < len(biases) <= MANY_RATERS:
         return []
-    from fmltk.annotation.quality import reading_order
+    from fmltk.toolkit.clip import reading_order
 
     names = sorted(biases, key=reading_order)
     rows = [(name, float(np.mean(biases[name])), min(biases[name]), max(biases[name])) for name in names]

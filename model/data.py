@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import SPLITS
+from fmltk.model.videos import clip_positions
+from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import StoreError
 
@@ -62,6 +63,7 @@ class ClipFeatures:
     means : by modality letter A and V, float32 (n, d), mean over steps; NaN rows where the clip has no valid one
     reasons : by modality letter, per clip why it has none, "" where it has
     schema : by modality letter, what the feature file says of itself
+    positions : int64 (n,), rising from clip to clip of a video (see `clip_positions`)
     splits : train, valid or test, as the transcripts said; "" where they did not
     pooled : instead of `means` where steps were asked for: by modality letter, float32 (n, L of the text, d)
     """
@@ -73,6 +75,7 @@ class ClipFeatures:
     reasons: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, dict[str, Any]]
     splits: tuple[str, ...]
+    positions: NDArray[np.int64]
     pooled: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def present(self, modality: str) -> NDArray[np.bool_]:
@@ -94,12 +97,15 @@ class ClipFeatures:
             {m: tuple(reasons[row] for row in rows) for m, reasons in self.reasons.items()},
             self.schema,
             tuple(self.splits[row] for row in rows),
+            self.positions[rows],
             {m: values[rows] for m, values in self.pooled.items()},
         )
 
     def without_arrays(self) -> ClipFeatures:
         """Return the clips' names, texts and reasons alone: what is left to know once the arrays are prepared."""
-        return ClipFeatures(self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits)
+        return ClipFeatures(
+            self.utterance_ids, self.texts, None, {}, self.reasons, self.schema, self.splits, self.positions
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,9 @@ def read_clip_features(
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
-    return ClipFeatures(ids, texts, text, means, reasons, schema, _manifest_splits(manifest), pooled)
+    return ClipFeatures(
+        ids, texts, text, means, reasons, schema, _manifest_splits(manifest), _positions(manifest), pooled
+    )
 
 
 def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:
@@ -205,12 +213,19 @@ def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:
     manifest = read_features(folder).manifest()
     texts = tuple(text if isinstance(text, str) else None for text in manifest["text"])
     ids = tuple(str(utterance) for utterance in manifest["utterance_id"])
-    return ClipFeatures(ids, texts, None, {}, {}, {}, _manifest_splits(manifest))
+    return ClipFeatures(ids, texts, None, {}, {}, {}, _manifest_splits(manifest), _positions(manifest))
 
 
 def _manifest_splits(manifest: Any) -> tuple[str, ...]:
     """Return each clip's split as the manifest says it, "" where it says none."""
     return tuple(split if split in SPLITS else "" for split in manifest["split"])
+
+
+def _positions(manifest: Any) -> NDArray[np.int64]:
+    """Return each clip's place among those of its video, as the manifest has them."""
+    ids = [split_utterance_id(str(utterance)) for utterance in manifest["utterance_id"]]
+    starts_s = manifest["start_s"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return clip_positions([video for video, _ in ids], [clip for _, clip in ids], starts_s)
 
 
 def _usable_length(table: ModalityTable, wanted: int | None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fmltk.model.lstm import Packed
+from fmltk.model.registry import VIDEOS
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from fmltk.model.registry import StageSpec
+    from fmltk.model.videos import Videos
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class StageInputs:
     vectors : by input name (A, V, H_AV, ...), float32 (n, d); pooled steps (A_pooled, V_pooled), float32 (n, L, d)
     steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
     text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
+    videos : whose clips are read together by the stages that read videos
     """
 
     vectors: Mapping[str, Tensor]
     steps: Tensor | None
     offsets: NDArray[np.int64]
     text_length: int = 0
+    videos: Videos | None = None
 
     def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Tensor | Packed]:
         """Return the inputs of some clips, by name."""
@@ -41,6 +45,8 @@ class StageInputs:
         for name in names:
             if name == "T":
                 inputs[name] = self._pad(rows) if self.text_length else self._pack(rows)
+            elif name == VIDEOS:
+                inputs[name] = torch.from_numpy(self.of_videos().lengths(rows))
             else:
                 values = self.vectors[name]
                 inputs[name] = values.index_select(0, index.to(values.device))
@@ -55,8 +61,15 @@ class StageInputs:
 
     def dimensions(self, names: Sequence[str]) -> dict[str, int]:
         """Return the width of each input, and the steps of texts where they are read with their padding."""
-        widths = {name: int((self._text_steps() if name == "T" else self.vectors[name]).shape[-1]) for name in names}
+        features = [name for name in names if name != VIDEOS]
+        widths = {name: int((self._text_steps() if name == "T" else self.vectors[name]).shape[-1]) for name in features}
         return {**widths, "steps": self.text_length} if self.text_length else widths
+
+    def of_videos(self) -> Videos:
+        """Return the videos of the clips. Raises TrainingError if the data names none."""
+        if self.videos is None:
+            raise TrainingError("the stage reads whole videos, and the data does not say which clips are of one video")
+        return self.videos
 
     def _text_steps(self) -> Tensor:
         if self.steps is None:
@@ -90,14 +103,33 @@ def predict_stage(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return ({task: intensity (n,)}, hidden activations (n, d)) of some clips, in eval mode, on the CPU."""
     net.eval()
+    batches = evaluation_batches(spec, inputs, rows)
     parts: list[dict[str, Tensor]] = []
     hidden: list[Tensor] = []
-    n = spec.evaluation_batch
     with torch.inference_mode():
-        for start in range(0, len(rows), n):
-            predictions, h = net(inputs.batch(spec.inputs, rows[start : start + n]))
+        for batch in batches:
+            predictions, h = net(inputs.batch(spec.inputs, batch))
             parts.append({task: predictions[task].cpu() for task in spec.tasks})
             hidden.append(h.cpu())
     if not parts:
         return {task: torch.zeros(0) for task in spec.tasks}, torch.zeros(0, 0)
-    return {task: torch.cat([part[task] for part in parts]) for task in spec.tasks}, torch.cat(hidden)
+    back = torch.from_numpy(_places(rows, np.concatenate(batches)))
+    return {task: torch.cat([part[task] for part in parts])[back] for task in spec.tasks}, torch.cat(hidden)[back]
+
+
+def evaluation_batches(spec: StageSpec, inputs: StageInputs, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the rows in batches of a bounded number of clips; whole videos where the stage reads them."""
+    n = spec.evaluation_batch
+    if not spec.reads_videos:
+        return [rows[start : start + n] for start in range(0, len(rows), n)]
+    filled: dict[int, list[NDArray[np.int64]]] = {}
+    n_before = 0
+    for video in inputs.of_videos().divide(rows):
+        filled.setdefault(n_before // n, []).append(video)
+        n_before += len(video)
+    return [np.concatenate(videos) for videos in filled.values()]
+
+
+def _places(rows: NDArray[np.int64], moved: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each of `rows` is in `moved`, which has the same rows in another order."""
+    return np.argsort(moved)[np.argsort(np.argsort(rows))]

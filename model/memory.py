@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fmltk.model.registry import VIDEOS
 from fmltk.toolkit.machine import total_memory
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def report_memory(
 
     n_at_once : how many workers train at the same time; more than the machine's memory is a warning
     """
-    known = [stage for stage in stages if set(stage.inputs) <= set(dims)]
+    known = [stage for stage in stages if set(stage.inputs) - {VIDEOS} <= set(dims)]
     counts = {stage.name: n_weights(stage, dims, settings) for stage in known}
     name = max(counts, key=lambda stage: counts[stage], default="")
     needed = COPIES * FLOAT_BYTES * counts.get(name, 0)

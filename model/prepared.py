@@ -13,6 +13,8 @@ import torch
 from fmltk.model.inputs import StageInputs
 from fmltk.model.registry import POOLED_SUFFIX
 from fmltk.model.standardise import Scaler, fit_scaler
+from fmltk.model.videos import Videos
+from fmltk.toolkit.clip import split_utterance_id
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_json, write_json
@@ -34,7 +36,8 @@ class Prepared:
 
     vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
     in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where
-    texts are read with their padding, else 0
+    texts are read with their padding, else 0;
+    positions : int64 (n,), rising from clip to clip of a video
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
@@ -46,13 +49,15 @@ class Prepared:
     present: Mapping[str, NDArray[np.bool_]]
     scalers: Mapping[str, Scaler]
     schema: Mapping[str, dict[str, Any]]
+    positions: NDArray[np.int64]
     text_length: int = 0
 
     def inputs(self, device: str) -> StageInputs:
         """Return the inputs as tensors on a device."""
         steps = None if self.steps is None else torch.from_numpy(self.steps).to(device)
         vectors = {name: torch.from_numpy(values).to(device) for name, values in self.vectors.items()}
-        return StageInputs(vectors, steps, self.offsets, self.text_length)
+        videos = Videos.of(self.videos, self.positions, self.splits)
+        return StageInputs(vectors, steps, self.offsets, self.text_length, videos)
 
     def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
         """Return the tasks' targets, float32 (n,), NaN where there is none."""
@@ -73,7 +78,7 @@ class Prepared:
         if self.steps is not None:
             np.save(folder / "steps.npy", self.steps)
         small: dict[str, NDArray[Any]] = {"offsets": self.offsets, "targets": self.targets}
-        small |= {"splits": self.splits, "videos": self.videos}
+        small |= {"splits": self.splits, "videos": self.videos, "positions": self.positions}
         small |= {f"present_{letter}": values for letter, values in self.present.items()}
         for letter, scaler in self.scalers.items():
             small |= {f"center_{letter}": scaler.center, f"inverse_{letter}": scaler.inverse}
@@ -100,6 +105,7 @@ class Prepared:
             {key.removeprefix("present_"): values for key, values in small.items() if key.startswith("present_")},
             {m: Scaler(small[f"center_{m}"], small[f"inverse_{m}"], limit) for m, limit in document["limits"].items()},
             document["schema"],
+            small["positions"],
             document["text_length"],
         )
 
@@ -151,6 +157,7 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
         present,
         scalers,
         {letter: features.schema[letter] for letter in modalities},
+        features.positions,
         text_length(features.schema, settings),
     )
 
@@ -214,7 +221,9 @@ def prepare_features(
             vectors[name] = torch.from_numpy(np.nan_to_num(scaler.transform(values)))
         if impute:
             present[letter] = np.ones(len(features.utterance_ids), bool)
-    return StageInputs(vectors, steps, offsets, text_length(features.schema, settings)), present
+    ids = [split_utterance_id(utterance)[0] for utterance in features.utterance_ids]
+    videos = Videos.of(ids, features.positions, None)
+    return StageInputs(vectors, steps, offsets, text_length(features.schema, settings), videos), present
 
 
 def fingerprint(dataset: Dataset, arrays: Sequence[NDArray[Any]]) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MODEL_GROUP = "fmltk.models"
 HIDDEN_PREFIX = "H_"  # an input of this name and a stage's: the hidden activations of that stage
 POOLED_SUFFIX = "_pooled"  # an input of this name behind A's or V's: its steps, pooled to as many as texts have
+VIDEOS = "videos"  # an input of this name: how many clips each video of a batch has
 POOLED = tuple(letter + POOLED_SUFFIX for letter in "AV")
 
 
@@ -41,7 +42,8 @@ class StageSpec:
     ----------
     name : its name in files and tables, such as AV or fusion
     inputs : what it reads: "T" (sequences), "A", "V" (means over frames), "A_pooled", "V_pooled" (as many steps as
-        texts have with their padding), or "H_" + an earlier stage's name
+        texts have with their padding), or "H_" + an earlier stage's name; with "videos", a batch is whole videos one
+        after another, each with its clips in order, and the network reads how many each has, int64 (n_videos,)
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
         ({task: intensity (B,)}, hidden activations (B, d)), what its objective reads as well next to the tasks; where
@@ -74,15 +76,26 @@ class StageSpec:
     @property
     def letters(self) -> tuple[str, ...]:
         """The modalities that it reads itself."""
-        return tuple(name.removesuffix(POOLED_SUFFIX) for name in self.inputs if not name.startswith(HIDDEN_PREFIX))
+        own = [name for name in self.inputs if not name.startswith(HIDDEN_PREFIX) and name != VIDEOS]
+        return tuple(name.removesuffix(POOLED_SUFFIX) for name in own)
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether a batch is whole videos, whose clips are one another's context."""
+        return VIDEOS in self.inputs
 
     def within(self, modalities: Collection[str], earlier: Collection[str]) -> StageSpec | None:
         """Return the stage as it is with these modalities and these earlier stages alone; None where it cannot be."""
-        have = {*modalities, *(letter + POOLED_SUFFIX for letter in modalities), *(HIDDEN_PREFIX + n for n in earlier)}
+        have = {
+            VIDEOS,
+            *modalities,
+            *(letter + POOLED_SUFFIX for letter in modalities),
+            *(HIDDEN_PREFIX + n for n in earlier),
+        }
         inputs = tuple(name for name in self.inputs if name in have)
         if inputs == self.inputs:
             return self
-        if self.needs_all or not inputs:
+        if self.needs_all or not set(inputs) - {VIDEOS}:
             return None
         tasks = tuple(task for task in self.tasks if task == "M" or set(task) <= set(modalities))
         return replace(self, inputs=inputs, tasks=tasks)
@@ -101,7 +114,7 @@ class ModelSpec:
 
     >>> ModelSpec("mine", (StageSpec("M", ("X",), ("M",), build=None),))
     Traceback (most recent call last):
-    fmltk.toolkit.errors.ConfigError: model mine: stage M reads X; a stage reads T, A, V, A_pooled, V_pooled or ...
+    fmltk.toolkit.errors.ConfigError: model mine: stage M reads X; a stage reads T, A, V, A_pooled, V_pooled, ...
     """
 
     name: str
@@ -112,12 +125,12 @@ class ModelSpec:
     def __post_init__(self) -> None:
         earlier: set[str] = set()
         for stage in self.stages:
-            known = {*MODALITY_OF, *POOLED, *(HIDDEN_PREFIX + name for name in earlier)}
+            known = {*MODALITY_OF, *POOLED, VIDEOS, *(HIDDEN_PREFIX + name for name in earlier)}
             unknown = set(stage.inputs) - known
             if unknown:
                 raise ConfigError(
                     f"model {self.name}: stage {stage.name} reads {', '.join(sorted(unknown))}; "
-                    "a stage reads T, A, V, A_pooled, V_pooled or H_ and an earlier stage"
+                    "a stage reads T, A, V, A_pooled, V_pooled, videos, or H_ and an earlier stage"
                 )
             if stage.name in earlier:
                 raise ConfigError(f"model {self.name}: two stages are named {stage.name}")
@@ -141,6 +154,11 @@ class ModelSpec:
     def reads_pooled(self) -> bool:
         """Whether its stages read the pooled steps of audio and vision, not their means."""
         return any(name in POOLED for stage in self.stages for name in stage.inputs)
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether a stage of it reads the clips of a video together."""
+        return any(stage.reads_videos for stage in self.stages)
 
     def within(self, modalities: Collection[str]) -> ModelSpec:
         """Return the model as it is trained on these modalities alone: stages that lack an input are left out.

@@ -17,6 +17,7 @@ from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.metrics import accuracy_2
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, seed_folder, stage_file
+from fmltk.model.videos import Videos
 from fmltk.toolkit.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Settings) -> Decision
     final = model.stages[-1]
     checkpoint = load_stage(stage_file(seed_folder(run, seed), final.name))
     inputs = StageInputs(
-        {name: torch.from_numpy(values) for name, values in hidden.items()}, None, np.zeros(1, np.int64)
+        {name: torch.from_numpy(values) for name, values in hidden.items()},
+        None,
+        np.zeros(1, np.int64),
+        videos=Videos.of(dataset.video_ids, dataset.features.positions, dataset.splits),
     )
     prediction = predict_stage(checkpoint.net, final, inputs, rows)[0]["M"].numpy()
     generator = np.random.default_rng(seed)

@@ -88,15 +88,16 @@ def train_stage(
     """
     known = replace(
         data,
-        train=_labelled(spec, data.labels, data.train, "training"),
-        valid=_labelled(spec, data.labels, data.valid, "validation"),
+        train=_labelled(spec, data, data.train, "training"),
+        valid=_labelled(spec, data, data.valid, "validation"),
     )
     if len(known.train) < spec.smallest_batch:
         raise TrainingError(
             f"stage {spec.name}: there is {len(known.train)} training clip; its batch normalisation needs "
             f"{spec.smallest_batch} or more"
         )
-    n_batches = len(batches(known.train, config.bs, smallest=spec.smallest_batch))
+    n_drawn = len(data.inputs.of_videos().divide(known.train)) if spec.reads_videos else len(known.train)
+    n_batches = len(batches(np.arange(n_drawn), config.bs, smallest=spec.smallest_batch))
     if config.accumulate_rest == "drop" and n_batches < config.accumulate:
         raise TrainingError(
             f"stage {spec.name}: an epoch has {n_batches} batches, a step takes {config.accumulate} (accumulate), and "
@@ -176,15 +177,24 @@ def _train_epoch(
 ) -> float:
     """Run one epoch; return the mean loss over its clips."""
     net.train()
-    shuffled = data.train[torch.randperm(len(data.train)).numpy()]
     total = torch.zeros((), device=data.inputs.device)
-    parts = batches(shuffled, config.bs, smallest=spec.smallest_batch)
+    parts = draw_batches(spec, config, data)
     for number, batch in enumerate(parts, 1):
         starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0
         ends |= number == len(parts) and config.accumulate_rest == "step"
         how: Any = {"objective": objective, "starts": starts, "ends": ends}
         total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data, **how) * len(batch)
-    return float(total) / len(shuffled)
+    return float(total) / len(data.train)
+
+
+def draw_batches(spec: StageSpec, config: Settings, data: StageData) -> list[NDArray[np.int64]]:
+    """Return the training clips in batches, shuffled: `bs` clips, or the clips of `bs` whole videos."""
+    if not spec.reads_videos:
+        shuffled = data.train[torch.randperm(len(data.train)).numpy()]
+        return batches(shuffled, config.bs, smallest=spec.smallest_batch)
+    videos = data.inputs.of_videos().divide(data.train)
+    drawn = batches(torch.randperm(len(videos)).numpy(), config.bs)
+    return [np.concatenate([videos[video] for video in batch]) for batch in drawn]
 
 
 def train_batch(
@@ -260,10 +270,13 @@ def _validate(net: nn.Module, spec: StageSpec, objective: Objective, data: Stage
     return float(loss), float(mae)
 
 
-def _labelled(spec: StageSpec, labels: Mapping[str, Tensor], rows: NDArray[np.int64], what: str) -> NDArray[np.int64]:
-    """Return the rows that have a label of any of the stage's tasks."""
-    known = torch.stack([~torch.isnan(labels[task].cpu()) for task in spec.tasks]).any(dim=0).numpy()
+def _labelled(spec: StageSpec, data: StageData, rows: NDArray[np.int64], what: str) -> NDArray[np.int64]:
+    """Return the rows that have a label of any of the stage's tasks, and those that are their context."""
+    known = torch.stack([~torch.isnan(data.labels[task].cpu()) for task in spec.tasks]).any(dim=0).numpy()
     kept: NDArray[np.int64] = rows[known[rows]]
     if not len(kept):
         raise TrainingError(f"stage {spec.name}: no {what} clip has all its inputs and a label of {spec.tasks}")
+    if spec.reads_videos:
+        numbers = data.inputs.of_videos().numbers
+        kept = rows[np.isin(numbers[rows], numbers[kept])]
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,19 @@ def split_name(text: str) -> str | None:
     ('valid', 'train', None)
     """
     return _SPLIT_NAMES.get(text.strip().lower())
+
+
+def reading_order(name: str) -> str:
+    """Return a sort key that takes the numbers in a name as numbers.
+
+    >>> sorted(["clip 10", "clip 9", "clip 08", "a"], key=reading_order)
+    ['a', 'clip 08', 'clip 9', 'clip 10']
+    """
+    return re.sub(r"\d+", lambda found: _numbered(found[0].lstrip("0")), name)
+
+
+def _numbered(digits: str) -> str:
+    return f"{len(digits):05d}{digits}"
 
 
 class Turn(NamedTuple):
