@@ -329,11 +329,11 @@ def collapse(features: Path, out: Path, config: Config) -> None:
 
     original = training._fit
 
-    def deaf(net: object, spec: object, *rest: object) -> object:
+    def deaf(net: object, spec: object, *rest: object, **options: object) -> object:
         for parameter in net.parameters():  # type: ignore[attr-defined]
             if spec.name == "fusion" and parameter.ndim > 1:  # type: ignore[attr-defined]
                 parameter.data.zero_()
-        return original(net, spec, *rest)  # type: ignore[arg-type]
+        return original(net, spec, *rest, **options)  # type: ignore[arg-type]
 
     training._fit = deaf  # type: ignore[assignment]
     try:
