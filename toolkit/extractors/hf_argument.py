@@ -45,6 +45,18 @@ def read_argument(argument: str | None, options: Sequence[str] = LAYER_OPTIONS) 
     return model, given
 
 
+def set_name(model: str, layers: Layers) -> str:
+    """Return the name of a model's feature set: letters, digits, dots, dashes and underscores.
+
+    model : its name on the hub, or the last part of its folder's path
+
+    >>> set_name("facebook/hubert-base-ls960", Layers(9, 9))
+    'hubert-base-ls960-layer-9'
+    """
+    own = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rsplit("/", maxsplit=1)[-1]).strip(".-") or "model"
+    return own if layers.first is None else f"{own}-layer-{layers}"
+
+
 @dataclass(frozen=True, slots=True)
 class Layers:
     """Which layers' mean the features are: from `first` up to and with `last`, as transformers numbers hidden states.
