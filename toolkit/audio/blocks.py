@@ -34,10 +34,11 @@ def count_frames(n_samples: int) -> int:
     return 1 + n_samples // HOP_SAMPLES
 
 
-def check_samples(samples: NDArray[np.float32]) -> None:
+def check_samples(samples: NDArray[np.float32], *, rate_hz: int = AUDIO_RATE_HZ) -> None:
     """Refuse sound that has no features.
 
-    samples : float32, shape (n,), mono at 22,050 Hz, full scale 1; may be a numpy.memmap
+    samples : float32, shape (n,), mono, full scale 1; may be a numpy.memmap
+    rate_hz : samples per second, for the message
 
     Raises MissingModalityError where there is no sample, and FeatureError where the array is not one channel of
     float32, or holds NaN, infinity or a magnitude above 1e12: no such sample is replaced by a guess.
@@ -53,7 +54,7 @@ def check_samples(samples: NDArray[np.float32]) -> None:
         if not np.abs(block.samples).max() <= MAX_AMPLITUDE:  # False for NaN too
             bad = block.start + int(np.argmin(np.abs(block.samples) <= MAX_AMPLITUDE))
             raise FeatureError(
-                f"sample {bad} ({bad / AUDIO_RATE_HZ:.3f} s) of the sound is {samples[bad]}; finite values "
+                f"sample {bad} ({bad / rate_hz:.3f} s) of the sound is {samples[bad]}; finite values "
                 "around -1 to 1 were expected: the sound track is damaged, so re-encode the clip"
             )
 
