@@ -16,8 +16,8 @@ from fmltk.toolkit.alignment.viterbi import token_frames
 from fmltk.toolkit.alignment.words import TimedWord
 from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import ConfigError, FeatureError
+from fmltk.toolkit.hf_folder import files_digest
 from fmltk.toolkit.io.documents import read_json
-from fmltk.toolkit.text.folder import files_digest
 from fmltk.toolkit.text.language import is_unspaced
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class CtcAligner:
         self.rate_hz = int(self._extractor.sampling_rate)
         self._samples_per_frame = int(self._model.config.inputs_to_logits_ratio)
         weights = sorted((*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")))
-        self.name = f"hf:{Path(model).name} {files_digest([config_file, *weights])[:_DIGITS]}"
+        self.name = f"hf:{Path(model).name} {files_digest([config_file, *weights], error=ConfigError)[:_DIGITS]}"
 
     def words(self, samples: NDArray[np.float32], text: str, language: str | None) -> list[TimedWord]:
         """Return when each word is spoken (see `forced.Aligner`); one of which the model knows no letter has no time.

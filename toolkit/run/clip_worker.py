@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.text.bert import TextEncoder
-    from fmltk.toolkit.text.folder import TextModel
     from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
@@ -261,7 +261,7 @@ def _settled(result: ClipResult) -> ClipResult:
     return replace(result, row=result.row.settled())
 
 
-def _model_on_this_machine(model: TextModel) -> TextModel:
+def _model_on_this_machine(model: ModelFolder) -> ModelFolder:
     """Return the text model's files; on another machine than the run's they may lie elsewhere.
 
     Raises TextModelError if this machine has no such model, or another one of that name.

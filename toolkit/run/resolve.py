@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.catalog.catalog import Catalog
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.text.folder import TextModel
 
 
 def resolve(
@@ -60,7 +60,7 @@ def resolve(
     return settings, paths
 
 
-def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Reporter) -> TextModel | None:
+def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Reporter) -> ModelFolder | None:
     from fmltk.toolkit.text.folder import find_text_model
     from fmltk.toolkit.text.language import default_text_model, majority_language
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
-    from fmltk.toolkit.text.folder import TextModel
     from fmltk.toolkit.vision.active_speaker.weights import SpeakerWeights
 
 
@@ -30,7 +30,7 @@ class RunPaths:
 
     features: AnyPath
     elsewhere: bool = False
-    text_model: TextModel | None = None
+    text_model: ModelFolder | None = None
     openface_folder: Path | None = None
     openface_program: Path | None = None
     asd: SpeakerWeights | None = None

@@ -5,21 +5,19 @@ Source: paper, section 4.1.2.
 
 from __future__ import annotations
 
-import importlib
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import MissingModalityError, TextModelError
-from fmltk.toolkit.text.folder import WHAT_TO_DO, TextModel, find_text_model, transformers_version
+from fmltk.toolkit.hf_folder import SAFE, ModelFolder, load_weights, loading, transformers_version
+from fmltk.toolkit.text.folder import TEXT_MODEL, find_text_model
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, default_text_model, majority_language, unknown_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -78,7 +76,7 @@ class TextEncoder:
         Where the model cannot be found or loaded; one line that says what to do instead.
     """
 
-    def __init__(self, model: str | TextModel, *, device: str = "cpu") -> None:
+    def __init__(self, model: str | ModelFolder, *, device: str = "cpu") -> None:
         self._source = find_text_model(model) if isinstance(model, str) else model
         self._device = device
         self._tokenizer, self._model = _load(self._source, device)
@@ -161,57 +159,19 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _load(source: TextModel, device: str) -> tuple[Any, Any]:
-    """Return (tokenizer, model); nothing of them comes from anywhere but the folder."""
+def _load(source: ModelFolder, device: str) -> tuple[Any, Any]:
+    """Return (tokenizer, model)."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one text at a time: its threads would only cost
-    guard_torchvision()
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+    with loading(source, TEXT_MODEL):
+        from transformers import AutoModel, AutoTokenizer
 
-    options = {"local_files_only": True, "trust_remote_code": False}
-    with _quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, **options)
-            model, report = AutoModel.from_pretrained(
-                source.folder, **options, dtype=torch.float32, weights_only=True, output_loading_info=True
-            )
-            model = model.to(device)
-        except Exception as error:  # tokenizers and torch raise plain Exception for damaged files
-            reason = " ".join(str(error).split())[:200]
-            said = f"{type(error).__name__}: {reason}"
-            if "weights_only" in str(error):  # torch advises to switch off what keeps a pickle from running code
-                said = (
-                    "its pickled weights are damaged or hold more than numbers, which may be code that fmltk never runs"
-                )
-            raise TextModelError(
-                f"text model {source.name!r} in {source.folder} cannot be loaded ({said}); {WHAT_TO_DO}"
-            ) from error
-    # The pooler follows the last hidden states, so a checkpoint without it is whole for our purpose.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise TextModelError(
-            f"text model {source.name!r} in {source.folder} lacks {len(missing)} of its weights, first {missing[0]}: "
-            "its config.json and its weight file do not belong together"
-        )
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, **SAFE)
+        # The pooler follows the last hidden states, so a checkpoint without it is whole for our purpose.
+        model = load_weights(AutoModel, source, TEXT_MODEL, device=device, unused=["pooler.*"])
     framed = tokenizer("")["input_ids"] == [tokenizer.cls_token_id, tokenizer.sep_token_id]
     if model.config.is_encoder_decoder or not framed or not hasattr(model.config, "max_position_embeddings"):
         raise TextModelError(
             f"text model {source.name!r} ({model.config.model_type}) is not a BERT, which reads a text at once between "
-            f"[CLS] and [SEP]; {WHAT_TO_DO}"
+            f"[CLS] and [SEP]; {TEXT_MODEL.advice}"
         )
-    return tokenizer, model.eval()
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars, notes and warnings; problems arrive as exceptions."""
-    logging: Any = importlib.import_module("transformers.utils.logging")
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    return tokenizer, model

@@ -146,7 +146,7 @@ def test_offline_mode_is_respected_and_answers_at_once(tmp_path):
     with loopback_hub({}) as (address, asked):
         answer = find_in_process("bert-base-chinese", tmp_path, HF_ENDPOINT=address, HF_HUB_OFFLINE="1")
     assert asked == []
-    assert answer.startswith("refused text model 'bert-base-chinese' is no local folder")
+    assert answer.startswith("refused text model 'bert-base-chinese' is not a local folder")
     assert "give --text-model a local folder; for English, minilm" in answer
 
 
