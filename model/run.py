@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.prepared import Prepared
     from fmltk.model.settings import Settings
+    from fmltk.model.stages import Watch
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.features.label_table import LabelTable
 
@@ -46,6 +47,7 @@ def train(
     exclude: str | os.PathLike[str] | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train a model and write a run folder; the same call continues where an earlier one was stopped.
 
@@ -59,6 +61,7 @@ def train(
     exclude : a table of clips to leave out (see `fmltk.toolkit.catalog.exclusions.read_exclusions`); training.json has
         their reasons
     options : how the run is done: seeds, stages, worker processes, an earlier run, the device
+    watch : called after each epoch of a run without worker processes (see `fmltk.model.stages.run_stage`)
 
     Returns the summary over the seeds; {} where `options.stages` leaves out the last stage.
 
@@ -97,7 +100,7 @@ def train(
                 reporter=reporter,
             )
             del groups  # memory: the jobs map the saved arrays
-            run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter)
+            run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter, watch=watch)
         if not seed_jobs:
             if not set(options.seeds) <= set(finished_seeds(out)):
                 reporter.say(f"trained {', '.join(options.stages)}; run again without --stages for the rest")

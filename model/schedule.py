@@ -26,14 +26,21 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from fmltk.model.results import SeedJob
-    from fmltk.model.stages import StageJob
+    from fmltk.model.stages import StageJob, Watch
     from fmltk.toolkit.console import Reporter
 
 POLL_S = 0.5
 REPORT_EVERY_S = 10.0
 
 
-def run_jobs(stages: Sequence[StageJob], seeds: Sequence[SeedJob], *, n_workers: int, reporter: Reporter) -> None:
+def run_jobs(
+    stages: Sequence[StageJob],
+    seeds: Sequence[SeedJob],
+    *,
+    n_workers: int,
+    reporter: Reporter,
+    watch: Watch | None = None,
+) -> None:
     """Train the stages, then bring the results of each seed together.
 
     Parameters
@@ -41,13 +48,14 @@ def run_jobs(stages: Sequence[StageJob], seeds: Sequence[SeedJob], *, n_workers:
     stages : the stages to train; one that needs another of the same seed waits for it
     seeds : the seeds whose stages are then all trained
     n_workers : worker processes; 0 runs everything in this process, whose thread count is restored afterwards
+    watch : see `run_stage`; called in this process alone, so without worker processes
 
     Raises TrainingError as the stages do, or where a worker is killed; what is done is kept.
     """
     if n_workers == 0:
         with one_thread():
             for job in stages:
-                run_stage(job)
+                run_stage(job, watch)
                 _report_done(job, reporter)
             for seed in seeds:
                 finish_seed(seed)

@@ -17,8 +17,10 @@ from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
 from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import TrainingError
+from fmltk.toolkit.features.splits import video_folds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from fmltk.model.progress import Epoch
     from fmltk.model.registry import ModelSpec, StageSpec
     from fmltk.model.settings import Settings
+
+    Watch = Callable[[str, Epoch, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,11 @@ def is_done(folder: Path, stage: str) -> bool:
     return stage_file(folder, stage).is_file() and stage_history_file(folder, stage).is_file()
 
 
-def run_stage(job: StageJob) -> None:
+def run_stage(job: StageJob, watch: Watch | None = None) -> None:
     """Train one stage and save it.
+
+    watch : called after each epoch with the stage's name, the epoch and the best one so far; what it raises ends the
+    training
 
     Raises TrainingError as `train_stage` does.
     """
@@ -68,6 +75,8 @@ def run_stage(job: StageJob) -> None:
 
     def report_progress(epoch: Epoch, best: int) -> None:
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
+        if watch is not None:
+            watch(job.stage, epoch, best)
 
     unfinished = stage_progress_file(job.folder, job.stage)
     trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress, progress=unfinished)
@@ -127,7 +136,7 @@ def _out_of_fold(
     and of the stage comparable.
     """
     rows, hidden = [], []
-    for held_out in video_folds(videos[data.train], job.config.folds):
+    for held_out in folds_of(videos[data.train], job.config.folds):
         rest = dataclasses.replace(data, train=data.train[~held_out])
         fold = train_stage(spec, job.config, rest, seed=job.seed)
         rows.append(torch.from_numpy(data.train[held_out]))
@@ -135,21 +144,17 @@ def _out_of_fold(
     return torch.cat(rows), torch.cat(hidden)
 
 
-def video_folds(videos: NDArray[np.str_], n_folds: int) -> list[NDArray[np.bool_]]:
-    """Return masks of the clips held out, one per fold, whole videos each; the largest video goes to the emptiest fold.
+def folds_of(videos: NDArray[np.str_], n_folds: int) -> list[NDArray[np.bool_]]:
+    """Return masks of the clips held out, one per fold of whole videos; of fewer videos than folds, one per video.
 
     videos : n names. Raises TrainingError with fewer than two videos.
 
-    >>> [fold.tolist() for fold in video_folds(np.array(["a", "a", "b"]), 2)]
+    >>> [fold.tolist() for fold in folds_of(np.array(["a", "a", "b"]), 2)]
     [[True, True, False], [False, False, True]]
     """
-    names, counts = np.unique(videos, return_counts=True)
-    if len(names) < 2:
+    n_videos = len(np.unique(videos))
+    if n_videos < 2:
         raise TrainingError("out-of-fold inputs need at least two training videos")
-    sizes = np.zeros(min(n_folds, len(names)), np.int64)
-    fold_of = np.zeros(len(names), np.int64)
-    for index in np.argsort(-counts, kind="stable"):
-        fold_of[index] = int(np.argmin(sizes))
-        sizes[fold_of[index]] += counts[index]
-    of_clip = fold_of[np.searchsorted(names, videos)]
-    return [of_clip == fold for fold in range(len(sizes))]
+    n_folds = min(n_folds, n_videos)
+    of_clip = video_folds(videos.tolist(), n_folds, seed=None)
+    return [of_clip == fold for fold in range(n_folds)]

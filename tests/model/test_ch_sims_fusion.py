@@ -12,7 +12,7 @@ from fmltk.model.config import load_config
 from fmltk.model.fusion import FusionNet
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.registry import StageSpec
-from fmltk.model.stages import video_folds
+from fmltk.model.stages import folds_of
 from fmltk.model.training import StageData, train_stage
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def test_the_fusion_head_beats_a_linear_stack_on_held_out_clips(test_data: Path,
     }
     inputs = StageInputs(vectors, None, np.zeros(1, np.int64))
     predictions = []
-    for k, fold in enumerate(video_folds(table["video_id"].to_numpy(str)[valid], 5)):
+    for k, fold in enumerate(folds_of(table["video_id"].to_numpy(str)[valid], 5)):
         rows = {"train": valid[~fold], "valid": valid[fold]}
         learned = {"M": torch.from_numpy(hidden)}
         trained = train_stage(HEAD, load_config("ch-sims"), StageData(inputs, learned, **rows), seed=10 * seed + k)

@@ -28,7 +28,7 @@ from fmltk.model.reuse import decide, read_hidden
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_history, read_predictions, run_config, run_document
 from fmltk.model.scores import is_collapsed
-from fmltk.model.stages import video_folds
+from fmltk.model.stages import folds_of
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
@@ -288,13 +288,13 @@ def test_cross_fit_gives_training_clips_h_of_networks_that_never_saw_their_video
 def test_folds_hold_whole_videos_and_are_even() -> None:
     rng = np.random.default_rng(0)
     videos = np.array([f"v{k}" for k in rng.integers(0, 30, 300)])
-    folds = video_folds(videos, 5)
+    folds = folds_of(videos, 5)
     assert np.sum(folds, axis=0).tolist() == [1] * 300
     for video in set(videos):
         assert sum(fold[videos == video].any() for fold in folds) == 1
     assert max(fold.sum() for fold in folds) - min(fold.sum() for fold in folds) <= 15
     with pytest.raises(TrainingError, match="at least two training videos"):
-        video_folds(np.array(["a", "a"]), 5)
+        folds_of(np.array(["a", "a"]), 5)
 
 
 def test_missing_mean_predicts_every_clip(features: Path, tmp_path: Path) -> None:

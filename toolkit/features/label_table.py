@@ -20,7 +20,7 @@ from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, OF_C
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -174,6 +174,10 @@ class LabelTable:
         column = pa.array([splits.get(name) for name in self.utterance_ids], pa.string())
         table = self.table.set_column(place, self.table.schema.field(place), column)
         return replace(self, table=table, metadata={**self.metadata, "split": {"how": how, "seed": seed}})
+
+    def take(self, rows: Sequence[int]) -> LabelTable:
+        """Return the labels of some clips, in the order of `rows`."""
+        return replace(self, table=self.table.take(list(rows)))
 
     def with_ids(self, ids: Mapping[str, str]) -> LabelTable:
         """Return the same labels under other utterance ids, where `ids` has them."""

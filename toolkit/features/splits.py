@@ -104,11 +104,11 @@ def hold_out(
     return best[video]
 
 
-def video_folds(video_ids: Sequence[str], n_folds: int, *, seed: int) -> NDArray[np.int64]:
+def video_folds(video_ids: Sequence[str], n_folds: int, *, seed: int | None) -> NDArray[np.int64]:
     """Return the fold of each clip, int64 (n_clips,), 0 to n_folds - 1, so that each video is in one fold.
 
-    Videos are taken from the one with most clips to the one with fewest, those of one size in an order drawn by `seed`,
-    and each goes to the fold that has fewest clips so far. The order of the clips does not matter.
+    Videos are taken from the one with most clips to the one with fewest, those of one size in an order drawn by `seed`
+    (None: by name), and each goes to the fold that has fewest clips so far. The order of the clips does not matter.
 
     Raises ConfigError if there are fewer videos than folds, or fewer than two folds.
 
@@ -118,7 +118,7 @@ def video_folds(video_ids: Sequence[str], n_folds: int, *, seed: int) -> NDArray
     names, video, sizes = np.unique(np.array(video_ids, dtype=np.str_), return_inverse=True, return_counts=True)
     if not 2 <= n_folds <= len(names):
         raise ConfigError(f"{len(names)} videos cannot be divided into {n_folds} folds: give 2 to {len(names)}")
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.arange(len(names)) if seed is None else np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-sizes[order], kind="stable")]
     fold_of, filled = np.empty(len(names), np.int64), np.zeros(n_folds, np.int64)
     for one in order:
