@@ -15,13 +15,12 @@ from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
-from fmltk.toolkit.features.layout import SHARD_FOLDER, WORDS_FILE
 from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, TEXT_LENGTHS, TEXTS, as_held, read_extras
 from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
+from fmltk.toolkit.interchange.token_ids import kept_token_ids
 from fmltk.toolkit.io.documents import json_text
 from fmltk.toolkit.io.outputs import ScratchFolder
-from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 from fmltk.toolkit.io.tables import write_csv
 
 if TYPE_CHECKING:
@@ -244,41 +243,16 @@ def _annotation(value: float) -> str:
 
 def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray[np.float32] | None:
     """Return (n, 3, L): token numbers, mask, segments; None where a clip's are not kept."""
-    numbers_of = _aligned_token_numbers if (features.path / WORDS_FILE).is_file() else _token_numbers
     known = set(features["text"].utterance_ids)
     tokens = np.zeros((len(ids), 3, length), np.float32)
     wanted = [(row, utterance) for row, utterance in enumerate(ids) if utterance in known]
-    found = numbers_of(features, [utterance for _, utterance in wanted])
+    found = kept_token_ids(features, [utterance for _, utterance in wanted])
     for (row, _), numbers in zip(wanted, found, strict=True):
         if numbers is None:
             return None
         n = min(len(numbers), length)
         tokens[row, 0, :n], tokens[row, 1, :n] = numbers[:n], 1
     return tokens
-
-
-def _token_numbers(features: FeatureSet, ids: Sequence[str]) -> Iterator[NDArray[np.int32] | None]:
-    """Yield the token numbers of clips from their shards."""
-    from fmltk.toolkit.features.shards import ShardFolder, shard_key
-
-    shards = ShardFolder(features.path / SHARD_FOLDER)
-    names = shards.names()
-    for utterance in ids:
-        name = names.get(shard_key(utterance))
-        yield None if name is None else shards.read(name, sequences=True).token_ids
-
-
-def _aligned_token_numbers(features: FeatureSet, ids: Sequence[str]) -> Iterator[NDArray[np.int32] | None]:
-    """Yield the token numbers of aligned clips, which are kept where each step is a token."""
-    path = features.path / WORDS_FILE
-    with open_parquet_table(path, what="aligned features folder") as file, reading(path):
-        table = read_table(file, path, columns=["utterance_id", "token_id"])
-    numbers: dict[str, list[int | None]] = {}
-    for utterance, number in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        numbers.setdefault(utterance, []).append(number)
-    for utterance in ids:
-        own = numbers.get(utterance, [None])
-        yield None if None in own else np.array(own, np.int32)
 
 
 def _restored_part(split: _Split, source: _Source, _remarks: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
 MAX_TOKENS = 512  # BERT's; with [CLS] and [SEP]
 
@@ -105,13 +106,7 @@ class TextEncoder:
         """
         import torch
 
-        ids, spans = self._tokens(text)
-        if len(ids) <= self._tokenizer.num_special_tokens_to_add():
-            raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
-        n_truncated = max(len(ids) - self.max_tokens, 0)
-        if n_truncated:
-            kept = [*range(self.max_tokens - 1), -1]  # [SEP] stays last
-            ids, spans = [ids[place] for place in kept], None if spans is None else spans[kept]
+        ids, spans, n_truncated = self._kept_tokens(text)
         batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
         with torch.inference_mode():
             hidden = self._model(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state
@@ -123,6 +118,18 @@ class TextEncoder:
             n_truncated=n_truncated,
             unknown_share=self._n_unknown(ids) / (len(ids) - 2),
         )
+
+    def token_ids(self, text: str) -> NDArray[np.int32]:
+        """Return the numbers of a text's tokens, int32 (n_tokens,), as `encode` reads them.
+
+        Raises MissingModalityError as `encode` does.
+        """
+        return np.asarray(self._kept_tokens(text)[0], dtype=np.int32)
+
+    def network(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the configuration, as config.json has it, and the weights by name, without the pooler's."""
+        weights = {name: value for name, value in self._model.state_dict().items() if not name.startswith("pooler.")}
+        return self._model.config.to_dict(), weights
 
     def check_language(self, texts: Sequence[str]) -> None:
         """Raise TextModelError if the model does not know the language of these texts.
@@ -144,6 +151,17 @@ class TextEncoder:
             f"text model {self._source.name!r} does not know a language of the transcripts ({language or 'unknown'}): "
             f"of {n_tokens} tokens, {unknown_tokens(share)}; {cure} a folder of a model of that language"
         )
+
+    def _kept_tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None, int]:
+        """Return the tokens' numbers, their spans, and how many were cut off at the end."""
+        ids, spans = self._tokens(text)
+        if len(ids) <= self._tokenizer.num_special_tokens_to_add():
+            raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
+        n_truncated = max(len(ids) - self.max_tokens, 0)
+        if n_truncated:
+            kept = [*range(self.max_tokens - 1), -1]  # [SEP] stays last
+            ids, spans = [ids[place] for place in kept], None if spans is None else spans[kept]
+        return ids, spans, n_truncated
 
     def _tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None]:
         fast = self._tokenizer.is_fast
