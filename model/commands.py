@@ -69,6 +69,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Of a published system: with the defects of its public code (the default), or without.",
 )
 @click.option("--modalities", metavar="LIST", help="Read these alone, such as A,V; stages that lack one are left out.")
+@click.option(
+    "--as-published",
+    is_flag=True,
+    help="Read clips as the paper does: frames and text with their padding, nothing standardised.",
+)
 @_setting_options
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
@@ -128,8 +133,11 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
 
 def _config(options: dict[str, Any], default: str) -> Settings:
     from fmltk.model.config import load_config
+    from fmltk.model.settings import AS_PUBLISHED
 
-    settings = [f'{name}="{options[name]}"' for name in SETTING_OPTIONS if options[name] is not None]
+    published = AS_PUBLISHED if options["as_published"] else {}
+    settings = [f"{name}={value}".lower() for name, value in published.items()]
+    settings += [f'{name}="{options[name]}"' for name in SETTING_OPTIONS if options[name] is not None]
     retrain = options["retrain"]
     if retrain is None and options["reuse"] is not None and options["stages"] == "fusion":
         retrain = "never"
@@ -162,7 +170,7 @@ def _run_options(options: dict[str, Any]) -> Any:
 
 
 def _title(document: dict[str, Any]) -> str:
-    return f"{document['model']}, {document['split']} split"
+    return f"{document['model']} ({document['reading']}), {document['split']} split"
 
 
 def _time_name() -> str:

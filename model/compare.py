@@ -9,7 +9,7 @@ import numpy as np
 
 from fmltk.model.evaluation import describe_sources, evaluation_split, format_score
 from fmltk.model.metrics import metric_names, score, sign_correct
-from fmltk.model.run_folder import read_predictions, run_document, run_model, run_seeds, run_summary
+from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
 from fmltk.model.significance import mean_interval, paired_test
 from fmltk.toolkit.errors import ConfigError
 
@@ -27,8 +27,8 @@ class System:
     """What is compared: multimodal predictions of the same clips, one column per seed.
 
     predictions : float64 (n_clips, n_seeds); seeds : of a run or a file, () where they have no numbers
-    model, seconds_per_epoch, labels : of a run: what it is, over all stages, and where each task's training labels come
-        from
+    model, reading, seconds_per_epoch, labels : of a run: what it is, what it reads of a clip's steps, how long all its
+        stages take, and where each task's training labels come from
     """
 
     name: str
@@ -38,6 +38,7 @@ class System:
     seconds_per_epoch: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
+    reading: str = ""
 
 
 def read_system(path: Path, split: str) -> System:
@@ -65,7 +66,9 @@ def _read_run(run: Path, split: str) -> System:
         columns.append(frame["pred_M"].to_numpy(dtype=np.float64, na_value=np.nan))
     seconds = sum(stage["seconds_per_epoch"]["mean"] for stage in summary["stages"].values())
     labels = {task["task"]: task["labels"] for task in summary["tasks"].values()}
-    return System(str(run), ids, np.stack(columns, axis=1), tuple(seeds), seconds, labels, run_model(run))
+    return System(
+        str(run), ids, np.stack(columns, axis=1), tuple(seeds), seconds, labels, run_model(run), run_config(run).reading
+    )
 
 
 def _read_file(path: Path) -> System:
@@ -161,6 +164,7 @@ def _system_row(scored: _Scored, truth: NDArray[np.float64]) -> dict[str, Any]:
     return {
         "name": scored.system.name,
         "model": scored.system.model,
+        "reading": scored.system.reading,
         "n_seeds": scored.predictions.shape[1],
         "seconds_per_epoch": scored.system.seconds_per_epoch,
         "labels": dict(scored.system.labels),
@@ -225,7 +229,7 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
         time = "" if seconds is None else f"{seconds:.4f}"
         name, labels, n = system["name"], describe_sources(system["labels"]), str(system["n_seeds"])
-        rows.append([name, system["model"], labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
+        rows.append([name, system["model"], system["reading"], labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
     tests = []
     for test in result["tests"]:
         for pairs, outcomes in (("seeds", test["over_seeds"]), ("clips", test["over_clips"])):
@@ -240,5 +244,5 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
                         f"{outcome['p']:.4f}",
                     ]
                 )
-    columns = ["system", "model", "labels", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
+    columns = ["system", "model", "reads", "labels", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
     return columns, rows, ["difference", "metric", "pairs", "mean", "95 % interval", "p"], tests

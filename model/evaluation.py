@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.metrics import metric_names
-from fmltk.model.run_folder import run_model, run_summary
+from fmltk.model.run_folder import run_config, run_model, run_summary
 from fmltk.model.tasks import stage_title, task_title
 from fmltk.toolkit.errors import ConfigError
 
@@ -59,6 +59,7 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
     document = {
         "run": str(run),
         "model": run_model(run),
+        "reading": run_config(run).reading,
         "split": split,
         "seeds": summary["seeds"],
         "family": summary["family"],

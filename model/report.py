@@ -58,10 +58,12 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
     from fmltk.model.run_folder import run_config
 
     split = evaluation_split(summary, "test")
-    columns, rows, _ = evaluation_rows(run, split)
+    columns, rows, document = evaluation_rows(run, split)
     last = list(summary["tasks"].values())[-1]["splits"][split]
     metrics = metric_names(summary["family"])
     blocks: list[Block] = [
+        Tile("model", document["model"]),
+        Tile("reads", document["reading"]),
         Tile("seeds", str(len(summary["seeds"]))),
         Tile(f"{split} clips", f"{last['n']:,}"),
         *(

@@ -89,6 +89,11 @@ def modality_letters(text: str) -> str:
     return ",".join(letter for letter in MODALITY_OF if letter in named)
 
 
+# How the paper, and MMSA, read a clip: padded first, frames averaged over all L, the text LSTM run over the padding; no
+# standardisation is named (section 4.1).
+AS_PUBLISHED: Mapping[str, Any] = {"frames": "padded", "text_steps": "padded", "standardise": False}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of a run that all models have. A model adds its own in a subclass, field by field with its rule.
@@ -176,6 +181,19 @@ class Settings:
         0.5
         """
         return float(getattr(self, f"omega_{task.lower()}"))
+
+    @property
+    def reading(self) -> str:
+        """What is read of a clip's steps, for tables.
+
+        >>> Settings().reading, Settings(**AS_PUBLISHED).reading, Settings(frames="padded").reading
+        ('valid steps, standardised', 'as published', 'padded frames, valid text steps, standardised')
+        """
+        if all(getattr(self, name) == value for name, value in AS_PUBLISHED.items()):
+            return "as published"
+        same = self.frames == self.text_steps
+        steps = f"{self.frames} steps" if same else f"{self.frames} frames, {self.text_steps} text steps"
+        return f"{steps}, {'' if self.standardise else 'not '}standardised"
 
     def as_dict(self) -> dict[str, Any]:
         """Return every setting by name, in the order of the class."""
