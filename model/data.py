@@ -190,7 +190,7 @@ def read_clip_features(
         limit = _usable_length(table, (lengths or {}).get(letter))
         why = _reasons(manifest, name)
         if letter == "T":
-            text = _read_ragged(table, row_of, limit)
+            text = _read_ragged(table, row_of, limit, keeps_place=bool(reading.pooled))
             has: NDArray[np.bool_] = np.asarray(text.lengths > 0)
         elif reading.pooled and "T" in schema:
             pooled[letter] = _read_pooled(table, row_of, limit, schema["T"]["length"], reading.pooled)
@@ -295,17 +295,26 @@ def _read_pooled(
     return pooled
 
 
-def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) -> Ragged:
+def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int, *, keeps_place: bool) -> Ragged:
+    """Return the texts' steps; words without a token, in aligned folders, are no steps.
+
+    keeps_place : such words are steps of zeros, so that the words behind them stay next to their audio and vision
+    """
     lengths = np.zeros(len(row_of), np.int64)
     lengths[_rows(table, table.utterance_ids, row_of)] = np.minimum(table.lengths, min(limit, table.length))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     steps = np.empty((int(offsets[-1]), table.dimension), np.float32)
-    used = np.ones(len(steps), bool)  # words without a token, in aligned folders, are no steps
+    used = np.ones(len(steps), bool)
     for ids, features, mask in table.batches():
         for utterance, row, padded, valid in zip(ids, _rows(table, ids, row_of), features, mask, strict=True):
             kept = slice(offsets[row], offsets[row + 1])
             steps[kept], used[kept] = padded[: lengths[row]], valid[: lengths[row]]
             _refuse_non_finite(table, [utterance], steps[kept][used[kept]][None])
+    n_before = np.concatenate([[0], np.cumsum(used)])[offsets]  # steps in use before each clip
+    if keeps_place:
+        steps[~used] = 0
+        used = np.repeat(np.diff(n_before) > 0, lengths)  # all of a clip's steps, or none
+        n_before = np.concatenate([[0], np.cumsum(used)])[offsets]
     if used.all():
         return Ragged(steps, offsets)
-    return Ragged(steps[used], np.concatenate([[0], np.cumsum(used)])[offsets])
+    return Ragged(steps[used], n_before)

@@ -36,8 +36,7 @@ class Prepared:
 
     vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
     in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where
-    texts are read with their padding, else 0;
-    positions : int64 (n,), rising from clip to clip of a video
+    texts are read with their padding, else 0; positions : int64 (n,), rising from clip to clip of a video
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
