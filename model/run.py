@@ -20,7 +20,9 @@ from fmltk.model.reuse import decide_seeds
 from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
 from fmltk.model.scores import write_summary
+from fmltk.model.videos import split_videos
 from fmltk.toolkit.catalog.exclusions import exclusions_of
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import as_labels, find_labels
 from fmltk.toolkit.features.layout import is_feature_folder
@@ -152,6 +154,7 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
     absent = [stage.name for stage in spec.stages if stage.name not in kept]
     if absent:
         reporter.say(f"trained on {plan.config.modalities} alone; stages left out: {', '.join(absent)}")
+    _report_reading(plan, prepared, reporter)
     tasks = {task for stage in plan.model.stages for task in stage.tasks}
     sources = {condition: source for condition, source in plan.dataset.sources.items() if condition in tasks}
     others = [f"{condition} from {source}" for condition, source in sources.items() if source != "labels"]
@@ -162,6 +165,30 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
         reporter.warn(
             f"{left_out} clips lack a modality and take no part in the stages that need it, nor in the fusion "
             "(--missing mean takes the training mean instead); their predictions are null, with the reason"
+        )
+
+
+def _report_reading(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None:
+    """Say what a model makes of steps or of videos where that is not plain from its name."""
+    lengths = {MODALITY_OF[letter]: int(document["length"]) for letter, document in prepared.schema.items()}
+    if plan.model.reads_pooled and len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        reporter.say(f"steps: {found}; audio and vision are pooled to the text's (`fmltk align` gives one per word)")
+    if not plan.model.reads_videos:
+        return
+    videos, splits = plan.dataset.video_ids, plan.dataset.splits
+    reporter.say(
+        f"a batch is whole videos, of {len(set(videos))}; their clips are in the order of the manifest's start_s, or "
+        "clip_id where it has none"
+    )
+    if len(set(videos)) == len(videos):
+        reporter.warn("each video has one clip, so there is no context to read")
+    several = split_videos(videos, splits)
+    if several:
+        named = ", ".join(map(repr, several[:3])) + (", ..." if len(several) > 3 else "")
+        reporter.warn(
+            f"{len(several)} videos have clips in more than one split ({named}): such clips are not read together, but "
+            "share speaker and room; labels that name no splits get one by video"
         )
 
 

@@ -100,7 +100,8 @@ class Settings:
 
     Attributes
     ----------
-    lr, bs : learning rate of Adam, clips per batch
+    lr, bs : learning rate, clips per batch (videos, where a system reads the clips of a video together)
+    optimiser : Adam, or Adadelta with a memory of 0.95
     modalities : what the model reads, of T, A and V; its stages that lack an input are left out
     omega_t, omega_a, omega_v, omega_at, omega_vt, omega_av, omega_m : the tasks' weights in the loss (eq. 6: all 1)
     patience, max_epochs : epochs without improvement before a stage stops (section 5.1: 20), and the most it runs
@@ -110,7 +111,8 @@ class Settings:
     accumulate, accumulate_rest : batches whose gradients are added for one step, and whether fewer that are left at an
         epoch's end make a step or are dropped
     clip_value, clip_norm : limits of each gradient's values, and of the norm of each group's gradients; 0 sets none
-    plateau : epochs without a better validation loss after which the learning rates fall to a tenth; 0 keeps them
+    plateau, plateau_factor : epochs without a better validation loss after which the learning rates fall, to this share
+        of what they were; 0 keeps them
     frames : audio and vision are the means over a clip's valid steps, or over all L, the padding included
     text_steps : the text LSTM ends at a clip's last step, or reads zeros up to L
     standardise, standard_limit : whether features are standardised on the training split, and to how many standard
@@ -128,6 +130,7 @@ class Settings:
     modalities: str = "T,A,V"
     lr: float = positive(0.001)
     bs: int = count(64)
+    optimiser: str = choice("adam", "adadelta")
     omega_t: float = amount(1.0)
     omega_a: float = amount(1.0)
     omega_v: float = amount(1.0)
@@ -145,6 +148,7 @@ class Settings:
     clip_value: float = amount()
     clip_norm: float = amount()
     plateau: int = whole()
+    plateau_factor: float = share(0.1)
     frames: str = choice("valid", "padded")
     text_steps: str = choice("valid", "padded")
     standardise: bool = True

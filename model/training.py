@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fmltk.model.registry import StageSpec
     from fmltk.model.settings import Settings
 
+ADADELTA_RHO, ADADELTA_EPS = 0.95, 1e-7  # Keras 2's; torch has 0.9 and 1e-6
+
 
 @dataclass(frozen=True)
 class StageData:
@@ -125,7 +127,7 @@ def _fit(
     progress: Path | None,
 ) -> TrainedStage:
     optimiser, objective = make_optimiser(net, spec, config), make_objective(spec, config, data)
-    schedule = ReduceLROnPlateau(optimiser, patience=config.plateau) if config.plateau else None
+    schedule = make_schedule(optimiser, config)
     so_far = Progress(net, optimiser, objective, schedule)
     if progress is not None and progress.is_file():
         so_far.load(progress)
@@ -159,11 +161,20 @@ def make_objective(spec: StageSpec, config: Settings, data: StageData) -> Object
 
 
 def make_optimiser(net: nn.Module, spec: StageSpec, config: Settings) -> torch.optim.Optimizer:
-    """Return Adam over the network's weights, in the stage's groups where it names any."""
+    """Return Adam, or what the settings name, over the network's weights, in the stage's groups where it names any."""
     rate = config.fusion_lr if spec.needs and config.fusion_lr else config.lr
     coupled = config.weight_decay if config.decay == "coupled" else 0.0
     groups = net.parameters() if spec.groups is None else spec.groups(net, config)
+    if config.optimiser == "adadelta":
+        return torch.optim.Adadelta(groups, lr=rate, rho=ADADELTA_RHO, eps=ADADELTA_EPS, weight_decay=coupled)
     return torch.optim.Adam(groups, lr=rate, weight_decay=coupled, fused=True)
+
+
+def make_schedule(optimiser: torch.optim.Optimizer, config: Settings) -> ReduceLROnPlateau | None:
+    """Return what lowers the learning rates on a plateau; None where the settings keep them."""
+    if not config.plateau:
+        return None
+    return ReduceLROnPlateau(optimiser, factor=config.plateau_factor, patience=config.plateau)
 
 
 def _train_epoch(

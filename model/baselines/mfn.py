@@ -91,7 +91,10 @@ class ThreeLstms(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor | Packed], n_steps: int) -> tuple[Tensor, Tensor]:
         """Return the hidden states and the cells of T, A and V side by side, each (1 + n_steps, B, D), the first 0."""
         cells: list[Any] = [self.cells[m] for m in UNIMODAL]
-        gates = [_input_gates(cell, inputs[m], n_steps) for cell, m in zip(cells, UNIMODAL, strict=True)]
+        gates = [
+            input_gates(cell.weight_ih, cell.bias_ih + cell.bias_hh, inputs[m], n_steps)
+            for cell, m in zip(cells, UNIMODAL, strict=True)
+        ]
         from_inputs = torch.cat(gates, dim=3)  # (L, B, 4, D)
         h = c = from_inputs.new_zeros(from_inputs.shape[1], sum(self.units))  # (B, D)
         all_h, all_c = [h], [c]
@@ -106,12 +109,11 @@ class ThreeLstms(nn.Module):
         return torch.stack(all_h), torch.stack(all_c)
 
 
-def _input_gates(cell: Any, x: Tensor | Packed, n_steps: int) -> Tensor:
+def input_gates(weight: Tensor, bias: Tensor, x: Tensor | Packed, n_steps: int) -> Tensor:
     """Return what a cell's input gives its gates at every step, (n_steps, B, 4, d); a vector is there at each step.
 
-    x : packed texts, steps (B, n_steps, d_in), or vectors (B, d_in)
+    weight, bias : (4 d, d_in) and (4 d,); x : packed texts, steps (B, n_steps, d_in), or vectors (B, d_in)
     """
-    weight, bias = cell.weight_ih, cell.bias_ih + cell.bias_hh
     if isinstance(x, Packed):
         flat = x.filled(nn.functional.linear(x.steps, weight, bias), bias)  # (n_steps * B, 4 d)
         return flat.view(n_steps, len(x.batch_rows), 4, -1)

@@ -80,7 +80,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("objective", [None, Drifting])
 @pytest.mark.parametrize("epoch", [1, 3, 7])
-@pytest.mark.parametrize("more", [{}, {"plateau": 1, "accumulate": 2, "clip_value": 0.1}])
+@pytest.mark.parametrize("more", [{}, {"plateau": 1, "accumulate": 2, "clip_value": 0.1}, {"optimiser": "adadelta"}])
 def test_training_that_was_stopped_continues_to_the_same_weights(
     objective: Any, epoch: int, more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,17 +89,37 @@ def test_gradients_are_limited_by_value_or_by_norm(limits: dict[str, float], exp
     torch.testing.assert_close(net.weight.grad, torch.full((3,), expected), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("plateau", "rates"), [(0, {0.1}), (1, {0.1, 0.01, 0.001, 0.0001}), (3, {0.1, 0.01})])
+@pytest.mark.parametrize(
+    ("plateau", "factor", "rates"),
+    [(0, 0.1, {0.1}), (1, 0.1, {0.1, 0.01, 0.001, 0.0001}), (3, 0.1, {0.1, 0.01}), (3, 0.5, {0.1, 0.05})],
+)
 def test_learning_rates_fall_where_validation_does_not_improve(
-    plateau: int, rates: set[float], monkeypatch: pytest.MonkeyPatch
+    plateau: int, factor: float, rates: set[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = set()
     monkeypatch.setattr(
         torch.optim.Adam, "step", lambda self, closure=None: used.add(round(self.param_groups[0]["lr"], 8))
     )  # no step: no improvement
-    config = Settings(lr=0.1, bs=N, plateau=plateau, max_epochs=8, patience=100)
+    config = Settings(lr=0.1, bs=N, plateau=plateau, plateau_factor=factor, max_epochs=8, patience=100)
     train_stage(LINE, config, line_data(), seed=0)
     assert used == rates
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_adadelta_takes_the_steps_of_its_formula(weight_decay: float) -> None:
+    """Zeiler 2012, algorithm 1, with a memory of 0.95 and 1e-7 under each root."""
+    config = Settings(lr=1.0, bs=2, optimiser="adadelta", weight_decay=weight_decay, decay="coupled")
+    net = Line({"A": 3}, config)
+    optimiser = make_optimiser(net, LINE, config)
+    weight = squares = moves = 0.0
+    for _ in range(4):
+        train_batch(net, optimiser, np.arange(2), spec=LINE, config=config, data=line_data())
+        gradient = -1.0 + weight_decay * weight
+        squares = 0.95 * squares + 0.05 * gradient**2
+        move = -((moves + 1e-7) ** 0.5) / (squares + 1e-7) ** 0.5 * gradient
+        moves = 0.95 * moves + 0.05 * move**2
+        weight += move
+        assert net.weight.tolist() == pytest.approx([weight] * 3, rel=1e-4)
 
 
 def test_no_more_clips_are_predicted_at_once_than_a_stage_says() -> None:
