@@ -1,8 +1,9 @@
 """What the trainer reads of a features folder.
 
 Sequences are read once, row group by row group. Audio and vision become one vector per clip, the mean over its valid
-steps (the paper averages before the networks, section 4.1.2) or, as MMSA has it, over all L; text is kept without
-padding. Every modality uses its first min(length, L) steps, as the padding rule says.
+steps (the paper averages before the networks, section 4.1.2) or, as MMSA has it, over all L, unless the model reads
+them whole; text, and what is read whole, is kept without padding. Every modality uses its first min(length, L) steps,
+as the padding rule says.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 class Ragged:
     """Sequences without padding, one after the other.
 
-    steps : float32 (n_steps, d); offsets : int64 (n_clips + 1,), clip k has the rows offsets[k] to offsets[k + 1]
+    steps : float32 (n_steps, d), NaN in the row of a step that is there but not valid; offsets : int64 (n_clips + 1,),
+        clip k has the rows offsets[k] to offsets[k + 1]
     """
 
     steps: NDArray[np.float32]
@@ -42,6 +44,17 @@ class Ragged:
     def lengths(self) -> NDArray[np.int64]:
         """Steps per clip, int64 (n_clips,); 0 where the clip has none."""
         return np.diff(self.offsets)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Which steps are valid, bool (n_steps,)."""
+        return np.isfinite(self.steps[:, 0])
+
+    @property
+    def has_valid(self) -> NDArray[np.bool_]:
+        """Which clips have a valid step, bool (n_clips,)."""
+        counted = np.concatenate([[0], np.cumsum(self.valid)])
+        return np.asarray(np.diff(counted[self.offsets]) > 0)
 
     def take(self, rows: NDArray[np.int64]) -> Ragged:
         """Return some clips, in the order of `rows`."""
@@ -66,6 +79,7 @@ class ClipFeatures:
     positions : int64 (n,), rising from clip to clip of a video (see `clip_positions`)
     splits : train, valid or test, as the transcripts said; "" where they did not
     pooled : instead of `means` where steps were asked for: by modality letter, float32 (n, L of the text, d)
+    sequences : instead of `means` where they are read whole: by modality letter, unpadded steps
     """
 
     utterance_ids: tuple[str, ...]
@@ -77,6 +91,11 @@ class ClipFeatures:
     splits: tuple[str, ...]
     positions: NDArray[np.int64]
     pooled: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    sequences: Mapping[str, Ragged] = field(default_factory=dict)
+
+    def whole(self, modality: str) -> Ragged | None:
+        """Return the sequences of a modality that are kept whole; None where they are not."""
+        return self.text if modality == "T" else self.sequences.get(modality)
 
     def present(self, modality: str) -> NDArray[np.bool_]:
         """Return which clips have modality "T", "A" or "V", bool (n,)."""
@@ -99,6 +118,7 @@ class ClipFeatures:
             tuple(self.splits[row] for row in rows),
             self.positions[rows],
             {m: values[rows] for m, values in self.pooled.items()},
+            {m: values.take(rows) for m, values in self.sequences.items()},
         )
 
     def without_arrays(self) -> ClipFeatures:
@@ -110,23 +130,30 @@ class ClipFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is made of the steps of audio and vision.
+    """What is made of steps.
 
-    frames : their means are over the "valid" ones, or over all L as they are stored: "padded"
+    frames : the means of audio and vision are over the "valid" ones, or over all L as they are stored: "padded"
     pooled : steps instead of means, as many as texts have: "strided" or "windows" (see `pool`); "" for means
     letters : the modalities that are read
+    whole : whether audio and vision are read whole
+    gaps : whether words without a token, in aligned folders, stay in the text as steps of zeros, so that step k of each
+        modality belongs to word k; else they are left out
     """
 
     frames: str = "valid"
     pooled: str = ""
     letters: tuple[str, ...] = tuple(MODALITY_OF)
+    whole: bool = False
+    gaps: bool = False
 
     @classmethod
     def of(cls, model: ModelSpec, settings: Settings) -> Reading:
         """Return what a model reads; the corrected variants of those that read steps pool neighbours."""
         windows = settings.as_dict().get("variant") == "corrected"
         pooled = ("windows" if windows else "strided") if model.reads_pooled else ""
-        return cls(settings.frames, pooled, tuple(settings.modalities.split(",")))
+        whole = model.reads_whole
+        letters = tuple(settings.modalities.split(","))
+        return cls(settings.frames, pooled, letters, whole, gaps=whole or model.reads_pooled)
 
 
 def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float32]:
@@ -181,6 +208,7 @@ def read_clip_features(
     text: Ragged | None = None
     means: dict[str, NDArray[np.float32]] = {}
     pooled: dict[str, NDArray[np.float32]] = {}
+    sequences: dict[str, Ragged] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
     for letter, name in MODALITY_OF.items():
@@ -190,8 +218,11 @@ def read_clip_features(
         limit = _usable_length(table, (lengths or {}).get(letter))
         why = _reasons(manifest, name)
         if letter == "T":
-            text = _read_ragged(table, row_of, limit)
-            has: NDArray[np.bool_] = np.asarray(text.lengths > 0)
+            text = _read_ragged(table, row_of, limit, gaps=reading.gaps)
+            has = text.has_valid
+        elif reading.whole:
+            sequences[letter] = _read_ragged(table, row_of, limit, gaps=True)
+            has = sequences[letter].has_valid
         elif reading.pooled and "T" in schema:
             pooled[letter] = _read_pooled(table, row_of, limit, schema["T"]["length"], reading.pooled)
             has = np.asarray(np.isfinite(pooled[letter]).all(axis=(1, 2)))
@@ -201,9 +232,8 @@ def read_clip_features(
         reasons[letter] = tuple("" if ok else reason for ok, reason in zip(has, why, strict=True))
         schema[letter] = {**table.document, "length": limit}
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
-    return ClipFeatures(
-        ids, texts, text, means, reasons, schema, _manifest_splits(manifest), _positions(manifest), pooled
-    )
+    splits, positions = _manifest_splits(manifest), _positions(manifest)
+    return ClipFeatures(ids, texts, text, means, reasons, schema, splits, positions, pooled, sequences)
 
 
 def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:
@@ -295,17 +325,19 @@ def _read_pooled(
     return pooled
 
 
-def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int) -> Ragged:
+def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int, *, gaps: bool) -> Ragged:
     lengths = np.zeros(len(row_of), np.int64)
     lengths[_rows(table, table.utterance_ids, row_of)] = np.minimum(table.lengths, min(limit, table.length))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     steps = np.empty((int(offsets[-1]), table.dimension), np.float32)
-    used = np.ones(len(steps), bool)  # words without a token, in aligned folders, are no steps
+    used = np.ones(len(steps), bool)
     for ids, features, mask in table.batches():
         for utterance, row, padded, valid in zip(ids, _rows(table, ids, row_of), features, mask, strict=True):
             kept = slice(offsets[row], offsets[row + 1])
             steps[kept], used[kept] = padded[: lengths[row]], valid[: lengths[row]]
             _refuse_non_finite(table, [utterance], steps[kept][used[kept]][None])
-    if used.all():
+    if gaps:
+        steps[~used] = np.nan
+    if gaps or used.all():
         return Ragged(steps, offsets)
     return Ragged(steps[used], np.concatenate([[0], np.cumsum(used)])[offsets])

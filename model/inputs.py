@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from fmltk.model.lstm import Packed
-from fmltk.model.registry import VIDEOS
+from fmltk.model.registry import STEPS_SUFFIX, VIDEOS, WHOLE
+from fmltk.model.sequences import Padded, Sequences
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class StageInputs:
     steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
     text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     videos : whose clips are read together by the stages that read videos
+    sequences : by modality letter A and V, whole sequences
     """
 
     vectors: Mapping[str, Tensor]
@@ -37,16 +39,19 @@ class StageInputs:
     offsets: NDArray[np.int64]
     text_length: int = 0
     videos: Videos | None = None
+    sequences: Mapping[str, Sequences] = field(default_factory=dict)
 
-    def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Tensor | Packed]:
-        """Return the inputs of some clips, by name."""
+    def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the inputs of some clips, by name: Tensor, Packed for "T", Padded for whole sequences."""
         index = torch.from_numpy(rows)
-        inputs: dict[str, Tensor | Packed] = {}
+        inputs: dict[str, Tensor | Packed | Padded] = {}
         for name in names:
             if name == "T":
                 inputs[name] = self._pad(rows) if self.text_length else self._pack(rows)
             elif name == VIDEOS:
                 inputs[name] = torch.from_numpy(self.of_videos().lengths(rows))
+            elif name in WHOLE:
+                inputs[name] = self._whole(name).batch(rows)
             else:
                 values = self.vectors[name]
                 inputs[name] = values.index_select(0, index.to(values.device))
@@ -55,14 +60,29 @@ class StageInputs:
     @property
     def device(self) -> torch.device:
         """The device that the inputs are on; the CPU where there are none."""
-        for values in self.vectors.values():
-            return values.device
-        return torch.device("cpu") if self.steps is None else self.steps.device
+        tensors = [*self.vectors.values(), *(one.steps for one in self.sequences.values())]
+        tensors += [] if self.steps is None else [self.steps]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    def to(self, device: str) -> StageInputs:
+        """Return the same on a device."""
+        return replace(
+            self,
+            vectors={name: values.to(device) for name, values in self.vectors.items()},
+            steps=None if self.steps is None else self.steps.to(device),
+            sequences={letter: one.to(device) for letter, one in self.sequences.items()},
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all inputs that there are."""
+        text = () if self.steps is None else ("T", "T" + STEPS_SUFFIX)
+        return (*text, *self.vectors, *(letter + STEPS_SUFFIX for letter in self.sequences))
 
     def dimensions(self, names: Sequence[str]) -> dict[str, int]:
         """Return the width of each input, and the steps of texts where they are read with their padding."""
         features = [name for name in names if name != VIDEOS]
-        widths = {name: int((self._text_steps() if name == "T" else self.vectors[name]).shape[-1]) for name in features}
+        widths = {name: int(self._values(name).shape[-1]) for name in features}
         return {**widths, "steps": self.text_length} if self.text_length else widths
 
     def of_videos(self) -> Videos:
@@ -70,6 +90,17 @@ class StageInputs:
         if self.videos is None:
             raise TrainingError("the stage reads whole videos, and the data does not say which clips are of one video")
         return self.videos
+
+    def _values(self, name: str) -> Tensor:
+        if name == "T":
+            return self._text_steps()
+        return self._whole(name).steps if name in WHOLE else self.vectors[name]
+
+    def _whole(self, name: str) -> Sequences:
+        letter = name.removesuffix(STEPS_SUFFIX)
+        if letter == "T":
+            return Sequences(self._text_steps(), self.offsets, self.text_length)
+        return self.sequences[letter]
 
     def _text_steps(self) -> Tensor:
         if self.steps is None:

@@ -1,15 +1,18 @@
-"""The memory that a run's weights need, said before any is taken."""
+"""The memory that a run's weights and whole sequences need, said before any is taken."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from fmltk.model.registry import VIDEOS
+from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.machine import total_memory
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from fmltk.model.registry import StageSpec
@@ -55,3 +58,22 @@ def n_weights(stage: StageSpec, dims: Mapping[str, int], settings: Settings) -> 
     with torch.device("meta"):
         net = stage.build(dims, settings)
     return sum(weight.numel() for weight in net.parameters())
+
+
+def report_sequences(folder: str | os.PathLike[str], *, reporter: Reporter) -> None:
+    """Say what memory the sequences of a features folder take where they are read whole, if it is much.
+
+    They are kept without padding, in one copy as they are and one as the networks read them.
+    """
+    tables = read_features(folder).modalities.values()
+    n_bytes = sum(
+        FLOAT_BYTES * int(np.minimum(table.lengths, table.length).sum()) * table.dimension for table in tables
+    )
+    if n_bytes < SAID_FROM_BYTES:
+        return
+    reporter.say(f"the sequences take {n_bytes / 1e9:.1f} GB without their padding, twice that while they are prepared")
+    if 2 * n_bytes > total_memory():
+        reporter.warn(
+            f"preparing the sequences takes {2 * n_bytes / 1e9:.1f} GB, and this machine has "
+            f"{total_memory() / 1e9:.1f} GB; pad to fewer steps (`fmltk pad --max-length`), or use another machine"
+        )

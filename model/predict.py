@@ -168,8 +168,8 @@ class TrainedModel:
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
         """Return every stage's every task by key such as AV_A, float64 (n,), NaN where a clip lacks an input."""
         inputs, present = prepare_features(features, self.scalers, self.settings)
-        vectors = {name: values.to(device) for name, values in inputs.vectors.items()}
-        inputs = replace(inputs, steps=None if inputs.steps is None else inputs.steps.to(device))
+        inputs = inputs.to(device)
+        vectors = inputs.vectors
         n = len(features.utterance_ids)
         predictions: dict[str, NDArray[np.float64]] = {}
         for stage in self.spec.stages:

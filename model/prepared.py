@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from fmltk.model.data import Ragged
 from fmltk.model.inputs import StageInputs
 from fmltk.model.registry import POOLED_SUFFIX
+from fmltk.model.sequences import Sequences
 from fmltk.model.standardise import Scaler, fit_scaler
 from fmltk.model.videos import Videos
 from fmltk.toolkit.clip import split_utterance_id
@@ -20,12 +22,12 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from fmltk.model.data import ClipFeatures, Ragged
+    from fmltk.model.data import ClipFeatures
     from fmltk.model.dataset import Dataset
     from fmltk.model.settings import Settings
 
@@ -36,7 +38,8 @@ class Prepared:
 
     vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
     in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where
-    texts are read with their padding, else 0;
+    texts are read with their padding, else 0; sequences : by modality letter A and V, standardised steps where they are
+    read whole; whole_lengths : by letter, L where they are read with their padding, else 0
     positions : int64 (n,), rising from clip to clip of a video
     """
 
@@ -51,13 +54,16 @@ class Prepared:
     schema: Mapping[str, dict[str, Any]]
     positions: NDArray[np.int64]
     text_length: int = 0
+    sequences: Mapping[str, Ragged] = field(default_factory=dict)
+    whole_lengths: Mapping[str, int] = field(default_factory=dict)
 
     def inputs(self, device: str) -> StageInputs:
         """Return the inputs as tensors on a device."""
-        steps = None if self.steps is None else torch.from_numpy(self.steps).to(device)
-        vectors = {name: torch.from_numpy(values).to(device) for name, values in self.vectors.items()}
+        steps = None if self.steps is None else torch.from_numpy(self.steps)
+        vectors = {name: torch.from_numpy(values) for name, values in self.vectors.items()}
         videos = Videos.of(self.videos, self.positions, self.splits)
-        return StageInputs(vectors, steps, self.offsets, self.text_length, videos)
+        whole = _as_inputs(self.sequences, self.whole_lengths)
+        return StageInputs(vectors, steps, self.offsets, self.text_length, videos, whole).to(device)
 
     def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
         """Return the tasks' targets, float32 (n,), NaN where there is none."""
@@ -77,14 +83,18 @@ class Prepared:
             np.save(folder / f"vector_{name}.npy", values)
         if self.steps is not None:
             np.save(folder / "steps.npy", self.steps)
+        for letter, one in self.sequences.items():
+            np.save(folder / f"steps_{letter}.npy", one.steps)
         small: dict[str, NDArray[Any]] = {"offsets": self.offsets, "targets": self.targets}
         small |= {"splits": self.splits, "videos": self.videos, "positions": self.positions}
+        small |= {f"offsets_{letter}": one.offsets for letter, one in self.sequences.items()}
         small |= {f"present_{letter}": values for letter, values in self.present.items()}
         for letter, scaler in self.scalers.items():
             small |= {f"center_{letter}": scaler.center, f"inverse_{letter}": scaler.inverse}
         np.savez(folder / "small.npz", **small)  # type: ignore[arg-type]
         limits = {letter: scaler.limit for letter, scaler in self.scalers.items()}
         document = {"schema": self.schema, "limits": limits, "text_length": self.text_length}
+        document["whole_lengths"] = dict(self.whole_lengths)
         write_json(folder / "document.json", document)
 
     @classmethod
@@ -107,12 +117,18 @@ class Prepared:
             document["schema"],
             small["positions"],
             document["text_length"],
+            {m: Ragged(_mapped(folder / f"steps_{m}.npy"), small[f"offsets_{m}"]) for m in document["whole_lengths"]},
+            document["whole_lengths"],
         )
 
 
 def _mapped(path: Path) -> NDArray[np.float32]:
     values: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
     return values
+
+
+def _as_inputs(sequences: Mapping[str, Ragged], lengths: Mapping[str, int]) -> dict[str, Sequences]:
+    return {m: Sequences(torch.from_numpy(one.steps), one.offsets, lengths[m]) for m, one in sequences.items()}
 
 
 def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> Prepared:
@@ -127,8 +143,7 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
     train = dataset.splits == "train"
     vectors: dict[str, NDArray[np.float32]] = {}
     scalers: dict[str, Scaler] = {}
-    steps: NDArray[np.float32] | None = None
-    offsets: NDArray[np.int64] = np.zeros(len(train) + 1, np.int64)
+    whole: dict[str, Ragged] = {}
     present = {letter: features.present(letter) for letter in modalities}
     for letter in modalities:
         if letter not in features.schema:
@@ -137,20 +152,22 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
             raise ConfigError(
                 f"no training clip has {MODALITY_OF[letter]} features{_remedy(features, modalities, letter)}"
             )
-        if letter == "T" and features.text is not None:
-            used = np.repeat(train, features.text.lengths)
-            scalers[letter] = _scaler(features.text.steps, used, settings)
-            steps, offsets = _standardised_text(features.text, scalers[letter], impute=impute)
+        sequences = features.whole(letter)
+        if sequences is not None:
+            used = np.repeat(train, sequences.lengths) & sequences.valid
+            scalers[letter] = _scaler(sequences.steps, used, settings)
+            whole[letter] = _standardised(sequences, scalers[letter], impute=impute)
         else:
             name, values = _values_of(features, letter)
             scalers[letter] = _scaler(values, train & present[letter], settings)
             vectors[name] = np.nan_to_num(scalers[letter].transform(values))
         if impute:
             present[letter] = np.ones(len(train), bool)
+    text = whole.pop("T", None)
     return Prepared(
         vectors,
-        steps,
-        offsets,
+        None if text is None else text.steps,
+        np.zeros(len(train) + 1, np.int64) if text is None else text.offsets,
         np.stack([dataset.targets[condition] for condition in CONDITIONS]).astype(np.float32),
         dataset.splits,
         np.array(dataset.video_ids, dtype=np.str_),
@@ -159,6 +176,8 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
         {letter: features.schema[letter] for letter in modalities},
         features.positions,
         text_length(features.schema, settings),
+        whole,
+        _whole_lengths(whole, features.schema, settings),
     )
 
 
@@ -193,14 +212,23 @@ def text_length(schema: Mapping[str, Mapping[str, Any]], settings: Settings) -> 
     return int(schema["T"]["length"]) if settings.text_steps == "padded" and "T" in schema else 0
 
 
-def _standardised_text(text: Ragged, scaler: Scaler, *, impute: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    steps = scaler.transform(text.steps)
-    missing = text.lengths == 0
+def _whole_lengths(
+    letters: Collection[str], schema: Mapping[str, Mapping[str, Any]], settings: Settings
+) -> dict[str, int]:
+    """Return by letter the steps that whole audio and vision are read with: L with the padding, else 0."""
+    return {m: int(schema[m]["length"]) if settings.frames == "padded" else 0 for m in letters}
+
+
+def _standardised(sequences: Ragged, scaler: Scaler, *, impute: bool) -> Ragged:
+    """Return standardised steps; those that are not valid become 0, the mean."""
+    steps = scaler.transform(sequences.steps)
+    np.nan_to_num(steps, copy=False)
+    missing = sequences.lengths == 0
     if not (impute and missing.any()):
-        return steps, text.offsets
-    lengths = np.where(missing, 1, text.lengths)  # a clip without text becomes one step at the mean
+        return Ragged(steps, sequences.offsets)
+    lengths = np.where(missing, 1, sequences.lengths)  # a clip that lacks the modality becomes one step at the mean
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return np.insert(steps, text.offsets[:-1][missing], 0.0, axis=0), offsets
+    return Ragged(np.insert(steps, sequences.offsets[:-1][missing], 0.0, axis=0), offsets)
 
 
 def prepare_features(
@@ -209,21 +237,24 @@ def prepare_features(
     """Standardise new clips with a model's statistics; return the inputs and which clips have which modality."""
     impute = settings.missing == "mean"
     vectors: dict[str, torch.Tensor] = {}
-    steps: torch.Tensor | None = None
-    offsets: NDArray[np.int64] = np.zeros(len(features.utterance_ids) + 1, np.int64)
+    whole: dict[str, Ragged] = {}
     present = {letter: features.present(letter) for letter in scalers}
     for letter, scaler in scalers.items():
-        if letter == "T" and features.text is not None:
-            text, offsets = _standardised_text(features.text, scaler, impute=impute)
-            steps = torch.from_numpy(text)
+        sequences = features.whole(letter)
+        if sequences is not None:
+            whole[letter] = _standardised(sequences, scaler, impute=impute)
         else:
             name, values = _values_of(features, letter)
             vectors[name] = torch.from_numpy(np.nan_to_num(scaler.transform(values)))
         if impute:
             present[letter] = np.ones(len(features.utterance_ids), bool)
+    text = whole.pop("T", None)
+    steps = None if text is None else torch.from_numpy(text.steps)
+    offsets = np.zeros(len(features.utterance_ids) + 1, np.int64) if text is None else text.offsets
+    sequences_of = _as_inputs(whole, _whole_lengths(whole, features.schema, settings))
     ids = [split_utterance_id(utterance)[0] for utterance in features.utterance_ids]
     videos = Videos.of(ids, features.positions, None)
-    return StageInputs(vectors, steps, offsets, text_length(features.schema, settings), videos), present
+    return StageInputs(vectors, steps, offsets, text_length(features.schema, settings), videos, sequences_of), present
 
 
 def fingerprint(dataset: Dataset, arrays: Sequence[NDArray[Any]]) -> str:

@@ -37,6 +37,8 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
     arrays: list[NDArray[Any]] = [*prepared.vectors.values(), prepared.offsets]
     if prepared.steps is not None:
         arrays.append(prepared.steps)
+    for sequences in prepared.sequences.values():
+        arrays += [sequences.steps, sequences.offsets]
     dataset, reuse, schema = plan.dataset, plan.options.reuse, prepared.schema
     if reuse is not None and not schema:
         schema = run_document(reuse)["schema"]

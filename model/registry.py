@@ -32,6 +32,8 @@ HIDDEN_PREFIX = "H_"  # an input of this name and a stage's: the hidden activati
 POOLED_SUFFIX = "_pooled"  # an input of this name behind A's or V's: its steps, pooled to as many as texts have
 VIDEOS = "videos"  # an input of this name: how many clips each video of a batch has
 POOLED = tuple(letter + POOLED_SUFFIX for letter in "AV")
+STEPS_SUFFIX = "_steps"  # an input of this name behind a modality's: its whole sequences, padded batch by batch
+WHOLE = tuple(letter + STEPS_SUFFIX for letter in MODALITY_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class StageSpec:
     ----------
     name : its name in files and tables, such as AV or fusion
     inputs : what it reads: "T" (sequences), "A", "V" (means over frames), "A_pooled", "V_pooled" (as many steps as
-        texts have with their padding), or "H_" + an earlier stage's name; with "videos", a batch is whole videos one
-        after another, each with its clips in order, and the network reads how many each has, int64 (n_videos,)
+        texts have with their padding), "T_steps", "A_steps", "V_steps" (whole sequences, `Padded`), or "H_" + an
+        earlier stage's name; with "videos", a batch is whole videos one after another, each with its clips in order,
+        and the network reads how many each has, int64 (n_videos,)
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
         ({task: intensity (B,)}, hidden activations (B, d)), what its objective reads as well next to the tasks; where
@@ -77,7 +80,7 @@ class StageSpec:
     def letters(self) -> tuple[str, ...]:
         """The modalities that it reads itself."""
         own = [name for name in self.inputs if not name.startswith(HIDDEN_PREFIX) and name != VIDEOS]
-        return tuple(name.removesuffix(POOLED_SUFFIX) for name in own)
+        return tuple(name.removesuffix(POOLED_SUFFIX).removesuffix(STEPS_SUFFIX) for name in own)
 
     @property
     def reads_videos(self) -> bool:
@@ -86,12 +89,8 @@ class StageSpec:
 
     def within(self, modalities: Collection[str], earlier: Collection[str]) -> StageSpec | None:
         """Return the stage as it is with these modalities and these earlier stages alone; None where it cannot be."""
-        have = {
-            VIDEOS,
-            *modalities,
-            *(letter + POOLED_SUFFIX for letter in modalities),
-            *(HIDDEN_PREFIX + n for n in earlier),
-        }
+        own = {letter + suffix for letter in modalities for suffix in ("", POOLED_SUFFIX, STEPS_SUFFIX)}
+        have = {VIDEOS, *own, *(HIDDEN_PREFIX + name for name in earlier)}
         inputs = tuple(name for name in self.inputs if name in have)
         if inputs == self.inputs:
             return self
@@ -125,12 +124,12 @@ class ModelSpec:
     def __post_init__(self) -> None:
         earlier: set[str] = set()
         for stage in self.stages:
-            known = {*MODALITY_OF, *POOLED, VIDEOS, *(HIDDEN_PREFIX + name for name in earlier)}
+            known = {*MODALITY_OF, *POOLED, *WHOLE, VIDEOS, *(HIDDEN_PREFIX + name for name in earlier)}
             unknown = set(stage.inputs) - known
             if unknown:
                 raise ConfigError(
                     f"model {self.name}: stage {stage.name} reads {', '.join(sorted(unknown))}; "
-                    "a stage reads T, A, V, A_pooled, V_pooled, videos, or H_ and an earlier stage"
+                    f"a stage reads {', '.join((*MODALITY_OF, *POOLED, *WHOLE, VIDEOS))}, or H_ and an earlier stage"
                 )
             if stage.name in earlier:
                 raise ConfigError(f"model {self.name}: two stages are named {stage.name}")
@@ -154,6 +153,11 @@ class ModelSpec:
     def reads_pooled(self) -> bool:
         """Whether its stages read the pooled steps of audio and vision, not their means."""
         return any(name in POOLED for stage in self.stages for name in stage.inputs)
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether its stages read the whole sequences of audio or vision, not their means."""
+        return any(name in WHOLE[1:] for stage in self.stages for name in stage.inputs)
 
     @property
     def reads_videos(self) -> bool:

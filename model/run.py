@@ -11,7 +11,7 @@ import numpy as np
 from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join, split_counts
 from fmltk.model.jobs import list_jobs
-from fmltk.model.memory import report_memory
+from fmltk.model.memory import report_memory, report_sequences
 from fmltk.model.options import RunOptions, check_options
 from fmltk.model.plan import RunPlan, prepare_groups, save_arrays
 from fmltk.model.record import open_run, training_document
@@ -73,6 +73,8 @@ def train(
     for remark in excluded.remarks():
         reporter.warn(remark)
     label_file = find_labels(folder) if labels is None else labels
+    if model_spec(config.model).reads_whole:
+        report_sequences(folder, reporter=reporter)
     plan = _plan_run(folder, label_file, out, config, options, excluded=excluded.reasons)
     decisions = decide_seeds(options, plan.dataset, config)
     for remark in plan.dataset.remarks:
@@ -162,7 +164,7 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
 
 def _dimensions(prepared: Prepared) -> dict[str, int]:
     inputs = prepared.inputs("cpu")
-    return inputs.dimensions([*(["T"] if prepared.steps is not None else []), *prepared.vectors])
+    return inputs.dimensions(inputs.names)
 
 
 def _refuse_collapse(summary: Mapping[str, Any], reporter: Reporter) -> None:

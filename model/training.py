@@ -25,7 +25,7 @@ from fmltk.model.progress import Epoch, Progress
 from fmltk.toolkit.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -177,13 +177,8 @@ def _train_epoch(
 ) -> float:
     """Run one epoch; return the mean loss over its clips."""
     net.train()
-    total = torch.zeros((), device=data.inputs.device)
     parts = draw_batches(spec, config, data)
-    for number, batch in enumerate(parts, 1):
-        starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0
-        ends |= number == len(parts) and config.accumulate_rest == "step"
-        how: Any = {"objective": objective, "starts": starts, "ends": ends}
-        total += train_batch(net, optimiser, batch, spec=spec, config=config, data=data, **how) * len(batch)
+    total = train_batches(net, optimiser, parts, spec=spec, config=config, data=data, objective=objective)
     return float(total) / len(data.train)
 
 
@@ -195,6 +190,27 @@ def draw_batches(spec: StageSpec, config: Settings, data: StageData) -> list[NDA
     videos = data.inputs.of_videos().divide(data.train)
     drawn = batches(torch.randperm(len(videos)).numpy(), config.bs)
     return [np.concatenate([videos[video] for video in batch]) for batch in drawn]
+
+
+def train_batches(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    parts: Sequence[NDArray[np.int64]],
+    *,
+    spec: StageSpec,
+    config: Settings,
+    data: StageData,
+    objective: Objective | None = None,
+) -> Tensor:
+    """Take an epoch's steps on batches in this order; return the sum of the clips' losses, a scalar."""
+    total = torch.zeros((), device=data.inputs.device)
+    for number, batch in enumerate(parts, 1):
+        starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0
+        ends |= number == len(parts) and config.accumulate_rest == "step"
+        how: Any = {"objective": objective, "starts": starts, "ends": ends}
+        loss = train_batch(net, optimiser, batch, spec=spec, config=config, data=data, **how)
+        total += loss * len(batch)
+    return total
 
 
 def train_batch(

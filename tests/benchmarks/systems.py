@@ -27,9 +27,9 @@ CLIPS = (1368, 456)
 LENGTHS = {"text": 39, "audio": 400, "vision": 55}
 DIMS = {"text": 768, "audio": 33, "vision": 709}
 MEAN_TEXT, DEVIATION_TEXT = 17.8, 7.3  # tokens per clip of CH-SIMS: mean + 3 deviations = 39
-LARGE = {"tfn": 4, "mtfn": 8}  # measured on this fraction of the clips, and scaled
+LARGE = {"tfn": 4, "mtfn": 8, "mult": 8}  # measured on this fraction of the clips, and scaled
 MMSA_PYTHON = Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1" / "bin" / "python"
-SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn", "graph-mfn", "ef-lstm")
+SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn", "graph-mfn", "ef-lstm", "mult")
 
 # Run by MMSA's Python. A first epoch on one batch warms the caches and is not counted.
 THEIRS = """
@@ -38,13 +38,16 @@ import torch
 from MMSA.config import get_config_regression
 from MMSA.models.AMIO import AMIO
 from MMSA.trains import ATIO
+from MMSA.trains.singleTask import MULT
+plateau = torch.optim.lr_scheduler.ReduceLROnPlateau  # torch no longer has its `verbose`
+sys.modules[MULT.__module__].ReduceLROnPlateau = lambda *given, verbose, **named: plateau(*given, **named)
 name, n_train, n_valid, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(1)
 torch.manual_seed(0)
 args = get_config_regression(name, "sims")
 args.update(device="cpu", early_stop=0, cur_seed=1, feature_dims=[768, 33, 709], seq_lens=[39, 400, 55],
     train_mode="regression", model_save_path=folder + "/best.pth")
-steps = {"audio": 1, "vision": 1} if args["need_normalized"] else {"audio": 400, "vision": 55}
+steps = {"audio": 1, "vision": 1} if args.get("need_normalized") else {"audio": 400, "vision": 55}
 
 def loader(n):
     lengths = torch.clamp(torch.normal(17.8, 7.3, (n,)).round(), 3, 39)
@@ -80,20 +83,28 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
     from fmltk.model.config import load_config
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import model_spec
+    from fmltk.model.sequences import Sequences
     from fmltk.model.training import StageData, train_stage
 
     torch.set_num_threads(1)
     n = sum(clips)
     offsets = np.concatenate([[0], np.cumsum(text_lengths(n))])
     steps = torch.randn(int(offsets[-1]), DIMS["text"])
-    spec = model_spec(name).stages[0]
-    pooled = LENGTHS["text"] if model_spec(name).reads_pooled else 0
+    model = model_spec(name)
+    spec = model.stages[0]
+    pooled = LENGTHS["text"] if model.reads_pooled else 0
     widths = dict(zip(spec.inputs[1:], (DIMS["audio"], DIMS["vision"]), strict=True))
-    vectors = {key: torch.randn(n, pooled, d) if pooled else torch.randn(n, d) for key, d in widths.items()}
+    vectors, sequences = {}, {}
+    if model.reads_whole:
+        for letter, kind in (("A", "audio"), ("V", "vision")):
+            ends = np.arange(n + 1) * LENGTHS[kind]
+            sequences[letter] = Sequences(torch.randn(int(ends[-1]), DIMS[kind]), ends, LENGTHS[kind])
+    else:
+        vectors = {key: torch.randn(n, pooled, d) if pooled else torch.randn(n, d) for key, d in widths.items()}
     labels = {task: torch.rand(n) * 2 - 1 for task in "MTAV"}
     config = load_config("ch-sims", settings=[f"model={name}", "max_epochs=3", "patience=100"])
     data = StageData(
-        StageInputs(vectors, steps, offsets, LENGTHS["text"]),
+        StageInputs(vectors, steps, offsets, LENGTHS["text"], sequences=sequences),
         labels,
         train=np.arange(clips[0]),
         valid=np.arange(clips[0], n),

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fmltk.model.config import Config
-from fmltk.model.data import read_clip_features
+from fmltk.model.config import Config, load_config
+from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.dataset import choose_targets, draw_splits, join
 from fmltk.model.prepared import Prepared, prepare
+from fmltk.model.registry import model_spec
 from fmltk.model.standardise import fit_scaler
 from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import read_labels
+from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from tests.model.folders import Clips, planted, write_clips, write_labels
 
 if TYPE_CHECKING:
@@ -55,6 +58,71 @@ def test_text_is_kept_without_padding(tmp_path: Path) -> None:
         assert text is not None
         np.testing.assert_array_equal(steps, text[:5])
     assert len(found.text.steps) == sum(min(len(s), 5) for s in clips.sequences["T"] if s is not None)
+
+
+def test_whole_sequences_are_kept_without_padding_and_a_step_that_is_not_valid_keeps_its_position(
+    tmp_path: Path,
+) -> None:
+    clips = small()
+    clips.lengths = {"T": 5, "A": 4, "V": 8}
+    vision = clips.sequences["V"][0]
+    assert vision is not None
+    clips.masks = {clips.ids[0]: np.arange(len(vision)) != 1}
+    clips.sequences["A"][3] = None
+    found = read_clip_features(write_clips(clips, tmp_path), reading=Reading(whole=True))
+    assert not found.means
+    for k, utterance in enumerate(clips.ids):
+        row = found.utterance_ids.index(utterance)
+        for m, length in clips.lengths.items():
+            sequences, sequence = found.whole(m), clips.sequences[m][k]
+            assert sequences is not None
+            kept = sequences.steps[sequences.offsets[row] : sequences.offsets[row + 1]]
+            expected = np.zeros((0, kept.shape[1])) if sequence is None else sequence[:length].copy()
+            if m == "V" and k == 0:
+                expected[1] = np.nan
+            np.testing.assert_array_equal(kept, expected)
+    assert found.present("A").sum() == 19
+    dataset = join(found, read_labels(tmp_path / "labels.parquet"), Config())
+    for standardise in (True, False):
+        prepared = prepare(dataset, "TAV", Config(standardise=standardise, frames="padded", text_steps="padded"))
+        prepared.save(tmp_path / f"arrays_{standardise}")
+        inputs = Prepared.open(tmp_path / f"arrays_{standardise}").inputs("cpu")
+        batch = inputs.batch(["T_steps", "A_steps", "V_steps"], np.arange(19))
+        assert [tuple(one.values.shape) for one in batch.values()] == [(19, 5, 12), (19, 4, 8), (19, 8, 10)]
+        first = batch["V_steps"].values[dataset.utterance_ids.index(clips.ids[0])]
+        assert (first[1] == 0).all()
+        assert (first[0] != 0).all()
+        if not standardise:
+            np.testing.assert_array_equal(first[2 : len(vision)], vision[2:])
+
+
+def test_words_without_a_token_stay_in_the_text_where_steps_belong_together(tmp_path: Path) -> None:
+    clips = small()
+    folder = write_clips(clips, tmp_path)
+    table = read_features(folder)["text"]
+    text = clips.sequences["T"][0]
+    assert text is not None
+    spec = ModalitySpec("text", table.dimension, table.length, has_mask=True)
+    with ModalityWriter(folder / "text.parquet", spec) as writer:
+        for utterance in sorted(clips.ids):
+            sequence = clips.sequences["T"][clips.ids.index(utterance)]
+            assert sequence is not None
+            writer.append(utterance, sequence, np.arange(len(sequence)) != (1 if utterance == clips.ids[0] else -1))
+    for reading, expected in (
+        (Reading(), np.delete(text, 1, axis=0)),
+        (Reading(whole=True, gaps=True), text),
+        (Reading(pooled="windows", gaps=True), text),
+    ):
+        kept = read_clip_features(folder, reading=reading).text
+        assert kept is not None
+        row = sorted(clips.ids).index(clips.ids[0])
+        steps = kept.steps[kept.offsets[row] : kept.offsets[row + 1]]
+        assert len(steps) == len(expected)
+        np.testing.assert_array_equal(steps[2:], expected[2:])
+        assert np.isnan(steps[1]).all() == reading.gaps
+    graph = Reading.of(model_spec("graph-mfn"), load_config("ch-sims", settings=["model=graph-mfn"]))
+    plain = Reading.of(model_spec("mfn"), load_config("ch-sims", settings=["model=mfn"]))
+    assert (graph.gaps, plain.gaps) == (True, False)
 
 
 def test_a_models_own_length_is_used_for_new_clips(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Run by MMSA's own Python: what its modules and trainers make of given arrays, written as arrays.
 
 ``python mmsa_systems.py data.npz arguments.json out.npz``: per system its weights at the start, its outputs in eval
-mode, the gradients of the first batch, and its weights after one epoch of its own trainer, which here is three batches.
+mode, the gradients of the first batch, and its weights after one epoch of its own trainer, which here is three steps.
 """
 
 import contextlib
@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from MMSA.models.AMIO import AMIO
 from MMSA.trains import ATIO
+from MMSA.trains.singleTask import MULT
+
+FIRST = 8  # clips of the batch whose outputs and gradients are compared
 
 
 class Arguments(dict):
@@ -21,13 +24,17 @@ class Arguments(dict):
     __getattr__ = dict.__getitem__
 
 
-def batches(data, normalized):
-    """The three batches as MMSA's loader gives them."""
+def plateau(*arguments, verbose, **named):
+    """The schedule that MulT's trainer wants, whose `verbose` torch no longer has."""
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(*arguments, **named)
+
+
+def batches(data, normalized, size):
+    """The batches as MMSA's loader gives them."""
     arrays = {name: torch.from_numpy(data[name]) for name in data.files}
     if normalized:
         arrays |= {name: arrays[name].mean(dim=1, keepdim=True) for name in ("audio", "vision")}
-    size = len(arrays["M"]) // 3
-    for start in range(0, 3 * size, size):
+    for start in range(0, len(arrays["M"]), size):
         part = {name: values[start : start + size] for name, values in arrays.items()}
         yield {
             **{name: part[name] for name in ("text", "audio", "vision")},
@@ -58,7 +65,7 @@ def measure(name, arguments, data, folder):
             if parameter.requires_grad:
                 parameter.add_(0.3 * torch.randn_like(parameter))
     found = {f"start/{key}": value.detach().clone() for key, value in state(model.Model).items()}
-    first = next(batches(data, normalized))
+    first = next(batches(data, normalized, FIRST))
     twin = copy.deepcopy(model).train()  # before a forward pass, whose states some modules keep
     model.eval()
     outputs = model(first["text"], first["audio"], first["vision"])
@@ -69,7 +76,8 @@ def measure(name, arguments, data, folder):
     sum(weights[task] * (outputs[task] - first["labels"][task]).abs().mean() for task in tasks).backward()
     found |= {f"gradient/{key}": p.grad for key, p in state(twin.Model).items() if p.grad is not None}
     trainer = ATIO().getTrain(args)
-    loaders = {"train": list(batches(data, normalized)), "valid": [first], "test": [first]}
+    size = args.get("batch_size", FIRST)
+    loaders = {"train": list(batches(data, normalized, size)), "valid": [first], "test": [first]}
     with contextlib.suppress(UnboundLocalError):  # of three trainers, in what they print after the epoch's last step
         trainer.do_train(model, loaders)
     found |= {f"end/{key}": value for key, value in state(model.Model).items()}
@@ -77,6 +85,7 @@ def measure(name, arguments, data, folder):
 
 
 def main():
+    sys.modules[MULT.__module__].ReduceLROnPlateau = plateau
     data_file, arguments_file, out = sys.argv[1:]
     with open(arguments_file, encoding="utf-8") as file:
         systems = json.load(file)

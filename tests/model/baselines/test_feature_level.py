@@ -15,13 +15,14 @@ from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.inputs import StageInputs
 from fmltk.model.layers import Dropout
 from fmltk.model.lstm import LastStateLSTM
-from fmltk.model.memory import n_weights, report_memory
+from fmltk.model.memory import n_weights, report_memory, report_sequences
 from fmltk.model.options import RunOptions
 from fmltk.model.predict import load_model
 from fmltk.model.registry import model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
 from fmltk.toolkit.errors import ConfigError, TrainingError
+from fmltk.toolkit.features.feature_set import read_features
 from tests.model.baselines.mmsa import (
     DIMS,
     LENGTHS,
@@ -273,6 +274,25 @@ def test_the_memory_of_large_networks_is_said(monkeypatch: pytest.MonkeyPatch) -
         assert bool(reporter.said) is bool(said)
         assert warned in " ".join(reporter.warned)
         assert bool(reporter.warned) is bool(warned)
+
+
+def test_the_memory_of_whole_sequences_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_clips(planted(10), tmp_path)
+    monkeypatch.setattr("fmltk.model.memory.FLOAT_BYTES", 4 * 10**6)
+    n_numbers = sum(table.lengths.sum() * table.dimension for table in read_features(folder).modalities.values())
+    for total, warned in ((10**12, ""), (10**9, "this machine has 1.0 GB; pad to fewer steps")):
+        monkeypatch.setattr("fmltk.model.memory.total_memory", lambda total=total: total)
+        reporter: Any = Kept()
+        report_sequences(folder, reporter=reporter)
+        assert reporter.said == [
+            f"the sequences take {n_numbers * 4e-3:.1f} GB without their padding, twice that while they are prepared"
+        ]
+        assert warned in " ".join(reporter.warned)
+        assert bool(reporter.warned) is bool(warned)
+    monkeypatch.setattr("fmltk.model.memory.FLOAT_BYTES", 4)
+    reporter = Kept()
+    report_sequences(folder, reporter=reporter)
+    assert not reporter.said
 
 
 @pytest.mark.parametrize(
