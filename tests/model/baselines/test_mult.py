@@ -162,7 +162,7 @@ def few_inputs(lengths: list[tuple[int, int, int]], *, length: int = 0) -> Stage
     ends = np.concatenate([np.zeros((1, 3), np.int64), np.cumsum(lengths, axis=0)])
     t, a, v = (torch.randn(int(ends[-1, k]), d, generator=generator) for k, d in enumerate((6, 5, 7)))
     whole = {"A": Sequences(a, ends[:, 1], length), "V": Sequences(v, ends[:, 2], length)}
-    return StageInputs({}, t, ends[:, 0], length, whole)
+    return StageInputs({}, t, ends[:, 0], length, sequences=whole)
 
 
 @pytest.mark.parametrize("variant", ["published", "corrected"])
