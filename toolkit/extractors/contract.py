@@ -107,7 +107,10 @@ class Crops:
 
 @dataclass(frozen=True, slots=True)
 class ClipFile:
-    """A clip as a file: ids, the video's path, and where in it the clip lies in seconds; None: to its end."""
+    """A clip as a file: ids, the video's path, and where in it the clip lies in seconds; None: to its end.
+
+    has_own_stem : whether no other video of the run is called as this one, endings apart
+    """
 
     utterance_id: str
     video_id: str
@@ -116,6 +119,7 @@ class ClipFile:
     start_s: float
     end_s: float | None
     n_frames: int
+    has_own_stem: bool = True
 
 
 @dataclass(frozen=True, slots=True)

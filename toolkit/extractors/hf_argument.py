@@ -1,4 +1,7 @@
-"""What is written after `hf:`: a model, and which of its layers; the same for sound, text and pictures."""
+"""What is written after the colon of a set, such as `hf:NAME,layer=9`: a model or file, and options.
+
+What the options of a model's layers mean is the same for sound, text and pictures.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,49 @@ if TYPE_CHECKING:
 
 LAYER_OPTIONS = ("layer", "layers")
 _OPTION = re.compile(r"([a-z_]+)=([^,=/\\]*)")
-_SPAN = re.compile(r"(\d+)-(\d+)")
+_SPAN = re.compile(r"(\d+)-(\d+)", re.ASCII)
+_FINAL = re.compile(r"(?:mean-)?last-([1-9]\d*)", re.ASCII)
 
 
-def read_argument(argument: str | None, options: Sequence[str] = LAYER_OPTIONS) -> tuple[str, dict[str, str]]:
+def read_argument(
+    argument: str | None,
+    options: Sequence[str] = LAYER_OPTIONS,
+    *,
+    of: str = "hf",
+    needs: str = "a model: write hf:NAME of one on the hub, or hf:FOLDER",
+) -> tuple[str, dict[str, str]]:
     """Return (model, its options) of an argument such as "facebook/hubert-base-ls960,layer=9".
 
-    options : those that there are; a folder whose name has commas is read as it is
+    options : those that there are; a folder whose name has commas is read as it is, and a comma that no option follows
+        is a part of the value before it
+    of, needs : the set's name, and what it cannot do without, for messages
 
     Raises ConfigError if there is no model, or an option that is unknown or given twice.
 
     >>> read_argument("facebook/hubert-base-ls960,layer=9")
     ('facebook/hubert-base-ls960', {'layer': '9'})
+    >>> read_argument("tables/,columns=AU01,AU02", ("columns",))
+    ('tables/', {'columns': 'AU01,AU02'})
     """
     if not argument:
-        raise ConfigError("hf needs a model: write hf:NAME of one on the hub, or hf:FOLDER")
-    if Path(argument).expanduser().is_dir():
+        raise ConfigError(f"{of} needs {needs}")
+    if Path(argument).expanduser().exists():
         return argument, {}
     model, *rest = argument.split(",")
     while rest and not _OPTION.fullmatch(rest[0]):  # commas of a folder's name
         model = f"{model},{rest.pop(0)}"
     given: dict[str, str] = {}
+    name = ""
     for one in rest:
-        name, _, value = one.partition("=")
+        option, separator, value = one.partition("=")
+        if not separator:
+            given[name] = f"{given[name]},{one}"
+            continue
+        name = option
         if name not in options:
-            raise ConfigError(f"hf:{argument} has the unknown option {one!r}; there are {', '.join(options)}")
+            raise ConfigError(f"{of}:{argument} has the unknown option {one!r}; there are {', '.join(options)}")
         if name in given:
-            raise ConfigError(f"hf:{argument} gives {name} twice; give it once")
+            raise ConfigError(f"{of}:{argument} gives {name} twice; give it once")
         given[name] = value
     return model, given
 
@@ -61,8 +80,8 @@ def set_name(model: str, layers: Layers) -> str:
 class Layers:
     """Which layers' mean the features are: from `first` up to and with `last`, as transformers numbers hidden states.
 
-    0 is what the first layer reads. first and last None: the model's last hidden state; last None: every layer from
-    `first` on.
+    0 is what the first layer reads; below 0 they are counted from the end: -1 is the last. first and last None: the
+    model's last hidden state; last None: every layer from `first` on.
     """
 
     first: int | None = None
@@ -70,7 +89,9 @@ class Layers:
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Layers:
-        """Return the layers of options: `layer=last`, `layer=9`, `layers=mean` (all but 0) or `layers=5-9`.
+        """Return the layers of options.
+
+        They are `layer=last`, `layer=9`, `layer=-2`, `layers=mean` (all but 0), `layers=5-9` or `layers=mean-last-4`.
 
         Raises ConfigError for other values.
 
@@ -82,15 +103,21 @@ class Layers:
             raise ConfigError(f"layer={layer} and layers={layers} are both given; give one")
         if layers == "mean":
             return cls(first=1)
+        if layers is not None and (final := _FINAL.fullmatch(layers)):
+            return cls(-int(final[1]), -1)
         if layers is not None:
             span = _SPAN.fullmatch(layers)
             if span is None or int(span[1]) > int(span[2]):
-                raise ConfigError(f"layers={layers} is not a choice of layers; write layers=mean or, say, layers=5-9")
+                raise ConfigError(
+                    f"layers={layers} is not a choice of layers; write layers=mean, layers=5-9 or layers=mean-last-4"
+                )
             return cls(int(span[1]), int(span[2]))
         if layer in (None, "last"):
             return cls()
-        if not re.fullmatch(r"\d+", str(layer), re.ASCII):
-            raise ConfigError(f"layer={layer} is not a layer; write layer=last or, say, layer=9; a mean is layers=5-9")
+        if not re.fullmatch(r"-?\d+", str(layer), re.ASCII):
+            raise ConfigError(
+                f"layer={layer} is not a layer; write layer=last, layer=9 or layer=-2; a mean is layers=5-9"
+            )
         return cls(int(str(layer)), int(str(layer)))
 
     def __str__(self) -> str:
@@ -98,13 +125,15 @@ class Layers:
             return "last"
         if self.last is None:
             return "mean"
+        if self.first < 0 and self.first != self.last:
+            return f"last-{-self.first}"
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
     def check(self, n_layers: int) -> None:
         """Raise ConfigError if a model of so many layers does not have them."""
-        highest = max(self.first or 0, self.last or 0)
-        if highest > n_layers:
-            raise ConfigError(f"layer {highest} was asked for, but the model has layers 0 to {n_layers}")
+        furthest = max(self.first or 0, self.last or 0, key=lambda layer: layer if layer >= 0 else -layer - 1)
+        if not -n_layers - 1 <= furthest <= n_layers:
+            raise ConfigError(f"layer {furthest} was asked for, but the model has layers 0 to {n_layers}")
 
     def pick(self, output: Any) -> Any:
         """Return what a model's output holds in these layers: a tensor like its last hidden state.
@@ -113,8 +142,9 @@ class Layers:
         """
         if self.first is None:
             return output.last_hidden_state
-        last = len(output.hidden_states) - 1 if self.last is None else self.last
-        chosen = output.hidden_states[self.first : last + 1]
+        states = output.hidden_states
+        first, last = (layer % len(states) for layer in (self.first, -1 if self.last is None else self.last))
+        chosen = states[first : last + 1]
         return sum(chosen[1:], start=chosen[0]) / len(chosen)
 
     @property

@@ -158,3 +158,18 @@ RATERS = TableKind(
     "id and rater (and source)",
     has_others=True,
 )
+FRAMES = TableKind(  # what a program that looks at faces says of each frame of a video, and its features
+    "table of video frames",
+    {
+        "frame": "frameid frameidx frameindex framenumber framenum frameno framenr 帧 帧号",
+        "time_s": "seconds secs sec timeseconds timesec timeinseconds timestampseconds timestampsec",
+        "time_ms": "milliseconds msec ms timestampms timemilliseconds timeinms frametimeinms posmsec",
+        "face_id": "faceidx faceindex faceno facenumber personid person trackid identity",
+        "success": "detected facedetected facefound isvalid",
+        "confidence": "facescore facedetectionscore faceconfidence detectionconfidence detectionscore",
+    },
+    "frame, or time_s or time_ms",
+    weak={"time_s": "timestamp timestamps time t 时间", "face_id": "face", "success": "valid"},
+    unread="approxtime input frameheight framewidth videopath imagepath filename index utteranceid videoid clipid",
+    has_others=True,
+)

@@ -17,6 +17,7 @@ from fmltk.toolkit.extractors.hf_argument import Layers, read_argument
         ("facebook/wav2vec2-base", "facebook/wav2vec2-base", {}),
         ("a/b,layer=3", "a/b", {"layer": "3"}),
         ("/models/my,model,layers=mean", "/models/my,model", {"layers": "mean"}),
+        ("a/b,layers=one,two,layer=3", "a/b", {"layers": "one,two", "layer": "3"}),
     ],
 )
 def test_a_model_and_its_options_are_told_apart(argument, model, options):
@@ -52,6 +53,10 @@ def test_other_arguments_are_refused(argument, match):
         ({"layer": "2"}, "2", [2]),
         ({"layers": "mean"}, "mean", [1, 2, 3]),
         ({"layers": "2-3"}, "2-3", [2, 3]),
+        ({"layer": "-1"}, "-1", [3]),
+        ({"layer": "-2"}, "-2", [2]),
+        ({"layers": "mean-last-4"}, "last-4", [0, 1, 2, 3]),
+        ({"layers": "last-2"}, "last-2", [2, 3]),
     ],
 )
 def test_layers_are_numbered_like_hidden_states(options, written, mean_of):
@@ -64,14 +69,24 @@ def test_layers_are_numbered_like_hidden_states(options, written, mean_of):
 
 @pytest.mark.parametrize(
     "options",
-    [{"layer": "nine"}, {"layer": "-1"}, {"layers": "9"}, {"layers": "3-2"}, {"layer": "1", "layers": "mean"}],
+    [
+        {"layer": "nine"},
+        {"layer": "--1"},
+        {"layers": "last-0"},
+        {"layers": "9"},
+        {"layers": "3-2"},
+        {"layer": "1", "layers": "mean"},
+    ],
 )
 def test_other_choices_of_layers_are_refused(options):
     with pytest.raises(ConfigError, match=r"; (write|give) "):
         Layers.of(options)
 
 
-@pytest.mark.parametrize("options", [{"layer": "4"}, {"layers": "2-4"}])
-def test_a_layer_that_the_model_lacks_is_refused(options):
-    with pytest.raises(ConfigError, match="layer 4 was asked for, but the model has layers 0 to 3"):
+@pytest.mark.parametrize(
+    ("options", "layer"),
+    [({"layer": "4"}, 4), ({"layers": "2-4"}, 4), ({"layer": "-5"}, -5), ({"layers": "last-9"}, -9)],
+)
+def test_a_layer_that_the_model_lacks_is_refused(options, layer):
+    with pytest.raises(ConfigError, match=f"layer {layer} was asked for, but the model has layers 0 to 3"):
         Layers.of(options).check(3)

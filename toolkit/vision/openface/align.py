@@ -10,6 +10,7 @@ from fmltk.toolkit.errors import MissingModalityError, OpenFaceError
 from fmltk.toolkit.settings import DEFAULT_OPENFACE_CONFIDENCE, FRAME_RATE_HZ
 from fmltk.toolkit.vision.openface.faces import count_elsewhere, follow_track, pick_faces
 from fmltk.toolkit.vision.openface.layout import openface_features
+from fmltk.toolkit.vision.row_times import DURATION_TOLERANCE_S, nearest_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack
 
-CLOCK_TOLERANCE_S = 0.002  # OpenFace rounds its timestamps to a thousandth
-TIE_S = 1e-6  # two rows as near as this to a grid frame are equally near
 OTHER_FACE = "OpenFace follows another face than the speaker's"
-DURATION_TOLERANCE_S = 0.5  # decoders disagree on the last frames, and VFR timestamps drift (0.36 s seen)
 
 
 class OpenFaceSequence(NamedTuple):
@@ -229,32 +227,10 @@ def _candidates(
     frame = table.frame[by_time]
     first = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])  # of each frame's rows
     count = np.diff(np.r_[first, len(frame)])
-    nearest, covered = _nearest(grid, times[by_time][first], interval_s, frame_times_s)
+    nearest, covered = nearest_rows(grid, times[by_time][first], interval_s, frame_times_s)
     slots = np.arange(int(count[nearest[covered]].max(initial=1)))
     candidates = by_time[(first[nearest][:, None] + slots).clip(max=len(frame) - 1)]
     return candidates, covered[:, None] & (slots < count[nearest][:, None])
-
-
-def _nearest(
-    grid: NDArray[np.float64],
-    times: NDArray[np.float64],
-    interval_s: float,
-    frame_times_s: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return for each grid time the index of the nearest of `times`, and whether that is near enough."""
-    nearest, distance = _nearest_of(grid, times)
-    limit = np.where(grid > times[-1], interval_s, interval_s / 2) + CLOCK_TOLERANCE_S
-    if frame_times_s is not None:  # frames last unequally: near enough is the row of the very picture shown
-        _, to_any_frame = _nearest_of(grid, frame_times_s)
-        limit = np.where(grid < frame_times_s[0], limit, to_any_frame + TIE_S)
-    return nearest, distance <= limit
-
-
-def _nearest_of(grid: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    right = np.searchsorted(times, grid).clip(0, len(times) - 1)
-    left = (right - 1).clip(0)
-    nearest = np.where(np.abs(times[right] - grid) < np.abs(grid - times[left]) - TIE_S, right, left)
-    return nearest, np.abs(times[nearest] - grid)
 
 
 def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int) -> None:

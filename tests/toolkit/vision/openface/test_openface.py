@@ -716,5 +716,5 @@ def test_odd_ids_are_names_like_any_other(tmp_path: Path, odd: str) -> None:
 def test_a_name_too_long_for_a_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(OpenFaceError, match="no OpenFace CSV of clip"):
         find_openface_csv(tmp_path, Clip("x" * 5000, "0", None))
-    with pytest.raises(OpenFaceError, match="is no folder"):
+    with pytest.raises(OpenFaceError, match="is not a folder"):
         find_openface_csv(tmp_path / "absent", Clip("x", "0", None))
