@@ -24,6 +24,7 @@ VIDEO_SUFFIXES = frozenset(
 _ENDINGS = VIDEO_SUFFIXES | frozenset(
     ".wav .mp3 .m4a .aac .flac .opus .wma .aif .aiff .amr .txt .srt .vtt .csv .json .jpg .jpeg .png .gif .webp".split()  # noqa: SIM905
 )
+GIVEN, RECOGNISED = "given", "recognised"  # where a transcript is from
 SPLITS = ("train", "valid", "test")
 _SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
 
@@ -130,8 +131,10 @@ class Clip:
         The video file, on this machine or in a store; None where a transcript names a clip that has no file.
     start_s, end_s
         The part of the file, in seconds on the file's clock; (0, None) is the whole file.
-    text
-        The transcript; None where there is none.
+    text, text_source
+        The transcript, None where there is none; "given" by the user, or "recognised" in the sound.
+    text_notes
+        What there is to say of how the text was recognised.
     language
         "zh", "en" or another ISO 639-1 code; None where unknown.
     source
@@ -158,6 +161,8 @@ class Clip:
     fault: tuple[str, str] | None = None
     exclude_reason: str | None = None
     turns: tuple[Turn, ...] = ()
+    text_source: str = GIVEN
+    text_notes: tuple[str, ...] = ()
 
     @property
     def utterance_id(self) -> str:

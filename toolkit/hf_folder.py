@@ -195,7 +195,7 @@ def loading(source: ModelFolder, kind: ModelKind) -> Iterator[None]:
     """
     guard_torchvision()
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             yield
     except FmltkError:
         raise
@@ -235,7 +235,7 @@ def load_weights(
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Silence transformers' progress bars, notes and warnings; problems arrive as exceptions."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.alignment.transcripts import words_of
 from fmltk.toolkit.alignment.viterbi import token_frames
 from fmltk.toolkit.alignment.words import TimedWord
 from fmltk.toolkit.compat import guard_torchvision
@@ -19,6 +18,7 @@ from fmltk.toolkit.errors import ConfigError, FeatureError
 from fmltk.toolkit.hf_folder import files_digest
 from fmltk.toolkit.io.documents import read_json
 from fmltk.toolkit.text.language import is_unspaced
+from fmltk.toolkit.text.pieces import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

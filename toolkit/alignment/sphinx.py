@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.alignment.transcripts import words_of
 from fmltk.toolkit.alignment.words import TimedWord
 from fmltk.toolkit.errors import ConfigError, FeatureError
+from fmltk.toolkit.text.pieces import words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

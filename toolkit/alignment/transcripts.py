@@ -1,13 +1,11 @@
 """The words of a source and the words of a transcript: which is which, and which characters of the transcript each has.
 
-Both are compared as pieces: runs of letters and digits, without case and accents, and single characters of scripts that
-are written without spaces. Punctuation counts on neither side.
+Both are compared as pieces (`text.pieces`): punctuation, case and accents count on neither side.
 """
 
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,13 +13,15 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.alignment.words import TimedWord
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.text.language import is_unspaced
+from fmltk.toolkit.text.pieces import pieces_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from fmltk.toolkit.text.pieces import Piece
 
 _FEWEST_MATCHED = 0.5  # of a transcript's words; fewer are of another clip
 _EXAMPLES = 3
-_COUNTED = "LN"  # Unicode's letters and numbers; marks are accents, which do not count
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,6 @@ class Matched:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Letters that are compared, the characters that they stand for, and the number of the word that they are of."""
-
-    letters: str
-    start: int
-    end: int
-    word: int
-
-
 def match_words(text: str | None, words: Sequence[TimedWord]) -> Matched:
     """Return a clip's steps: the words of the source, in order, and those of the transcript that the source lacks.
 
@@ -89,10 +79,10 @@ def match_words(text: str | None, words: Sequence[TimedWord]) -> Matched:
     >>> [(step.text, step.start_s, step.end_s, step.span) for step in match_words("Don't go!", words).steps]
     [("Don't", 0.0, 0.3, (0, 5)), ('go', 1.0, 2.0, (6, 8))]
     """
-    ours = list(_pieces(text or ""))
+    ours = list(pieces_of(text or ""))
     if not ours:
         return Matched(tuple(Step(one.text, one.start_s, one.end_s, None) for one in words))
-    theirs = [replace(piece, word=number) for number, one in enumerate(words) for piece in _pieces(one.text)]
+    theirs = [replace(piece, word=number) for number, one in enumerate(words) for piece in pieces_of(one.text)]
     owners, first_of = _owners(ours, theirs)
     steps, keys = _grouped(text or "", ours, owners)
     alone = sorted({number for number in first_of if first_of[number] not in keys})
@@ -116,18 +106,6 @@ def match_words(text: str | None, words: Sequence[TimedWord]) -> Matched:
     return Matched(tuple(timed), tuple(different), untimed, tuple(words[number].text for number in alone))
 
 
-def words_of(text: str) -> list[str]:
-    """Return the words of a text as they are written, without punctuation around; scripts without spaces by letter.
-
-    >>> words_of("Don't go -- 很好!")
-    ["Don't", 'go', '很', '好']
-    """
-    places: dict[int, tuple[int, int]] = {}
-    for piece in _pieces(text):
-        places[piece.word] = (places.get(piece.word, (piece.start, 0))[0], piece.end)
-    return [text[start:end] for start, end in places.values()]
-
-
 def split_characters(words: Sequence[TimedWord]) -> list[TimedWord]:
     """Return words of scripts without spaces as characters, each with an equal share of its word's time.
 
@@ -136,7 +114,7 @@ def split_characters(words: Sequence[TimedWord]) -> list[TimedWord]:
     """
     found = []
     for word in words:
-        pieces = list(_pieces(word.text))
+        pieces = list(pieces_of(word.text))
         if len(pieces) < 2 or not any(map(is_unspaced, word.text)):
             found.append(word)
             continue
@@ -149,27 +127,7 @@ def split_characters(words: Sequence[TimedWord]) -> list[TimedWord]:
     return found
 
 
-def _pieces(text: str) -> Iterator[_Piece]:
-    """Yield the pieces of a text, with the number of the run between white space that each is of."""
-    letters, start, word, own = "", 0, 0, 0
-    for place, one in enumerate(text):
-        counted = "".join(
-            part for part in unicodedata.normalize("NFKD", one).casefold() if unicodedata.category(part)[0] in _COUNTED
-        )
-        is_mark = unicodedata.category(one)[0] == "M"
-        if letters and not is_mark and (not counted or is_unspaced(one) or is_unspaced(text[place - 1])):
-            yield _Piece(letters, start, place, own)
-            letters = ""
-        word += is_unspaced(one)
-        if counted:
-            start, own = (start, own) if letters else (place, word)
-            letters += counted
-        word += is_unspaced(one) or one.isspace()
-    if letters:
-        yield _Piece(letters, start, len(text), own)
-
-
-def _owners(ours: Sequence[_Piece], theirs: Sequence[_Piece]) -> tuple[list[int | None], dict[int, int]]:
+def _owners(ours: Sequence[Piece], theirs: Sequence[Piece]) -> tuple[list[int | None], dict[int, int]]:
     """Return (the source's word that each piece of the transcript is of, the first of the words that are one with it).
 
     Words are numbers, None where a piece is of none. Words of the source that cut a piece in two are one: "do", "n't".
@@ -191,7 +149,7 @@ def _owners(ours: Sequence[_Piece], theirs: Sequence[_Piece]) -> tuple[list[int 
     return _with_whole_words(ours, [None if one is None else first_of[one] for one in owners]), first_of
 
 
-def _with_whole_words(ours: Sequence[_Piece], owners: Sequence[int | None]) -> list[int | None]:
+def _with_whole_words(ours: Sequence[Piece], owners: Sequence[int | None]) -> list[int | None]:
     """Return owners where a piece without one has that of the pieces next to it in its word: the 's of "it's"."""
     found = list(owners)
     for places in (range(1, len(ours)), range(len(ours) - 2, -1, -1)):
@@ -209,11 +167,11 @@ def _with_times(step: Step, own: Sequence[TimedWord]) -> Step:
     return replace(step, start_s=min(starts), end_s=max(ends)) if starts else step
 
 
-def _joined(pieces: Sequence[_Piece]) -> str:
+def _joined(pieces: Sequence[Piece]) -> str:
     return "".join(one.letters for one in pieces)
 
 
-def _grouped(text: str, ours: Sequence[_Piece], owners: Sequence[int | None]) -> tuple[list[Step], list[int | None]]:
+def _grouped(text: str, ours: Sequence[Piece], owners: Sequence[int | None]) -> tuple[list[Step], list[int | None]]:
     """Return the transcript's pieces as steps, one per word of the source, else of its own, and the source's words."""
     steps: list[Step] = []
     keys: list[int | None] = []

@@ -47,7 +47,7 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
     from fmltk.toolkit.catalog.exclusions import EXCLUDE
     from fmltk.toolkit.curation.curate import curate as run
     from fmltk.toolkit.curation.curate import has_fingerprints
-    from fmltk.toolkit.curation.findings import REASONS
+    from fmltk.toolkit.curation.findings import OTHER_WORDS, REASONS
     from fmltk.toolkit.curation.table import merge_decisions, write_curation
     from fmltk.toolkit.features.feature_set import read_features
     from fmltk.toolkit.io.outputs import hold_file
@@ -56,7 +56,8 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
         raise click.UsageError("--crop-speaker and --videos go together: give the folder of videos to crop them")
     n_clips = len(read_features(features))
     with hold_file(out):
-        rows = merge_decisions(run(features), out)
+        found = run(features)
+        rows = merge_decisions(found, out)
         write_curation(rows, out)
     if not has_fingerprints(features):
         reporter.warn(
@@ -83,6 +84,11 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
     said = [(reason, what, counts[reason]) for reason, what in REASONS.items() if counts[reason]]
     if said:
         reporter.table(("reason", "what it means", "clips"), said)
+    far = sorted((one for one in found if one.reason == OTHER_WORDS), key=lambda one: -one.severity)
+    if far:
+        named = ", ".join(f"{one.utterance_id} ({one.severity:.2f})" for one in far[:LISTED])
+        more = ", ..." if len(far) > LISTED else ""
+        reporter.say(f"transcripts farthest from the recognised text, by error rate: {named}{more}")
     done = f", {n_decided} of them decided" if n_decided else ""
     if crops is not None:
         reporter.say(f"{crops.n_written} clips cropped, {crops.n_kept} were there already: {crop_speaker}")

@@ -18,6 +18,7 @@ from fmltk.toolkit.settings import (
     preset_names,
     read_preset,
 )
+from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -101,6 +102,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     metavar="MODEL",
     help="A file with LR-ASD's weights, which sees who of several people talks, or lr-asd, which fetches them once.",
 )
+@settings_options(TranscriptionSettings, "transcription")
 @settings_options(ExtractSettings, "settings")
 @settings_options(PaddingSettings, "padding")
 @settings_options(RunOptions, "options")
@@ -130,6 +132,7 @@ def extract(
     \b
     fmltk extract videos/
     fmltk extract Raw/ --transcripts label.csv --preset ch-sims --openface openface/ -o features/
+    fmltk extract videos/ --transcribe hf:openai/whisper-tiny
     """
     from fmltk.toolkit.run.extract import extract as run
 

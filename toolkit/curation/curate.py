@@ -10,12 +10,13 @@ import numpy as np
 from fmltk.toolkit.audio.spectrum import N_MELS
 from fmltk.toolkit.curation.duplicates import find_matches
 from fmltk.toolkit.curation.findings import REASONS, SAME_CONTENT, Finding, findings_of_row
-from fmltk.toolkit.curation.texts import text_findings
+from fmltk.toolkit.curation.texts import text_findings, transcript_findings
 from fmltk.toolkit.features.clip_row import SKIPPED
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_FILE, FINGERPRINT_RATES_HZ
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.io.parquet import open_parquet, reading
+from fmltk.toolkit.speech.table import read_transcribed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ def curate(features: AnyPath) -> list[Finding]:
     rows = [row for row in read_rows(folder.path) if row["status"] != SKIPPED]
     levels = _level_ranges_db(folder)
     found = [one for row in rows for one in findings_of_row(row, level_range_db=levels.get(row["utterance_id"]))]
-    found += [*text_findings(rows), *_same_content(folder.path, rows)]
+    heard = read_transcribed(folder.path)
+    found += [*text_findings(rows), *transcript_findings(rows, heard), *_same_content(folder.path, rows)]
     at = {row["utterance_id"]: number for number, row in enumerate(rows)}
     rank = {reason: number for number, reason in enumerate(REASONS)}
     return sorted(found, key=lambda one: (at[one.utterance_id], rank[one.reason]))

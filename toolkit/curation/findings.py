@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.features import doubts
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SEVERAL_PEOPLE, SPEAKER_UNSURE, OTHER_FACE_FOLLOWED = "several-people", "speaker-unsure", "other-face"
 LOW_COVERAGE, NO_SPEECH, UNEQUAL_LENGTHS = "low-coverage", "no-speech", "unequal-lengths"
 SAME_CONTENT, MUCH_TEXT, LITTLE_TEXT = "same-content", "much-text", "little-text"
-OTHER_LANGUAGE, UNKNOWN_TOKENS = "other-language", "unknown-tokens"
+OTHER_LANGUAGE, UNKNOWN_TOKENS, OTHER_WORDS = "other-language", "unknown-tokens", "other-words"
 REASONS = {  # in the order of a clip's rows, with what the summary says
     SEVERAL_PEOPLE: "several people",
     SPEAKER_UNSURE: "the speaker is not sure",
@@ -30,6 +30,7 @@ REASONS = {  # in the order of a clip's rows, with what the summary says
     LITTLE_TEXT: "too little text for the duration",
     OTHER_LANGUAGE: "another language than most",
     UNKNOWN_TOKENS: "words that the text model does not know",
+    OTHER_WORDS: "other words than those recognised in the sound",
 }
 
 MAX_SILENCE = 0.9  # of the audio: a second of speech in ten
@@ -41,11 +42,15 @@ Row = dict[str, Any]  # one of the manifest, by column; columns of newer version
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why to look at a clip: one of REASONS, and the evidence in words."""
+    """Why to look at a clip: one of REASONS, and the evidence in words.
+
+    severity : a number by which findings of one reason can be ordered; 0 where they have none
+    """
 
     utterance_id: str
     reason: str
     detail: str
+    severity: float = field(default=0.0, repr=False, compare=False)
 
 
 def findings_of_row(row: Mapping[str, Any], *, level_range_db: float | None = None) -> list[Finding]:

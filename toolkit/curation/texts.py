@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.curation.findings import LITTLE_TEXT, MUCH_TEXT, OTHER_LANGUAGE, Finding
+from fmltk.toolkit.curation.findings import LITTLE_TEXT, MUCH_TEXT, OTHER_LANGUAGE, OTHER_WORDS, Finding
+from fmltk.toolkit.features.clip_row import OK
+from fmltk.toolkit.text.error_rate import error_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 OUTLIER, CONSISTENCY = 3.5, 0.6745
 MIN_FACTOR = 2.0  # and it is twice or half the median at least: of texts read at one pace each would be an outlier
 MIN_CLIPS = 8  # of a language, to have a median to speak of
+MAX_ERROR_RATE = 0.5  # of a transcript against the recognised text, whose own errors are fewer in clear speech
+SHOWN = 80  # characters of a recognised text
 MIN_SHARE = 0.5  # of the texts, for a language to be that of the set
 
 
@@ -26,6 +30,28 @@ def text_findings(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """
     written = [row for row in rows if (row.get("text") or "").strip()]
     return [*_other_languages(written), *_unusual_rates(written)]
+
+
+def transcript_findings(rows: Sequence[Mapping[str, Any]], heard: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Return which clips have a transcript that is far from what was recognised in their sound, the farthest first.
+
+    heard : rows of transcribed.parquet by utterance_id; a clip whose text is from there is not compared
+    """
+    found = []
+    for row in rows:
+        own = heard.get(row["utterance_id"])
+        if own is None or own["status"] != OK or own["used"]:
+            continue
+        far = error_rate(row.get("text") or "", own["text"] or "")
+        if far is not None and far.rate > MAX_ERROR_RATE:
+            said = f"recognised is {_shortened(own['text'])!r}" if own["text"] else "no text is recognised in the sound"
+            detail = f"{far.unit} error rate {far.rate:.2f}: {said}"
+            found.append(Finding(str(row["utterance_id"]), OTHER_WORDS, detail, severity=far.rate))
+    return sorted(found, key=lambda one: -one.severity)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _other_languages(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ class ModalityStatus:
     error_message: str | None = None
 
 
+TRANSCRIPT_WARNING = "transcript:"  # how warnings about a recognised text begin
 OTHER_UNIT_FROM = 10  # times the length of the file: no transcriber is so far off, milliseconds are
 _KINDS = {"str": "string", "int": "int32", "float": "float64", "tuple[str, ...]": "list<string>"}
 _SKIPPED = ModalityStatus()
@@ -68,6 +69,8 @@ class ClipRow:
         Of the file's audio, as its decoder gives it.
     silence_share
         The share of the audio that is silent, 0 to 1; see `fmltk.toolkit.audio.silence`.
+    text_source
+        Who wrote the text: "given" by the user, "recognised" in the sound by --transcribe; None where there is none.
     text_tokens_cut
         Tokens beyond the text model's longest input.
     text_unknown_share
@@ -109,6 +112,7 @@ class ClipRow:
     split: str | None = None
     language: str | None = None
     text: str | None = None
+    text_source: str | None = None
     text_tokens_cut: int | None = None
     text_unknown_share: float | None = None
     status: str | None = None
@@ -130,7 +134,9 @@ class ClipRow:
             split=clip.split,
             language=clip.language or detect_language(clip.text),
             text=clip.text,
+            text_source=None if clip.text is None else clip.text_source,
             text_tokens_cut=0,
+            warnings=clip.text_notes,
         )
 
     @classmethod

@@ -14,7 +14,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.features.clip_row import OK, ClipRow
+from fmltk.toolkit.features.clip_row import OK, TRANSCRIPT_WARNING, ClipRow
 from fmltk.toolkit.features.faces import (
     FACE_FILE,
     FACE_ROWS_PER_GROUP,
@@ -48,8 +48,8 @@ SIZE_WARNING_BYTES = 50 << 30
 class Entry:
     """One clip of the folder.
 
-    row : its row where it has no shard; else its split, language and text as the transcripts give them now, whatever
-    the shard was made with
+    row : its row where it has no shard; else its split, language and text, and what is said of how the text was
+    recognised, as they are now, whatever the shard was made with
     shard : the name of its shard; None where it has none
     """
 
@@ -283,8 +283,14 @@ def _names(features: Any) -> dict[str, list[str]]:
 
 def _final_row(row: ClipRow, entry: Entry, padding: PaddingSettings) -> ClipRow:
     """Return a clip's row with what the transcripts say now, its visual length in steps after pooling."""
-    row = replace(row, split=entry.row.split, language=entry.row.language, text=entry.row.text)
+    now = entry.row
+    row = replace(row, split=now.split, language=now.language, text=now.text, text_source=now.text_source)
+    row = replace(row, warnings=(*_warnings(row, of_transcript=False), *_warnings(now, of_transcript=True)))
     vision = row.modalities["vision"]
     if entry.shard is None or vision.length is None:
         return row
     return row.with_modality("vision", replace(vision, length=_steps("vision", vision.length, padding)))
+
+
+def _warnings(row: ClipRow, *, of_transcript: bool) -> list[str]:
+    return [one for one in row.warnings if one.startswith(TRANSCRIPT_WARNING) == of_transcript]

@@ -21,6 +21,7 @@ from fmltk.toolkit.errors import (
 from fmltk.toolkit.features.clip_row import (
     ClipRow,
     failed_row,
+    failure_of,
     needs_file,
     part_duration_s,
     unforeseen_message,
@@ -34,6 +35,7 @@ from fmltk.toolkit.run.modalities import TEXT_WARNING, ClipSource, ModalityResul
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, RunPaths, file_state, media_fingerprint
 from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.run.vision import vision_result
+from fmltk.toolkit.speech.recognition import Recognition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.settings import ExtractSettings
+    from fmltk.toolkit.speech.transcription import Listener
     from fmltk.toolkit.text.bert import TextEncoder
     from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
@@ -91,6 +94,20 @@ class ClipWorker:
         clip = self._on_this_machine(clip)
         return part_duration_s(clip, self._probe(clip))
 
+    def transcribe(self, clip: Clip) -> Recognition:
+        """Return what is said in a clip; that it cannot be listened to is a part of the result."""
+        try:
+            clip = self._on_this_machine(clip)
+            return self._listener.listen(clip, self._probe(clip))
+        except StoreError:
+            raise
+        except Exception as error:  # as of every step: one clip's failure
+            return Recognition.without(failure_of(_out_of_memory() if is_out_of_memory(error) else error))
+
+    def listening_cost(self, _nothing: None) -> float:
+        """Return how many CPU-seconds a second of speech takes to recognise. Loads the model, which the user named."""
+        return self._listener.cost()
+
     def extract(self, task: ClipTask) -> ClipOutput:
         """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk.
 
@@ -116,6 +133,7 @@ class ClipWorker:
             result.row,
             text=new.text,
             language=new.language,
+            text_source=new.text_source,
             text_tokens_cut=new.text_tokens_cut,
             text_unknown_share=new.text_unknown_share,
             warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
@@ -158,6 +176,13 @@ class ClipWorker:
 
         assert self._paths.text_model is not None  # noqa: S101 - the run has found it
         return TextEncoder(_model_on_this_machine(self._paths.text_model), device=self._settings.device)
+
+    @functools.cached_property
+    def _listener(self) -> Listener:
+        from fmltk.toolkit.speech.transcription import Listener
+
+        assert self._paths.transcription is not None  # noqa: S101 - asked only with one
+        return Listener(self._paths.transcription, device=self._settings.device)
 
     @functools.cached_property
     def _detector(self) -> FaceDetector:

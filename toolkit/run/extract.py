@@ -33,6 +33,7 @@ from fmltk.toolkit.run.problems import (
     write_problems,
 )
 from fmltk.toolkit.run.resolve import ordered_modalities, resolve
+from fmltk.toolkit.run.transcription import recognise, resolve_transcription
 from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.run.work import ENCODE, EXTRACT, Work
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.run.engine import Engine
     from fmltk.toolkit.run.summary import Summary
     from fmltk.toolkit.run.tasks import RunPaths
+    from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 PREPARE_TIMEOUT_S = 600.0  # on a fresh machine the text model may have to be fetched
 INSPECT_TIMEOUT_S = 300.0
@@ -82,6 +84,7 @@ def extract(
     text_model: str | None = None,
     openface: str | Path = "auto",
     asd: str | Path | None = None,
+    transcription: TranscriptionSettings | None = None,
     settings: ExtractSettings | None = None,
     padding: PaddingSettings | None = None,
     n_workers: int | None = None,
@@ -110,6 +113,9 @@ def extract(
     asd
         A file with LR-ASD's weights, by which it is seen who of several people talks (docs/features.md); None: by the
         motion of their mouths.
+    transcription
+        The Whisper that recognises what is said, and its settings (docs/transcripts.md); clips without a transcript use
+        the text. None: nothing is recognised.
     settings, padding
         What else the numbers depend on.
     n_workers
@@ -168,22 +174,29 @@ def extract(
     )
     for note in catalog.notes:
         reporter.say(note)
-    settings, paths = resolve(
-        settings,
-        catalog,
-        folder,
-        text_model=text_model,
-        openface=openface,
-        asd=asd,
-        elsewhere=engine != "local",
-        reporter=reporter,
-    )
     padding = padding or PaddingSettings()
     if padding.lengths_from == "train" and all(clip.split != "train" for clip in catalog.clips):
         raise ConfigError(
             "--lengths-from train: no clip is in the training split; give --transcripts with a column mode or split"
         )
-    paths = replace(paths, clip_timeout_s=clip_timeout_s)
+    resolved = functools.partial(
+        resolve, settings, folder=folder, text_model=text_model, openface=openface, asd=asd, elsewhere=engine != "local"
+    )
+    how = None
+    if transcription is not None and transcription.model:
+        how = resolve_transcription(transcription, settings.speech, reporter)
+        own, paths = resolved(catalog, reporter=Reporter(quiet=True))  # hours of listening are not for a wrong option
+        paths = replace(paths, transcription=how, clip_timeout_s=clip_timeout_s)
+        listening = Run(catalog, folder, own, paths, padding, options, reporter)
+        catalog = recognise(
+            catalog,
+            paths,
+            options,
+            make_engine=lambda n_tasks: _make_engine(listening, n_tasks=n_tasks),
+            reporter=reporter,
+        )
+    settings, paths = resolved(catalog, reporter=reporter)
+    paths = replace(paths, transcription=how, clip_timeout_s=clip_timeout_s)
     with held(folder):
         summary = extract_clips(Run(catalog, folder, settings, paths, padding, options, reporter))
     summary.warnings = reporter.warnings[n_earlier:]
@@ -195,7 +208,9 @@ def extract_clips(run: Run) -> Summary:
     work = Work.plan(run.catalog, run.settings, run.paths)
     pending = work.pending(retry_failed=run.options.retry_failed)
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
-        record = bind(run.folder, run.settings, _prepare(run, engine, needed=bool(pending)))
+        how = run.paths.transcription
+        prepared = _prepare(run, engine, needed=bool(pending))
+        record = bind(run.folder, run.settings, prepared, None if how is None else how.document())
         _say_what_is_done(work, pending, run.reporter)
         problems = _wanted([*run.catalog.problems, *_inspect(run, engine, work, pending)], run.settings)
         write_problems(run.folder, problems)

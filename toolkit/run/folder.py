@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 _WRITTEN = ("", "faces/", "faces/crops/*/", "shards/??/")  # where a run writes
 
 
-def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]) -> dict[str, Any]:
+def bind(
+    folder: AnyPath,
+    settings: ExtractSettings,
+    prepared: Mapping[str, Any],
+    transcription: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return run.json's document, written by the first run and compared by every later one.
 
     prepared: what identifies the text model, as its encoder says, and the versions in use, as the workers say.
+    transcription: what recognised text depends on; None where none is recognised. It may be added to a folder.
 
     Raises ConfigError if the folder was made with other settings or versions, or holds tables that no run made.
     """
@@ -35,6 +41,8 @@ def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]
         "versions": dict(prepared["versions"]),
         "text_model": dict(prepared["text_model"]),
     }
+    if transcription is not None:
+        document["transcription"] = transcription
     if path.is_file():
         recorded = read_run(folder)
         first_texts = bool(prepared["text_model"]) and not recorded.get(
@@ -43,13 +51,11 @@ def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]
         if first_texts:
             recorded["text_model"] = document["text_model"]
             recorded["settings"]["text_model"] = settings.text_model
-        changed = differences(_comparable(recorded), _comparable(document))
-        if changed:
-            raise ConfigError(
-                f"{folder} was made with other settings: {'; '.join(changed)}. Use the same ones to go on, "
-                "or another folder with -o"
-            )
-        if first_texts:
+        first_transcription = transcription is not None and "transcription" not in recorded
+        if first_transcription:
+            recorded["transcription"] = document["transcription"]
+        _check_same(folder, recorded, document)
+        if first_texts or first_transcription:
             write_json(path, document, sort_keys=True, indent=2)
         return document
     foreign = [f"{name}.parquet" for name in ("manifest", *MODALITIES) if (folder / f"{name}.parquet").exists()]
@@ -59,12 +65,30 @@ def bind(folder: AnyPath, settings: ExtractSettings, prepared: Mapping[str, Any]
     return document
 
 
+def check_transcription(folder: AnyPath, transcription: Mapping[str, Any]) -> None:
+    """Raise ConfigError if the folder holds text that was recognised with other settings, before it is done again."""
+    recorded = read_run(folder).get("transcription") if (folder / RUN_FILE).is_file() else None
+    if recorded is not None:
+        _check_same(folder, {"transcription": recorded}, {"transcription": transcription})
+
+
+def _check_same(folder: AnyPath, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = differences(_comparable(recorded), _comparable(now))
+    if changed:
+        raise ConfigError(
+            f"{folder} was made with other settings: {'; '.join(changed)}. Use the same ones to continue, or another "
+            "folder with -o"
+        )
+
+
 def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document with the text model as one line, for a message that names it once."""
+    """Return the document with the text model, and what recognises text, as one line each, for messages."""
     model = document.get("text_model") or {}
     settings = {name: value for name, value in document.get("settings", {}).items() if name != "text_model"}
     short = f"{model.get('name')} {str(model.get('revision') or model.get('sha256'))[:12]}" if model else "none"
-    return {**document, "settings": settings, "text_model": short}
+    heard = document.get("transcription") or {}
+    parts = (f"{name}={str(value)[:12]}" for name, value in sorted(heard.items()) if value not in (None, ""))
+    return {**document, "settings": settings, "text_model": short, "transcription": ", ".join(parts) or "none"}
 
 
 def read_run(folder: AnyPath) -> dict[str, Any]:

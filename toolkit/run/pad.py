@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.run.summary import Summary
 
-WITH_SHARD = ("utterance_id", "split", "language", "text")  # what the tables need of a clip beside its shard
+WITH_SHARD = (
+    "utterance_id",
+    "split",
+    "language",
+    "text",
+    "text_source",
+    "warnings",
+)  # what the tables need of a clip beside its shard
 
 
 def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter | None = None) -> Summary:

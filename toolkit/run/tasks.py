@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
+    from fmltk.toolkit.speech.transcription import Transcription
     from fmltk.toolkit.vision.active_speaker.weights import SpeakerWeights
 
 
@@ -24,8 +25,8 @@ class RunPaths:
 
     features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
     files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
-    run. asd: LR-ASD's weights. shared_stems: file stems that several videos have, for which `<stem>.csv` would be a
-    guess. clip_timeout_s: what --clip-timeout says.
+    run. asd: LR-ASD's weights. transcription: the Whisper that listens to clips. shared_stems: file stems that several
+    videos have, for which `<stem>.csv` would be a guess. clip_timeout_s: what --clip-timeout says.
     """
 
     features: AnyPath
@@ -34,6 +35,7 @@ class RunPaths:
     openface_folder: Path | None = None
     openface_program: Path | None = None
     asd: SpeakerWeights | None = None
+    transcription: Transcription | None = None
     clip_timeout_s: float | None = None
     shared_stems: frozenset[str] = frozenset()
 

@@ -27,6 +27,11 @@ TIMEOUT_S = 180.0  # for a clip, plus
 TIMEOUT_PER_VIDEO_S = 60.0  # per second of video: three times what full detection in 1080p needs
 
 
+def clip_timeout_s(duration_s: float) -> float:
+    """Return how long a clip of that duration may take unless --clip-timeout says otherwise."""
+    return TIMEOUT_S + TIMEOUT_PER_VIDEO_S * duration_s
+
+
 @dataclass(slots=True)
 class Work:
     """The clips of a run.
@@ -83,7 +88,7 @@ class Work:
         if losing:
             raise ConfigError(
                 f"{len(losing)} clips have text from an earlier run and no transcript now ({', '.join(losing[:3])}); "
-                "give the --transcripts again, or choose another folder with -o"
+                "give the --transcripts or --transcribe again, or choose another folder with -o"
             )
         return pending
 
@@ -103,7 +108,7 @@ class Work:
 
     def timeout_s(self, utterance: str) -> float:
         """Return how long the clip may take unless --clip-timeout says otherwise."""
-        return TIMEOUT_S + TIMEOUT_PER_VIDEO_S * self.durations_s.get(utterance, 0.0)
+        return clip_timeout_s(self.durations_s.get(utterance, 0.0))
 
     def settle(self, outcome: Outcome[str]) -> ClipOutput:
         """Record what became of a clip. Where its worker could not write the shard, died or hung, it is written here.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fmltk.toolkit.curation.findings import REASONS, findings_of_row
-from fmltk.toolkit.curation.texts import text_findings
+from fmltk.toolkit.curation.texts import text_findings, transcript_findings
 
 GOOD: dict[str, Any] = {
     "utterance_id": "v$_$1", "n_faces": 1, "vision_status": "ok", "audio_status": "ok", "vision_valid": 0.98,
@@ -138,3 +138,40 @@ def test_a_set_of_many_languages_has_no_language_of_its_own() -> None:
     for number, row in enumerate(rows):
         row["language"] = ("en", "de", "fr")[number % 3]
     assert text_findings(rows) == []
+
+
+def heard(text: str | None, **changed: Any) -> dict[str, Any]:
+    return {"status": "ok", "used": False, "text": text, **changed}
+
+
+@pytest.mark.parametrize(
+    ("given", "recognised", "detail"),
+    [
+        ("I like it a lot", heard("you never know"), "word error rate 1.00: recognised is 'you never know'"),
+        ("我很喜欢这个", heard("我不要"), "character error rate 0.83: recognised is '我不要'"),
+        ("So good!", heard(None), "word error rate 1.00: no text is recognised in the sound"),
+        ("Yes.", heard("yes I think that it is so " * 9), "word error rate 62.00: recognised is 'yes I think"),
+        ("I don't like it.", heard("i dont like that it"), None),
+        ("我很喜欢这个", heard("我很喜欢那个。"), None),
+        ("SO, GOOD!", heard("so good"), None),
+        ("I like it a lot", heard("you never know", used=True), None),  # the text is the recognised one itself
+        ("I like it a lot", heard(None, status="failed"), None),
+        ("I like it a lot", heard(None, status="missing"), None),
+        ("?!", heard("you never know"), None),
+        (None, heard("you never know"), None),
+    ],
+)
+def test_a_transcript_far_from_the_recognised_text_is_listed(
+    given: str | None, recognised: dict[str, Any], detail: str | None
+) -> None:
+    found = transcript_findings([{**GOOD, "text": given}], {GOOD["utterance_id"]: recognised})
+    assert [one.reason for one in found] == (["other-words"] if detail else [])
+    assert all(one.detail.startswith(str(detail)) for one in found)
+
+
+def test_the_transcripts_that_are_farthest_come_first() -> None:
+    texts = {"a": "no no no", "b": "so good", "c": "yes yes yes yes"}
+    rows = [{**GOOD, "utterance_id": name, "text": "so good it is"} for name in texts]
+    found = transcript_findings(rows, {name: heard(text) for name, text in texts.items()})
+    assert [one.utterance_id for one in found] == ["a", "c"]
+    assert [one.severity for one in found] == sorted((one.severity for one in found), reverse=True)
