@@ -87,7 +87,7 @@ class FrameTables:
         notes = list(sequence.notes)
         if rows.unread:
             notes.append(f"columns that the set does not have are not read: {', '.join(rows.unread[:5])}")
-        return Features(sequence.values, sequence.valid, warnings=tuple(f"vision: {note}" for note in notes))
+        return Features(sequence.values, sequence.valid, warnings=tuple(notes))
 
     def _read(self, path: Path, _changed_ns: int) -> FrameRows:
         return read_frame_rows(path, self.features, self.named, known=self.known, error=self._error)

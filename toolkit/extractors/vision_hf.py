@@ -144,7 +144,7 @@ class HfPictures:
         values = np.zeros((crops.n_frames, found.shape[1]), np.float32)
         values[valid] = found[finite]
         n_bad = np.count_nonzero(~finite)
-        warning = f"vision: {n_bad} of {len(found)} frames have values that are not finite and are masked"
+        warning = f"{n_bad} of {len(found)} frames have values that are not finite and are masked"
         return Features(values, valid, warnings=(warning,) if n_bad else ())
 
 

@@ -1,4 +1,6 @@
-"""The text modality: the last hidden states of a BERT, one vector per token.
+"""The text modality: the hidden states of a BERT or its kin, one vector per token.
+
+RoBERTa, XLM-R, DeBERTa, ModernBERT, ELECTRA, MPNet and others read a text as a BERT does, between two special tokens.
 
 Source: paper, section 4.1.2.
 """
@@ -17,11 +19,12 @@ from fmltk.toolkit.text.folder import TEXT_MODEL, find_text_model
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, default_text_model, majority_language, unknown_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+_SENTENCE_PIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 MAX_TOKENS = 512  # BERT's; with [CLS] and [SEP]
 
 
@@ -32,14 +35,15 @@ class TextSequence:
     Attributes
     ----------
     features
-        float32, shape (n_tokens, d): last hidden states, first of [CLS], last of [SEP].
+        float32, shape (n_tokens, d): hidden states, by default the last, first of [CLS], last of [SEP].
     ids
         int32, shape (n_tokens,): the tokens' numbers in the model's vocabulary.
     tokens
         The tokens as written in the vocabulary, n_tokens of them.
     spans
-        int32, shape (n_tokens, 2): the characters of the text that each token stands for, from and up to; 0, 0 of
-        [CLS] and [SEP]. None where the tokenizer does not say it, because it is not a fast one.
+        int32, shape (n_tokens, 2): the characters of the text that each token stands for, from and up to, without white
+        space around them; 0, 0 of [CLS] and [SEP]. None where the tokenizer does not say it, because it is not a fast
+        one.
     n_truncated
         Tokens that were cut off at the end, because the model takes no more.
     unknown_share
@@ -55,7 +59,7 @@ class TextSequence:
 
 
 class TextEncoder:
-    """A BERT, loaded once; each text is one forward pass, so that its features depend on it alone.
+    """A BERT or its kin, loaded once; each text is one forward pass, so that its features depend on it alone.
 
     Parameters
     ----------
@@ -63,6 +67,10 @@ class TextEncoder:
         "minilm", a local folder, a hub name, or what `find_text_model` returned.
     device
         "cpu", "cuda" or another of torch's. Results are the same bytes only on one kind of device.
+    states
+        What of the model's output, with all its hidden states, the features are; None: the last hidden states.
+    keep_special
+        Whether [CLS] and [SEP] are tokens of the result; the model reads them in any case.
 
     Attributes
     ----------
@@ -77,13 +85,19 @@ class TextEncoder:
         Where the model cannot be found or loaded; one line that says what to do instead.
     """
 
-    def __init__(self, model: str | ModelFolder, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: str | ModelFolder,
+        *,
+        device: str = "cpu",
+        states: Callable[[Any], Any] | None = None,
+        keep_special: bool = True,
+    ) -> None:
         self._source = find_text_model(model) if isinstance(model, str) else model
-        self._device = device
+        self._device, self._states, self._keep_special = device, states, keep_special
         self._tokenizer, self._model = _load(self._source, device)
-        config = self._model.config
-        self.dimension = int(config.hidden_size)
-        self.max_tokens = min(MAX_TOKENS, int(config.max_position_embeddings), int(self._tokenizer.model_max_length))
+        self.dimension = int(self._model.config.hidden_size)
+        self.max_tokens = min(MAX_TOKENS, _n_positions(self._model), int(self._tokenizer.model_max_length))
 
     @property
     def identity(self) -> dict[str, str | int | None]:
@@ -98,7 +112,7 @@ class TextEncoder:
         }
 
     def encode(self, text: str) -> TextSequence:
-        """Return the last hidden states of one text, [CLS] and [SEP] included.
+        """Return the hidden states of one text's tokens, [CLS] and [SEP] included where they are kept.
 
         Lone surrogates, which no file can hold, count as U+FFFD. Text beyond `max_tokens` is cut off and counted.
 
@@ -109,12 +123,16 @@ class TextEncoder:
         ids, spans, n_truncated = self._kept_tokens(text)
         batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
         with torch.inference_mode():
-            hidden = self._model(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state
+            output = self._model(
+                input_ids=batch, attention_mask=torch.ones_like(batch), output_hidden_states=self._states is not None
+            )
+            hidden = output.last_hidden_state if self._states is None else self._states(output)
+        kept_tokens = slice(None) if self._keep_special else slice(1, -1)
         return TextSequence(
-            features=hidden[0].to("cpu", torch.float32).numpy(),  # (n_tokens, d)
-            ids=np.asarray(ids, dtype=np.int32),
-            tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids)),
-            spans=spans,
+            features=hidden[0, kept_tokens].to("cpu", torch.float32).numpy(),  # (n_tokens, d)
+            ids=np.asarray(ids[kept_tokens], dtype=np.int32),
+            tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids[kept_tokens])),
+            spans=None if spans is None else spans[kept_tokens],
             n_truncated=n_truncated,
             unknown_share=self._n_unknown(ids) / (len(ids) - 2),
         )
@@ -154,9 +172,11 @@ class TextEncoder:
 
     def _kept_tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None, int]:
         """Return the tokens' numbers, their spans, and how many were cut off at the end."""
+        if not text.strip():  # to a vocabulary of bytes, white space is a token
+            raise MissingModalityError("the transcript is empty")
         ids, spans = self._tokens(text)
         if len(ids) <= self._tokenizer.num_special_tokens_to_add():
-            raise MissingModalityError("the transcript holds no word" if text.strip() else "the transcript is empty")
+            raise MissingModalityError("the transcript holds no word")
         n_truncated = max(len(ids) - self.max_tokens, 0)
         if n_truncated:
             kept = [*range(self.max_tokens - 1), -1]  # [SEP] stays last
@@ -164,9 +184,11 @@ class TextEncoder:
         return ids, spans, n_truncated
 
     def _tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None]:
-        fast = self._tokenizer.is_fast
-        encoded = self._tokenizer(without_surrogates(text), verbose=False, return_offsets_mapping=fast)
-        return encoded["input_ids"], np.asarray(encoded["offset_mapping"], np.int32) if fast else None
+        fast, text = self._tokenizer.is_fast, without_surrogates(text)
+        encoded = self._tokenizer(text, verbose=False, return_offsets_mapping=fast)
+        ids = encoded["input_ids"]
+        tokens = self._tokenizer.convert_ids_to_tokens(ids)
+        return ids, _trimmed(text, tokens, encoded["offset_mapping"]) if fast else None
 
     def _n_unknown(self, ids: Sequence[int]) -> int:
         return sum(one == self._tokenizer.unk_token_id for one in ids[1:-1])
@@ -175,6 +197,30 @@ class TextEncoder:
 def without_surrogates(text: str) -> str:
     """Join surrogate pairs to the character they stand for, and turn lone surrogates into U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _trimmed(text: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
+    """Return spans without the white space that some tokenizers count to the word after it, int32 (n, 2).
+
+    A token that is nothing else has a span of no character, also where it was put before the text's first.
+    """
+    trimmed = np.array(spans, np.int32)
+    for place, (start, end) in enumerate(spans):
+        word = "" if tokens[place] == _SENTENCE_PIECE_SPACE else text[start:end].strip()
+        first = start + text[start:end].find(word)
+        trimmed[place] = first, first + len(word)
+    return trimmed
+
+
+def _n_positions(model: Any) -> int:
+    """Return how many tokens a model can number. RoBERTa and its kin leave out as many as come up to that of padding.
+
+    They say so by a table of positions that has a padding token.
+    """
+    most = int(model.config.max_position_embeddings)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return most if padding is None else most - padding - 1
 
 
 def _load(source: ModelFolder, device: str) -> tuple[Any, Any]:
@@ -189,7 +235,7 @@ def _load(source: ModelFolder, device: str) -> tuple[Any, Any]:
     framed = tokenizer("")["input_ids"] == [tokenizer.cls_token_id, tokenizer.sep_token_id]
     if model.config.is_encoder_decoder or not framed or not hasattr(model.config, "max_position_embeddings"):
         raise TextModelError(
-            f"text model {source.name!r} ({model.config.model_type}) is not a BERT, which reads a text at once between "
-            f"[CLS] and [SEP]; {TEXT_MODEL.advice}"
+            f"text model {source.name!r} ({model.config.model_type}) is not a BERT or its kin, which read a text at "
+            f"once between [CLS] and [SEP]; {TEXT_MODEL.advice}"
         )
     return tokenizer, model

