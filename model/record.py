@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fmltk.model.checkpoint import schema_differences
 from fmltk.model.config import write_toml
 from fmltk.model.dataset import split_counts
@@ -39,6 +41,8 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
         arrays.append(prepared.steps)
     for sequences in prepared.sequences.values():
         arrays += [sequences.steps, sequences.offsets]
+    if plan.text is not None:
+        arrays.append(np.frombuffer(plan.text.document["sha256"].encode(), np.uint8))
     dataset, reuse, schema = plan.dataset, plan.options.reuse, prepared.schema
     if reuse is not None and not schema:
         schema = run_document(reuse)["schema"]

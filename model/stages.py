@@ -12,6 +12,7 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
 from fmltk.model.inputs import StageInputs, predict_stage
+from fmltk.model.network import text_network_of
 from fmltk.model.prepared import Prepared
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from fmltk.model.progress import Epoch
     from fmltk.model.registry import ModelSpec, StageSpec
     from fmltk.model.settings import Settings
+
+BERT_FILE = "bert.safetensors"  # next to the arrays: the weights that a BERT in a network starts from
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,20 @@ def is_done(folder: Path, stage: str) -> bool:
     return stage_file(folder, stage).is_file() and stage_history_file(folder, stage).is_file()
 
 
+def stage_data(job: StageJob, prepared: Prepared) -> StageData:
+    """Return what a job's stage learns from; prepared : the arrays of the job."""
+    model = model_of(job.config)
+    spec = model.stage(job.stage)
+    usable = prepared.usable(model.modalities(spec))
+    return StageData(
+        stage_inputs(prepared, model, spec, job.folder, job.device),
+        prepared.labels(spec.tasks, job.device),
+        train=np.flatnonzero(usable & (prepared.splits == "train")),
+        valid=np.flatnonzero(usable & (prepared.splits == "valid")),
+        text_network=text_network_of(prepared.schema, job.prepared / BERT_FILE) if spec.reads_tokens else None,
+    )
+
+
 def run_stage(job: StageJob) -> None:
     """Train one stage and save it.
 
@@ -58,13 +75,7 @@ def run_stage(job: StageJob) -> None:
     prepared = Prepared.open(job.prepared)
     model = model_of(job.config)
     spec = model.stage(job.stage)
-    usable = prepared.usable(model.modalities(spec))
-    data = StageData(
-        stage_inputs(prepared, model, spec, job.folder, job.device),
-        prepared.labels(spec.tasks, job.device),
-        train=np.flatnonzero(usable & (prepared.splits == "train")),
-        valid=np.flatnonzero(usable & (prepared.splits == "valid")),
-    )
+    data = stage_data(job, prepared)
 
     def report_progress(epoch: Epoch, best: int) -> None:
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")
