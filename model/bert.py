@@ -12,15 +12,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fmltk.model.layers import Dropout
-from fmltk.model.settings import Settings, choice, count
+from fmltk.model.settings import choice, count
+from fmltk.model.tensors import read_tensors
 from fmltk.toolkit.errors import TextModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MAX_LAYERS = 200  # far beyond any BERT: a damaged checkpoint cannot ask for more
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,13 +38,16 @@ WITHOUT_DECAY = ("bias", "LayerNorm")
 
 
 @dataclass(frozen=True)
-class BertSettings(Settings):
-    """How much of the BERT learns: all of it, its last layers, or nothing.
+class BertSettings:
+    """Settings of a model with a BERT in it, next to those that all models have. It reads no padding.
 
-    bert : "all" is the published way; what is frozen takes no dropout and costs no backward pass
+    bert : how much of it learns: "all" is the published way; what is frozen takes no dropout and no backward pass
     bert_layers : how many of its layers "last" trains
     """
 
+    frames: str = choice("valid")
+    text_steps: str = choice("valid")
+    missing: str = choice("drop")  # token numbers have no mean
     bert: str = choice("all", "last", "frozen")
     bert_layers: int = count(2)
 
@@ -54,6 +62,13 @@ class Tokens:
 
     ids: Tensor
     lengths: Tensor
+
+    @classmethod
+    def of(cls, numbers: Tensor, offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> Self:
+        """Return some clips' tokens, of numbers (n_tokens, 1), of which clip k has offsets[k] to offsets[k + 1]."""
+        index = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows])
+        ids = numbers.index_select(0, torch.from_numpy(index).to(numbers.device)).squeeze(1).long()
+        return cls(ids, torch.from_numpy(np.diff(offsets)[rows]))
 
     def places(self) -> Tensor:
         """Return where each token is among B * L places, L of the longest clip, int64 (n_tokens,)."""
@@ -198,10 +213,10 @@ def _added(parts: Any, new: Tensor, old: Tensor, dropout: Dropout) -> Tensor:
 
 @dataclass(frozen=True)
 class TextNetwork:
-    """A BERT's shape and its weights by name, as a run starts from them; no weights where only sizes are asked for."""
+    """A BERT as a run starts from it: its shape, and the safetensors file of its weights; None for sizes alone."""
 
     shape: BertShape
-    weights: Mapping[str, Tensor] | None = None
+    weights: Path | None = None
 
     def make(self, settings: BertSettings) -> Bert:
         """Return the BERT, frozen as the settings say; without weights, what the default device makes."""
@@ -210,7 +225,7 @@ class TextNetwork:
         else:
             with torch.device("meta"):  # nothing is drawn that the weights then replace
                 bert = Bert(self.shape)
-            bert.load_state_dict({name: value.clone() for name, value in self.weights.items()}, assign=True)
+            bert.load_state_dict(read_tensors(self.weights)[0], assign=True)
         bert.freeze(settings)
         return bert
 

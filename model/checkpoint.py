@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fmltk.model.config import config_from_dict
+from fmltk.model.network import make_network, text_network_of
 from fmltk.model.progress import Epoch
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import Scaler
@@ -98,7 +99,8 @@ def restore_stage(
     try:
         config = config_from_dict(document["config"], source)
         with torch.device("meta"):  # sizes alone: a damaged file cannot ask for more memory than it brings
-            net = model_spec(config.model).stage(stage).build(document["dims"], config)
+            spec = model_spec(config.model).stage(stage)
+            net = make_network(spec, document["dims"], config, text_network_of(document["schema"]))
         net.load_state_dict(weights, assign=True)
         net.eval()
         scalers = {

@@ -86,6 +86,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--jobs", "-j", type=click.IntRange(0), help="Worker processes; by default one per core, 0: none.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@click.option(
+    "--text-model",
+    metavar="MODEL",
+    help="Of misa and self-mm: the text model that is trained; by default the one that the features name.",
+)
 @click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
 @output_options
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
@@ -167,6 +172,7 @@ def _run_options(options: dict[str, Any]) -> Any:
         jobs=n_cores() if options["jobs"] is None else options["jobs"],
         reuse=reuse,
         device=options["device"],
+        text_model=options["text_model"],
     )
 
 
@@ -255,6 +261,9 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.option("--turns", type=click.Path(path_type=Path), help="For raw clips: who speaks when, RTTM or a table.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
 @click.option("--asd", metavar="MODEL", help="For raw clips: LR-ASD's weights, where the features were made with them.")
+@click.option(
+    "--text-model", metavar="MODEL", help="The folder of the run's text model, where its name alone does not find it."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
 @spreadsheet_option
 @output_options

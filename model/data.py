@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.model.token_data import identity_of, joined, read_tokens
 from fmltk.model.videos import clip_positions
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import MODALITY_OF
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 class Ragged:
     """Sequences without padding, one after the other.
 
-    steps : float32 (n_steps, d), NaN in the row of a step that is there but not valid; offsets : int64 (n_clips + 1,),
-        clip k has the rows offsets[k] to offsets[k + 1]
+    steps : float32 (n_steps, d), NaN in the row of a step that is there but not valid; or token numbers, int32
+        (n_tokens, 1)
+    offsets : int64 (n_clips + 1,), clip k has the rows offsets[k] to offsets[k + 1]
     """
 
-    steps: NDArray[np.float32]
+    steps: NDArray[Any]
     offsets: NDArray[np.int64]
 
     @property
@@ -136,6 +138,8 @@ class Reading:
     pooled : steps instead of means, as many as texts have: "strided" or "windows" (see `pool`); "" for means
     letters : the modalities that are read
     whole : whether audio and vision are read whole
+    tokens, text_model, sha256 : whether the text's token numbers are read instead of its features, and the text model
+        that a user names for them, or a trained model had
     gaps : whether words without a token, in aligned folders, stay in the text as steps of zeros, so that step k of each
         modality belongs to word k; else they are left out
     """
@@ -145,15 +149,19 @@ class Reading:
     letters: tuple[str, ...] = tuple(MODALITY_OF)
     whole: bool = False
     gaps: bool = False
+    tokens: bool = False
+    text_model: str | None = None
+    sha256: str = ""
 
     @classmethod
-    def of(cls, model: ModelSpec, settings: Settings) -> Reading:
+    def of(cls, model: ModelSpec, settings: Settings, text_model: str | None = None) -> Reading:
         """Return what a model reads; the corrected variants of those that read steps pool neighbours."""
         windows = settings.as_dict().get("variant") == "corrected"
         pooled = ("windows" if windows else "strided") if model.reads_pooled else ""
         whole = model.reads_whole
         letters = tuple(settings.modalities.split(","))
-        return cls(settings.frames, pooled, letters, whole, gaps=whole or model.reads_pooled)
+        gaps = whole or model.reads_pooled
+        return cls(settings.frames, pooled, letters, whole, gaps, model.reads_tokens, text_model)
 
 
 def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float32]:
@@ -217,7 +225,12 @@ def read_clip_features(
         table = features[name]
         limit = _usable_length(table, (lengths or {}).get(letter))
         why = _reasons(manifest, name)
-        if letter == "T":
+        if letter == "T" and reading.tokens:
+            of_table = {utterance: texts[row_of[utterance]] for utterance in table.utterance_ids}
+            numbers = read_tokens(features, of_table, identity_of(table.document, reading.sha256), reading.text_model)
+            text = Ragged(*joined(numbers, ids, limit))
+            has = text.has_valid
+        elif letter == "T":
             text = _read_ragged(table, row_of, limit, gaps=reading.gaps)
             has = text.has_valid
         elif reading.whole:

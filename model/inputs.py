@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fmltk.model.bert import Tokens
 from fmltk.model.lstm import Packed
-from fmltk.model.registry import STEPS_SUFFIX, VIDEOS, WHOLE
+from fmltk.model.registry import STEPS_SUFFIX, TOKENS, VIDEOS, WHOLE
 from fmltk.model.sequences import Padded, Sequences
 from fmltk.toolkit.errors import TrainingError
 
@@ -28,7 +29,7 @@ class StageInputs:
     """What a stage reads of n clips: one vector per clip and input, and text steps without padding.
 
     vectors : by input name (A, V, H_AV, ...), float32 (n, d); pooled steps (A_pooled, V_pooled), float32 (n, L, d)
-    steps : float32 (n_steps, d) or None; offsets : int64 (n + 1,)
+    steps : float32 (n_steps, d), or token numbers, int32 (n_tokens, 1), or None; offsets : int64 (n + 1,)
     text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     videos : whose clips are read together by the stages that read videos
     sequences : by modality letter A and V, whole sequences
@@ -44,14 +45,16 @@ class StageInputs:
     n_classes: int = 0
 
     def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the inputs of some clips, by name: Tensor, Packed for "T", Padded for whole sequences."""
+        """Return the inputs of some clips, by name: Tensor, Packed for "T", Padded for whole sequences, Tokens."""
         index = torch.from_numpy(rows)
-        inputs: dict[str, Tensor | Packed | Padded] = {}
+        inputs: dict[str, Tensor | Packed | Padded | Tokens] = {}
         for name in names:
             if name == "T":
                 inputs[name] = self._pad(rows) if self.text_length else self._pack(rows)
             elif name == VIDEOS:
                 inputs[name] = torch.from_numpy(self.of_videos().lengths(rows))
+            elif name == TOKENS:
+                inputs[name] = Tokens.of(self._text_steps(), self.offsets, rows)
             elif name in WHOLE:
                 inputs[name] = self._whole(name).batch(rows)
             else:
@@ -78,7 +81,7 @@ class StageInputs:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all inputs that there are."""
-        text = () if self.steps is None else ("T", "T" + STEPS_SUFFIX)
+        text = () if self.steps is None else ("T", "T" + STEPS_SUFFIX, TOKENS)
         return (*text, *self.vectors, *(letter + STEPS_SUFFIX for letter in self.sequences))
 
     def dimensions(self, names: Sequence[str]) -> dict[str, int]:
@@ -95,7 +98,7 @@ class StageInputs:
         return self.videos
 
     def _values(self, name: str) -> Tensor:
-        if name == "T":
+        if name in ("T", TOKENS):
             return self._text_steps()
         return self._whole(name).steps if name in WHOLE else self.vectors[name]
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fmltk.model.bert import TextNetwork
+from fmltk.model.network import make_network
 from fmltk.model.registry import VIDEOS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.machine import total_memory
@@ -25,14 +27,21 @@ FLOAT_BYTES = 4
 
 
 def report_memory(
-    stages: Sequence[StageSpec], dims: Mapping[str, int], settings: Settings, *, n_at_once: int, reporter: Reporter
+    stages: Sequence[StageSpec],
+    dims: Mapping[str, int],
+    settings: Settings,
+    *,
+    text: TextNetwork | None = None,
+    n_at_once: int,
+    reporter: Reporter,
 ) -> None:
     """Say what memory a worker needs for the largest of the stages whose inputs' widths are known, if it is much.
 
+    text : the BERT of stages that have one
     n_at_once : how many workers train at the same time; more than the machine's memory is a warning
     """
     known = [stage for stage in stages if set(stage.inputs) - {VIDEOS} <= set(dims)]
-    counts = {stage.name: n_weights(stage, dims, settings) for stage in known}
+    counts = {stage.name: n_weights(stage, dims, settings, text) for stage in known}
     name = max(counts, key=lambda stage: counts[stage], default="")
     needed = COPIES * FLOAT_BYTES * counts.get(name, 0)
     if needed < SAID_FROM_BYTES:
@@ -53,10 +62,10 @@ def report_memory(
         )
 
 
-def n_weights(stage: StageSpec, dims: Mapping[str, int], settings: Settings) -> int:
-    """Return how many weights a stage's network has, without making any."""
+def n_weights(stage: StageSpec, dims: Mapping[str, int], settings: Settings, text: TextNetwork | None = None) -> int:
+    """Return how many weights a stage's network has, without making any; text : its BERT, if it has one."""
     with torch.device("meta"):
-        net = stage.build(dims, settings)
+        net = make_network(stage, dims, settings, None if text is None else TextNetwork(text.shape))
     return sum(weight.numel() for weight in net.parameters())
 
 

@@ -22,6 +22,7 @@ class RunOptions:
 
     seeds : one result each; stages : only these, () for all; jobs : worker processes, 0 for this process
     reuse : an earlier run whose saved H may be taken; device : cpu, cuda, cuda:1, ...
+    text_model : of networks that train one, its name or local folder; None: the one that the features name
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -29,6 +30,7 @@ class RunOptions:
     jobs: int = 1
     reuse: Path | None = None
     device: str = "cpu"
+    text_model: str | None = None
 
 
 def check_options(options: RunOptions, config: Settings, model: ModelSpec) -> None:
@@ -43,6 +45,8 @@ def check_options(options: RunOptions, config: Settings, model: ModelSpec) -> No
         raise ConfigError(f"--retrain {config.retrain} decides about an earlier run's H: name that run with --reuse")
     if options.reuse is not None:
         _check_reuse(options.reuse, config, model)
+    if options.text_model is not None and not model.reads_tokens:
+        raise ConfigError(f"{model.name} trains no text model; leave out --text-model")
     check_device(options.device)
 
 

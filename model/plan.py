@@ -9,6 +9,8 @@ import numpy as np
 
 from fmltk.model.prepared import Prepared, prepare
 from fmltk.model.reuse import read_hidden
+from fmltk.model.stages import BERT_FILE
+from fmltk.model.tensors import write_tensors
 from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.io.files import store_errors
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fmltk.model.registry import ModelSpec
     from fmltk.model.reuse import Decision
     from fmltk.model.settings import Settings
+    from fmltk.model.token_data import StartingText
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class RunPlan:
 
     features, labels : what is read, and what training.json calls it; out : the run folder
     excluded : by utterance_id, why the user leaves a clip out
+    text : the text model that a network which reads tokens starts from
     """
 
     features: Path
@@ -39,6 +43,7 @@ class RunPlan:
     model: ModelSpec
     dataset: Dataset
     excluded: Mapping[str, str]
+    text: StartingText | None = None
 
     def without_arrays(self) -> RunPlan:
         """Return the plan with the names, texts and labels of its clips alone: what is left to know once prepared."""
@@ -100,8 +105,13 @@ def _prepare_hidden(run: Path, seed: int, dataset: Dataset) -> Prepared:
     )
 
 
-def save_arrays(groups: Sequence[SeedGroup], folder: Path) -> None:
-    """Write each group's arrays into a folder of its name below `folder`, from which every process maps them."""
+def save_arrays(groups: Sequence[SeedGroup], folder: Path, text: StartingText | None = None) -> None:
+    """Write each group's arrays into a folder of its name below `folder`, from which every process maps them.
+
+    text : whose weights are written next to them
+    """
     with store_errors(f"writing the arrays of the run to {folder}"):
         for group in groups:
             group.prepared.save(folder / group.name)
+            if text is not None:
+                write_tensors(folder / group.name / BERT_FILE, text.weights, {})

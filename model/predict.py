@@ -17,6 +17,7 @@ from fmltk.model.compute import one_thread
 from fmltk.model.config import config_from_dict
 from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.inputs import predict_stage, spread
+from fmltk.model.network import NETWORK
 from fmltk.model.nominal import class_words, decided
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_of, model_spec
@@ -133,7 +134,9 @@ class TrainedModel:
             merged |= stage.scalers
         return {letter: merged[letter] for letter in MODALITY_OF if letter in merged}
 
-    def predict(self, source: str | os.PathLike[str], *, device: str = "cpu") -> pd.DataFrame:
+    def predict(
+        self, source: str | os.PathLike[str], *, device: str = "cpu", text_model: str | None = None
+    ) -> pd.DataFrame:
         """Return seven scores and classes per clip of a feature folder.
 
         Parameters
@@ -142,6 +145,9 @@ class TrainedModel:
             A folder that `fmltk extract` wrote with the settings of the run's own features, or its FeatureSet.
         device
             "cpu", "cuda" or "cuda:1".
+        text_model
+            Of a model that trained its BERT, the text model that it started from, by name or local folder: needed where
+            the folder keeps no token numbers and the transcripts are split again.
 
         Returns
         -------
@@ -158,7 +164,10 @@ class TrainedModel:
         """
         check_device(device)
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
-        reading = Reading.of(self.spec, self.settings)
+        network = self.schema.get("T", {}).get(NETWORK, {})
+        reading = replace(
+            Reading.of(self.spec, self.settings, text_model or network.get("name")), sha256=network.get("sha256", "")
+        )
         features = read_clip_features(source, lengths=lengths, reading=reading)
         differences = schema_differences(self.schema, features.schema)
         if differences:

@@ -44,7 +44,7 @@ class Prepared:
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
-    steps: NDArray[np.float32] | None
+    steps: NDArray[Any] | None
     offsets: NDArray[np.int64]
     targets: NDArray[np.float32]
     splits: NDArray[np.str_]
@@ -125,8 +125,8 @@ class Prepared:
         )
 
 
-def _mapped(path: Path) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
+def _mapped(path: Path) -> NDArray[Any]:
+    values: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     return values
 
 
@@ -205,10 +205,14 @@ def _values_of(features: ClipFeatures, letter: str) -> tuple[str, NDArray[np.flo
 def _scaler(values: NDArray[np.float32], used: NDArray[np.bool_], settings: Settings) -> Scaler:
     """Return the scaler of values (n, d) or (n, L, d), from the rows that are `used`."""
     d = values.shape[-1]
-    if not settings.standardise:
+    if not settings.standardise or _are_tokens(values):
         return Scaler.unchanged(d)
     n_steps = values.shape[1] if values.ndim == 3 else 1
     return fit_scaler(values.reshape(-1, d), used=np.repeat(used, n_steps), limit=settings.standard_limit)
+
+
+def _are_tokens(steps: NDArray[Any]) -> bool:
+    return steps.dtype.kind == "i"
 
 
 def text_length(schema: Mapping[str, Mapping[str, Any]], settings: Settings) -> int:
@@ -225,6 +229,8 @@ def _whole_lengths(
 
 def _standardised(sequences: Ragged, scaler: Scaler, *, impute: bool) -> Ragged:
     """Return standardised steps; those that are not valid become 0, the mean."""
+    if _are_tokens(sequences.steps):
+        return sequences
     steps = scaler.transform(sequences.steps)
     np.nan_to_num(steps, copy=False)
     missing = sequences.lengths == 0

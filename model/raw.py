@@ -33,12 +33,14 @@ def predict_source(
     turns: Path | None = None,
     openface: str = "auto",
     asd: str | Path | None = None,
+    text_model: str | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
     features, transcripts, reading, ignore_columns, turns, openface, asd : of raw clips, as `predict_clips` takes them
+    text_model : the folder of the text model, where its name alone does not find it
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
     """
@@ -53,12 +55,13 @@ def predict_source(
             turns=turns,
             openface=openface,
             asd=asd,
+            text_model=text_model,
             device=device,
             reporter=reporter,
         )
     if transcripts is not None or features is not None:
         raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
-    return model.predict(source, device=device)
+    return model.predict(source, device=device, text_model=text_model)
 
 
 def predict_clips(
@@ -72,6 +75,7 @@ def predict_clips(
     turns: Path | None = None,
     openface: str = "auto",
     asd: str | Path | None = None,
+    text_model: str | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
@@ -81,6 +85,7 @@ def predict_clips(
     reading : how their texts are read
     ignore_columns : of the transcripts, columns that are left out
     turns, asd : as `fmltk.toolkit.run.extract.extract` takes them
+    text_model : the folder of the text model, where its name alone does not find it
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
     features were imported or aligned to words, so that no clip can be extracted the same way.
@@ -106,7 +111,7 @@ def predict_clips(
             turns=turns,
             asd=asd,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
-            text_model=settings.text_model or None,
+            text_model=text_model or settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,
             settings=settings,
             padding=padding,

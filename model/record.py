@@ -43,6 +43,8 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
         arrays += [sequences.steps, sequences.offsets]
     if plan.model.reads_videos:
         arrays.append(np.argsort(prepared.positions))  # the order of the clips, whatever else the folder holds
+    if plan.text is not None:
+        arrays.append(np.frombuffer(plan.text.document["sha256"].encode(), np.uint8))
     dataset, reuse, schema = plan.dataset, plan.options.reuse, prepared.schema
     if reuse is not None and not schema:
         schema = run_document(reuse)["schema"]

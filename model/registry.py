@@ -15,7 +15,7 @@ from fmltk.toolkit.conditions import CONDITIONS, MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
     from importlib.metadata import EntryPoint
     from importlib.resources.abc import Traversable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fmltk.model.objective import Objective
     from fmltk.model.settings import Settings
 
-    BuildNet = Callable[[Mapping[str, int], Any], nn.Module]  # Any: the model's own class of settings
+    BuildNet = Callable[..., nn.Module]  # (dimensions, the model's own settings), and a Bert where tokens are read
     GroupWeights = Callable[[Any, Any], list[dict[str, Any]]]  # (the network, its settings) -> Adam's groups
 
 MODEL_GROUP = "fmltk.models"
@@ -34,6 +34,8 @@ VIDEOS = "videos"  # an input of this name: how many clips each video of a batch
 POOLED = tuple(letter + POOLED_SUFFIX for letter in "AV")
 STEPS_SUFFIX = "_steps"  # an input of this name behind a modality's: its whole sequences, padded batch by batch
 WHOLE = tuple(letter + STEPS_SUFFIX for letter in MODALITY_OF)
+TOKENS = "T_ids"  # an input of this name: the text's token numbers, for a BERT inside the network
+INPUTS = (*MODALITY_OF, *POOLED, *WHOLE, TOKENS, VIDEOS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ class StageSpec:
     ----------
     name : its name in files and tables, such as AV or fusion
     inputs : what it reads: "T" (sequences), "A", "V" (means over frames), "A_pooled", "V_pooled" (as many steps as
-        texts have with their padding), "T_steps", "A_steps", "V_steps" (whole sequences, `Padded`), or "H_" + an
-        earlier stage's name; with "videos", a batch is whole videos one after another, each with its clips in order,
-        and the network reads how many each has, int64 (n_videos,)
+        texts have with their padding), "T_steps", "A_steps", "V_steps" (whole sequences, `Padded`), "T_ids" (token
+        numbers, `Tokens`), or "H_" + an earlier stage's name; with "videos", a batch is whole videos one after another,
+        each with its clips in order, and the network reads how many each has, int64 (n_videos,)
     tasks : what it predicts, of T A V AT VT AV M; the last one is the stage's own
     build : (dimension of each input, settings) -> a module whose forward takes {input: tensor} and returns
         ({task: intensity (B,)}, hidden activations (B, d)), what its objective reads as well next to the tasks; where
-        texts are read with their padding, the dimensions name their "steps" as well
+        texts are read with their padding, the dimensions name their "steps" as well; of a stage that reads "T_ids",
+        (dimensions, settings, Bert) -> a module that the BERT is part of
     groups : (network, settings) -> groups of weights for Adam, such as {"params": [...], "lr": 0.001}, which takes the
         settings' lr and coupled decay where a group names none; without it, one group of all weights
     smallest_batch : clips that the network must have to train on, 2 with batch normalisation: a rest of fewer joins
@@ -80,7 +83,12 @@ class StageSpec:
     def letters(self) -> tuple[str, ...]:
         """The modalities that it reads itself."""
         own = [name for name in self.inputs if not name.startswith(HIDDEN_PREFIX) and name != VIDEOS]
-        return tuple(name.removesuffix(POOLED_SUFFIX).removesuffix(STEPS_SUFFIX) for name in own)
+        return tuple(name.partition("_")[0] for name in own)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether a BERT is part of its network."""
+        return TOKENS in self.inputs
 
     @property
     def reads_videos(self) -> bool:
@@ -90,6 +98,7 @@ class StageSpec:
     def within(self, modalities: Collection[str], earlier: Collection[str]) -> StageSpec | None:
         """Return the stage as it is with these modalities and these earlier stages alone; None where it cannot be."""
         own = {letter + suffix for letter in modalities for suffix in ("", POOLED_SUFFIX, STEPS_SUFFIX)}
+        own |= {TOKENS} if "T" in modalities else set()
         have = {VIDEOS, *own, *(HIDDEN_PREFIX + name for name in earlier)}
         inputs = tuple(name for name in self.inputs if name in have)
         if inputs == self.inputs:
@@ -127,12 +136,12 @@ class ModelSpec:
     def __post_init__(self) -> None:
         earlier: set[str] = set()
         for stage in self.stages:
-            known = {*MODALITY_OF, *POOLED, *WHOLE, VIDEOS, *(HIDDEN_PREFIX + name for name in earlier)}
+            known = {*INPUTS, *(HIDDEN_PREFIX + name for name in earlier)}
             unknown = set(stage.inputs) - known
             if unknown:
                 raise ConfigError(
                     f"model {self.name}: stage {stage.name} reads {', '.join(sorted(unknown))}; "
-                    f"a stage reads {', '.join((*MODALITY_OF, *POOLED, *WHOLE, VIDEOS))}, or H_ and an earlier stage"
+                    f"a stage reads {', '.join(INPUTS)}, or H_ and an earlier stage"
                 )
             if stage.name in earlier:
                 raise ConfigError(f"model {self.name}: two stages are named {stage.name}")
@@ -161,6 +170,11 @@ class ModelSpec:
     def reads_whole(self) -> bool:
         """Whether its stages read the whole sequences of audio or vision, not their means."""
         return any(name in WHOLE[1:] for stage in self.stages for name in stage.inputs)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether a BERT is part of it."""
+        return any(stage.reads_tokens for stage in self.stages)
 
     @property
     def reads_videos(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join, split_counts
+from fmltk.model.estimate import report_cost
 from fmltk.model.jobs import list_jobs
 from fmltk.model.memory import report_memory, report_sequences
+from fmltk.model.network import NETWORK, text_network_of
 from fmltk.model.options import RunOptions, check_options
 from fmltk.model.plan import RunPlan, prepare_groups, save_arrays
 from fmltk.model.record import open_run, training_document
@@ -20,6 +23,7 @@ from fmltk.model.reuse import decide_seeds
 from fmltk.model.run_folder import finished_seeds
 from fmltk.model.schedule import run_jobs
 from fmltk.model.scores import write_summary
+from fmltk.model.token_data import identity_of, starting_text, text_model_of
 from fmltk.model.videos import split_videos
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.conditions import MODALITY_OF
@@ -93,17 +97,20 @@ def train(
         open_run(out, config, training_document(plan, groups[0].prepared, decisions))
         _report_start(plan, groups[0].prepared, reporter)
         with ScratchFolder(out) as arrays:
-            save_arrays(groups, arrays)
+            save_arrays(groups, arrays, plan.text)
             stage_jobs, seed_jobs = list_jobs(plan, groups, arrays)
             to_train = {job.stage for job in stage_jobs}
             report_memory(
                 [stage for stage in plan.model.stages if stage.name in to_train],
                 _dimensions(groups[0].prepared),
                 config,
+                text=text_network_of(groups[0].prepared.schema),
                 n_at_once=min(max(options.jobs, 1), max(len(stage_jobs), 1)),
                 reporter=reporter,
             )
             del groups  # memory: the jobs map the saved arrays
+            plan = replace(plan, text=None)
+            report_cost(stage_jobs, reporter=reporter)
             run_jobs(stage_jobs, seed_jobs, n_workers=options.jobs, reporter=reporter, watch=watch)
         if not seed_jobs:
             if not set(options.seeds) <= set(finished_seeds(out)):
@@ -131,7 +138,12 @@ def _plan_run(
         raise ConfigError(f"{out} is a feature folder; a run has a folder of its own: choose another -o")
     label_table = as_labels(labels)
     only_fuses = options.reuse is not None and config.retrain == "never"
-    clips = read_clip_names(features) if only_fuses else read_clip_features(features, reading=Reading.of(model, config))
+    reading = Reading.of(model, config, options.text_model)
+    clips = read_clip_names(features) if only_fuses else read_clip_features(features, reading=reading)
+    text = None
+    if model.reads_tokens and clips.text is not None:
+        text = starting_text(text_model_of(identity_of(clips.schema["T"]), options.text_model), clips.text.steps[:, 0])
+        clips = replace(clips, schema={**clips.schema, "T": {**clips.schema["T"], NETWORK: text.document}})
     dataset = join(clips, label_table, config, excluded=excluded)
     if dataset.n_classes and not model.takes_classes:
         raise ConfigError(
@@ -147,6 +159,7 @@ def _plan_run(
         model=model,
         dataset=dataset,
         excluded=excluded,
+        text=text,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
 from fmltk.model.inputs import StageInputs, predict_stage, spread
+from fmltk.model.network import text_network_of
 from fmltk.model.prepared import Prepared
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from fmltk.model.settings import Settings
 
     Watch = Callable[[str, Epoch, int], None]
+
+BERT_FILE = "bert.safetensors"  # next to the arrays: the weights that a BERT in a network starts from
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,20 @@ def is_done(folder: Path, stage: str) -> bool:
     return stage_file(folder, stage).is_file() and stage_history_file(folder, stage).is_file()
 
 
+def stage_data(job: StageJob, prepared: Prepared) -> StageData:
+    """Return what a job's stage learns from; prepared : the arrays of the job."""
+    model = model_of(job.config)
+    spec = model.stage(job.stage)
+    usable = prepared.usable(model.modalities(spec))
+    return StageData(
+        stage_inputs(prepared, model, spec, job.folder, job.device),
+        prepared.labels(spec.tasks, job.device),
+        train=np.flatnonzero(usable & (prepared.splits == "train")),
+        valid=np.flatnonzero(usable & (prepared.splits == "valid")),
+        text_network=text_network_of(prepared.schema, job.prepared / BERT_FILE) if spec.reads_tokens else None,
+    )
+
+
 def run_stage(job: StageJob, watch: Watch | None = None) -> None:
     """Train one stage and save it.
 
@@ -65,13 +82,7 @@ def run_stage(job: StageJob, watch: Watch | None = None) -> None:
     prepared = Prepared.open(job.prepared)
     model = model_of(job.config)
     spec = model.stage(job.stage)
-    usable = prepared.usable(model.modalities(spec))
-    data = StageData(
-        stage_inputs(prepared, model, spec, job.folder, job.device),
-        prepared.labels(spec.tasks, job.device),
-        train=np.flatnonzero(usable & (prepared.splits == "train")),
-        valid=np.flatnonzero(usable & (prepared.splits == "valid")),
-    )
+    data = stage_data(job, prepared)
 
     def report_progress(epoch: Epoch, best: int) -> None:
         job.progress_file.write_text(json.dumps({**dataclasses.asdict(epoch), "best": best}), encoding="utf-8")

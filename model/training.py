@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fmltk.model.inputs import predict_stage
 from fmltk.model.layers import masked_l1
+from fmltk.model.network import make_network
 from fmltk.model.objective import Objective
 from fmltk.model.progress import Epoch, Progress
 from fmltk.toolkit.errors import TrainingError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from fmltk.model.bert import TextNetwork
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import StageSpec
     from fmltk.model.settings import Settings
@@ -44,12 +46,14 @@ class StageData:
 
     inputs : of all clips; labels : by task, float32 (n,), NaN where there is none
     train, valid : rows to learn from and to stop by; no other row is read
+    text_network : the BERT that a stage which reads tokens starts from
     """
 
     inputs: StageInputs
     labels: Mapping[str, Tensor]
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
+    text_network: TextNetwork | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def train_stage(
     device = data.inputs.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(stage_seed(seed, spec.name))
-        net = spec.build(data.inputs.dimensions(spec.inputs), config).to(device)
+        net = make_network(spec, data.inputs.dimensions(spec.inputs), config, data.text_network).to(device)
         return _fit(net, spec, config, known, on_epoch=on_epoch, progress=progress)
 
 
@@ -213,7 +217,11 @@ def train_batches(
     data: StageData,
     objective: Objective | None = None,
 ) -> Tensor:
-    """Take an epoch's steps on batches in this order; return the sum of the clips' losses, a scalar."""
+    """Take an epoch's steps on batches in this order; return the sum of the clips' losses, a scalar.
+
+    objective : what is minimised; None: what the stage minimises, at its start
+    """
+    objective = objective or make_objective(spec, config, data)
     total = torch.zeros((), device=data.inputs.device)
     for number, batch in enumerate(parts, 1):
         starts, ends = (number - 1) % config.accumulate == 0, number % config.accumulate == 0

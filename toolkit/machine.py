@@ -42,6 +42,32 @@ def total_memory() -> int:
     return total
 
 
+@contextmanager
+def memory_growth() -> Iterator[Callable[[], int]]:
+    """Within, a function that returns by how many bytes this process has been larger at its largest than at the start.
+
+    Where the system does not say it (macOS), only growth beyond the process's earlier peak counts.
+    """
+    import resource
+
+    def peak() -> int:
+        try:
+            return _status_bytes("VmHWM")
+        except OSError:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
+    before = peak()
+    yield lambda: max(peak() - before, 0)
+
+
+def _status_bytes(name: str) -> int:
+    """Return one of the sizes that the system gives of this process. Raises OSError where it gives none."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
 def default_memory_limit() -> int:
     """Return the bytes that one worker may take: a quarter of this machine's memory, at least 2 GB."""
     return max(total_memory() // 4, _LEAST_LIMIT_BYTES)

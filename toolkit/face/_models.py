@@ -77,6 +77,7 @@ def train(
     seeds: int | Sequence[int] = 1,
     jobs: int = 0,
     device: str = "cpu",
+    text_model: str | None = None,
     reporter: Reporter | None = None,
 ) -> TrainedRun:
     """Train FmlMSN, or another model, on a feature folder; the same call continues a run that was stopped.
@@ -102,6 +103,8 @@ def train(
         ``if __name__ == "__main__":`` around its calls.
     device
         "cpu", "cuda" or "cuda:1".
+    text_model
+        Of misa and self-mm, the name or folder of the text model that is trained; None: the one that the features name.
     reporter
         Where progress and warnings go; None: warnings become Python's.
 
@@ -140,7 +143,10 @@ def train(
             config=as_config(config, default=default_preset(table.scale)),
             exclude=exclude,
             options=RunOptions(
-                seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds), jobs=jobs, device=device
+                seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+                jobs=jobs,
+                device=device,
+                text_model=text_model,
             ),
             reporter=own,
         )
@@ -158,6 +164,7 @@ def predict(
     turns: str | os.PathLike[str] | None = None,
     openface: str = "auto",
     asd: str | os.PathLike[str] | None = None,
+    text_model: str | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
@@ -174,6 +181,8 @@ def predict(
         Which seed of a run; by default the one that is best on validation.
     transcripts, encoding, language, turns, openface, asd
         Of raw clips, as `extract` takes them.
+    text_model
+        The folder of the model's text model, where its name alone does not find it.
     device
         "cpu", "cuda" or "cuda:1".
     reporter
@@ -208,6 +217,7 @@ def predict(
             turns=None if turns is None else Path(turns),
             openface=openface,
             asd=None if asd is None else Path(asd),
+            text_model=text_model,
             device=device,
             reporter=own,
         )
