@@ -147,7 +147,7 @@ def test_the_pair_is_the_outer_product_and_h_the_second_hidden_layer() -> None:
 
 
 # Systems that read sequences of every modality have tests of their own, gradients included: test_step_level.py.
-STEP_LEVEL = ("ef-lstm", "graph-mfn", "mfn", "mult")
+STEP_LEVEL = ("ef-lstm", "graph-mfn", "mctn", "mfn", "mult", "raven")
 
 
 @pytest.mark.parametrize("name", sorted({*model_names()} - {*STEP_LEVEL}))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +30,17 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("mmsa_systems.py")
 DIMS = {"T": 6, "A": 5, "V": 7}
 LENGTHS = {"T": 4, "A": 9, "V": 6}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Features and steps by modality."""
+
+    dims: Mapping[str, int] = field(default_factory=lambda: DIMS)
+    lengths: Mapping[str, int] = field(default_factory=lambda: LENGTHS)
+
+
+UNALIGNED = Shape()
 N = 24
 FIRST = 8  # clips of the batch whose outputs and gradients are compared
 # Features per step of the published sets.
@@ -36,8 +49,6 @@ COMMON = {
     "dataset_name": "sims",
     "train_mode": "regression",
     "num_classes": 3,
-    "feature_dims": list(DIMS.values()),
-    "seq_lens": list(LENGTHS.values()),
     "early_stop": 0,
     "KeyEval": "Loss",
     "cur_seed": 1,
@@ -46,24 +57,27 @@ COMMON = {
 }
 
 
-def make_arrays() -> dict[str, NDArray[Any]]:
+def make_arrays(shape: Shape = UNALIGNED) -> dict[str, NDArray[Any]]:
     """Sequences of different lengths, padded with zeros, and labels of four tasks."""
     rng = np.random.default_rng(0)
     arrays: dict[str, NDArray[Any]] = {}
     for letter, name in (("T", "text"), ("A", "audio"), ("V", "vision")):
-        length = LENGTHS[letter]
+        length = shape.lengths[letter]
         true = rng.integers(1, length + 1, N)
-        values = rng.normal(1, 2, (N, length, DIMS[letter]))
+        values = rng.normal(1, 2, (N, length, shape.dims[letter]))
         arrays[name] = (values * (np.arange(length) < true[:, None])[:, :, None]).astype(np.float32)
         arrays[f"{name}_lengths"] = true
     arrays |= {task: rng.uniform(-1, 1, N).astype(np.float32) for task in "MTAV"}
     return arrays
 
 
-def run_mmsa(python: Path, systems: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, NDArray[Any]]:
+def run_mmsa(
+    python: Path, systems: Mapping[str, Mapping[str, Any]], folder: Path, shape: Shape = UNALIGNED
+) -> dict[str, NDArray[Any]]:
     """Return what MMSA's modules and trainers of some systems give, by "<system>/<what>/<name>"."""
-    np.savez(folder / "data.npz", **make_arrays())  # type: ignore[arg-type]
-    arguments = {name: {**COMMON, **own} for name, own in systems.items()}
+    np.savez(folder / "data.npz", **make_arrays(shape))  # type: ignore[arg-type]
+    sizes = {"feature_dims": list(shape.dims.values()), "seq_lens": list(shape.lengths.values())}
+    arguments = {name: {**COMMON, **sizes, **own} for name, own in systems.items()}
     (folder / "arguments.json").write_text(json.dumps(arguments))
     files = [str(folder / name) for name in ("data.npz", "arguments.json", "out.npz")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder)}
@@ -75,19 +89,19 @@ def run_mmsa(python: Path, systems: Mapping[str, Mapping[str, Any]], folder: Pat
         return dict(file.items())
 
 
-def stage_data(tasks: Sequence[str]) -> StageData:
+def stage_data(tasks: Sequence[str], shape: Shape = UNALIGNED) -> StageData:
     """The same arrays as our trainer has them: texts without their padding, which the batches put back."""
-    arrays = make_arrays()
-    text = _unpadded(arrays, "text", LENGTHS["T"])
+    arrays, length = make_arrays(shape), shape.lengths
+    text = _unpadded(arrays, "text", length["T"])
     vectors = {"A": arrays["audio"].mean(axis=1), "V": arrays["vision"].mean(axis=1)}
     for letter, name in (("A", "audio"), ("V", "vision")):
-        vectors[f"{letter}_pooled"] = pool(arrays[name], LENGTHS["T"], "strided")
+        vectors[f"{letter}_pooled"] = pool(arrays[name], length["T"], "strided")
     inputs = StageInputs(
         {name: torch.from_numpy(values) for name, values in vectors.items()},
         text.steps,
         text.offsets,
-        text_length=LENGTHS["T"],
-        sequences={m: _unpadded(arrays, name, LENGTHS[m]) for m, name in (("A", "audio"), ("V", "vision"))},
+        text_length=length["T"],
+        sequences={m: _unpadded(arrays, name, length[m]) for m, name in (("A", "audio"), ("V", "vision"))},
     )
     labels = {task: torch.from_numpy(arrays[task]) for task in tasks}
     return StageData(inputs, labels, train=np.arange(N), valid=np.arange(N))
@@ -100,15 +114,15 @@ def _unpadded(arrays: Mapping[str, NDArray[Any]], name: str, length: int) -> Seq
 
 
 def assert_same_outputs_and_gradients(
-    found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str]
+    found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str], *, shape: Shape = UNALIGNED
 ) -> None:
     """With MMSA's weights, ours gives MMSA's outputs in eval mode and its gradients of the first batch.
 
     found : of `run_mmsa`; names : MMSA's name of each of our weights
     """
     spec = model_spec(config.model).stages[0]
-    data = stage_data(spec.tasks)
-    net = _copied(found, config, names)
+    data = stage_data(spec.tasks, shape)
+    net = _copied(found, config, names, data)
     first = np.arange(FIRST)
     outputs, _ = net.eval()(data.inputs.batch(spec.inputs, first))
     for task in spec.tasks:
@@ -119,12 +133,17 @@ def assert_same_outputs_and_gradients(
     train_batch(net, torch.optim.SGD(net.parameters(), lr=0.0), first, spec=spec, config=config, data=data)
     gradients = _by_our_names(found, config, "gradient", names)
     for key, weight in net.named_parameters():
-        assert weight.grad is not None, key
-        _assert_close(weight.grad, gradients[key], key, rtol=1e-4)
+        grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        _assert_close(grad, gradients[key], key, rtol=1e-4)
 
 
 def assert_same_steps(
-    found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str], *, idle: Mapping[str, slice] = {}
+    found: Mapping[str, NDArray[Any]],
+    config: Settings,
+    names: Mapping[str, str],
+    *,
+    idle: Mapping[str, slice] = MappingProxyType({}),
+    shape: Shape = UNALIGNED,
 ) -> None:
     """With MMSA's weights, the three steps of an epoch of our trainer end in the weights in which MMSA's own ends.
 
@@ -132,8 +151,8 @@ def assert_same_steps(
         Adam divides by its own size
     """
     spec = model_spec(config.model).stages[0]
-    data = stage_data(spec.tasks)
-    net = _copied(found, config, names).train()
+    data = stage_data(spec.tasks, shape)
+    net = _copied(found, config, names, data).train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimiser = make_optimiser(net, spec, config)
     parts = batches(data.train, config.bs, smallest=spec.smallest_batch)
@@ -148,9 +167,11 @@ def assert_same_steps(
         _assert_close(value, expected[key], key, rtol=0)
 
 
-def _copied(found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str]) -> nn.Module:
+def _copied(
+    found: Mapping[str, NDArray[Any]], config: Settings, names: Mapping[str, str], data: StageData
+) -> nn.Module:
     spec = model_spec(config.model).stages[0]
-    net = spec.build(stage_data(spec.tasks).inputs.dimensions(spec.inputs), config)
+    net = spec.build(data.inputs.dimensions(spec.inputs), config)
     weights = _by_our_names(found, config, "start", names)
     net.load_state_dict({key: weights[key].reshape(value.shape) for key, value in net.state_dict().items()})
     return net

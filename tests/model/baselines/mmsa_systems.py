@@ -52,6 +52,20 @@ def state(module):
     return found
 
 
+def run(model, batch, args):
+    """What a module predicts of a batch, by task, and its loss."""
+    inputs = batch["text"], batch["audio"], batch["vision"]
+    if model.Model.__class__.__name__ == "MCTN":
+        for part in (model.Model.seq2seq1, model.Model.seq2seq2):
+            part.device = "cpu"  # it is fixed to cuda
+        loss, prediction = model(*inputs, batch["labels"]["M"], None)
+        return {"M": prediction}, loss
+    outputs = model(*inputs)
+    tasks = [task for task in "MTAV" if task in outputs]
+    weights = {task: args[task] if len(tasks) > 1 else 1.0 for task in tasks}
+    return outputs, sum(weights[task] * (outputs[task] - batch["labels"][task]).abs().mean() for task in tasks)
+
+
 def measure(name, arguments, data, folder):
     torch.manual_seed(0)
     args = Arguments(arguments, model_name=name, model_save_path=f"{folder}.{name}", device="cpu")
@@ -68,12 +82,10 @@ def measure(name, arguments, data, folder):
     first = next(batches(data, normalized, FIRST))
     twin = copy.deepcopy(model).train()  # before a forward pass, whose states some modules keep
     model.eval()
-    outputs = model(first["text"], first["audio"], first["vision"])
+    outputs, _ = run(model, first, args)
     found |= {f"output/{task}": outputs[task] for task in "MTAV" if task in outputs}
-    outputs = twin(first["text"], first["audio"], first["vision"])
-    tasks = [task for task in "MTAV" if task in outputs]
-    weights = {task: args[task] if len(tasks) > 1 else 1.0 for task in tasks}
-    sum(weights[task] * (outputs[task] - first["labels"][task]).abs().mean() for task in tasks).backward()
+    _, loss = run(twin, first, args)
+    loss.backward()
     found |= {f"gradient/{key}": p.grad for key, p in state(twin.Model).items() if p.grad is not None}
     trainer = ATIO().getTrain(args)
     size = args.get("batch_size", FIRST)
