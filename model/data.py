@@ -310,11 +310,17 @@ def _read_ragged(table: ModalityTable, row_of: Mapping[str, int], limit: int, *,
             kept = slice(offsets[row], offsets[row + 1])
             steps[kept], used[kept] = padded[: lengths[row]], valid[: lengths[row]]
             _refuse_non_finite(table, [utterance], steps[kept][used[kept]][None])
-    n_before = np.concatenate([[0], np.cumsum(used)])[offsets]  # steps in use before each clip
+    n_before = _count_before(used, offsets)
     if keeps_place:
         steps[~used] = 0
         used = np.repeat(np.diff(n_before) > 0, lengths)  # all of a clip's steps, or none
-        n_before = np.concatenate([[0], np.cumsum(used)])[offsets]
+        n_before = _count_before(used, offsets)
     if used.all():
         return Ragged(steps, offsets)
     return Ragged(steps[used], n_before)
+
+
+def _count_before(used: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many steps in use there are before each of the offsets."""
+    counts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(used)])[offsets]
+    return counts
