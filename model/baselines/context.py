@@ -85,7 +85,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B,) of x (B, d_in)."""
-        y = self.output(x)
+        y: Tensor = self.output(x)
         if y.shape[1] == 1:
             return y.squeeze(1)
         negative, positive = torch.softmax(y, dim=1).unbind(1)

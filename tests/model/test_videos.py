@@ -165,6 +165,16 @@ def test_clips_without_a_label_are_the_context_of_the_others() -> None:
     assert sorted(learned) == sorted(validated) == [0, 2, 3, 5, 7, 9]  # videos 1 and 3 have no label at all
 
 
+@pytest.mark.parametrize(
+    ("modalities", "names"), [("AV", ["A", "V", "fusion"]), ("T", ["T", "fusion"]), ("TV", ["T", "V", "fusion"])]
+)
+def test_fewer_modalities_leave_out_stages_and_keep_the_videos(modalities: str, names: list[str]) -> None:
+    model = model_spec("bc-lstm").within(modalities)
+    assert [stage.name for stage in model.stages] == names
+    assert all(stage.inputs[-1] == VIDEOS for stage in model.stages)
+    assert model_spec("mmmu-ba").within(modalities).stages[0].letters == tuple(m for m in "TAV" if m in modalities)
+
+
 def test_data_that_names_no_videos_is_refused() -> None:
     with pytest.raises(TrainingError, match="the data does not say which clips are of one video"):
         predict_stage(Before({}, None), SPEC, inputs(None), np.arange(3))
