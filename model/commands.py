@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.model.registry import model_names
+from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
@@ -200,17 +201,39 @@ def _time_name() -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @SPLIT_OPTION
+@click.option("--drop", "drops", multiple=True, metavar="A,T", help="M without these modalities. Repeatable.")
+@click.option(
+    "--noise",
+    "noises",
+    multiple=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SD",
+    help="M with normal noise on each modality, in standard deviations of the training clips. Repeatable.",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="With --drop and --noise: the run's features, where they lie elsewhere now.",
+)
+@click.option("--device", default="cpu", show_default=True, help="With --drop and --noise: cpu, cuda or cuda:1.")
+@click.option("--latex", type=click.Path(path_type=Path), help="Also write the table as LaTeX (package booktabs).")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table as CSV.")
 @output_options
-def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
+def evaluate(run: Path, *, split: str, reporter: Reporter, **options: Any) -> None:
     """Print the paper's tables 7 and 8 of RUN: every task of every stage, and M.
 
     Shares are in percent; mean and deviation over the seeds. The constant predictor says the median of the training
-    labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9).
-    Example: fmltk evaluate runs/first
+    labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9). With --drop and --noise: what
+    the trained model does where a modality is missing or noisy; its report shows the last such call.
+    Example: fmltk evaluate runs/first --drop A --drop T --noise 0.5
     """
     from fmltk.model.evaluation import evaluation_rows
 
+    if options["drops"] or options["noises"]:
+        _evaluate_robustness(run, split, reporter, **options)
+        return
     columns, rows, document = evaluation_rows(run, split)
+    _write_table(ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows), options)
     if reporter.json_output:
         reporter.json(document)
         return
@@ -218,6 +241,32 @@ def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
     _show_classes(run, document, reporter)
     for name in document["collapsed"]:
         reporter.warn(f"constant predictions: {name}")
+
+
+def _evaluate_robustness(
+    run: Path, split: str, reporter: Reporter, *, features: Path | None, device: str, **options: Any
+) -> None:
+    from fmltk.model.robustness import robustness_table, write_robustness
+
+    table, document = robustness_table(
+        run, drops=options["drops"], noises=options["noises"], split=split, features=features, device=device
+    )
+    write_robustness(run, document)
+    _write_table(table, options)
+    if reporter.json_output:
+        reporter.json(document)
+        return
+    reporter.table(table.columns, table.rows, title=f"{run}: {table.title}")
+    reporter.say(table.note)
+
+
+def _write_table(table: ResultTable, options: dict[str, Any]) -> None:
+    from fmltk.toolkit.io.files import write_bytes
+
+    if options["latex"] is not None:
+        write_bytes(options["latex"], table.latex().encode())
+    if options["csv_file"] is not None:
+        table.write_csv(options["csv_file"])
 
 
 @click.command()

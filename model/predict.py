@@ -163,6 +163,13 @@ class TrainedModel:
             If the features are not what the model was trained on: what differs is named.
         """
         check_device(device)
+        features = self.read(source, text_model=text_model)
+        with one_thread():
+            predictions = self.predict_features(features, device=device)
+        return self._table(features, predictions)
+
+    def read(self, source: str | os.PathLike[str], *, text_model: str | None = None) -> ClipFeatures:
+        """Return the features of a folder as the model reads them; the parameters and errors are those of `predict`."""
         lengths = {letter: int(document["length"]) for letter, document in self.schema.items()}
         network = self.schema.get("T", {}).get(NETWORK, {})
         reading = replace(
@@ -172,9 +179,7 @@ class TrainedModel:
         differences = schema_differences(self.schema, features.schema)
         if differences:
             raise ConfigError(f"{source} does not fit the model: {'; '.join(differences)}")
-        with one_thread():
-            predictions = self.predict_features(features, device=device)
-        return self._table(features, predictions)
+        return features
 
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
         """Return every stage's every task by key such as AV_A, float64, NaN where a clip lacks an input.

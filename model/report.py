@@ -94,6 +94,7 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
     blocks += _predictions(part, summary["family"], _scale(run), split, seed)
     if len(summary["seeds"]) > 1:
         blocks.append(_seeds(summary, last, metrics))
+    blocks += _robustness(run)
     settings = [(name, str(value)) for name, value in sorted(run_config(run).as_dict().items())]
     blocks.append(Table("Settings", ("setting", "value"), settings, folded=True))
     return Section(f"Run: {run.name}", RUN_ORDER, blocks)
@@ -209,6 +210,24 @@ def _confusion(condition: str, pairs: Sequence[tuple[str, str]], names: Sequence
         row_label="true",
         column_label="predicted",
     )
+
+
+def _robustness(run: Path) -> list[Block]:
+    """Return what the last `fmltk evaluate --drop` or `--noise` found, if there was one."""
+    from fmltk.model.robustness import read_robustness
+
+    document = read_robustness(run)
+    if document is None:
+        return []
+    rows = []
+    for row in document["rows"]:
+        values = [value for value in row["metrics"].get("MAE", []) if value is not None]
+        if values:
+            rows.append((row["name"], float(np.mean(values)), min(values), max(values)))
+    if not rows:
+        return []
+    title = f"M where features are missing or noisy, {document['n']} {document['split']} clips"
+    return [charts.intervals(title, rows, unit="mean absolute error", describe="mean and range over the seeds")]
 
 
 def _seeds(summary: Mapping[str, Any], last: Mapping[str, Any], metrics: Sequence[str]) -> Table:

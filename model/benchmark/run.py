@@ -134,6 +134,7 @@ def benchmark(
     if is_feature_folder(out):
         raise ConfigError(f"{out} is a feature folder; a benchmark has a folder of its own: choose another -o")
     table = as_labels(find_labels(features) if labels is None else labels)
+    table.require_numbers("a benchmark compares")
     entries, left_out = choose_entries(options.models, table, variant=options.variant, configs=options.configs)
     with hold_folder(out, places=("", RUNS_FOLDER, "fold_*")):
         parts = _parts(features, table, out, options, reporter)

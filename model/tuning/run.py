@@ -119,6 +119,7 @@ def tune(
     if is_feature_folder(out):
         raise ConfigError(f"{out} is a feature folder; a search has a folder of its own: choose another -o")
     table = as_labels(find_labels(features) if labels is None else labels)
+    table.require_numbers("a search minimises errors of")
     default = default_preset(table.scale)
     config = load_config(options.preset, settings=[f'model="{options.model}"'], default=default)
     space = read_space(options.model, options.space)
