@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fmltk.toolkit.io.paths import AnyPath
 
-MODALITIES = ("text", "audio", "vision")
+MODALITIES = ("text", "audio", "vision")  # also the keys of each one's first feature set
 ID_SEPARATOR = "$_$"  # the field's convention (MMSA): utterance_id = video_id$_$clip_id
 WHOLE = "0"  # the clip_id of a video that is one clip
 # Endings of the containers that media/process.py lets ffmpeg open.
@@ -27,6 +27,24 @@ _ENDINGS = VIDEO_SUFFIXES | frozenset(
 GIVEN, RECOGNISED = "given", "recognised"  # where a transcript is from
 SPLITS = ("train", "valid", "test")
 _SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
+
+
+def modality_of(key: str) -> str:
+    """Return the modality of a feature set; key: of a folder's first set "audio", of others "audio.egemaps".
+
+    >>> modality_of("audio.egemaps"), modality_of("text")
+    ('audio', 'text')
+    """
+    return key.partition(".")[0]
+
+
+def ordered_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return keys of feature sets as tables have them: by modality, its first set before the others by name.
+
+    >>> ordered_keys(["vision", "audio.egemaps", "text.b", "audio"])
+    ('text.b', 'audio', 'audio.egemaps', 'vision')
+    """
+    return tuple(sorted(set(keys), key=lambda key: (MODALITIES.index(modality_of(key)), key)))
 
 
 def without_ending(name: str) -> str:

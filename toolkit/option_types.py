@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip import MODALITIES, modality_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +57,7 @@ class Place(click.ParamType[Any]):
 
 
 class FixedLengths(click.ParamType[dict[str, int]]):
-    """TEXT/AUDIO/VISION, such as 39/400/55, or "rule" for none fixed."""
+    """TEXT/AUDIO/VISION, such as 39/400/55, SET=N,SET=N for some, or "rule" for none fixed."""
 
     name = "T/A/V"
 
@@ -67,14 +67,22 @@ class FixedLengths(click.ParamType[dict[str, int]]):
             return value
         if value == "rule":
             return {}
+        if "=" in str(value):
+            return {key: number for part in words(str(value)) for key, number in self._one(part, param, ctx).items()}
         parts = str(value).split("/")
         if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) > 0 for part in parts):
             self.fail(f"{value!r} is not text/audio/vision in steps, such as 39/400/55", param, ctx)
         return dict(zip(MODALITIES, map(int, parts), strict=True))
 
+    def _one(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        key, _, number = text.partition("=")
+        if modality_of(key) not in MODALITIES or not number.isdecimal() or int(number) < 1:
+            self.fail(f"{text!r} is not the length of a modality or set, such as audio.egemaps=300", param, ctx)
+        return {key: int(number)}
+
 
 class MaxLengths(click.ParamType[dict[str, int]]):
-    """N for every modality, MODALITY=N for one, or "none"."""
+    """N for every modality, MODALITY=N or SET=N for one, or "none"."""
 
     name = "[modality=]N"
 
@@ -85,7 +93,7 @@ class MaxLengths(click.ParamType[dict[str, int]]):
         if value == "none":
             return {}
         modality, separator, number = str(value).rpartition("=")
-        if not number.isdecimal() or int(number) < 1 or (separator and modality not in MODALITIES):
+        if not number.isdecimal() or int(number) < 1 or (separator and modality_of(modality) not in MODALITIES):
             self.fail(f"{value!r} is not a number of steps, such as 600 or vision=600", param, ctx)
         return dict.fromkeys([modality] if separator else MODALITIES, int(number))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip import MODALITIES, modality_of
 from fmltk.toolkit.command_options import Words, check_choices, option
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_toml
@@ -44,6 +44,7 @@ CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
 ENGINES = ("local", "ray")
+SET_FIELDS = {modality: f"{modality}_sets" for modality in MODALITIES}  # of ExtractSettings
 MIN_FACE_PX = 12  # what MTCNN's first network judges at a time
 
 
@@ -58,6 +59,9 @@ class ExtractSettings:
     ----------
     modalities
         Which of text, audio, vision are extracted; the others are recorded as skipped.
+    text_sets, audio_sets, vision_sets
+        The feature sets as a user names them (`fmltk.toolkit.extractors.catalog.find_extractor`), each modality's first
+        one first; empty: the one that fmltk chooses. What they are stands in run.json, not here.
     vision_layout
         "openface" (709 features, or those of `openface_groups`) or "mtcnn-geometry" (built in).
     openface_source
@@ -94,6 +98,33 @@ class ExtractSettings:
         default=MODALITIES,
         metadata=option(
             type=ModalityList(), metavar="LIST", show_default="text,audio,vision", help="Which features to extract."
+        ),
+    )
+    text_sets: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--text",
+            multiple=True,
+            metavar="SET",
+            help="A text set: the name or folder of a model, or NAME[:ARGUMENT]; may be given again.",
+        ),
+    )
+    audio_sets: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--audio",
+            multiple=True,
+            metavar="SET",
+            help="An acoustic set, NAME[:ARGUMENT], fmltk33 unless given; may be given again.",
+        ),
+    )
+    vision_sets: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--vision",
+            multiple=True,
+            metavar="SET",
+            help="A visual set, NAME[:ARGUMENT], such as geometry or openface:DIR; may be given again.",
         ),
     )
     vision_layout: str = GEOMETRY_LAYOUT
@@ -221,10 +252,10 @@ class ExtractSettings:
         check_choices(self)
 
     def document(self) -> dict[str, Any]:
-        """Return what the numbers depend on, as JSON holds it: the settings without the limits."""
+        """Return what the numbers depend on, as JSON holds it: the settings without the limits and the sets' names."""
         document = asdict(self)
-        for limit in ("max_duration_s", "max_pixels"):
-            del document[limit]
+        for name in ("max_duration_s", "max_pixels", *SET_FIELDS.values()):
+            del document[name]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in document.items()}
 
 
@@ -239,9 +270,9 @@ class PaddingSettings:
     lengths_from
         "all" clips or only the "train" split.
     fixed
-        L per modality where it is given outright, such as 39/400/55.
+        L per modality or feature set where it is given outright, such as 39/400/55.
     max_length
-        The most that L may be, per modality.
+        The most that L may be, per modality or feature set; a modality's counts for all of its sets.
     vision_pooling
         How many frames are averaged into one step before L is computed; 5 in the published CH-SIMS features.
     """
@@ -268,7 +299,8 @@ class PaddingSettings:
         metadata=option(
             "--lengths",
             type=FixedLengths(),
-            help="Fixed L per modality in place of the rule: 39/400/55; 'rule' goes back to it.",
+            help="Fixed L per modality in place of the rule: 39/400/55, or some: audio=400,audio.egemaps=300; 'rule' "
+            "goes back to it.",
         ),
     )
     max_length: Mapping[str, int] = field(
@@ -277,7 +309,7 @@ class PaddingSettings:
             type=MaxLengths(),
             multiple=True,
             callback=merged_lengths,
-            help="The most that L may be, for all or for one modality. Repeatable; 'none' takes it away.",
+            help="The most that L may be, for all, for one modality or for one set. Repeatable; 'none' takes it away.",
         ),
     )
     vision_pooling: int = field(
@@ -297,10 +329,11 @@ class PaddingSettings:
         if self.vision_pooling < 1:
             raise ConfigError(f"vision pooling is {self.vision_pooling}; it must be 1 frame or more")
         for lengths in (self.fixed, self.max_length):
-            for modality, length in lengths.items():
-                if modality not in MODALITIES or length < 1:
+            for key, length in lengths.items():
+                if modality_of(key) not in MODALITIES or length < 1:
                     raise ConfigError(
-                        f"length {modality}={length}: expected one of {', '.join(MODALITIES)} and 1 or more"
+                        f"length {key}={length}: expected one of {', '.join(MODALITIES)} and 1 or more, or a set such "
+                        "as audio.egemaps"
                     )
 
     def document(self) -> dict[str, Any]:

@@ -106,6 +106,11 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 @settings_options(ExtractSettings, "settings")
 @settings_options(PaddingSettings, "padding")
 @settings_options(RunOptions, "options")
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Add the sets of --text, --audio and --vision to those that the folder has; nothing else is done again.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1, not 3, if a clip failed.")
 @output_options
 def extract(
@@ -133,6 +138,7 @@ def extract(
     fmltk extract videos/
     fmltk extract Raw/ --transcripts label.csv --preset ch-sims --openface openface/ -o features/
     fmltk extract videos/ --transcribe hf:openai/whisper-tiny
+    fmltk extract videos/ -o features/ --add --audio egemaps
     """
     from fmltk.toolkit.run.extract import extract as run
 

@@ -51,7 +51,7 @@ def find_extractor(modality: str, text: str) -> ChosenSet:
     >>> find_extractor("audio", "mine=fmltk33").name
     'mine'
     """
-    own_name, given = _own_name(text)
+    own_name, given = split_name(text)
     name, _, argument = given.partition(":")
     names = set_names(modality)
     if name not in names and _MODELS.get(modality) in names:
@@ -81,8 +81,12 @@ def find_extractor(modality: str, text: str) -> ChosenSet:
     return ChosenSet(own_name, extractor, given)
 
 
-def _own_name(text: str) -> tuple[str, str]:
-    """Return the name that a user gave the set, "" where none, and the rest."""
+def split_name(text: str) -> tuple[str, str]:
+    """Return the name that a user gave a set, "" where none, and the rest.
+
+    >>> split_name("mine=hf:models/a"), split_name("hf:models/a=b")
+    (('mine', 'hf:models/a'), ('', 'hf:models/a=b'))
+    """
     name, separator, rest = text.partition("=")
     return (name, rest) if separator and SET_NAME.fullmatch(name) else ("", text)
 

@@ -30,6 +30,7 @@ class Reads(StrEnum):
     CROPS = "crops"  # Crops: that face, aligned
     FRAMES = "frames"  # Crops whose pictures are the whole frames
     CLIP = "clip"  # ClipFile: the extractor finds its own input
+    RUN = "run"  # what the run knows of the clip: for sets of fmltk itself, whose input is the run's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from fmltk.toolkit.clip import MODALITIES
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -102,7 +100,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 batch[name] = torch.stack(values)  # (B,)
             else:
                 batch[name] = pad_sequence(values, batch_first=True)  # (B, T, d), or (B, T) for a mask
-                if name in MODALITIES:
+                if f"{name}_mask" in items[0]:
                     batch[f"{name}_lengths"] = torch.tensor([len(one) for one in values])  # (B,)
         return batch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip import MODALITIES, modality_of, ordered_keys
 from fmltk.toolkit.errors import FmltkError, MediaError, MissingModalityError, UnreadableMediaError
 from fmltk.toolkit.text.language import detect_language
 
@@ -79,7 +79,7 @@ class ClipRow:
     status
         ok, missing, failed or skipped, with error_class and error_message where it is not ok.
     modalities
-        What became of text, audio and vision.
+        What became of text, audio and vision, and of further feature sets by their keys, such as "audio.egemaps".
     warnings
         What is odd about the clip.
     """
@@ -142,10 +142,10 @@ class ClipRow:
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> Self:
         """Return the row that `columns` produced; columns that are not there are None."""
-        plain: dict[str, Any] = {name: columns.get(name) for name in _PLAIN}
+        plain: dict[str, Any] = {name: columns.get(name) for name in CLIP_COLUMNS}
         modalities = {
-            modality: ModalityStatus(*(columns.get(f"{modality}_{name}") for name in _STATUS_FIELDS))
-            for modality in MODALITIES
+            key: ModalityStatus(*(columns.get(f"{key}_{name}") for name in _STATUS_FIELDS))
+            for key in (*MODALITIES, *further_sets(columns))
         }
         return cls(**plain, modalities=modalities, warnings=tuple(columns.get("warnings") or ()))
 
@@ -156,7 +156,7 @@ class ClipRow:
         >>> row["status"], row["text_status"], row["warnings"]
         ('ok', 'skipped', [])
         """
-        values = {name: encodable(getattr(self, name)) for name in _PLAIN}
+        values = {name: encodable(getattr(self, name)) for name in CLIP_COLUMNS}
         for modality, outcome in self.modalities.items():
             values |= {f"{modality}_{name}": encodable(getattr(outcome, name)) for name in _STATUS_FIELDS}
         return values | {"warnings": [encodable(warning) for warning in self.warnings]}
@@ -174,8 +174,12 @@ class ClipRow:
         return replace(self, sha256=sha256, duration_s=part_duration_s(clip, info), **video)
 
     def with_modality(self, modality: str, outcome: ModalityStatus) -> Self:
-        """Return the row with what became of one modality."""
+        """Return the row with what became of one modality, or of a further feature set by its key."""
         return replace(self, modalities={**self.modalities, modality: outcome})
+
+    def lacking(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Return those of these feature sets that were not tried yet."""
+        return tuple(key for key in keys if self.modalities.get(key, _SKIPPED).status in (None, SKIPPED))
 
     def with_warnings(self, *warnings: str) -> Self:
         """Return the row with more warnings."""
@@ -183,7 +187,8 @@ class ClipRow:
 
     def settled(self) -> Self:
         """Return the row with the clip's status: failed if a modality failed, ok if one is there, else missing."""
-        found = {status: [name for name in MODALITIES if self.modalities[name].status == status] for status in STATUSES}
+        keys = ordered_keys(self.modalities)
+        found = {status: [key for key in keys if self.modalities[key].status == status] for status in STATUSES}
         reasons = found[FAILED] or ([] if found[OK] else found[MISSING])
         first = self.modalities[reasons[0]] if reasons else None
         return replace(
@@ -195,11 +200,21 @@ class ClipRow:
 
 
 _STATUS_FIELDS = tuple(one.name for one in fields(ModalityStatus))
-_PLAIN = tuple(one.name for one in fields(ClipRow) if one.name not in ("modalities", "warnings"))
+CLIP_COLUMNS = tuple(one.name for one in fields(ClipRow) if one.name not in ("modalities", "warnings"))
 
 
-def _columns() -> dict[str, str]:
-    """Return the manifest's columns and their kinds, from the fields of ClipRow."""
+def further_sets(columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys of the feature sets that a manifest has columns of besides each modality's first.
+
+    >>> further_sets(["status", "audio_status", "audio.egemaps_status"])
+    ('audio.egemaps',)
+    """
+    keys = (column.removesuffix("_status") for column in columns if "." in column and column.endswith("_status"))
+    return ordered_keys(key for key in keys if modality_of(key) in MODALITIES)
+
+
+def manifest_columns(further: Iterable[str] = ()) -> dict[str, str]:
+    """Return the manifest's columns and their kinds, from the fields of ClipRow; further: as of `further_sets`."""
 
     def kinds(cls: type[Any]) -> dict[str, str]:
         return {one.name: str(one.type).removesuffix(" | None") for one in fields(cls)}
@@ -208,21 +223,18 @@ def _columns() -> dict[str, str]:
     for name, kind in kinds(ClipRow).items():
         if name == "modalities":
             status = kinds(ModalityStatus)
-            columns |= {f"{modality}_{one}": _KINDS[status[one]] for modality in MODALITIES for one in status}
+            columns |= {f"{key}_{one}": _KINDS[status[one]] for key in (*MODALITIES, *further) for one in status}
         else:
             columns[name] = _KINDS[kind]
     return columns
 
 
-MANIFEST_COLUMNS = _columns()  # name -> kind, in the order of the file
-
-
-def manifest_fields() -> list[pa.Field]:
-    """Return the columns as Parquet holds them."""
+def manifest_fields(further: Iterable[str] = ()) -> list[pa.Field]:
+    """Return the columns as Parquet holds them; further: keys of feature sets besides each modality's first."""
     import pyarrow as pa
 
     kinds = {"string": pa.string(), "int32": pa.int32(), "float64": pa.float64(), "list<string>": pa.list_(pa.string())}
-    return [pa.field(name, kinds[kind]) for name, kind in MANIFEST_COLUMNS.items()]
+    return [pa.field(name, kinds[kind]) for name, kind in manifest_columns(further).items()]
 
 
 def encodable(value: Any) -> Any:
@@ -231,16 +243,16 @@ def encodable(value: Any) -> Any:
 
 
 def failed_row(
-    clip: Clip, error: FmltkError, modalities: Sequence[str], *, status: str = FAILED, error_class: str | None = None
+    clip: Clip, error: FmltkError, sets: Iterable[str], *, status: str = FAILED, error_class: str | None = None
 ) -> ClipRow:
-    """Return the row of a clip that could not be extracted at all: it says why, for the clip and each modality."""
+    """Return the row of a clip that could not be extracted at all: it says why, for the clip and each feature set."""
     reason: dict[str, Any] = {"error_class": error_class or type(error).__name__, "error_message": str(error)}
     outcome = ModalityStatus(status, **reason)
-    outcomes = {modality: outcome if modality in modalities else _SKIPPED for modality in MODALITIES}
+    outcomes = {**dict.fromkeys(MODALITIES, _SKIPPED), **dict.fromkeys(sets, outcome)}
     return replace(ClipRow.of(clip), status=status, modalities=outcomes, **reason)
 
 
-def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[str, ClipRow]:
+def rows_without_work(clips: Iterable[Clip], sets: Sequence[str]) -> dict[str, ClipRow]:
     """Return the rows of clips that need no work: excluded, at fault before it began, or without a video they need."""
     rows: dict[str, ClipRow] = {}
     for clip in clips:
@@ -249,20 +261,20 @@ def rows_without_work(clips: Iterable[Clip], modalities: Sequence[str]) -> dict[
             rows[clip.utterance_id] = replace(ClipRow.of(clip), status=SKIPPED, error_message=message)
         elif clip.fault is not None:
             error_class, message = clip.fault
-            rows[clip.utterance_id] = failed_row(clip, FmltkError(message), modalities, error_class=error_class)
-        elif clip.path is None and needs_file(modalities):
+            rows[clip.utterance_id] = failed_row(clip, FmltkError(message), sets, error_class=error_class)
+        elif clip.path is None and needs_file(sets):
             error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
-            rows[clip.utterance_id] = failed_row(clip, error, modalities, status=MISSING)
+            rows[clip.utterance_id] = failed_row(clip, error, sets, status=MISSING)
     return rows
 
 
-def needs_file(modalities: Sequence[str]) -> bool:
-    """Whether these modalities are found in a clip's file: text comes from transcripts.
+def needs_file(sets: Iterable[str]) -> bool:
+    """Whether these modalities or feature sets are found in a clip's file: text comes from transcripts.
 
-    >>> needs_file(("text",)), needs_file(("text", "audio"))
+    >>> needs_file(("text", "text.minilm")), needs_file(("text", "audio"))
     (False, True)
     """
-    return tuple(modalities) != ("text",)
+    return any(modality_of(key) != "text" for key in sets)
 
 
 def part_duration_s(clip: Clip, info: MediaInfo) -> float:

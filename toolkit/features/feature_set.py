@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.clip import MODALITIES, SPLITS
+from fmltk.toolkit.clip import MODALITIES, SPLITS, ordered_keys
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import ConfigError, StoreError
-from fmltk.toolkit.features.layout import MANIFEST_FILE
+from fmltk.toolkit.features.clip_row import further_sets
+from fmltk.toolkit.features.layout import MANIFEST_FILE, table_file
 from fmltk.toolkit.features.sequences import ModalityTable, read_modality
 from fmltk.toolkit.io.parquet import (
     decode_metadata,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, repr=False)
 class FeatureSet:
     """A feature folder: the manifest and the modalities it holds. Features are read when they are asked for.
+
+    A modality's first feature set has the modality's name, others have a key such as "audio.egemaps".
 
     A FeatureSet is accepted wherever a feature folder's path is. In a notebook it shows its clips, modalities, lengths
     and failures; `len` counts the clips, also those that failed.
@@ -230,8 +233,10 @@ def read_features(path: str | os.PathLike[str] | AnyPath) -> FeatureSet:
         raise StoreError(
             f"{folder} is not a features folder: it has no manifest.parquet; make one with `fmltk extract`"
         )
-    names: Sequence[str] = [name for name in MODALITIES if (folder / f"{name}.parquet").is_file()]
-    return FeatureSet(folder, {name: read_modality(folder / f"{name}.parquet") for name in names})
+    with open_parquet(folder / MANIFEST_FILE) as file:
+        keys = ordered_keys([*MODALITIES, *further_sets(file.schema_arrow.names)])
+    tables = {key: folder / table_file(key) for key in keys}
+    return FeatureSet(folder, {key: read_modality(path) for key, path in tables.items() if path.is_file()})
 
 
 def _label_columns(labels: LabelTable, conditions: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,15 @@ MANIFEST_FILE = "manifest.parquet"
 WORDS_FILE = "words.parquet"  # of an aligned folder: what each step is, and when
 
 
+def table_file(key: str) -> str:
+    """Return the name of a feature set's table.
+
+    >>> table_file("audio.egemaps")
+    'audio.egemaps.parquet'
+    """
+    return f"{key}.parquet"
+
+
 def is_feature_folder(folder: Path) -> bool:
     """Return whether `fmltk extract` or `fmltk dataset import` wrote this folder, also if it is not finished."""
     is_begun = (folder / RUN_FILE).is_file() and (folder / SHARD_FOLDER).is_dir()

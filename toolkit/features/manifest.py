@@ -8,18 +8,21 @@ from fmltk.toolkit.features.clip_row import ClipRow, manifest_fields
 from fmltk.toolkit.io.parquet import ROWS_PER_GROUP, RowGroupWriter, encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fmltk.toolkit.io.paths import AnyPath
 
 
 class ManifestWriter(RowGroupWriter):
-    """Writes manifest.parquet: one row per clip, in the order given; `document` holds settings and versions."""
+    """Writes manifest.parquet: one row per clip, in the order given; `document` holds settings and versions.
 
-    def __init__(self, path: AnyPath, document: Mapping[str, object]) -> None:
+    further : keys of the feature sets that have columns besides each modality's first
+    """
+
+    def __init__(self, path: AnyPath, document: Mapping[str, object], further: Iterable[str] = ()) -> None:
         import pyarrow as pa
 
-        super().__init__(path, pa.schema(manifest_fields(), metadata=encode_metadata(document)))
+        super().__init__(path, pa.schema(manifest_fields(further), metadata=encode_metadata(document)))
         self._rows: list[ClipRow] = []
 
     def append(self, row: ClipRow) -> None:

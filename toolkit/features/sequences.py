@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fmltk.toolkit.clip import modality_of
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.features.layout import SCHEMA_VERSION
 from fmltk.toolkit.features.padding import pad_sequence
@@ -51,7 +52,7 @@ def check_padded_size(modality: str, length: int, dimension: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModalitySpec:
-    """What one modality's file holds, known before its first row is written.
+    """What one modality's file holds, known before its first row is written; modality: or the key of a further set.
 
     length is L, the padded length; document is the rest of the schema's metadata (names, units, rate, settings).
     """
@@ -85,7 +86,7 @@ class ModalitySpec:
         document = {
             **self.document,
             "schema_version": SCHEMA_VERSION,
-            "modality": self.modality,
+            "modality": modality_of(self.modality),
             "dimension": self.dimension,
             "length": self.length,
         }

@@ -5,6 +5,8 @@ hashes to, so that resume needs to list a folder only and a damaged shard is see
 
     shards/3f/3f0c9d2ab4e1f607.8d1e0b77a2c4d953-5b1a9fe2c0d47e38.<first 32 digits of the content's sha256>.parquet
 
+The input is the clip's files, its transcript and, where it has others than each modality's first, its feature sets.
+
 The folder may lie in a store (``s3://``): there every object is written whole by the store itself.
 """
 
@@ -16,14 +18,15 @@ import json
 import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.errors import DamagedFileError
-from fmltk.toolkit.features.clip_row import ClipRow
+from fmltk.toolkit.clip import ordered_keys
+from fmltk.toolkit.errors import DamagedFileError, FmltkError
+from fmltk.toolkit.extractors.contract import Tokens
+from fmltk.toolkit.features.clip_row import ClipRow, failure_of
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
 from fmltk.toolkit.io.documents import parse_json
@@ -55,18 +58,29 @@ _READ_AHEAD = 16  # shards fetched from a store at a time
 
 @dataclass(frozen=True, slots=True)
 class ClipSequence:
-    """One modality of one clip: features float32 (n_steps, d); valid bool (n_steps,), None where every step is."""
+    """One feature set of one clip: features float32 (n_steps, d); valid bool (n_steps,), None where every step is."""
 
     features: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
+
+
+class SequenceShape(NamedTuple):
+    """What is known of a sequence without reading it: how many features a step has, and whether there is a mask."""
+
+    dimension: int
+    has_mask: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
     """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints.
 
-    token_spans : int32 (n_tokens, 2), the characters of the transcript that each token stands for; None where unknown
+    sequences : by the feature sets' keys, such as "audio" and "audio.egemaps"
+    token_ids, tokens, token_spans : of the first text set; the spans, int32 (n_tokens, 2), are the characters of the
+    transcript that each token stands for, None where unknown
     shot_starts : int32 (n_shots,), the first frame of each shot; None where there is no picture
+    further_tokens : of the other text sets, by their keys
+    shapes : of the sequences, also where these were not read; empty until a shard is read
     """
 
     row: ClipRow
@@ -77,6 +91,25 @@ class ClipResult:
     fingerprints: Mapping[str, NDArray[np.uint16]] = field(default_factory=dict)
     token_spans: NDArray[np.int32] | None = None
     shot_starts: NDArray[np.int32] | None = None
+    further_tokens: Mapping[str, Tokens] = field(default_factory=dict)
+    shapes: Mapping[str, SequenceShape] = field(default_factory=dict)
+
+    def with_tokens(self, key: str, tokens: Tokens | None) -> ClipResult:
+        """Return the result with the tokens of a text set, or without them."""
+        if key == "text":
+            if tokens is None:
+                return replace(self, token_ids=None, tokens=(), token_spans=None)
+            return replace(self, token_ids=tokens.ids, tokens=tokens.strings, token_spans=tokens.spans)
+        others = {name: one for name, one in self.further_tokens.items() if name != key}
+        return replace(self, further_tokens=others if tokens is None else {**others, key: tokens})
+
+
+def with_failure(result: ClipResult, keys: Iterable[str], error: FmltkError) -> ClipResult:
+    """Return the result of a clip of which these feature sets failed."""
+    row = result.row
+    for key in keys:
+        row = row.with_modality(key, failure_of(error))
+    return replace(result, row=row.settled())
 
 
 def shard_key(utterance_id: str) -> str:
@@ -204,11 +237,14 @@ def _encode(result: ClipResult) -> bytes:
         columns[f"{modality}_features"] = _one_list(sequence.features)
         if sequence.valid is not None:
             columns[f"{modality}_valid"] = _one_list(sequence.valid)
+    tokens = dict(result.further_tokens)
     if result.token_ids is not None:
-        columns["text_token_ids"] = _one_list(result.token_ids)
-        columns["text_tokens"] = pa.array([list(result.tokens)], pa.list_(pa.string()))
-    if result.token_spans is not None:
-        columns["text_token_spans"] = _one_list(result.token_spans)
+        tokens = {"text": Tokens(result.token_ids, result.tokens, result.token_spans), **tokens}
+    for key, one in tokens.items():
+        columns[f"{key}_token_ids"] = _one_list(one.ids)
+        columns[f"{key}_tokens"] = pa.array([list(one.strings)], pa.list_(pa.string()))
+        if one.spans is not None:
+            columns[f"{key}_token_spans"] = _one_list(one.spans)
     if result.faces is not None:
         for name in FaceRows.__slots__:
             columns[f"face_{name}"] = _one_list(getattr(result.faces, name))
@@ -241,36 +277,48 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
         table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
     written = parse_json(table[ROW_COLUMN][0].as_py(), name="a shard's row")
     row = ClipRow.from_columns(written)
+    keys = _keys_with(held, "_features")
+    shapes = {
+        key: SequenceShape(file.schema_arrow.field(f"{key}_features").type.value_type.list_size, f"{key}_valid" in held)
+        for key in keys
+    }
     if not sequences:
-        return ClipResult(row)
+        return ClipResult(row, shapes=shapes)
 
     def values(name: str) -> NDArray[Any] | None:
         return _array_of(table[name]) if name in held else None
 
-    found: dict[str, ClipSequence] = {}
-    for modality in MODALITIES:
-        features = values(f"{modality}_features")
-        if features is not None:
-            found[modality] = ClipSequence(features, values(f"{modality}_valid"))
+    found = {key: ClipSequence(_array_of(table[f"{key}_features"]), values(f"{key}_valid")) for key in keys}
     faces = None
     if "face_frame" in held:
         columns = {name: f"face_{name}" for name in FaceRows.__slots__}
         if columns["person"] not in held:  # before faces were linked to people
             columns["person"] = columns["track"]
         faces = FaceRows(**{name: _array_of(table[column]) for name, column in columns.items()})
-    tokens = tuple(table["text_tokens"].to_pylist()[0]) if "text_tokens" in held else ()
+    tokens = {
+        key: Tokens(
+            _array_of(table[f"{key}_token_ids"]),
+            tuple(table[f"{key}_tokens"].to_pylist()[0]),
+            values(f"{key}_token_spans"),
+        )
+        for key in _keys_with(held, "_token_ids")
+    }
     words = {name: values(f"{name}_fingerprint") for name in FINGERPRINT_RATES_HZ}
     fingerprints = {name: one for name, one in words.items() if one is not None}
     return ClipResult(
         row,
         found,
-        values("text_token_ids"),
-        tokens,
-        faces,
+        faces=faces,
         fingerprints=fingerprints,
-        token_spans=values("text_token_spans"),
         shot_starts=values("shot_starts"),
-    )
+        further_tokens={key: one for key, one in tokens.items() if key != "text"},
+        shapes=shapes,
+    ).with_tokens("text", tokens.get("text"))
+
+
+def _keys_with(columns: Iterable[str], ending: str) -> tuple[str, ...]:
+    """Return the keys of the feature sets that have a column of this ending."""
+    return ordered_keys(name.removesuffix(ending) for name in columns if name.endswith(ending))
 
 
 def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:

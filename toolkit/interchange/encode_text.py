@@ -25,7 +25,6 @@ from fmltk.toolkit.io.parquet import decode_metadata, open_parquet, reading
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.run.extract import Run, extract_clips
 from fmltk.toolkit.run.folder import held
-from fmltk.toolkit.run.modalities import TEXT_WARNING
 from fmltk.toolkit.run.resolve import resolve
 from fmltk.toolkit.run.versions import numeric_versions
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
@@ -197,7 +196,7 @@ def _merge(manifest: Path, encoded: Path) -> None:
 
 
 def _with_text(row: ClipRow, text: ClipRow) -> ClipRow:
-    warnings = [one for one in row.warnings if not one.startswith(TEXT_WARNING)]
+    warnings = [one for one in row.warnings if not one.startswith("text:")]
     merged = replace(
         row,
         text=text.text,

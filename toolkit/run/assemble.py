@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.errors import ConfigError, DamagedFileError
-from fmltk.toolkit.features.clip_row import OK, TRANSCRIPT_WARNING, ClipRow
+from fmltk.toolkit.clip import MODALITIES, modality_of
+from fmltk.toolkit.errors import ConfigError, DamagedFileError, FeatureError
+from fmltk.toolkit.features.clip_row import OK, TRANSCRIPT_WARNING, ClipRow, ModalityStatus
 from fmltk.toolkit.features.faces import (
     FACE_FILE,
     FACE_ROWS_PER_GROUP,
@@ -25,18 +25,20 @@ from fmltk.toolkit.features.faces import (
     shot_table,
 )
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_FILE, fingerprint_schema, fingerprint_table
-from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION
+from fmltk.toolkit.features.layout import MANIFEST_FILE, SCHEMA_VERSION, table_file
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.padding import padded_length, pool_sequence
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
+from fmltk.toolkit.features.shards import with_failure
 from fmltk.toolkit.io.parquet import ROWS_PER_GROUP, TableWriter
-from fmltk.toolkit.run.summary import Summary
-from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ, OPENFACE_LAYOUT
+from fmltk.toolkit.run.sets import set_description, set_keys
+from fmltk.toolkit.run.summary import ModalitySummary, Summary
+from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from fmltk.toolkit.features.shards import ClipResult, ShardFolder
+    from fmltk.toolkit.features.shards import ClipResult, SequenceShape, ShardFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import PaddingSettings
 
@@ -70,12 +72,30 @@ class DamagedShardsError(DamagedFileError):
 
 @dataclass(slots=True)
 class _Survey:
-    """What the first pass finds per modality: true lengths by clip, the dimension, and whether there is a mask."""
+    """What the first pass finds of a feature set.
+
+    lengths : true lengths by clip; training: of those in the training split; dimension: of the first clip
+    has_mask : whether a clip has one; others: why clips are left out that have another dimension, by clip
+    """
 
     lengths: dict[str, int] = field(default_factory=dict)
     training: list[int] = field(default_factory=list)
     dimension: int = 0
     has_mask: bool = False
+    others: dict[str, FeatureError] = field(default_factory=dict)
+
+    def add(self, utterance: str, length: int, shape: SequenceShape, *, in_training: bool) -> None:
+        """Take note of a clip's sequence; every clip has as many features per step as the first."""
+        self.dimension = self.dimension or shape.dimension
+        if shape.dimension != self.dimension:
+            self.others[utterance] = FeatureError(
+                f"the set gave {shape.dimension} features per step, and {self.dimension} of {next(iter(self.lengths))}"
+            )
+            return
+        self.has_mask |= shape.has_mask
+        self.lengths[utterance] = length
+        if in_training:
+            self.training.append(length)
 
 
 def assemble(
@@ -100,43 +120,47 @@ def assemble(
     Raises DamagedShardsError if shards are not what their names say, ConfigError if lengths are to come from a training
     split that no clip has, StoreError if the tables cannot be written.
     """
-    surveys = _survey(shards, entries, padding, on_step)
+    pooling = {key: _pooling(key, padding, run) for key in set_keys(run)}
+    surveys = _survey(shards, entries, pooling, on_step)
     summary = Summary(folder)
     specs = {}
-    for modality, survey in surveys.items():
+    for key, survey in surveys.items():
         if survey.lengths:
-            length = _choose_length(modality, survey, padding)
-            summary.modalities[modality].length = length
-            specs[modality] = ModalitySpec(
-                modality, survey.dimension, length, survey.has_mask, _document(modality, survey, padding, run)
+            length = _choose_length(key, survey, padding)
+            specs[key] = ModalitySpec(
+                key, survey.dimension, length, survey.has_mask, _document(key, survey, padding, run)
             )
-            _warn_of_length(summary, modality, length, survey, padding)
-    _remove_stale(folder, specs)
+            summary.modalities.setdefault(key, ModalitySummary()).length = length
+            _warn_of_length(summary, key, length, survey, padding)
+    _remove_stale(folder, surveys, specs)
+    further = [key for key in surveys if key not in MODALITIES]
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}
     with contextlib.ExitStack() as stack:
-        manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document))  # the last to appear
+        manifest = stack.enter_context(ManifestWriter(folder / MANIFEST_FILE, document, further))  # the last to appear
         faces = stack.enter_context(TableWriter(folder / FACE_FILE, face_schema(run)))
         shots = stack.enter_context(TableWriter(folder / SHOT_FILE, shot_schema(run)))
         fingerprints = stack.enter_context(TableWriter(folder / FINGERPRINT_FILE, fingerprint_schema()))
         writers = {
-            modality: stack.enter_context(ModalityWriter(folder / f"{modality}.parquet", spec))
-            for modality, spec in specs.items()
+            key: stack.enter_context(ModalityWriter(folder / table_file(key), spec)) for key, spec in specs.items()
         }
         results = shards.read_each(entry.shard for entry in entries.values())
         for (utterance, entry), found in zip(entries.items(), results, strict=True):
             result = _checked(found, entry, utterance)
-            row = _final_row(result.row, entry, padding)
+            for key, survey in surveys.items():
+                if utterance in survey.others:
+                    result = with_failure(result, [key], survey.others[utterance])
+            row = _final_row(result.row, entry, pooling)
             manifest.append(row)
             on_row(row)
             on_step()
-            summary.add(row, {modality: spec.length for modality, spec in specs.items()})
-            for modality, sequence in result.sequences.items():
-                values, valid = sequence.features, sequence.valid
-                if modality == "vision":
+            summary.add(row, {key: spec.length for key, spec in specs.items()})
+            for key in specs:
+                if row.modalities[key].status == OK:
+                    one = result.sequences[key]
                     values, valid = pool_sequence(
-                        values, window=padding.vision_pooling, valid=valid, shot_starts=result.shot_starts
+                        one.features, window=pooling[key], valid=one.valid, shot_starts=result.shot_starts
                     )
-                writers[modality].append(utterance, values, valid)
+                    writers[key].append(utterance, values, valid)
             if result.faces is not None:
                 faces.append(face_table(utterance, result.faces, faces.schema), group_rows=FACE_ROWS_PER_GROUP)
             if result.fingerprints:
@@ -159,9 +183,9 @@ def _checked(result: ClipResult | None, entry: Entry, utterance: str) -> ClipRes
 
 
 def _survey(
-    shards: ShardFolder, entries: Mapping[str, Entry], padding: PaddingSettings, on_step: Callable[[], object]
+    shards: ShardFolder, entries: Mapping[str, Entry], pooling: Mapping[str, int], on_step: Callable[[], object]
 ) -> dict[str, _Survey]:
-    surveys = {modality: _Survey() for modality in MODALITIES}
+    surveys = {key: _Survey() for key in pooling}
     damaged = []
     results = shards.read_each((entry.shard for entry in entries.values()), sequences=False)
     for (utterance, entry), result in zip(entries.items(), results, strict=True):
@@ -171,40 +195,35 @@ def _survey(
         if result is None:
             damaged.append(utterance)
             continue
-        present = [modality for modality in MODALITIES if result.row.modalities[modality].status == OK]
-        if any(not surveys[modality].dimension for modality in present):
-            sequences = shards.read(entry.shard).sequences
-            for modality in present:
-                surveys[modality].dimension = sequences[modality].features.shape[1]
-                surveys[modality].has_mask = sequences[modality].valid is not None
-        for modality in present:
-            length = _steps(modality, result.row.modalities[modality].length or 0, padding)
-            surveys[modality].lengths[utterance] = length
-            if entry.row.split == "train":
-                surveys[modality].training.append(length)
+        for key, survey in surveys.items():
+            outcome = result.row.modalities.get(key)
+            if outcome is not None and outcome.status == OK:
+                length = -(-(outcome.length or 0) // pooling[key])
+                survey.add(utterance, length, result.shapes[key], in_training=entry.row.split == "train")
     if damaged:
         raise DamagedShardsError(damaged)
     return surveys
 
 
-def _steps(modality: str, length: int, padding: PaddingSettings) -> int:
-    """Return how many steps a sequence has after pooling."""
-    return -(-length // padding.vision_pooling) if modality == "vision" else length
+def _pooling(key: str, padding: PaddingSettings, run: Mapping[str, Any]) -> int:
+    """Return how many steps of a set become one: of visual sets of 30 Hz, as many as --vision-pooling says."""
+    rate_hz = run.get("sets", {}).get(key, {}).get("rate_hz", FRAME_RATE_HZ)  # a default set's is that
+    return padding.vision_pooling if modality_of(key) == "vision" and rate_hz == FRAME_RATE_HZ else 1
 
 
-def _choose_length(modality: str, survey: _Survey, padding: PaddingSettings) -> int:
-    if modality in padding.fixed:
-        return padding.fixed[modality]
+def _choose_length(key: str, survey: _Survey, padding: PaddingSettings) -> int:
+    if key in padding.fixed:
+        return padding.fixed[key]
     lengths = list(survey.lengths.values())
     if padding.lengths_from == "train":
         lengths = survey.training
         if not lengths:
             raise ConfigError(
-                f"--lengths-from train: no clip with {modality} is in the training split; "
+                f"--lengths-from train: no clip with {key} is in the training split; "
                 "give --transcripts with a column mode or split, or use --lengths-from all"
             )
     length = padded_length(lengths, n_sigmas=padding.n_sigmas)
-    return min(length, padding.max_length.get(modality, length))
+    return min(length, padding.max_length.get(key, padding.max_length.get(modality_of(key), length)))
 
 
 def _warn_of_length(summary: Summary, modality: str, length: int, survey: _Survey, padding: PaddingSettings) -> None:
@@ -232,64 +251,41 @@ def _warn_of_length(summary: Summary, modality: str, length: int, survey: _Surve
         )
 
 
-def _remove_stale(folder: AnyPath, specs: Mapping[str, ModalitySpec]) -> None:
-    """Remove the table of a modality that no clip has any more, so that no old numbers stay beside new ones."""
-    for modality in MODALITIES:
-        if modality not in specs:
-            (folder / f"{modality}.parquet").unlink(missing_ok=True)
+def _remove_stale(folder: AnyPath, keys: Iterable[str], specs: Mapping[str, ModalitySpec]) -> None:
+    """Remove the table of a set that no clip has any more, so that no old numbers stay next to new ones."""
+    for key in {*MODALITIES, *keys} - set(specs):
+        (folder / table_file(key)).unlink(missing_ok=True)
 
 
-def _document(modality: str, survey: _Survey, padding: PaddingSettings, run: Mapping[str, Any]) -> dict[str, Any]:
+def _document(key: str, survey: _Survey, padding: PaddingSettings, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a set's table says of it besides its shape."""
     settings = run["settings"]
     document: dict[str, Any] = {
         "n_sigmas": padding.n_sigmas,
-        "lengths_from": "fixed" if modality in padding.fixed else padding.lengths_from,
+        "lengths_from": "fixed" if key in padding.fixed else padding.lengths_from,
         "n_lengths": len(survey.training if padding.lengths_from == "train" else survey.lengths),
         "settings": settings,
         "versions": run["versions"],
-        "feature_names": [],
-        "feature_units": [],
-        "rate_hz": None,
+        **set_description(key, run),
     }
-    if modality == "text":
-        document["model"] = run["text_model"]
-    elif modality == "audio":
-        from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES
-
-        document |= {"rate_hz": ACOUSTIC_RATE_HZ, **_names(ACOUSTIC_FEATURES)}
-    else:
-        document |= {
-            "layout": settings["vision_layout"],
-            "pooling": padding.vision_pooling,
-            "rate_hz": FRAME_RATE_HZ / padding.vision_pooling,
-            **_names(_vision_features(settings)),
-        }
+    if modality_of(key) == "vision":
+        pooling = _pooling(key, padding, run)
+        rate_hz = document["rate_hz"]
+        document |= {"pooling": pooling, "rate_hz": None if rate_hz is None else rate_hz / pooling}
     return document
 
 
-def _vision_features(settings: Mapping[str, Any]) -> Any:
-    if settings["vision_layout"] == OPENFACE_LAYOUT:
-        from fmltk.toolkit.vision.openface.layout import openface_features
-
-        return openface_features(settings["openface_groups"] or None)
-    from fmltk.toolkit.vision.geometry import GEOMETRY_FEATURES
-
-    return GEOMETRY_FEATURES
-
-
-def _names(features: Any) -> dict[str, list[str]]:
-    return {"feature_names": [one[0] for one in features], "feature_units": [one[1] for one in features]}
-
-
-def _final_row(row: ClipRow, entry: Entry, padding: PaddingSettings) -> ClipRow:
-    """Return a clip's row with what the transcripts say now, its visual length in steps after pooling."""
+def _final_row(row: ClipRow, entry: Entry, pooling: Mapping[str, int]) -> ClipRow:
+    """Return a clip's row with what the transcripts say now, every set, and lengths in steps after pooling."""
     now = entry.row
     row = replace(row, split=now.split, language=now.language, text=now.text, text_source=now.text_source)
     row = replace(row, warnings=(*_warnings(row, of_transcript=False), *_warnings(now, of_transcript=True)))
-    vision = row.modalities["vision"]
-    if entry.shard is None or vision.length is None:
-        return row
-    return row.with_modality("vision", replace(vision, length=_steps("vision", vision.length, padding)))
+    outcomes = {**dict.fromkeys(pooling, ModalityStatus()), **row.modalities}
+    if entry.shard is not None:
+        for key, window in pooling.items():
+            length = outcomes[key].length
+            outcomes[key] = replace(outcomes[key], length=None if length is None else -(-length // window))
+    return replace(row, modalities=outcomes)
 
 
 def _warnings(row: ClipRow, *, of_transcript: bool) -> list[str]:

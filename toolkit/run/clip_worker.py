@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmltk.toolkit.clip import modality_of
 from fmltk.toolkit.errors import (
     FmltkError,
     MediaError,
     MediaLimitError,
-    MissingModalityError,
     RunError,
     StoreError,
-    TextModelError,
     UnreadableMediaError,
 )
+from fmltk.toolkit.extractors.text_model import TokenVectors
 from fmltk.toolkit.features.clip_row import (
     ClipRow,
     failed_row,
@@ -27,30 +27,29 @@ from fmltk.toolkit.features.clip_row import (
     unforeseen_message,
 )
 from fmltk.toolkit.features.layout import SHARD_FOLDER
-from fmltk.toolkit.features.shards import ClipResult, ShardFolder, encode_shard
+from fmltk.toolkit.features.shards import ClipResult, ShardFolder, encode_shard, with_failure
 from fmltk.toolkit.io.paths import Fetcher, RemotePath
 from fmltk.toolkit.machine import GB, default_memory_limit, is_out_of_memory, limit_memory, memory_for_file
+from fmltk.toolkit.run.apply import SetRunner, out_of_memory, ran_out_of_memory
 from fmltk.toolkit.run.engine import UsedUpWorkerError
-from fmltk.toolkit.run.modalities import TEXT_WARNING, ClipSource, ModalityResult, audio_result, text_result
+from fmltk.toolkit.run.inputs import ClipInputs
+from fmltk.toolkit.run.modalities import ClipSource
+from fmltk.toolkit.run.sets import default_sets
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, RunPaths, file_state, media_fingerprint
 from fmltk.toolkit.run.versions import numeric_versions
-from fmltk.toolkit.run.vision import vision_result
 from fmltk.toolkit.speech.recognition import Recognition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fmltk.toolkit.clip import Clip
-    from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.speech.transcription import Listener
-    from fmltk.toolkit.text.bert import TextEncoder
     from fmltk.toolkit.vision.active_speaker.network import ActiveSpeakerNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
-_OUT_OF_MEMORY = "the clip needs more memory than a worker may take; allow more with --worker-memory and --retry-failed"
 END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
 
 
@@ -73,21 +72,32 @@ class ClipWorker:
         self._shards = ShardFolder(paths.features / SHARD_FOLDER)
         self._fetcher = Fetcher()
         self._n_clips = 0
+        self._sets = paths.sets or default_sets(settings, paths.text_model)
+        self._runner = SetRunner(
+            {key: one.extractor for key, one in self._sets.items()},
+            device=settings.device,
+            face_crops=bool(settings.face_crops),
+        )
 
     def prepare(self, texts: Sequence[str]) -> dict[str, Any]:
         """Load the models that the user named, so that a broken one is reported before any clip is processed.
 
         texts : a sample of the run's; a model that does not know their language raises TextModelError
 
-        Return what every worker of a run must have alike: the text model's identity, and the versions in use.
+        Return what every worker of a run must have alike: the text model's identity, the feature sets that run.json
+        describes, and the versions in use.
         """
         identity = {}
-        if self._paths.text_model is not None:
-            identity = dict(self._encoder.identity)
-            self._encoder.check_language(texts)
+        for key, one in self._sets.items():
+            if one.name or (self._paths.text_model is not None and key == "text"):
+                function = self._runner.function(key)
+                if isinstance(function, TokenVectors):
+                    identity = dict(function.encoder.identity)
+                    function.encoder.check_language(texts)
         if self._paths.asd is not None:
             self._load_speaker_network()
-        return {"text_model": identity, "versions": numeric_versions()}
+        described = {key: one.document() for key, one in self._sets.items() if one.name}
+        return {"text_model": identity, "sets": described, "versions": numeric_versions()}
 
     def inspect(self, clip: Clip) -> float:
         """Return a clip's duration in seconds. Raises MediaError if its file cannot be read or is over a limit."""
@@ -102,7 +112,7 @@ class ClipWorker:
         except StoreError:
             raise
         except Exception as error:  # as of every step: one clip's failure
-            return Recognition.without(failure_of(_out_of_memory() if is_out_of_memory(error) else error))
+            return Recognition.without(failure_of(out_of_memory() if is_out_of_memory(error) else error))
 
     def listening_cost(self, _nothing: None) -> float:
         """Return how many CPU-seconds a second of speech takes to recognise. Loads the model, which the user named."""
@@ -115,32 +125,24 @@ class ClipWorker:
         """
         result = self._result(task.clip)
         self._n_clips += 1
-        if _ran_out_of_memory(result.row) and self._n_clips > 1:
+        if ran_out_of_memory(result.row) and self._n_clips > 1:
             raise UsedUpWorkerError
         if media_fingerprint(task.clip, self._paths) != task.input_hash.partition("-")[0]:
             error = MediaError(f"{task.clip.source!r} changed while it was read; run the same command again")
-            result = ClipResult(failed_row(task.clip, error, self._settings.modalities))
+            result = ClipResult(failed_row(task.clip, error, self._sets))
         return self._write(result, task)
 
-    def encode_again(self, task: ClipTask) -> ClipOutput:
-        """Replace the text of a clip that is extracted already; audio and vision stay as they are."""
+    def complete(self, task: ClipTask) -> ClipOutput:
+        """Do the feature sets that the clip's shard lacks, and those of its text where that is new; the others stay."""
         try:
             result = self._shards.read(task.older or "")
         except StoreError:
+            if self._paths.adds:
+                raise
             return self.extract(task)
-        new = ClipRow.of(task.clip)
-        row = replace(
-            result.row,
-            text=new.text,
-            language=new.language,
-            text_source=new.text_source,
-            text_tokens_cut=new.text_tokens_cut,
-            text_unknown_share=new.text_unknown_share,
-            warnings=tuple(one for one in result.row.warnings if not one.startswith(TEXT_WARNING)),
-        )
-        sequences = {name: one for name, one in result.sequences.items() if name != "text"}
-        without_text = replace(result, row=row, sequences=sequences, token_ids=None, tokens=(), token_spans=None)
-        return self._write(_settled(_with_step(without_text, "text", lambda: self._text(task.clip))), task)
+        if task.new_text:
+            result = _without_text(result, task.clip)
+        return self._write(self._with_sets(task.clip, result), task)
 
     def _write(self, result: ClipResult, task: ClipTask) -> ClipOutput:
         name, data = encode_shard(result, task.input_hash)
@@ -171,13 +173,6 @@ class ClipWorker:
             raise StoreError(f"cannot fetch {path}: {error.strerror or error}") from error
 
     @functools.cached_property
-    def _encoder(self) -> TextEncoder:
-        from fmltk.toolkit.text.bert import TextEncoder
-
-        assert self._paths.text_model is not None  # noqa: S101 - the run has found it
-        return TextEncoder(_model_on_this_machine(self._paths.text_model), device=self._settings.device)
-
-    @functools.cached_property
     def _listener(self) -> Listener:
         from fmltk.toolkit.speech.transcription import Listener
 
@@ -204,41 +199,57 @@ class ClipWorker:
         return load_network(weights, device=self._settings.device)
 
     def _result(self, clip: Clip) -> ClipResult:
-        if clip.path is None and not needs_file(self._settings.modalities):
-            return _settled(_with_step(ClipResult(ClipRow.of(clip)), "text", lambda: self._text(clip)))
-        try:
-            clip = self._on_this_machine(clip)
-            info = self._probe(clip)
-            digest = _sha256(clip.file, *(file_state(clip.path) or ()))
-        except StoreError:
-            raise
-        except FmltkError as error:
-            return ClipResult(failed_row(clip, error, self._settings.modalities))
-        except MemoryError:
-            return ClipResult(failed_row(clip, _out_of_memory(), self._settings.modalities))
-        except Exception as error:  # one clip's failure is a row of the manifest
-            return ClipResult(failed_row(clip, RunError(unforeseen_message(error)), self._settings.modalities))
-        row = ClipRow.of(clip).with_media(clip, info, sha256=digest)
+        if clip.path is None and not needs_file(self._sets):
+            return self._with_sets(clip, ClipResult(ClipRow.of(clip)))
+        return self._with_sets(clip, None)
+
+    def _with_sets(self, clip: Clip, result: ClipResult | None) -> ClipResult:
+        """Return a clip's result with the feature sets that it lacks; None: there is none yet."""
+        lacking = tuple(self._sets) if result is None else result.row.lacking(self._sets)
+        source = None
+        if result is None or needs_file(lacking):
+            try:
+                source, row = self._open(clip)
+            except StoreError:
+                raise
+            except Exception as error:  # one clip's failure is a row of the manifest
+                return self._failed(clip, result, lacking, error)
+            if result is not None and result.row.sha256 not in (None, row.sha256):
+                changed = MediaError(f"{clip.source!r} changed since its other features were made; extract it again")
+                return with_failure(result, lacking, changed)
+            result = result or ClipResult(row)
+        load_network = None if self._paths.asd is None else self._load_speaker_network
+        with ClipInputs(
+            clip if source is None else source.clip,
+            source,
+            load_detector=lambda: self._detector,
+            load_network=load_network,
+        ) as inputs:
+            return self._runner.apply(result, inputs)
+
+    def _open(self, clip: Clip) -> tuple[ClipSource, ClipRow]:
+        """Return a clip whose file is on this machine, and its row with what the file says.
+
+        Raises MediaError if the file cannot be read.
+        """
+        clip = self._on_this_machine(clip)
+        info = self._probe(clip)
+        row = ClipRow.of(clip).with_media(clip, info, sha256=_sha256(clip.file, *(file_state(clip.path) or ())))
         if clip.end_s is not None and clip.end_s > info.duration_s + END_TOLERANCE_S:
             row = row.with_warnings(
                 f"the clip should end at {clip.end_s:g} s, its file ends at {info.duration_s:.2f} s"
             )
-        source = ClipSource(clip, info, self._settings, self._paths)
-        load_network = None if self._paths.asd is None else self._load_speaker_network
-        steps: dict[str, Callable[[], ModalityResult]] = {
-            "text": lambda: self._text(clip),
-            "audio": lambda: audio_result(source),
-            "vision": lambda: vision_result(source, self._detector, load_network),
-        }
-        result = ClipResult(row)
-        for modality in self._settings.modalities:
-            result = _with_step(result, modality, steps[modality])
-        return _settled(result)
+        return ClipSource(clip, info, self._settings, self._paths), row
 
-    def _text(self, clip: Clip) -> ModalityResult:
-        if clip.text is None:
-            raise MissingModalityError("the clip has no transcript")
-        return text_result(clip, self._encoder)
+    def _failed(self, clip: Clip, result: ClipResult | None, lacking: Sequence[str], error: Exception) -> ClipResult:
+        """Return the result of a clip whose file fails; what was made of it before stays."""
+        if isinstance(error, MemoryError):
+            error = out_of_memory()
+        elif not isinstance(error, FmltkError):
+            error = RunError(unforeseen_message(error))
+        if result is None:
+            return ClipResult(failed_row(clip, error, self._sets))
+        return with_failure(result, lacking, error)
 
     def _probe(self, clip: Clip) -> MediaInfo:
         if clip.path is None:
@@ -255,53 +266,23 @@ class ClipWorker:
         return info
 
 
-def _with_step(result: ClipResult, modality: str, step: Callable[[], ModalityResult]) -> ClipResult:
-    """Return the result with what one modality's step gives; its failure is a part of the clip's row."""
-    try:
-        found = step()
-    except StoreError:
-        raise
-    except Exception as error:
-        found = ModalityResult(error=_out_of_memory() if is_out_of_memory(error) else error)
-    row = replace(result.row, **found.columns).with_modality(modality, found.status).with_warnings(*found.warnings)
-    sequences = dict(result.sequences)
-    if found.sequence is not None:
-        sequences[modality] = found.sequence
-    fingerprints = dict(result.fingerprints)
-    if found.fingerprint is not None:
-        fingerprints[modality] = found.fingerprint
-    return replace(result, row=row, sequences=sequences, fingerprints=fingerprints, **found.parts)
-
-
-def _out_of_memory() -> MediaLimitError:
-    return MediaLimitError(_OUT_OF_MEMORY)
-
-
-def _ran_out_of_memory(row: ClipRow) -> bool:
-    messages = [row.error_message, *(one.error_message for one in row.modalities.values())]
-    return any(message is not None and message.endswith(_OUT_OF_MEMORY) for message in messages)
-
-
-def _settled(result: ClipResult) -> ClipResult:
-    return replace(result, row=result.row.settled())
-
-
-def _model_on_this_machine(model: ModelFolder) -> ModelFolder:
-    """Return the text model's files; on another machine than the run's they may lie elsewhere.
-
-    Raises TextModelError if this machine has no such model, or another one of that name.
-    """
-    from fmltk.toolkit.text.folder import find_text_model
-
-    if model.folder.is_dir():
-        return model
-    found = find_text_model(model.name)
-    if found.sha256 != model.sha256:
-        raise TextModelError(
-            f"text model {model.name!r} on the machine of this worker is another one than the run's; install the same "
-            "version on both"
-        )
-    return found
+def _without_text(result: ClipResult, clip: Clip) -> ClipResult:
+    """Return the result without what was made of the transcript, with the text that the clip has now."""
+    new = ClipRow.of(clip)
+    keys = [key for key in result.row.modalities if modality_of(key) == "text"]
+    others = {key: one for key, one in result.row.modalities.items() if key not in keys}
+    row = replace(
+        result.row,
+        modalities={**new.modalities, **others},
+        text=new.text,
+        language=new.language,
+        text_source=new.text_source,
+        text_tokens_cut=new.text_tokens_cut,
+        text_unknown_share=new.text_unknown_share,
+        warnings=tuple(one for one in result.row.warnings if one.partition(":")[0] not in keys),
+    )
+    sequences = {key: one for key, one in result.sequences.items() if key not in keys}
+    return replace(result, row=row, sequences=sequences, further_tokens={}).with_tokens("text", None)
 
 
 @functools.lru_cache(maxsize=4)

@@ -16,14 +16,23 @@ from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import FAILED, needs_file
-from fmltk.toolkit.features.layout import RUN_FILE
+from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE, SHARD_FOLDER
+from fmltk.toolkit.features.shards import ShardFolder
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.machine import n_cores
+from fmltk.toolkit.run.adding import (
+    clips_for_adding,
+    padding_for_adding,
+    plan_adding,
+    recorded_for_adding,
+    settings_for_adding,
+)
 from fmltk.toolkit.run.assemble import DamagedShardsError, assemble
 from fmltk.toolkit.run.clip_worker import limited_worker
 from fmltk.toolkit.run.engine import Task
 from fmltk.toolkit.run.folder import bind, held, read_run
 from fmltk.toolkit.run.local_engine import LocalEngine
+from fmltk.toolkit.run.pad import recorded_padding
 from fmltk.toolkit.run.problems import (
     OF_FILES,
     UNKNOWN_TOKENS,
@@ -33,9 +42,10 @@ from fmltk.toolkit.run.problems import (
     write_problems,
 )
 from fmltk.toolkit.run.resolve import ordered_modalities, resolve
+from fmltk.toolkit.run.sets import held_sets
 from fmltk.toolkit.run.transcription import recognise, resolve_transcription
 from fmltk.toolkit.run.versions import numeric_versions
-from fmltk.toolkit.run.work import ENCODE, EXTRACT, Work
+from fmltk.toolkit.run.work import EXTRACT, Work, entries_of_manifest
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
 
 if TYPE_CHECKING:
@@ -66,6 +76,8 @@ class Run:
     padding: PaddingSettings
     options: RunOptions
     reporter: Reporter
+    held: Mapping[str, str] | None = None
+    """Of a folder that sets are added to, the names of those that it had, by key."""
 
 
 def extract(
@@ -87,6 +99,7 @@ def extract(
     transcription: TranscriptionSettings | None = None,
     settings: ExtractSettings | None = None,
     padding: PaddingSettings | None = None,
+    add: bool = False,
     n_workers: int | None = None,
     engine: str = "local",
     ray_address: str | None = None,
@@ -117,7 +130,9 @@ def extract(
         The Whisper that recognises what is said, and its settings (docs/transcripts.md); clips without a transcript use
         the text. None: nothing is recognised.
     settings, padding
-        What else the numbers depend on.
+        What else the numbers depend on, the feature sets by name among them.
+    add
+        Whether the sets that the settings name come to those that `out` has; what it has is not done again.
     n_workers
         Worker processes; by default one per core, of the cluster with engine="ray".
     engine, ray_address
@@ -160,6 +175,13 @@ def extract(
     settings = replace(
         settings, modalities=ordered_modalities(settings.modalities if modalities is None else modalities)
     )
+    recorded = read_run(folder) if (folder / RUN_FILE).is_file() else None
+    if add:
+        if transcription is not None and transcription.model:
+            raise ConfigError("--add takes the texts that the folder has; give --transcribe without it")
+        recorded = recorded_for_adding(folder)
+        settings, text_model = settings_for_adding(settings, recorded, text_model), None
+        padding = padding_for_adding(padding, recorded_padding(folder))
     catalog = build_catalog(
         videos,
         transcripts=transcripts,
@@ -180,7 +202,15 @@ def extract(
             "--lengths-from train: no clip is in the training split; give --transcripts with a column mode or split"
         )
     resolved = functools.partial(
-        resolve, settings, folder=folder, text_model=text_model, openface=openface, asd=asd, elsewhere=engine != "local"
+        resolve,
+        settings,
+        folder=folder,
+        text_model=text_model,
+        openface=openface,
+        asd=asd,
+        elsewhere=engine != "local",
+        recorded=recorded,
+        add=add,
     )
     how = None
     if transcription is not None and transcription.model:
@@ -198,38 +228,54 @@ def extract(
     settings, paths = resolved(catalog, reporter=reporter)
     paths = replace(paths, transcription=how, clip_timeout_s=clip_timeout_s)
     with held(folder):
-        summary = extract_clips(Run(catalog, folder, settings, paths, padding, options, reporter))
+        held_before = held_sets(recorded) if add and recorded else None
+        summary = extract_clips(Run(catalog, folder, settings, paths, padding, options, reporter, held_before))
     summary.warnings = reporter.warnings[n_earlier:]
     return summary
 
 
 def extract_clips(run: Run) -> Summary:
     """Do what is not done yet, clip by clip, then write the tables from every clip's shard."""
-    work = Work.plan(run.catalog, run.settings, run.paths)
-    pending = work.pending(retry_failed=run.options.retry_failed)
+    run, work, pending = _plan(run)
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
         how = run.paths.transcription
         prepared = _prepare(run, engine, needed=bool(pending))
-        record = bind(run.folder, run.settings, prepared, None if how is None else how.document())
+        heard = None if how is None else how.document()
+        record = bind(run.folder, run.settings, prepared, transcription=heard, add=run.paths.adds)
         _say_what_is_done(work, pending, run.reporter)
         problems = _wanted([*run.catalog.problems, *_inspect(run, engine, work, pending)], run.settings)
-        write_problems(run.folder, problems)
+        if not run.paths.adds:
+            write_problems(run.folder, problems)
         say_problems(run.folder, problems, run.reporter)
         _extract_clips(run, engine, work, pending)
         try:
             summary, found = _write_tables(run, work, record)
         except DamagedShardsError as error:
+            if run.paths.adds:
+                raise
             _extract_again(run, engine, work, error.utterances)
             summary, found = _write_tables_of_fresh_shards(run, work, record)
-    write_problems(run.folder, [*(problem for problem in problems if problem.kind not in OF_FILES), *found])
+    if not run.paths.adds:
+        write_problems(run.folder, [*(problem for problem in problems if problem.kind not in OF_FILES), *found])
     say_problems(run.folder, [problem for problem in found if problem.kind == UNKNOWN_TOKENS], run.reporter)
     n_others = work.n_left_out(run.catalog)
-    if n_others:
+    if n_others and not run.paths.adds:
         left_out = f"{n_others} clips extracted earlier are not among these videos: the tables leave them out"
         summary.warnings.insert(0, left_out)
     for warning in summary.warnings:
         run.reporter.warn(warning)
     return summary
+
+
+def _plan(run: Run) -> tuple[Run, Work, dict[str, str]]:
+    """Return the run with the clips that it may touch, their work, and what is to be done of it."""
+    if run.held is None:
+        work = Work.plan(run.catalog, run.settings, run.paths)
+        return run, work, work.pending(retry_failed=run.options.retry_failed)
+    names = ShardFolder(run.folder / SHARD_FOLDER).names()
+    run = replace(run, catalog=clips_for_adding(run.catalog, run.folder, names, run.reporter))
+    work = Work.plan(run.catalog, run.settings, run.paths)
+    return run, work, plan_adding(work, run.held, retry_failed=run.options.retry_failed)
 
 
 def _make_engine(run: Run, *, n_tasks: int) -> Engine:
@@ -257,7 +303,8 @@ def _prepare(run: Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
         recorded: dict[str, Any] = read_run(run.folder).get("text_model") or {}
         model = run.paths.text_model
         if recorded.get("sha256") == (model.sha256 if model is not None else None):
-            return {"text_model": recorded, "versions": numeric_versions()}
+            described = {key: one.document() for key, one in run.paths.sets.items() if one.name}
+            return {"text_model": recorded, "sets": described, "versions": numeric_versions()}
     prepared: dict[str, Any] = engine.call("prepare", _sample_of_texts(run.catalog))
     return prepared
 
@@ -275,7 +322,7 @@ def _say_what_is_done(work: Work, pending: Mapping[str, str], reporter: Reporter
     n_changed = work.n_done_again(pending)
     if n_changed:
         reporter.say(f"{n_changed} clips have changed or failed and are extracted again")
-    n_texts = sum(how == ENCODE for how in pending.values())
+    n_texts = len(work.new_texts)
     if n_texts:
         reporter.say(f"{n_texts} clips have another transcript: their text alone is done again")
 
@@ -327,11 +374,15 @@ def _write_tables(run: Run, work: Work, record: Mapping[str, Any]) -> tuple[Summ
     def note(row: ClipRow) -> None:
         found.extend(problems_of_row(row, run.options.usual_duration_s))
 
-    with run.reporter.progress("Writing tables", 2 * len(run.catalog.clips), unit="steps") as progress:
+    if run.paths.adds:
+        entries = entries_of_manifest(run.folder / MANIFEST_FILE, work.names)
+    else:
+        entries = work.entries(run.catalog)
+    with run.reporter.progress("Writing tables", 2 * len(entries), unit="steps") as progress:
         summary = assemble(
             run.folder,
             work.shards,
-            work.entries(run.catalog),
+            entries,
             padding=run.padding,
             run=record,
             on_row=note,

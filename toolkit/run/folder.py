@@ -9,6 +9,7 @@ from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.features.layout import RUN_FILE, SCHEMA_VERSION
 from fmltk.toolkit.io.documents import read_json, write_json
 from fmltk.toolkit.io.outputs import hold_folder
+from fmltk.toolkit.run.sets import refuse_other_sets
 from fmltk.toolkit.run.versions import differences
 
 if TYPE_CHECKING:
@@ -25,12 +26,15 @@ def bind(
     folder: AnyPath,
     settings: ExtractSettings,
     prepared: Mapping[str, Any],
+    *,
     transcription: Mapping[str, Any] | None = None,
+    add: bool = False,
 ) -> dict[str, Any]:
     """Return run.json's document, written by the first run and compared by every later one.
 
-    prepared: what identifies the text model, as its encoder says, and the versions in use, as the workers say.
-    transcription: what recognised text depends on; None where none is recognised. It may be added to a folder.
+    prepared: what identifies the text model, as its encoder says, the feature sets that are described, and the versions
+    in use, as the workers say. transcription: what recognised text depends on; None where none is recognised. It may be
+    added to a folder. add: whether the sets come to those that the folder has.
 
     Raises ConfigError if the folder was made with other settings or versions, or holds tables that no run made.
     """
@@ -43,8 +47,13 @@ def bind(
     }
     if transcription is not None:
         document["transcription"] = transcription
+    if prepared.get("sets"):
+        document["sets"] = dict(prepared["sets"])
     if path.is_file():
         recorded = read_run(folder)
+        refuse_other_sets(folder, recorded.get("sets", {}), document.get("sets", {}), add=add)
+        if add:
+            return _with_added(path, recorded, document)
         first_texts = bool(prepared["text_model"]) and not recorded.get(
             "text_model"
         )  # no clip had a transcript until now
@@ -88,7 +97,30 @@ def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     short = f"{model.get('name')} {str(model.get('revision') or model.get('sha256'))[:12]}" if model else "none"
     heard = document.get("transcription") or {}
     parts = (f"{name}={str(value)[:12]}" for name, value in sorted(heard.items()) if value not in (None, ""))
-    return {**document, "settings": settings, "text_model": short, "transcription": ", ".join(parts) or "none"}
+    said = ", ".join(parts) or "none"
+    return {**document, "settings": settings, "text_model": short, "transcription": said, "sets": {}}
+
+
+def _with_added(path: AnyPath, recorded: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Write and return run.json's document with what a run adds to the folder.
+
+    Raises ConfigError if libraries changed since: the tables say one set of versions.
+    """
+    changed = differences(recorded["versions"], added["versions"])
+    if changed:
+        raise ConfigError(
+            f"{path.parent} was made with other versions: {'; '.join(changed)}. Add to it with the same ones, or "
+            "extract into another folder with -o"
+        )
+    document = {
+        **recorded,
+        "settings": added["settings"],
+        "text_model": added["text_model"] or recorded["text_model"],
+        "sets": {**recorded.get("sets", {}), **added.get("sets", {})},
+    }
+    if document != recorded:
+        write_json(path, document, sort_keys=True, indent=2)
+    return document
 
 
 def read_run(folder: AnyPath) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""One clip's text and audio features, and the form in which every modality's step gives what it found.
+"""What a clip's sound tells of it, and the form in which every step of a clip gives what it found.
 
-The visual step is in vision.py. A step may fail and still tell things of the clip, such as how many frames it has.
+What its picture tells is in vision.py. A step may fail and still tell things of the clip, such as how many frames it
+has.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import MissingModalityError
+from fmltk.toolkit.extractors.contract import Samples
 from fmltk.toolkit.features.clip_row import OK, ModalityStatus, failure_of
-from fmltk.toolkit.features.fingerprints import pack_words
-from fmltk.toolkit.features.shards import ClipSequence
-from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
+from fmltk.toolkit.settings import AUDIO_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.extractors.contract import Tokens
+    from fmltk.toolkit.features.shards import ClipSequence
+    from fmltk.toolkit.media.audio import Sound
     from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.run.tasks import RunPaths
     from fmltk.toolkit.settings import ExtractSettings
-    from fmltk.toolkit.text.bert import TextEncoder
-
-TEXT_WARNING = "text:"  # how warnings about the text begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,25 @@ class ClipSource:
 
 @dataclass(frozen=True, slots=True)
 class ModalityResult:
-    """What one modality's step found.
+    """What one feature set gave of a clip, or what its sound or its picture tells.
 
     Attributes
     ----------
     sequence, error
         The features, or why there are none.
+    tokens
+        Of a text set.
     columns, warnings
         What the step tells of the clip: values of ClipRow's fields, and what is odd.
     parts
-        Fields of ClipResult beside the sequences, such as the tokens or the faces.
+        Fields of ClipResult besides the sequences, such as the faces.
     fingerprint
         What the modality is known by, uint16 (n,); None where there is none.
     """
 
     sequence: ClipSequence | None = None
     error: Exception | None = None
+    tokens: Tokens | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     parts: Mapping[str, Any] = field(default_factory=dict)
@@ -70,41 +73,31 @@ class ModalityResult:
         return failure_of(self.error or MissingModalityError("the clip has no such modality"))
 
 
-def text_result(clip: Clip, encoder: TextEncoder) -> ModalityResult:
-    """Return the clip's token embeddings float32 (n_tokens, d), its token ids and its tokens."""
-    encoded = encoder.encode(clip.text or "")
-    warnings = []
-    if encoded.n_truncated:
-        warnings.append(f"{TEXT_WARNING} {encoded.n_truncated} tokens beyond the model's longest input were cut off")
-    if encoded.unknown_share > MAX_UNKNOWN_SHARE:
-        warnings.append(f"{TEXT_WARNING} of the tokens, {unknown_tokens(encoded.unknown_share)}")
-    return ModalityResult(
-        ClipSequence(encoded.features),
-        columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
-        warnings=tuple(warnings),
-        parts={"token_ids": encoded.ids, "tokens": encoded.tokens, "token_spans": encoded.spans},
-    )
+def hear(source: ClipSource) -> tuple[ModalityResult, Samples]:
+    """Return what a clip's sound tells of it, and the sound at the rate of the default set.
 
-
-def audio_result(source: ClipSource) -> ModalityResult:
-    """Return the clip's acoustic features, float32 (n_frames, 33)."""
-    from fmltk.toolkit.audio.acoustic import acoustic_sequence
-    from fmltk.toolkit.audio.fingerprint import sound_signs
-    from fmltk.toolkit.audio.reference import librosa_sequence
+    Raises MissingModalityError if the clip has no sound, FeatureError if its samples are not numbers.
+    """
+    from fmltk.toolkit.audio.blocks import check_samples
     from fmltk.toolkit.audio.silence import silence_share
-    from fmltk.toolkit.media.audio import read_audio
 
-    clip, info, settings = source.clip, source.info, source.settings
-    sound = read_audio(clip.file, info=info, start_s=clip.start_s, end_s=clip.end_s)
+    info = source.info
+    sound = read_clip_audio(source, AUDIO_RATE_HZ)
+    check_samples(sound.samples)
     warnings = [f"audio: {info.audio_note}"] if info.audio_note else []
     if sound.cancelled:
         warnings.append("audio: the channels cancel each other, so that their mean is nearly silent: one is inverted")
-    compute = librosa_sequence if settings.acoustics == "librosa" else acoustic_sequence
-    sequence = ClipSequence(compute(sound.samples, mfcc_scale=settings.mfcc_scale))
     columns = {
         "sample_rate_hz": sound.source_rate_hz,
         "n_channels": sound.n_channels,
         "silence_share": silence_share(sound.samples),
     }
-    words = pack_words(sound_signs(sequence.features))
-    return ModalityResult(sequence, columns=columns, warnings=tuple(warnings), fingerprint=words)
+    return ModalityResult(columns=columns, warnings=tuple(warnings)), Samples(sound.samples, AUDIO_RATE_HZ)
+
+
+def read_clip_audio(source: ClipSource, rate_hz: int) -> Sound:
+    """Return a clip's sound; see `fmltk.toolkit.media.audio.read_audio`."""
+    from fmltk.toolkit.media.audio import read_audio
+
+    clip = source.clip
+    return read_audio(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=rate_hz)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.audio.speech_activity import resolve_speech
-from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip import MODALITIES, ordered_keys
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.machine import check_device
-from fmltk.toolkit.run.tasks import RunPaths
+from fmltk.toolkit.run.sets import default_name, default_sets, held_sets, licences, name_sets, with_names
+from fmltk.toolkit.run.tasks import RunPaths, RunSet
 from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
 from fmltk.toolkit.vision.looks import resolve_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fmltk.toolkit.catalog.catalog import Catalog
     from fmltk.toolkit.console import Reporter
@@ -34,30 +35,62 @@ def resolve(
     elsewhere: bool,
     reporter: Reporter,
     asd: str | Path | None = None,
+    recorded: Mapping[str, Any] | None = None,
+    add: bool = False,
 ) -> tuple[ExtractSettings, RunPaths]:
-    """Turn "auto" and "by the language" into what they mean for these clips on this machine.
+    """Turn "auto", "by the language" and the names of feature sets into what they mean for these clips here.
 
-    elsewhere: whether workers may run on other machines than this.
+    elsewhere: whether workers may run on other machines than this. recorded: of a folder that has features already, the
+    document of its run.json. add: whether the sets come to those that it has.
     """
-    paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere)
+    held = held_sets(recorded) if add and recorded else {}
+    named = name_sets(settings, text_model=text_model, held=held)
+    text_model = named.text_model
+    if named.openface is not None and "vision" in named.defaults:
+        openface = _only_openface(openface, named.openface)
+    paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere, adds=add)
     if not elsewhere:  # a machine without a GPU may hand out clips to others that have one
         check_device(settings.device)
     if elsewhere and settings.face_crops and isinstance(folder, Path):
         raise ConfigError(
             "--face-crops with --engine ray needs a feature folder that every machine reaches; give -o a URL"
         )
-    if "text" in settings.modalities:
+    if "text" in named.defaults:
         source = _choose_text_model(catalog, text_model, reporter)
         settings = replace(settings, text_model=source.name if source else "")
         paths = replace(paths, text_model=source)
     if "vision" in settings.modalities:
         settings = replace(settings, identity=resolve_identity(settings.identity))
-        settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
+        if "vision" in named.defaults:
+            settings, paths = _choose_layout(settings, paths, catalog, openface, reporter)
         settings, paths = _choose_weights(settings, paths, asd, reporter)
         settings = replace(settings, speech=resolve_speech(settings.speech))
     if not settings.modalities:
         raise ConfigError("nothing is left to extract; choose --modalities from text, audio, vision")
-    return settings, paths
+    defaults = default_sets(replace(settings, modalities=named.defaults), paths.text_model)
+    if add:
+        defaults = {key: RunSet(one.extractor, default_name(key, settings.document())) for key, one in defaults.items()}
+    sets = with_names({**defaults, **named.sets}, recorded)
+    for sentence in licences(sets):
+        reporter.say(sentence)
+    described = {key for key, one in sets.items() if one.name}
+    if add and recorded:
+        described |= set(recorded.get("sets", {}))
+    keys = ordered_keys([*held, *sets])
+    return settings, replace(paths, sets=sets, keys=keys, described=ordered_keys(described))
+
+
+def _only_openface(option: str | Path, named: str) -> str | Path:
+    """Return what --openface and the first visual set say together. Raises ConfigError if they say two things."""
+    from fmltk.toolkit.vision.openface.program import find_openface
+
+    if str(option) not in ("auto", named):
+        raise ConfigError(f"--openface {option} and --vision name two layouts; give one of them")
+    if named == "auto" and find_openface() is None:
+        raise ConfigError(
+            "--vision openface: OpenFace was not found; set FMLTK_OPENFACE, or give its CSVs: --vision openface:DIR"
+        )
+    return named
 
 
 def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Reporter) -> ModelFolder | None:

@@ -128,12 +128,9 @@ def _by_speech(
 
 
 def _sound(source: ClipSource) -> NDArray[np.float32]:
-    from fmltk.toolkit.media.audio import read_audio
+    from fmltk.toolkit.run.modalities import read_clip_audio
 
-    clip = source.clip
-    return read_audio(
-        clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=SPEECH_RATE_HZ
-    ).samples
+    return read_clip_audio(source, SPEECH_RATE_HZ).samples
 
 
 def _face_scores(

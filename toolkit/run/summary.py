@@ -37,7 +37,7 @@ class Summary:
     counts
         How many clips have each status: ok, missing, failed, skipped.
     modalities
-        The same per modality, with the lengths, L, and what was cut off.
+        The same per modality and further feature set, with the lengths, L, and what was cut off.
     n_doubtful, doubts
         How many of the clips that are ok a person should look at, and how many by each reason; see
         `fmltk.toolkit.features.doubts`.
@@ -79,7 +79,7 @@ class Summary:
                 }
             )
         for modality, outcome in row.modalities.items():
-            one = self.modalities[modality]
+            one = self.modalities.setdefault(modality, ModalitySummary())
             one.counts[str(outcome.status)] += 1
             if modality in lengths and outcome.length is not None and outcome.length > lengths[modality]:
                 one.clips_truncated += 1

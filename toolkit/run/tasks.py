@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import OpenFaceError
 from fmltk.toolkit.features.shards import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.extractors.contract import Extractor
     from fmltk.toolkit.hf_folder import ModelFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import ExtractSettings
     from fmltk.toolkit.speech.transcription import Transcription
     from fmltk.toolkit.vision.active_speaker.weights import SpeakerWeights
+
+
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """A feature set of a run.
+
+    name, given : what it is called, and as the user named it; both "" of the set that fmltk chooses, of which run.json
+    says nothing more than its settings
+    """
+
+    extractor: Extractor
+    name: str = ""
+    given: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return what run.json says of the set."""
+        card = self.extractor.card
+        return {
+            "name": self.name,
+            "given": self.given,
+            "reads": str(card.reads),
+            "feature_names": [name for name, _ in card.features],
+            "feature_units": [unit for _, unit in card.features],
+            "dimension": len(card.features) or card.dimension,
+            "rate_hz": card.rate_hz,
+            "sample_rate_hz": card.sample_rate_hz,
+            "crop_px": card.crop_px,
+            "settings": dict(card.settings),
+            "versions": dict(card.versions),
+            "weights": dict(card.weights),
+            "licence": card.licence,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +60,10 @@ class RunPaths:
     features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
     files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
     run. asd: LR-ASD's weights. transcription: the Whisper that listens to clips. shared_stems: file stems that several
-    videos have, for which `<stem>.csv` would be a guess. clip_timeout_s: what --clip-timeout says.
+    videos have, for which `<stem>.csv` would be a guess. clip_timeout_s: what --clip-timeout says. sets: the feature
+    sets to extract, by key; empty: the defaults of the settings' modalities. keys: of all sets that the folder then
+    has. described: of those that run.json says more of than the settings. adds: whether the sets come to shards that
+    have others.
     """
 
     features: AnyPath
@@ -38,15 +75,23 @@ class RunPaths:
     transcription: Transcription | None = None
     clip_timeout_s: float | None = None
     shared_stems: frozenset[str] = frozenset()
+    sets: Mapping[str, RunSet] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    described: tuple[str, ...] = ()
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTask:
-    """A clip to extract, what stands for its input, and the shard that the new one takes the place of."""
+    """A clip to extract, what stands for its input, and the shard that the new one takes the place of.
+
+    new_text : whether what the older shard has of the text counts no more
+    """
 
     clip: Clip
     input_hash: str
     older: str | None = None
+    new_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +104,13 @@ class ClipOutput:
 
 
 def hash_input(clip: Clip, settings: ExtractSettings, paths: RunPaths) -> str:
-    """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone."""
-    return f"{media_fingerprint(clip, paths)}-{text_fingerprint(clip.text if 'text' in settings.modalities else None)}"
+    """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone.
+
+    Where run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there.
+    """
+    text = text_fingerprint(clip.text if "text" in settings.modalities else None)
+    sets = f"-{fingerprint({'sets': sorted(paths.described)})}" if paths.described else ""
+    return f"{media_fingerprint(clip, paths)}-{text}{sets}"
 
 
 def text_fingerprint(text: str | None) -> str:

@@ -1,43 +1,77 @@
-"""From a clip's picture to its visual features: faces, the speaker, and the chosen layout."""
+"""What a clip's picture shows: its faces, which of them is the speaker's, and that face cut out."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import tempfile
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import quote
 
-from fmltk.toolkit.errors import FmltkError, MissingModalityError, StoreError
+from fmltk.toolkit.errors import MissingModalityError
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import pack_words
-from fmltk.toolkit.features.shards import ClipSequence
 from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
-from fmltk.toolkit.run.tasks import find_csv
-from fmltk.toolkit.settings import BUILTIN, FRAME_RATE_HZ, OPENFACE_LAYOUT
+from fmltk.toolkit.settings import BUILTIN, FRAME_RATE_HZ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.media.probe import MediaInfo
     from fmltk.toolkit.run.speaking import FoundSpeaker, LoadNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
-    from fmltk.toolkit.vision.openface.align import OpenFaceSequence
-    from fmltk.toolkit.vision.openface.rows import OpenFaceTable
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
 
 Place = TypeVar("Place", Path, "AnyPath")
-OPENFACE_TIMEOUT_PER_FRAME_S = 1.0  # OpenFace does 25-40 frames a second on one core
-OPENFACE_TIMEOUT_S = 120.0
-OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace's own rather than the worker's end
+
+
+@dataclass(frozen=True, slots=True)
+class SeenClip:
+    """A clip, how many 30 Hz frames it has, and the face of the person who speaks, None where there is none."""
+
+    source: ClipSource
+    n_frames: int
+    speaker: FaceTrack | None
+
+    @property
+    def face(self) -> FaceTrack:
+        """The speaker's face. Raises MissingModalityError if there is none."""
+        if self.speaker is None:
+            raise MissingModalityError(no_face(self.n_frames))
+        return self.speaker
+
+
+def seen_before(source: ClipSource, rows: FaceRows, shot_starts: NDArray[np.int32], n_frames: int) -> SeenClip:
+    """Return a clip whose faces are known from its shard."""
+    import numpy as np
+
+    from fmltk.toolkit.vision.shots import Shots
+    from fmltk.toolkit.vision.tracks import FaceTracks, join_tracks
+
+    tracks = FaceTracks(
+        n_frames,
+        source.info.width,
+        source.info.height,
+        rows.frame,
+        rows.track,
+        rows.boxes,
+        rows.probabilities,
+        rows.landmarks.reshape(-1, 5, 2),
+        Shots(shot_starts, n_frames),
+    )
+    chosen = np.zeros(tracks.n_tracks, np.bool_)
+    chosen[rows.track[rows.speaker]] = True
+    return SeenClip(source, n_frames, join_tracks(tracks, chosen) if chosen.any() else None)
+
+
+def no_face(n_frames: int) -> str:
+    """Return what is said of a clip without a face."""
+    return f"no face was found in any of the {n_frames} frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +111,14 @@ class ClipFaces:
         return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1)))
 
 
-def vision_result(
+def look(
     source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None
-) -> ModalityResult:
-    """Return the clip's visual features float32 (n_frames, d), its faces, and what is said of them.
+) -> tuple[ModalityResult, SeenClip]:
+    """Return what a clip's picture tells of it, its faces among it, and what visual sets are given.
 
     load_network : gives LR-ASD's network where it is to say who of several people speaks
 
-    Raises MissingModalityError if the clip has no video. Where only the features fail, the result has the error.
+    Raises MissingModalityError if the clip has no video.
     """
     clip, info, settings = source.clip, source.info, source.settings
     faces = find_faces(source, detector, load_network)
@@ -125,17 +159,7 @@ def vision_result(
         parts={"faces": _face_rows(faces), "shot_starts": faces.tracks.shots.starts},
         fingerprint=faces.fingerprint,
     )
-    try:
-        if settings.face_crops:
-            write_crops(source, faces)
-        values, valid, notes = vision_features(source, faces)
-        found = replace(found, warnings=(*warnings, *(f"vision: {note}" for note in notes)))
-        counted = {"vision_valid": float(valid.mean()), "longest_gap_s": longest_gap_s(valid)}
-        return replace(found, sequence=ClipSequence(values, valid), columns={**found.columns, **counted})
-    except StoreError:
-        raise
-    except Exception as error:  # a part of the clip's row, beside what is known of its faces
-        return replace(found, error=error)
+    return found, SeenClip(source, faces.n_frames, faces.speaker)
 
 
 def longest_gap_s(valid: NDArray[np.bool_]) -> float:
@@ -185,27 +209,6 @@ def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNet
     )
 
 
-def vision_features(
-    source: ClipSource, faces: ClipFaces
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[str, ...]]:
-    """Return the layout's features float32 (n_frames, d), where they are valid, bool (n_frames,), and what is odd.
-
-    Raises MissingModalityError if no frame has a face, OpenFaceError or ProcessError if OpenFace gave nothing usable.
-    """
-    if source.settings.vision_layout != OPENFACE_LAYOUT:
-        from fmltk.toolkit.vision.geometry import geometry_sequence
-
-        values, valid = geometry_sequence(_speaker(faces))
-        notes: tuple[str, ...] = ()
-    elif source.paths.openface_folder is not None:
-        values, valid, notes = _openface_from_folder(source, faces)
-    else:
-        values, valid, notes = _openface_by_running(source, faces)
-    if not valid.any():
-        raise MissingModalityError(f"the face is usable in none of the {faces.n_frames} frames")
-    return values, valid, notes
-
-
 def _face_rows(faces: ClipFaces) -> FaceRows:
     import numpy as np
 
@@ -221,120 +224,34 @@ def _face_rows(faces: ClipFaces) -> FaceRows:
     )
 
 
-def _speaker(faces: ClipFaces) -> FaceTrack:
-    if faces.speaker is None:
-        raise MissingModalityError(_no_face(faces))
-    return faces.speaker
+def write_crops(seen: SeenClip, files: Mapping[int, BinaryIO]) -> None:
+    """Cut out the speaker's aligned face in one pass over the video, for all who need it.
 
+    As a 30 Hz video below faces/crops/, black where the face is absent, where the settings ask for it; and into a file
+    per side in pixels, uint8 (size, size, 3) each, the frames with the face alone.
 
-def _no_face(faces: ClipFaces) -> str:
-    return f"no face was found in any of the {faces.n_frames} frames"
-
-
-def _openface_from_folder(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
-    from fmltk.toolkit.media.picture_times import read_picture_times
-    from fmltk.toolkit.vision.openface.align import openface_sequence
-    from fmltk.toolkit.vision.openface.files import find_openface_csv
-
-    clip, info, paths = source.clip, source.info, source.paths
-    assert paths.openface_folder is not None  # noqa: S101 - the caller has seen to it
-    with _without_folder(paths.openface_folder):
-        if faces.speaker is None and find_csv(clip, paths) is None:
-            raise MissingModalityError(f"{_no_face(faces)}, and there is no OpenFace CSV of the clip")
-        found = find_openface_csv(paths.openface_folder, clip, shared_stems=paths.shared_stems)
-        table = _read_csv(found.path, found.path.stat().st_mtime_ns)
-        whole = found.of_whole_file
-        cut = clip.start_s > 0 or clip.end_s is not None
-        return openface_sequence(
-            table,
-            n_frames=faces.n_frames,
-            start_s=clip.start_s if whole else 0.0,
-            source_fps=info.fps,
-            track=_in_stored_pixels(faces.speaker, info),
-            groups=source.settings.openface_groups or None,
-            video_start_s=info.first_key_s if whole else 0.0,
-            frame_times_s=read_picture_times(clip.file, info=info) if whole and info.vfr else None,
-            file_duration_s=info.video_end_s if whole and cut else None,
-            min_confidence=source.settings.openface_confidence,
-        )
-
-
-def _in_stored_pixels(track: FaceTrack | None, info: MediaInfo) -> FaceTrack | None:
-    """Return the track in the picture that OpenFace saw: it knows nothing of pixels that are not square."""
-    import numpy as np
-
-    if track is None or info.stored_size == (info.width, info.height):
-        return track
-    scale = np.divide(info.stored_size, (info.width, info.height))
-    return replace(track, boxes=(track.boxes * np.tile(scale, 2)).astype(track.boxes.dtype))
-
-
-@functools.lru_cache(maxsize=1)
-def _read_csv(path: Path, _changed_ns: int) -> OpenFaceTable:
-    """Read a CSV; many clips cut from one long video read it once."""
-    from fmltk.toolkit.vision.openface.table import read_openface
-
-    return read_openface(path)
-
-
-def _openface_by_running(source: ClipSource, faces: ClipFaces) -> OpenFaceSequence:
-    """Run OpenFace on a 30 Hz video of the speaker (or of the whole picture): its rows are the grid's frames."""
-    from fmltk.toolkit.vision.openface.align import openface_sequence
-
-    speaker = _speaker(faces)
-    with tempfile.TemporaryDirectory(prefix="fmltk-openface-") as name, _without_folder(Path(name)):
-        table = _run_on_video(Path(name), source, speaker)
-        return openface_sequence(
-            table,
-            n_frames=faces.n_frames,
-            source_fps=FRAME_RATE_HZ,
-            track=speaker if source.settings.openface_input == "clip" else None,
-            groups=source.settings.openface_groups or None,
-            min_confidence=source.settings.openface_confidence,
-        )
-
-
-def _run_on_video(folder: Path, source: ClipSource, speaker: FaceTrack) -> OpenFaceTable:
-    from fmltk.toolkit.vision.align import crop_frame, upright_windows
-    from fmltk.toolkit.vision.openface.program import run_openface
-    from fmltk.toolkit.vision.openface.table import read_openface
-
-    frames, paths = clip_frames(source), source.paths
-    if source.settings.openface_input == "face":
-        windows = upright_windows(speaker)
-        frames = (crop_frame(frame, window) for frame, window in zip(frames, windows, strict=True))
-    video = folder / "clip.mp4"
-    write_video(frames, video)
-    timeout_s = OPENFACE_TIMEOUT_S + OPENFACE_TIMEOUT_PER_FRAME_S * len(speaker.present)
-    if paths.clip_timeout_s is not None:
-        timeout_s = OPENFACE_TIME_SHARE * paths.clip_timeout_s
-    assert paths.openface_program is not None  # noqa: S101 - the layout was chosen because there is one
-    return read_openface(run_openface(paths.openface_program, video, folder, timeout_s=timeout_s))
-
-
-@contextlib.contextmanager
-def _without_folder(folder: Path) -> Iterator[None]:
-    """Leave a folder's path out of messages: the manifest's bytes do not depend on where files lie."""
-    try:
-        yield
-    except FmltkError as error:
-        message = str(error).replace(f"{folder}/", "").removeprefix(f"{folder}: ").replace(str(folder), "the folder")
-        raise type(error)(message) from error
-
-
-def write_crops(source: ClipSource, faces: ClipFaces) -> None:
-    """Write the speaker's aligned face as a 30 Hz video below faces/crops/; black where it is absent."""
+    Raises MissingModalityError if there is no face.
+    """
     import numpy as np
 
     from fmltk.toolkit.vision.align import align_face
 
-    speaker, size = _speaker(faces), source.settings.face_crops
-    black = np.zeros((size, size, 3), np.uint8)
-    crops = (
-        align_face(frame, landmarks, size) if present else black
-        for frame, landmarks, present in zip(clip_frames(source), speaker.landmarks, speaker.present, strict=True)
-    )
-    write_video(crops, crop_path(source.paths.features, source.clip))
+    source, face, video_size = seen.source, seen.face, seen.source.settings.face_crops
+    black = np.zeros((video_size, video_size, 3), np.uint8)
+
+    def video() -> Iterator[NDArray[np.uint8]]:
+        for frame, landmarks, present in zip(clip_frames(source), face.landmarks, face.present, strict=True):
+            sizes = {*files, video_size} - {0} if present else ()
+            crops = {size: align_face(frame, landmarks, size) for size in sizes}
+            for size, file in files.items():
+                if present:
+                    file.write(crops[size].tobytes())
+            yield crops.get(video_size, black)
+
+    if video_size:
+        write_video(video(), crop_path(source.paths.features, source.clip))
+    else:
+        deque(video(), maxlen=0)
 
 
 def crop_path(features: AnyPath, clip: Clip) -> AnyPath:

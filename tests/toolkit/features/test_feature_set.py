@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from fmltk.toolkit.errors import DamagedFileError, StoreError
 from fmltk.toolkit.features import manifest as manifest_module
 from fmltk.toolkit.features import sequences as sequences_module
-from fmltk.toolkit.features.clip_row import MANIFEST_COLUMNS, ClipRow, ModalityStatus
+from fmltk.toolkit.features.clip_row import ClipRow, ModalityStatus, manifest_columns
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityTable, ModalityWriter, read_modality
@@ -188,9 +188,9 @@ def test_manifest_rows_are_read_back(tmp_path_factory: pytest.TempPathFactory, r
         for row in rows:
             writer.append(ClipRow.from_columns(row))
     table = pq.read_table(path)
-    assert table.column_names == list(MANIFEST_COLUMNS)
+    assert table.column_names == list(manifest_columns())
     assert table.to_pylist() == [
-        {name: row.get(name) for name in MANIFEST_COLUMNS} | {"warnings": row.get("warnings") or []} for row in rows
+        {name: row.get(name) for name in manifest_columns()} | {"warnings": row.get("warnings") or []} for row in rows
     ]
     assert decode_metadata(table.schema, name="it") == {"settings": {"device": "cpu"}}
 

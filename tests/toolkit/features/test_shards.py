@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fmltk.toolkit.errors import DamagedFileError, StoreError
+from fmltk.toolkit.extractors.contract import Tokens
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder, fingerprint, shard_key
@@ -52,6 +53,11 @@ def assert_equal(found: ClipResult, expected: ClipResult) -> None:
     else:
         np.testing.assert_array_equal(found.token_ids, expected.token_ids, strict=True)
     assert found.tokens == expected.tokens
+    assert set(found.further_tokens) == set(expected.further_tokens)
+    for key, tokens in expected.further_tokens.items():
+        assert found.further_tokens[key].strings == tokens.strings
+        np.testing.assert_array_equal(found.further_tokens[key].ids, tokens.ids, strict=True)
+        assert (found.further_tokens[key].spans is None) is (tokens.spans is None)
     if expected.token_spans is None:
         assert found.token_spans is None
     else:
@@ -68,7 +74,7 @@ def assert_equal(found: ClipResult, expected: ClipResult) -> None:
 @given(
     IDS,
     st.dictionaries(
-        st.sampled_from(["text", "audio", "vision"]),
+        st.sampled_from(["text", "audio", "vision", "text.glove", "audio.egemaps", "vision.hf.b-16"]),
         arrays.arrays(np.float32, st.tuples(st.integers(0, 12), st.integers(1, 5)), elements=FLOATS),
     ),
     st.lists(IDS, max_size=5),
@@ -94,11 +100,14 @@ def test_a_result_is_read_back_as_it_was(
         None if n_faces is None else faces(n_faces),
         token_spans=np.arange(2 * len(words), dtype=np.int32).reshape(-1, 2) if words else None,
         shot_starts=None if n_faces is None else np.arange(n_faces, dtype=np.int32) * 7,
+        further_tokens={"text.glove": Tokens(np.arange(len(words), dtype=np.int32), tuple(words))} if has_mask else {},
     )
     shards = ShardFolder(tmp_path_factory.mktemp("shards"))
     name = shards.write(result, "f" * 16)
     assert_equal(shards.read(name), result)
-    assert shards.read(name, sequences=False) == ClipResult(result.row)
+    shapes = {key: (one.shape[1], has_mask) for key, one in values.items()}
+    assert shards.read(name, sequences=False).shapes == shapes
+    assert shards.read(name, sequences=False) == ClipResult(result.row, shapes=shapes)
 
 
 def result(utterance: str = "a$_$0", value: float = 1.0) -> ClipResult:
