@@ -15,6 +15,7 @@ from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
 from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS
 from fmltk.toolkit.settings import ReadingOptions
+from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,6 +311,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.option("--turns", type=click.Path(path_type=Path), help="For raw clips: who speaks when, RTTM or a table.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
 @click.option("--asd", metavar="MODEL", help="For raw clips: LR-ASD's weights, where the features were made with them.")
+@settings_options(TranscriptionSettings, "transcription")
 @click.option(
     "--text-model", metavar="MODEL", help="The folder of the run's text model, where its name alone does not find it."
 )

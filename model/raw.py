@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.predict import TrainedModel
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 
 def predict_source(
@@ -34,12 +35,14 @@ def predict_source(
     openface: str = "auto",
     asd: str | Path | None = None,
     text_model: str | None = None,
+    transcription: TranscriptionSettings | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return the scores of a feature folder, or of raw clips, whose features are extracted first.
 
-    features, transcripts, reading, ignore_columns, turns, openface, asd : of raw clips, as `predict_clips` takes them
+    features, transcripts, reading, ignore_columns, turns, openface, asd, transcription : of raw clips, as
+        `predict_clips` takes them
     text_model : the folder of the text model, where its name alone does not find it
 
     Raises ConfigError if the source does not fit the model, or such an option is given with a feature folder.
@@ -56,11 +59,13 @@ def predict_source(
             openface=openface,
             asd=asd,
             text_model=text_model,
+            transcription=transcription,
             device=device,
             reporter=reporter,
         )
-    if transcripts is not None or features is not None:
-        raise ConfigError(f"{source} is a feature folder: --transcripts and --features go with raw clips")
+    listens = transcription is not None and bool(transcription.model)
+    if transcripts is not None or features is not None or listens:
+        raise ConfigError(f"{source} is a feature folder: --transcripts, --transcribe and --features go with raw clips")
     return model.predict(source, device=device, text_model=text_model)
 
 
@@ -76,6 +81,7 @@ def predict_clips(
     openface: str = "auto",
     asd: str | Path | None = None,
     text_model: str | None = None,
+    transcription: TranscriptionSettings | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
@@ -84,7 +90,7 @@ def predict_clips(
     features : where their features are kept; None: a temporary folder
     reading : how their texts are read
     ignore_columns : of the transcripts, columns that are left out
-    turns, asd : as `fmltk.toolkit.run.extract.extract` takes them
+    turns, asd, transcription : as `fmltk.toolkit.run.extract.extract` takes them
     text_model : the folder of the text model, where its name alone does not find it
 
     Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
@@ -100,8 +106,11 @@ def predict_clips(
     settings, padding = extraction_settings(model)
     how = {**asdict(reading or ReadingOptions()), "ignore_columns": ignore_columns}
     catalog = build_catalog(videos, transcripts=transcripts, **how)
-    if "T" in model.schema and all(clip.text is None for clip in catalog.clips):
-        raise ConfigError(f"no clip of {videos} has a transcript, which the model reads; give --transcripts")
+    listens = transcription is not None and bool(transcription.model)
+    if "T" in model.schema and not listens and all(clip.text is None for clip in catalog.clips):
+        raise ConfigError(
+            f"no clip of {videos} has a transcript, which the model reads; give --transcripts, or --transcribe hf:MODEL"
+        )
     with _folder(features) as folder:
         extract(
             videos,
@@ -110,6 +119,7 @@ def predict_clips(
             **how,
             turns=turns,
             asd=asd,
+            transcription=transcription,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
             text_model=text_model or settings.text_model or None,
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,

@@ -21,6 +21,7 @@ from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import FmltkError, MakeError, advised
 from fmltk.toolkit.io.documents import read_json
 from fmltk.toolkit.io.files import cannot_read, open_file
+from fmltk.toolkit.machine import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,6 +201,10 @@ def loading(source: ModelFolder, kind: ModelKind) -> Iterator[None]:
     except FmltkError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise kind.error(
+                f"{kind.noun} {source.name!r} needs more memory than a worker may take; allow more with --worker-memory"
+            ) from error
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if "weights_only" in str(error):  # torch advises to switch off what keeps a pickle from running code
             said = "its pickled weights are damaged or hold more than numbers, which may be code that fmltk never runs"

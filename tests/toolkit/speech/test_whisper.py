@@ -162,3 +162,15 @@ def test_the_identity_is_of_the_files_and_not_of_the_folder(whisper_folder: Path
     said("generation_config.json", max_length=31)(tmp_path / "copy")
     assert copy.sha256 == first.sha256
     assert find_speech_model(f"hf:{tmp_path / 'copy'}").source.sha256 != first.sha256
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_a_model_that_is_too_large_for_a_worker_says_what_to_do(
+    whisper_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("fmltk.toolkit.speech.whisper.load_weights", fail)
+    with pytest.raises(ConfigError, match="needs more memory than a worker may take; allow more with --worker-memory"):
+        Whisper(find_speech_model(f"hf:{whisper_folder}"))
