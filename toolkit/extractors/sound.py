@@ -36,7 +36,7 @@ def finite_features(values: NDArray[np.float32], *, name: str) -> Features:
     Raises FeatureError where no step is finite.
 
     >>> finite_features(np.array([[1.0], [np.nan]], np.float32), name="f").warnings
-    ('audio: 1 of 2 steps of f has a value that is not finite and is masked',)
+    ('1 of 2 steps of f has a value that is not finite and is masked',)
     """
     valid = np.isfinite(values).all(axis=1)
     n_bad = int((~valid).sum())
@@ -47,5 +47,5 @@ def finite_features(values: NDArray[np.float32], *, name: str) -> Features:
             f"{name} is not finite in any of the {n_bad} steps of this sound, so the clip has no features"
         )
     verbs = "has a value that is not finite and is" if n_bad == 1 else "have values that are not finite and are"
-    warning = f"audio: {n_bad} of {len(values)} steps of {name} {verbs} masked"
+    warning = f"{n_bad} of {len(values)} steps of {name} {verbs} masked"
     return Features(np.where(valid[:, None], values, np.float32(0)), valid, (warning,))
