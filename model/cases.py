@@ -27,9 +27,11 @@ def case_rows(
 ) -> tuple[list[str], list[list[str]], list[dict[str, Any]]]:
     """Return (columns, rows, documents) of table 12: per clip the truth and prediction of every task.
 
-    A cell is the class, or truth/prediction where they differ (marked by a star). sort : "disagreement" puts first the
-    clips whose unimodal truths (where there are none: predictions) lie furthest apart, "error" those with the largest
-    multimodal error, "id" goes by utterance_id. wrong : only clips whose multimodal sign is wrong
+    A cell is the class, or truth/prediction where they differ (marked by a star).
+
+    sort : "disagreement" puts first the clips whose unimodal truths (where there are none: predictions) lie furthest
+        apart, or are of the most classes; "error" those with the largest multimodal error; "id" goes by utterance_id
+    wrong : only clips whose multimodal sign, or class, is wrong
     """
     summary = run_summary(run)
     split = evaluation_split(summary, split)
@@ -46,8 +48,8 @@ def case_rows(
             {
                 "utterance_id": row["utterance_id"],
                 "text": row["text"],
-                "disagreement": _disagreement(row),
-                "error": _error(row),
+                "disagreement": _n_opinions(row) if family == "nominal" else _disagreement(row),
+                "error": _class_error(row) if family == "nominal" else _error(row),
                 "reason": row["reason"],
                 "tasks": cells,
             }
@@ -69,7 +71,11 @@ def case_rows(
 
 
 def _case(row: Any, stage: str, task: str, family: Family) -> dict[str, Any]:
-    truth, prediction = _float(row[f"truth_{task}"]), _float(row[f"pred_{task_key(stage, task)}"])
+    truth, prediction = row[f"truth_{task}"], row[f"pred_{task_key(stage, task)}"]
+    if family == "nominal":
+        has_both = isinstance(truth, str) and isinstance(prediction, str)
+        return {"truth": truth, "prediction": prediction, "wrong": truth != prediction if has_both else None}
+    truth, prediction = _float(truth), _float(prediction)
     wrong = None
     if np.isfinite(truth) and np.isfinite(prediction):
         wrong = bool(not sign_correct([prediction], [truth], family)[0])
@@ -87,6 +93,21 @@ def _disagreement(row: pd.Series[Any]) -> float:
         if np.isfinite(values).all() and (prefix == "pred_" or len(set(values)) > 1 or _has_own_labels(row)):
             return float(max(values) - min(values))
     return float("nan")
+
+
+def _n_opinions(row: pd.Series[Any]) -> float:
+    """Return how many different classes the unimodal truths are, less one; the predictions where a truth is missing."""
+    for prefix in ("truth_", "pred_"):
+        words = [row.get(prefix + m) for m in UNIMODAL]
+        if all(isinstance(word, str) for word in words) and (prefix == "pred_" or set(words) != {row["truth_M"]}):
+            return float(len(set(words)) - 1)
+    return float("nan")
+
+
+def _class_error(row: pd.Series[Any]) -> float:
+    """Return 1 where the multimodal class is wrong, 0 where it is right, NaN where either is unknown."""
+    words = row["truth_M"], row["pred_M"]
+    return float(words[0] != words[1]) if all(isinstance(word, str) for word in words) else float("nan")
 
 
 def _has_own_labels(row: pd.Series[Any]) -> bool:
@@ -107,8 +128,10 @@ def _number(value: float) -> str:
 
 
 def _cell(case: Mapping[str, Any]) -> str:
-    def sign(value: float) -> str:
-        return "?" if value != value else "Pos" if value > 0 else "Neg"  # noqa: PLR0124
+    def sign(value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        return "?" if value is None or value != value else "Pos" if value > 0 else "Neg"  # noqa: PLR0124
 
     if case["wrong"]:
         return f"{sign(case['truth'])}/{sign(case['prediction'])}*"

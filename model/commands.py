@@ -129,6 +129,7 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         reporter.json(document)
         return
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
+    _show_classes(out, document, reporter)
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:
@@ -169,6 +170,17 @@ def _run_options(options: dict[str, Any]) -> Any:
     )
 
 
+def _show_classes(run: Path, document: dict[str, Any], reporter: Reporter) -> None:
+    from fmltk.model.evaluation import class_rows
+    from fmltk.model.nominal import CLASS_COLUMNS
+
+    rows, confusion = class_rows(run, document)
+    if rows:
+        names = [row[0] for row in confusion]
+        reporter.table(list(CLASS_COLUMNS), rows, title="Classes of M, the predictions of all seeds together")
+        reporter.table(["true \\ predicted", *names], confusion, title="Confusion of M")
+
+
 def _title(document: dict[str, Any]) -> str:
     return f"{document['model']} ({document['reading']}), {document['split']} split"
 
@@ -197,6 +209,7 @@ def evaluate(run: Path, *, split: str, reporter: Reporter) -> None:
         reporter.json(document)
         return
     reporter.table(columns, rows, title=f"{run}: {_title(document)}, seeds {document['seeds']}")
+    _show_classes(run, document, reporter)
     for name in document["collapsed"]:
         reporter.warn(f"constant predictions: {name}")
 
@@ -272,7 +285,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
     from fmltk.toolkit.io.parquet import write_table
     from fmltk.toolkit.io.tables import write_csv
 
-    missing = int(table["score_M"].isna().sum())
+    missing = int(table["score_M" if "score_M" in table else "class_M"].isna().sum())
     if missing:
         reporter.warn(f"{missing} of {len(table)} clips have no multimodal score; the column reason says why")
     rows = json.loads(table.to_json(orient="records", force_ascii=False, double_precision=15))
@@ -280,8 +293,9 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
         if reporter.json_output:
             reporter.json(rows)
             return
-        scores = [name for name in table.columns if name.startswith("score_")]
-        names = ["utterance_id", *(name.removeprefix("score_") for name in scores), "class", "reason"]
+        kind = "score_" if "score_M" in table else "class_"
+        scores = [name for name in table.columns if name.startswith(kind)]
+        names = ["utterance_id", *(name.removeprefix(kind) for name in scores), "class", "reason"]
         cells = [[row["utterance_id"], *(row[n] for n in scores), row["class_M"], row["reason"] or ""] for row in rows]
         reporter.table(names, cells)
         return

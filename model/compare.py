@@ -9,14 +9,17 @@ import numpy as np
 
 from fmltk.model.evaluation import describe_sources, evaluation_split, format_score
 from fmltk.model.metrics import metric_names, score, sign_correct
+from fmltk.model.nominal import class_numbers
 from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
 from fmltk.model.significance import mean_interval, paired_test
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from fmltk.model.metrics import Family
@@ -41,21 +44,27 @@ class System:
     reading: str = ""
 
 
-def read_system(path: Path, split: str) -> System:
+def read_system(path: Path, split: str, names: Sequence[str] = ()) -> System:
     """Return a run, or any system's predictions file, as a system to compare.
 
     A file is CSV, TSV, JSONL or Parquet with utterance_id (or video_id and clip_id), prediction and optionally seed.
 
-    Raises ConfigError if it is neither.
+    names : of nominal labels, the classes, which are then predicted
+
+    Raises ConfigError if it is neither, or predicts something else.
     """
     if path.is_dir():
-        return _read_run(path, split)
-    return _read_file(path)
+        return _read_run(path, split, names)
+    return _read_file(path, names)
 
 
-def _read_run(run: Path, split: str) -> System:
+def _read_run(run: Path, split: str, names: Sequence[str]) -> System:
     summary = run_summary(run)
     split = evaluation_split(summary, split)
+    if (summary["family"] == "nominal") != bool(names):
+        raise ConfigError(
+            f"{run} predicts {'numbers' if names else 'classes'}, the first run does not; compare like with like"
+        )
     columns = []
     ids: tuple[str, ...] = ()
     seeds = run_seeds(run)
@@ -63,7 +72,7 @@ def _read_run(run: Path, split: str) -> System:
         frame = read_predictions(run, seed)
         frame = frame[frame["split"] == split]
         ids = tuple(frame["utterance_id"])
-        columns.append(frame["pred_M"].to_numpy(dtype=np.float64, na_value=np.nan))
+        columns.append(_numbers(frame["pred_M"], names, str(run)))
     seconds = sum(stage["seconds_per_epoch"]["mean"] for stage in summary["stages"].values())
     labels = {task["task"]: task["labels"] for task in summary["tasks"].values()}
     return System(
@@ -71,7 +80,17 @@ def _read_run(run: Path, split: str) -> System:
     )
 
 
-def _read_file(path: Path) -> System:
+def _numbers(values: pd.Series[Any], names: Sequence[str], source: str) -> NDArray[np.float64]:
+    """Return predictions or truths as numbers; where they are classes, those of `names`."""
+    return class_numbers(list(values), names, source=source) if names else _floats(values)
+
+
+def _floats(values: pd.Series[Any]) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
+
+
+def _read_file(path: Path, names: Sequence[str]) -> System:
     from fmltk.toolkit.clip import utterance_id
     from fmltk.toolkit.io.tables import read_rows
 
@@ -79,20 +98,16 @@ def _read_file(path: Path) -> System:
         raise ConfigError(f"{path} does not exist; name run folders or predictions files")
     by_seed: dict[str, dict[str, float]] = {}
     for where, row in read_rows(path):
-        if "prediction" not in row and "score_M" in row:  # what `fmltk predict` writes
-            row["prediction"] = row["score_M"]
+        predicted = "class_M" if names else "score_M"  # what `fmltk predict` writes
+        if "prediction" not in row and predicted in row:
+            row["prediction"] = row[predicted]
         if "prediction" not in row or not ("utterance_id" in row or {"video_id", "clip_id"} <= set(row)):
             raise ConfigError(
                 f"{where}: a predictions file has the columns utterance_id (or video_id and clip_id) and prediction, "
                 f"and optionally seed; this has {', '.join(row)}"
             )
         utterance = row.get("utterance_id") or utterance_id(row["video_id"], row["clip_id"])
-        try:
-            value = float(row["prediction"]) if row["prediction"] else float("nan")
-        except ValueError as error:
-            raise ConfigError(
-                f"{where}: the prediction {row['prediction']!r} of {utterance!r} is not a number"
-            ) from error
+        value = _prediction(row["prediction"], names, f"{where}: the prediction of {utterance!r}")
         seed = by_seed.setdefault(row.get("seed") or "0", {})
         if utterance in seed:
             raise ConfigError(f"{where}: clip {utterance!r} occurs twice for one seed")
@@ -103,6 +118,15 @@ def _read_file(path: Path) -> System:
     columns = [[seed.get(utterance, float("nan")) for utterance in ids] for seed in by_seed.values()]
     seeds = tuple(int(seed) for seed in by_seed) if all(seed.isdecimal() for seed in by_seed) else ()
     return System(str(path), ids, np.array(columns).T, seeds)
+
+
+def _prediction(text: str, names: Sequence[str], what: str) -> float:
+    if names:
+        return float(class_numbers([text], names, source=what)[0])
+    try:
+        return float(text) if text else float("nan")
+    except ValueError as error:
+        raise ConfigError(f"{what} is {text!r}; it is not a number") from error
 
 
 def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
@@ -119,9 +143,11 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     split = evaluation_split(run_summary(first), split)
     frame = read_predictions(first, run_seeds(first)[0])
     frame = frame[(frame["split"] == split) & frame["truth_M"].notna()]
-    family: Family = run_document(first)["family"]
-    truths = dict(zip(frame["utterance_id"], frame["truth_M"].astype(float), strict=True))
-    systems = [read_system(path, split) for path in paths]
+    document = run_document(first)
+    family: Family = document["family"]
+    names = Scale.parse(document["scale"]).names if family == "nominal" else ()
+    truths = dict(zip(frame["utterance_id"], _numbers(frame["truth_M"], names, str(first)), strict=True))
+    systems = [read_system(path, split, names) for path in paths]
     predicted = [_predicted(system) for system in systems]
     shared = [utterance for utterance in truths if all(utterance in ids for ids in predicted)]
     if not shared:
@@ -135,7 +161,7 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
         "family": family,
         "n_clips": len(shared),
         "n_left_out": len(truths) - len(shared),
-        "systems": [_system_row(system, truth) for system in scored],
+        "systems": [_system_row(system, truth, family) for system in scored],
         "tests": [_tests(scored[0], other, truth, family) for other in scored[1:]],
     }
 
@@ -159,8 +185,11 @@ def _score_system(system: System, shared: Sequence[str], truth: NDArray[np.float
     return _Scored(system, predictions, {name: [one[name] for one in by_seed] for name in metric_names(family)})
 
 
-def _system_row(scored: _Scored, truth: NDArray[np.float64]) -> dict[str, Any]:
-    over_clips = mean_interval(_errors(scored.predictions, truth))
+def _system_row(scored: _Scored, truth: NDArray[np.float64], family: Family) -> dict[str, Any]:
+    if family == "nominal":
+        over_clips = mean_interval(_right(scored, truth, family))
+    else:
+        over_clips = mean_interval(_errors(scored.predictions, truth))
     return {
         "name": scored.system.name,
         "model": scored.system.model,
@@ -169,7 +198,7 @@ def _system_row(scored: _Scored, truth: NDArray[np.float64]) -> dict[str, Any]:
         "seconds_per_epoch": scored.system.seconds_per_epoch,
         "labels": dict(scored.system.labels),
         "metrics": {name: _interval(values) for name, values in scored.scores.items()},
-        "mae_over_clips": dict(zip(("mean", "low", "high"), over_clips, strict=True)),
+        f"{over_clips_name(family)}_over_clips".lower(): dict(zip(("mean", "low", "high"), over_clips, strict=True)),
     }
 
 
@@ -191,6 +220,17 @@ def _errors(values: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[
     return errors
 
 
+def _right(scored: _Scored, truth: NDArray[np.float64], family: Family) -> NDArray[np.float64]:
+    """Return the share of seeds that have each clip's sign, or class, right, float64 (n_clips,)."""
+    right: NDArray[np.float64] = np.mean([sign_correct(one, truth, family) for one in scored.predictions.T], axis=0)
+    return right
+
+
+def over_clips_name(family: Family) -> str:
+    """Return the metric whose interval over clips is given: MAE, of classes the accuracy."""
+    return "Acc" if family == "nominal" else "MAE"
+
+
 def _tests(a: _Scored, b: _Scored, truth: NDArray[np.float64], family: Family) -> dict[str, Any]:
     """Return paired t-tests of a against b: over seeds for every metric, over clips for error and sign."""
     common = [seed for seed in a.system.seeds if seed in b.system.seeds]
@@ -200,13 +240,9 @@ def _tests(a: _Scored, b: _Scored, truth: NDArray[np.float64], family: Family) -
         name: paired_test([a.scores[name][k] for k, _ in columns], [b.scores[name][k] for _, k in columns])
         for name in metrics
     }
-    right_a, right_b = (
-        np.mean([sign_correct(column, truth, family) for column in system.predictions.T], axis=0) for system in (a, b)
-    )
-    over_clips = {
-        "MAE": paired_test(_errors(a.predictions, truth), _errors(b.predictions, truth)),
-        "Acc-2": paired_test(right_a, right_b),
-    }
+    right = paired_test(_right(a, truth, family), _right(b, truth, family))
+    errors = paired_test(_errors(a.predictions, truth), _errors(b.predictions, truth))
+    over_clips = {"Acc": right} if family == "nominal" else {"MAE": errors, "Acc-2": right}
     return {
         "a": a.system.name,
         "b": b.system.name,
@@ -221,15 +257,15 @@ def _as_dict(test: Any) -> dict[str, Any]:
 
 def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]], list[str], list[list[str]]]:
     """Return (columns, rows) of the scores and (columns, rows) of the tests of `compare`."""
-    metrics = metric_names(result["family"])
+    metrics, over = metric_names(result["family"]), over_clips_name(result["family"])
     rows = []
     for system in result["systems"]:
         seconds = system["seconds_per_epoch"]
         cells = [format_score(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
-        low, high = system["mae_over_clips"]["low"], system["mae_over_clips"]["high"]
+        low, high = (format_score(over, system[f"{over.lower()}_over_clips"][end]) for end in ("low", "high"))
         time = "" if seconds is None else f"{seconds:.4f}"
         name, labels, n = system["name"], describe_sources(system["labels"]), str(system["n_seeds"])
-        rows.append([name, system["model"], system["reading"], labels, n, *cells, f"{low:.3f} to {high:.3f}", time])
+        rows.append([name, system["model"], system["reading"], labels, n, *cells, f"{low} to {high}", time])
     tests = []
     for test in result["tests"]:
         for pairs, outcomes in (("seeds", test["over_seeds"]), ("clips", test["over_clips"])):
@@ -244,5 +280,5 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
                         f"{outcome['p']:.4f}",
                     ]
                 )
-    columns = ["system", "model", "reads", "labels", "seeds", *metrics, "MAE, 95 % over clips", "s/epoch"]
+    columns = ["system", "model", "reads", "labels", "seeds", *metrics, f"{over}, 95 % over clips", "s/epoch"]
     return columns, rows, ["difference", "metric", "pairs", "mean", "95 % interval", "p"], tests

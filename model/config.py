@@ -156,7 +156,7 @@ def default_preset(scale: Scale) -> str:
     >>> default_preset(Scale(-1, 1)), default_preset(Scale(-3, 3))
     ('ch-sims', 'mosi-unaligned')
     """
-    return "ch-sims" if scale.high <= 1 else "mosi-unaligned"
+    return "ch-sims" if scale.high <= 1 or scale.kind == "nominal" else "mosi-unaligned"
 
 
 def write_toml(config: Settings, path: Path) -> None:

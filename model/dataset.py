@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.model.metrics import metric_family
+from fmltk.model.nominal import learned_labels, missing_classes
 from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
@@ -65,6 +66,11 @@ class Dataset:
         return metric_family(self.scale)
 
     @property
+    def n_classes(self) -> int:
+        """Of nominal labels; 0 where they are numbers."""
+        return len(self.scale.names)
+
+    @property
     def truths(self) -> dict[str, NDArray[np.float64]]:
         """By condition, what predictions are scored against: own labels where the data has any, else the targets."""
         return {c: self.labels[c] if np.isfinite(self.labels[c]).any() else self.targets[c] for c in CONDITIONS}
@@ -91,10 +97,9 @@ def join(
 
         excluded : ids of the clips that the user leaves out
 
-    Raises ConfigError if the labels are nominal, no clip joins, there is no training or validation clip with a label,
-    or the settings ask for labels that the data does not have.
+    Raises ConfigError if some labels are words and others numbers, no clip joins, there is no training or validation
+    clip with a label, or the settings ask for labels that the data does not have.
     """
-    labels.require_numbers("models learn")
     labels, notes = align_labels(labels, set(features.utterance_ids))
     at = {utterance: row for row, utterance in enumerate(labels.utterance_ids) if utterance not in excluded}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]
@@ -110,17 +115,23 @@ def join(
     joined = features.take(np.array(feature_rows, np.int64))
     label_rows = [at[utterance] for utterance in joined.utterance_ids]
     remarks = [*notes, *_join_remarks(features, labels, joined, excluded)]
-    own = {condition: labels.values(condition)[label_rows] for condition in CONDITIONS}
+    learned, scale = learned_labels(labels)
+    own = {condition: values[label_rows] for condition, values in learned.items()}
     videos = tuple(labels.video_ids[row] for row in label_rows)
     named = [labels.splits[row] or "" for row in label_rows]
     if not any(named) and all(joined.splits):
         named = list(joined.splits)
         remarks.append("the labels name no splits: those of the features' manifest are taken")
-    splits, told = draw_splits(named, videos, own["M"], config)
+    splits, told = draw_splits(named, videos, own["M"], config, n_classes=len(scale.names))
     if not np.isfinite(own["M"]).any():
         raise ConfigError("no clip has a multimodal label (label_M), which the fusion learns")
+    if scale.names and config.bimodal == "mean-unimodal":
+        raise ConfigError(
+            f"--bimodal mean-unimodal needs numbers, and the labels are the classes {scale}; leave it out"
+        )
     targets, sources = choose_targets(own, config)
-    dataset = Dataset(joined, videos, splits, own, targets, sources, labels.scale, (*remarks, *told))
+    told = (*told, *missing_classes(scale.names, targets["M"], splits))
+    dataset = Dataset(joined, videos, splits, own, targets, sources, scale, (*remarks, *told))
     for split in ("train", "valid"):
         if not np.isfinite(targets["M"][dataset.rows(split)]).any():
             raise ConfigError(f"no clip of the {split} split has a multimodal label; see `fmltk dataset check`")
@@ -139,13 +150,13 @@ def _join_remarks(
         if ids:
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
             remarks.append(f"{len(ids)} clips {what} and are left out: {named}")
-    if labels.scale_source == "guessed":
+    if labels.scale_source == "guessed" and labels.scale.kind != "nominal":
         remarks.append(f"the labels do not state their scale: {labels.scale} is taken, which all of them fit")
     return remarks
 
 
 def draw_splits(
-    splits: Sequence[str], videos: Sequence[str], labels: NDArray[np.float64], config: Settings
+    splits: Sequence[str], videos: Sequence[str], labels: NDArray[np.float64], config: Settings, *, n_classes: int = 0
 ) -> tuple[NDArray[np.str_], tuple[str, ...]]:
     """Return every clip's split, and what was drawn.
 
@@ -153,6 +164,7 @@ def draw_splits(
     the training split. Whole videos are drawn (see `fmltk.toolkit.features.splits`), so that none is in two splits.
 
     splits : n of train, valid, test, "" for none; videos : n ids; labels : float64 (n,), the multimodal ones
+    n_classes : of nominal labels, whose shares the splits then keep
     """
     given = np.array(splits, dtype="<U5")
     names = set(given) - {""}
@@ -166,6 +178,7 @@ def draw_splits(
             seed=config.split_seed,
             valid_share=config.valid_fraction,
             test_share=config.test_fraction,
+            n_classes=n_classes,
         )
         n_test, n_valid = int(np.sum(drawn == "test")), int(np.sum(drawn == "valid"))
         return drawn, (
@@ -178,7 +191,8 @@ def draw_splits(
         return given, ()
     train = np.flatnonzero(given == "train")
     of_train = [videos[row] for row in train]
-    held_out = hold_out(of_train, labels[train], share=config.valid_fraction, seed=config.split_seed)
+    share, seed = config.valid_fraction, config.split_seed
+    held_out = hold_out(of_train, labels[train], share=share, seed=seed, n_classes=n_classes)
     given[train[held_out]] = "valid"
     n = int(held_out.sum())
     remark = f"{n} clips for validation were drawn by video from the training split (valid_fraction, split_seed)"

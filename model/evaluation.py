@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.metrics import metric_names
-from fmltk.model.run_folder import run_config, run_model, run_summary
+from fmltk.model.nominal import CLASS_COLUMNS, class_table
+from fmltk.model.run_folder import run_config, run_document, run_model, run_summary
 from fmltk.model.tasks import stage_title, task_title
+from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,6 +71,22 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
         "collapsed": summary["collapsed"],
     }
     return ["stage", "task", "labels", "n", *metrics], rows, document
+
+
+def class_rows(run: Path, document: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the rows of two tables of M's classes: how each fares, and the confusion; none where labels are numbers.
+
+    document : as `evaluation_rows` returns it; all seeds' predictions are counted together
+    """
+    confusion = list(document["tasks"].values())[-1].get("confusion")
+    names = Scale.parse(run_document(run)["scale"]).names
+    if confusion is None or [len(counts) for counts in confusion] != [len(names)] * len(names):
+        return [], []
+    rows = [
+        [row["class"], str(row["n"]), str(row["predicted"]), *(format_score("F1", row[m]) for m in CLASS_COLUMNS[3:])]
+        for row in class_table(confusion, names)
+    ]
+    return rows, [[name, *map(str, counts)] for name, counts in zip(names, confusion, strict=True)]
 
 
 def describe_sources(labels: Mapping[str, str]) -> str:

@@ -35,4 +35,5 @@ FMLMSN = ModelSpec(
         StageSpec("VT", ("V", "T"), ("V", "T", "VT"), partial(PairNet, "VT")),
         StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion, needs_all=False),  # step 2
     ),
+    takes_classes=True,
 )

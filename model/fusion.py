@@ -23,7 +23,7 @@ class FusionNet(nn.Module):
     def __init__(self, inputs: Sequence[str], dims: Mapping[str, int], d_hidden: int, dropout: float) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
-        self.predictor = Predictor(sum(dims[name] for name in self.inputs), d_hidden, dropout)
+        self.predictor = Predictor(sum(dims[name] for name in self.inputs), d_hidden, dropout, dims.get("classes", 0))
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({"M": intensity (B,)}, last hidden layer (B, d_hidden)) of inputs such as H_AV (B, fdim)."""

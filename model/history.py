@@ -31,4 +31,5 @@ def write_tensorboard(run: Path) -> None:
             with SummaryWriter(str(run / FOLDER / f"seed_{seed}" / str(stage))) as writer:
                 for row in epochs.itertuples():
                     for name in ("train_loss", "valid_loss", "valid_mae"):
-                        writer.add_scalar(name, getattr(row, name), row.epoch)
+                        if getattr(row, name) == getattr(row, name):  # classes have no mean absolute error
+                            writer.add_scalar(name, getattr(row, name), row.epoch)

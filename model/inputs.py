@@ -32,6 +32,7 @@ class StageInputs:
     text_length : the steps that every clip's text has in a batch, zeros at the end; 0: its own
     videos : whose clips are read together by the stages that read videos
     sequences : by modality letter A and V, whole sequences
+    n_classes : of nominal labels; 0: the labels are numbers
     """
 
     vectors: Mapping[str, Tensor]
@@ -40,6 +41,7 @@ class StageInputs:
     text_length: int = 0
     videos: Videos | None = None
     sequences: Mapping[str, Sequences] = field(default_factory=dict)
+    n_classes: int = 0
 
     def batch(self, names: Sequence[str], rows: NDArray[np.int64]) -> dict[str, Any]:
         """Return the inputs of some clips, by name: Tensor, Packed for "T", Padded for whole sequences."""
@@ -80,10 +82,11 @@ class StageInputs:
         return (*text, *self.vectors, *(letter + STEPS_SUFFIX for letter in self.sequences))
 
     def dimensions(self, names: Sequence[str]) -> dict[str, int]:
-        """Return the width of each input, and the steps of texts where they are read with their padding."""
+        """Return the width of each input; also the steps of texts that are read with their padding, and the classes."""
         features = [name for name in names if name != VIDEOS]
         widths = {name: int(self._values(name).shape[-1]) for name in features}
-        return {**widths, "steps": self.text_length} if self.text_length else widths
+        others = {"steps": self.text_length, "classes": self.n_classes}
+        return widths | {name: n for name, n in others.items() if n}
 
     def of_videos(self) -> Videos:
         """Return the videos of the clips. Raises TrainingError if the data names none."""
@@ -146,6 +149,15 @@ def predict_stage(
         return {task: torch.zeros(0) for task in spec.tasks}, torch.zeros(0, 0)
     back = torch.from_numpy(_places(rows, np.concatenate(batches)))
     return {task: torch.cat([part[task] for part in parts])[back] for task in spec.tasks}, torch.cat(hidden)[back]
+
+
+def spread(values: Tensor, rows: NDArray[np.int64], n: int) -> Tensor:
+    """Return what a stage predicts of some of n clips, for all of them: NaN elsewhere.
+
+    values : intensities (k,), or scores of classes (k, n_classes), which become probabilities
+    """
+    values = torch.softmax(values, dim=1) if values.ndim == 2 else values
+    return torch.full((n, *values.shape[1:]), float("nan")).index_copy(0, torch.from_numpy(rows), values)
 
 
 def evaluation_batches(spec: StageSpec, inputs: StageInputs, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -79,4 +79,5 @@ def _clip_table(plan: RunPlan, group: SeedGroup) -> ClipTable:
         dataset.sources,
         tuple(reasons),
         dataset.family,
+        dataset.scale.names,
     )

@@ -1,4 +1,4 @@
-"""The layers that the networks are built of: predictors, ReLU layers, dropout; and the masked L1 loss."""
+"""The layers that the networks are built of: predictors, ReLU layers, dropout; and the masked losses."""
 
 from __future__ import annotations
 
@@ -41,21 +41,24 @@ class Dropout(nn.Module):
 class Predictor(nn.Module):
     """A sentiment-intensity predictor: two hidden ReLU layers and one output (paper, eqs. 4, 5 and 7).
 
-    The second hidden layer's activations are what the fusion reads from a bimodal predictor (section 4.3).
+    With `n_classes` it gives a score of each class instead, whose softmax is its probability. The second hidden layer's
+    activations are what the fusion reads from a bimodal predictor (section 4.3).
     """
 
-    def __init__(self, d_in: int, d_hidden: int, dropout: float = 0.0) -> None:
+    def __init__(self, d_in: int, d_hidden: int, dropout: float = 0.0, n_classes: int = 0) -> None:
         super().__init__()
+        self.n_classes = n_classes
         self.dropout = Dropout(dropout)
         self.first = nn.Linear(d_in, d_hidden)
         self.second = nn.Linear(d_hidden, d_hidden)
-        self.output = nn.Linear(d_hidden, 1)
+        self.output = nn.Linear(d_hidden, n_classes or 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (intensity (B,), second hidden layer (B, d_hidden)) of x (B, d_in)."""
+        """Return (intensity (B,) or scores (B, n_classes), second hidden layer (B, d_hidden)) of x (B, d_in)."""
         h = torch.relu(self.first(self.dropout(x)))  # (B, d_hidden)
         h = torch.relu(self.second(h))  # (B, d_hidden)
-        return self.output(h).squeeze(-1), h
+        y = self.output(h)
+        return y if self.n_classes else y.squeeze(-1), h
 
 
 def relu_layers(d_in: int, d_hidden: int, n_layers: int = 3) -> nn.Sequential:
@@ -76,9 +79,24 @@ def masked_l1(prediction: Tensor, label: Tensor) -> Tensor:
     return errors.sum() / known.sum().clamp(min=1)
 
 
+def masked_cross_entropy(scores: Tensor, label: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the clips that have a class (not NaN), 0 if none has.
+
+    scores : (B, n_classes); label : (B,), the number of each clip's class
+    """
+    known = ~torch.isnan(label)
+    errors = nn.functional.cross_entropy(scores, torch.nan_to_num(label).long(), reduction="none") * known
+    return errors.sum() / known.sum().clamp(min=1)
+
+
+def masked_loss(prediction: Tensor, label: Tensor) -> Tensor:
+    """Return the loss of a task: L1 of intensities (B,), cross-entropy of scores of classes (B, n_classes)."""
+    return masked_cross_entropy(prediction, label) if prediction.ndim == 2 else masked_l1(prediction, label)
+
+
 def weighted_loss(
     predictions: Mapping[str, Tensor], labels: Mapping[str, Tensor], weights: Mapping[str, float]
 ) -> Tensor:
     """Return the sum of the tasks' losses by their weights (paper, eq. 6)."""
-    losses = [weights[task] * masked_l1(predictions[task], labels[task]) for task in predictions]
+    losses = [weights[task] * masked_loss(predictions[task], labels[task]) for task in predictions]
     return torch.stack(losses).sum()

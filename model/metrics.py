@@ -1,4 +1,4 @@
-"""Scores of predictions against labels: the CH-SIMS family and the MOSI/MOSEI family.
+"""Scores of predictions against labels: the CH-SIMS family, the MOSI/MOSEI family, and classes without order.
 
 The definitions are those of the field's common trainer (MMSA), written down in docs/model.md. Two weighted F1 scores
 exist in print: scikit-learn's, where each class counts by its frequency in the truth ("F1"), and the same with the
@@ -7,6 +7,7 @@ arguments exchanged, where each class counts by its frequency in the predictions
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.conditions import Scale
 
-Family = Literal["ch-sims", "mosi"]
+Family = Literal["ch-sims", "mosi", "nominal"]
 
 CH_SIMS_METRICS = ("Acc-2", "Acc-3", "Acc-5", "F1", "F1-pred", "MAE", "Corr")
 MOSI_METRICS = (
@@ -36,6 +37,7 @@ MOSI_METRICS = (
     "MAE",
     "Corr",
 )
+NOMINAL_METRICS = ("Acc", "F1 macro", "F1 weighted")
 # Right-closed intervals on [-1, 1]: a value belongs to the first interval whose upper edge it does not exceed.
 ACC2_CUTS = (0.0,)
 ACC3_CUTS = (-0.1, 0.1)
@@ -43,18 +45,20 @@ ACC5_CUTS = tuple(cut / 10 for cut in CUTS_TENTHS)  # -0.7, -0.1, 0.1, 0.7
 
 
 def metric_family(scale: Scale) -> Family:
-    """Return the family of metrics that a label scale calls for: -1..1 CH-SIMS, every wider scale MOSI.
+    """Return the family of metrics that a label scale calls for: -1..1 CH-SIMS, every wider scale MOSI, words nominal.
 
     >>> from fmltk.toolkit.conditions import Scale
     >>> metric_family(Scale(-1, 1)), metric_family(Scale(-3, 3))
     ('ch-sims', 'mosi')
     """
+    if scale.kind == "nominal":
+        return "nominal"
     return "ch-sims" if max(-scale.low, scale.high) <= 1 else "mosi"
 
 
 def metric_names(family: Family) -> tuple[str, ...]:
     """Return the names of a family's metrics, in the order of the paper's tables."""
-    return CH_SIMS_METRICS if family == "ch-sims" else MOSI_METRICS
+    return {"ch-sims": CH_SIMS_METRICS, "mosi": MOSI_METRICS, "nominal": NOMINAL_METRICS}[family]
 
 
 def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, float]:
@@ -62,8 +66,8 @@ def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, 
 
     Parameters
     ----------
-    prediction, truth : float arrays, shape (n_clips,), on the labels' scale, no NaN
-    family : "ch-sims" (values are clipped to [-1, 1] first) or "mosi"
+    prediction, truth : float arrays, shape (n_clips,), on the labels' scale, no NaN; of classes their numbers
+    family : "ch-sims" (values are clipped to [-1, 1] first), "mosi" or "nominal"
 
     Returns one number per metric: shares and F1 in 0..1, MAE in label units, Corr in -1..1. Corr is NaN where the
     predictions or the truths are constant, and the Non0 metrics are NaN where every truth is 0.
@@ -74,7 +78,8 @@ def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, 
     0.5
     """
     predicted, true = _checked(prediction, truth)
-    return _score_ch_sims(predicted, true) if family == "ch-sims" else _score_mosi(predicted, true)
+    scores = {"ch-sims": _score_ch_sims, "mosi": _score_mosi, "nominal": _score_nominal}[family]
+    return scores(predicted, true)
 
 
 def classes(values: ArrayLike, cuts: Sequence[float]) -> NDArray[np.int64]:
@@ -106,6 +111,17 @@ def weighted_f1(predicted: NDArray[np.generic], true: NDArray[np.generic]) -> fl
     return total / len(true)
 
 
+def macro_f1(predicted: NDArray[np.generic], true: NDArray[np.generic]) -> float:
+    """Return the mean F1 of the classes that are true or predicted anywhere; NaN without any clip.
+
+    Equal to ``sklearn.metrics.f1_score(true, predicted, average="macro", zero_division=0)``.
+    """
+    both = zip(predicted.tolist(), true.tolist(), strict=True)
+    hits = Counter(a for a, b in both if a == b)
+    sizes = Counter([*predicted.tolist(), *true.tolist()])
+    return float(np.mean([2 * hits[name] / n for name, n in sizes.items()])) if sizes else float("nan")
+
+
 def correlation(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Return Pearson's r; NaN where either side is constant, for it is then not defined."""
     if len(truth) < 2 or np.ptp(prediction) == 0 or np.ptp(truth) == 0:
@@ -115,26 +131,29 @@ def correlation(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> 
 
 
 def constant_score(train_truth: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, float]:
-    """Return what a predictor scores that always says the median of the training labels.
+    """Return what a predictor scores that always says the median of the training labels; of classes the most frequent.
 
-    The median has the smallest mean absolute error of all constants; a model has learned nothing below this row.
+    The median has the smallest mean absolute error of all constants, the most frequent class the largest accuracy; a
+    model has learned nothing below this row.
     """
     train = np.asarray(train_truth, dtype=np.float64)
     train = train[np.isfinite(train)]
     if not train.size:
         raise ConfigError("no training clip has a label, so there is no constant predictor to compare with")
-    return score(np.full(np.shape(truth), np.median(train)), truth, family)
+    constant = np.bincount(train.astype(np.int64)).argmax() if family == "nominal" else np.median(train)
+    return score(np.full(np.shape(truth), constant), truth, family)
 
 
 def accuracy_2(prediction: ArrayLike, truth: ArrayLike, family: Family) -> float:
-    """Return the share of right signs: the family's first Acc-2 (Has0 for MOSI), which eq. 8 uses."""
-    scores = score(prediction, truth, family)
-    return scores["Acc-2" if family == "ch-sims" else "Acc-2 Has0"]
+    """Return the share of right signs: the family's first Acc-2 (Has0 for MOSI), which eq. 8 uses; of right classes."""
+    return score(prediction, truth, family)[{"ch-sims": "Acc-2", "mosi": "Acc-2 Has0", "nominal": "Acc"}[family]]
 
 
 def sign_correct(prediction: ArrayLike, truth: ArrayLike, family: Family) -> NDArray[np.bool_]:
-    """Return per clip whether the sign is right, as in the family's first Acc-2; shape (n_clips,)."""
+    """Return per clip whether the sign, or the class, is right, as in the family's first accuracy; shape (n_clips,)."""
     predicted, true = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if family == "nominal":
+        return np.equal(predicted, true)
     if family == "ch-sims":
         return np.equal(predicted > 0, true > 0)
     return np.equal(predicted >= 0, true >= 0)
@@ -173,6 +192,11 @@ def _score_mosi(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> 
         "MAE": float(np.mean(np.abs(prediction - truth))),
         "Corr": correlation(prediction, truth),
     }
+
+
+def _score_nominal(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
+    values = accuracy(prediction, truth), macro_f1(prediction, truth), weighted_f1(prediction, truth)
+    return dict(zip(NOMINAL_METRICS, values, strict=True))
 
 
 def _checked(prediction: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -28,8 +28,11 @@ class PairNet(nn.Module):
         self.alpha, self.beta = pair[0], pair[1]  # "AT" -> audio, text
         nets = {m: unimodal_net(m, dims[m], config) for m in pair}
         self.nets = nn.ModuleDict(nets)
-        self.unimodal = nn.ModuleDict({m: Predictor(net.d_out, predictor_units(m, config)) for m, net in nets.items()})
-        self.bimodal = Predictor(nets[self.alpha].d_out * nets[self.beta].d_out, config.fdim, config.fdrp)
+        n_classes = dims.get("classes", 0)
+        self.unimodal = nn.ModuleDict(
+            {m: Predictor(net.d_out, predictor_units(m, config), n_classes=n_classes) for m, net in nets.items()}
+        )
+        self.bimodal = Predictor(nets[self.alpha].d_out * nets[self.beta].d_out, config.fdim, config.fdrp, n_classes)
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({task: intensity (B,)}, H (B, fdim)) of the pair's two inputs."""

@@ -95,6 +95,7 @@ def _prepare_hidden(run: Path, seed: int, dataset: Dataset) -> Prepared:
         present=dict.fromkeys(MODALITY_OF, has),
         scalers={},
         schema={},
+        n_classes=dataset.n_classes,
         positions=dataset.features.positions,
     )
 

@@ -16,7 +16,8 @@ from fmltk.model.checkpoint import StageCheckpoint, load_stage, restore_stage, s
 from fmltk.model.compute import one_thread
 from fmltk.model.config import config_from_dict
 from fmltk.model.data import Reading, read_clip_features
-from fmltk.model.inputs import predict_stage
+from fmltk.model.inputs import predict_stage, spread
+from fmltk.model.nominal import class_words, decided
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_of, model_spec
 from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
@@ -114,7 +115,7 @@ class TrainedModel:
     @property
     def spec(self) -> ModelSpec:
         """What the model is, with the modalities that it was trained on."""
-        return model_of(self.settings)
+        return model_of(self.settings) if self.stages else model_spec(self.name)
 
     @property
     def schema(self) -> dict[str, dict[str, Any]]:
@@ -146,7 +147,8 @@ class TrainedModel:
         -------
         DataFrame
             utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition that the
-            model predicts, and reason. A clip that lacks a modality has null scores where that modality is needed, with
+            model predicts, and reason. Of nominal labels, such as emotions, prob_<condition>_<class> instead of scores.
+            A clip that lacks a modality has null scores where that modality is needed, with
             the reason; never 0.
 
         Raises
@@ -166,7 +168,10 @@ class TrainedModel:
         return self._table(features, predictions)
 
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
-        """Return every stage's every task by key such as AV_A, float64 (n,), NaN where a clip lacks an input."""
+        """Return every stage's every task by key such as AV_A, float64, NaN where a clip lacks an input.
+
+        Of intensities (n,), of classes their probabilities (n, n_classes).
+        """
         inputs, present = prepare_features(features, self.scalers, self.settings)
         inputs = inputs.to(device)
         vectors = inputs.vectors
@@ -180,9 +185,7 @@ class TrainedModel:
             net = self.stages[stage.name].net.to(device)
             values, hidden = predict_stage(net, stage, replace(inputs, vectors=vectors), rows)
             for task, scores in values.items():
-                full = np.full(n, np.nan)
-                full[rows] = scores.numpy()
-                predictions[task_key(stage.name, task)] = full
+                predictions[task_key(stage.name, task)] = spread(scores, rows, n).numpy().astype(np.float64)
             full_hidden = torch.full((n, hidden.shape[1]), float("nan")).index_copy(0, torch.from_numpy(rows), hidden)
             vectors = {**vectors, HIDDEN_PREFIX + stage.name: full_hidden.to(device)}
         return predictions
@@ -200,18 +203,25 @@ class TrainedModel:
             "clip_id": [clip for _, clip in ids],
             "text": list(features.texts),
         }
-        for condition in CONDITIONS:
-            if condition in merged:
-                columns[f"score_{condition}"] = merged[condition]
-        for condition in CONDITIONS:
-            if condition in merged:
-                columns[f"class_{condition}"] = classes_of_values(merged[condition], self.scale).tolist()
+        if self.scale.names:
+            columns |= self._class_columns(merged)
+        else:
+            columns |= {f"score_{condition}": values for condition, values in merged.items()}
+            columns |= {f"class_{c}": classes_of_values(values, self.scale).tolist() for c, values in merged.items()}
         reasons = [
             "; ".join(why[row] for why in features.reasons.values() if why[row])
             for row in range(len(features.utterance_ids))
         ]
         columns["reason"] = [reason or None for reason in reasons]
         return pd.DataFrame(columns)
+
+    def _class_columns(self, merged: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+        names = self.scale.names
+        columns: dict[str, Any] = {f"class_{c}": class_words(decided(values), names) for c, values in merged.items()}
+        for condition, values in merged.items():
+            known = values if values.ndim == 2 else np.full((len(values), len(names)), np.nan)  # no clip has the inputs
+            columns |= {f"prob_{condition}_{name}": known[:, k] for k, name in enumerate(names)}
+        return columns
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json and model.safetensors, from which `from_pretrained` makes the same model, to the bit."""

@@ -40,7 +40,7 @@ class Prepared:
     in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where
     texts are read with their padding, else 0; sequences : by modality letter A and V, standardised steps where they are
     read whole; whole_lengths : by letter, L where they are read with their padding, else 0
-    positions : int64 (n,), rising from clip to clip of a video
+    positions : int64 (n,), rising from clip to clip of a video; n_classes : of nominal targets, else 0
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
@@ -56,6 +56,7 @@ class Prepared:
     text_length: int = 0
     sequences: Mapping[str, Ragged] = field(default_factory=dict)
     whole_lengths: Mapping[str, int] = field(default_factory=dict)
+    n_classes: int = 0
 
     def inputs(self, device: str) -> StageInputs:
         """Return the inputs as tensors on a device."""
@@ -63,7 +64,7 @@ class Prepared:
         vectors = {name: torch.from_numpy(values) for name, values in self.vectors.items()}
         videos = Videos.of(self.videos, self.positions, self.splits)
         whole = _as_inputs(self.sequences, self.whole_lengths)
-        return StageInputs(vectors, steps, self.offsets, self.text_length, videos, whole).to(device)
+        return StageInputs(vectors, steps, self.offsets, self.text_length, videos, whole, self.n_classes).to(device)
 
     def labels(self, tasks: Sequence[str], device: str) -> dict[str, torch.Tensor]:
         """Return the tasks' targets, float32 (n,), NaN where there is none."""
@@ -95,6 +96,7 @@ class Prepared:
         limits = {letter: scaler.limit for letter, scaler in self.scalers.items()}
         document = {"schema": self.schema, "limits": limits, "text_length": self.text_length}
         document["whole_lengths"] = dict(self.whole_lengths)
+        document["n_classes"] = self.n_classes
         write_json(folder / "document.json", document)
 
     @classmethod
@@ -119,6 +121,7 @@ class Prepared:
             document["text_length"],
             {m: Ragged(_mapped(folder / f"steps_{m}.npy"), small[f"offsets_{m}"]) for m in document["whole_lengths"]},
             document["whole_lengths"],
+            document["n_classes"],
         )
 
 
@@ -178,6 +181,7 @@ def prepare(dataset: Dataset, modalities: Sequence[str], settings: Settings) -> 
         text_length(features.schema, settings),
         whole,
         _whole_lengths(whole, features.schema, settings),
+        dataset.n_classes,
     )
 
 

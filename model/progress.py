@@ -32,12 +32,15 @@ METADATA = "fmltk-progress"
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One line of history: losses are the objective's, mae that of the stage's own task on the validation split."""
+    """One line of history: losses are the objective's, mae that of the stage's own task on the validation split.
+
+    Of classes there is no mean absolute error: None.
+    """
 
     epoch: int
     train_loss: float
     valid_loss: float
-    valid_mae: float
+    valid_mae: float | None
     seconds: float
 
 

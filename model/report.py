@@ -53,8 +53,9 @@ def _scale(run: Path) -> Scale:
 
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
-    from fmltk.model.evaluation import evaluation_rows, evaluation_split, format_score
+    from fmltk.model.evaluation import class_rows, evaluation_rows, evaluation_split, format_score
     from fmltk.model.metrics import metric_names
+    from fmltk.model.nominal import CLASS_COLUMNS
     from fmltk.model.run_folder import run_config
 
     split = evaluation_split(summary, "test")
@@ -68,7 +69,7 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
         Tile(f"{split} clips", f"{last['n']:,}"),
         *(
             Tile(f"{name} of M", format_score(name, last["metrics"][name]["mean"]))
-            for name in (metrics[0], "MAE", "Corr")
+            for name in (metrics[0], "F1 macro", "MAE", "Corr")
             if name in last["metrics"]
         ),
     ]
@@ -84,6 +85,9 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
             "of the training labels; a model below it has learned nothing.",
         )
     )
+    classes, _ = class_rows(run, document)
+    if classes:
+        blocks.append(Table("Classes of M, the predictions of all seeds together", CLASS_COLUMNS, classes))
     blocks += _curves(run, summary)
     blocks.append(_errors(summary, split))
     part = frame[frame["split"] == split]
@@ -124,19 +128,23 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
 
 
 def _errors(summary: Mapping[str, Any], split: str) -> Chart:
-    """Return the mean absolute error of every task, with its range over the seeds, next to the constant predictor's."""
+    """Return the mean absolute error of every task, with its range over the seeds, next to the constant predictor's.
+
+    Of classes it is the macro F1, in which every class counts alike.
+    """
+    nominal = summary["family"] == "nominal"
+    name = "F1 macro" if nominal else "MAE"
     rows = []
     for key, task in summary["tasks"].items():
-        values = [value for value in task["splits"][split]["metrics"]["MAE"]["values"] if value is not None]
+        values = [value for value in task["splits"][split]["metrics"][name]["values"] if value is not None]
         if values:
             rows.append((key.replace("_", ": "), float(np.mean(values)), min(values), max(values)))
     for condition, splits in summary["constant"].items():
         if split in splits:
-            value = float(splits[split]["MAE"])
+            value = float(splits[split][name])
             rows.append((f"constant: {condition}", value, value, value))
-    return charts.intervals(
-        "Error per task", rows, unit="mean absolute error", limits=None, describe="mean and range over the seeds"
-    )
+    title, unit = ("Macro F1 per task", "macro F1") if nominal else ("Error per task", "mean absolute error")
+    return charts.intervals(title, rows, unit=unit, limits=None, describe="mean and range over the seeds")
 
 
 def _predictions(frame: pd.DataFrame, family: Any, scale: Scale, split: str, seed: int) -> list[Block]:
@@ -147,6 +155,10 @@ def _predictions(frame: pd.DataFrame, family: Any, scale: Scale, split: str, see
     matrices: list[Block] = []
     for condition in CONDITIONS:
         if f"truth_{condition}" not in frame or f"pred_{condition}" not in frame:
+            continue
+        if family == "nominal":
+            pairs = [(a, b) for a, b in zip(*_words(frame, condition), strict=True) if a is not None and b is not None]
+            matrices += [_confusion(condition, pairs, scale.names)] if pairs else []
             continue
         truth, predicted = _numbers(frame, f"truth_{condition}"), _numbers(frame, f"pred_{condition}")
         known = np.isfinite(truth) & np.isfinite(predicted)
@@ -167,7 +179,8 @@ def _predictions(frame: pd.DataFrame, family: Any, scale: Scale, split: str, see
             )
         )
         if class_names(scale):
-            matrices.append(_confusion(condition, truth, predicted, scale))
+            classes = (classes_of_values(values, scale).tolist() for values in (truth, predicted))
+            matrices.append(_confusion(condition, list(zip(*classes, strict=True)), class_names(scale)))
     return blocks + matrices
 
 
@@ -176,10 +189,15 @@ def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
     return values
 
 
-def _confusion(condition: str, truth: NDArray[np.float64], predicted: NDArray[np.float64], scale: Scale) -> Chart:
-    names = class_names(scale)
-    pairs = Counter(zip(classes_of_values(truth, scale), classes_of_values(predicted, scale), strict=True))
-    counts = np.array([[pairs[true, other] for other in names] for true in names])
+def _words(frame: pd.DataFrame, condition: str) -> tuple[list[str | None], list[str | None]]:
+    """Return the true and the predicted classes of a condition."""
+    return _texts(frame, f"truth_{condition}"), _texts(frame, f"pred_{condition}")
+
+
+def _confusion(condition: str, pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> Chart:
+    """Return the confusion matrix of (true class, predicted class) of some clips."""
+    n_of = Counter(pairs)
+    counts = np.array([[n_of[true, other] for other in names] for true in names])
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     return charts.matrix(
@@ -233,6 +251,8 @@ def _comparison(runs: Sequence[Path]) -> Section:
 def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
     from fmltk.model.metrics import sign_correct
 
+    if family == "nominal":
+        return _class_cases(frame)
     truths = {c: _numbers(frame, f"truth_{c}") for c in CONDITIONS if f"truth_{c}" in frame}
     predictions = {c: _numbers(frame, f"pred_{c}") for c in CONDITIONS if f"pred_{c}" in frame}
     classes = {c: classes_of_values(values, scale) for c, values in truths.items()}
@@ -251,6 +271,24 @@ def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
             predictions=_finite(predictions, row),
             classes={c: name for c, names in classes.items() if (name := names[row]) is not None},
             wrong=[c for c, flags in wrong.items() if flags[row]],
+        )
+        for row, (utterance, text, split, reason) in enumerate(
+            zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)
+        )
+    ]
+
+
+def _class_cases(frame: pd.DataFrame) -> list[Case]:
+    """Return the clips of a run of classes: the true ones, and the conditions that are predicted wrong."""
+    both = {c: list(zip(*_words(frame, c), strict=True)) for c in CONDITIONS if f"pred_{c}" in frame}
+    return [
+        Case(
+            str(utterance),
+            text=text,
+            split=split or None,
+            reason=reason,
+            classes={c: true for c, pairs in both.items() if (true := pairs[row][0]) is not None},
+            wrong=[c for c, pairs in both.items() if None not in pairs[row] and pairs[row][0] != pairs[row][1]],
         )
         for row, (utterance, text, split, reason) in enumerate(
             zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.model.checkpoint import load_history
+from fmltk.model.nominal import class_words, decided
 from fmltk.model.prepared import Prepared
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, HISTORY_FILE, PREDICTIONS_FILE, read_predictions, stage_history_file
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from fmltk.model.registry import ModelSpec
     from fmltk.model.scores import ClipTable
     from fmltk.model.settings import Settings
+
+
+PROBABILITY = "prob_"  # columns of probabilities, one list per clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,14 @@ def finish_seed(job: SeedJob) -> None:
 
 
 def predictions_table(clips: ClipTable, model: ModelSpec, predictions: Mapping[str, NDArray[np.float64]]) -> pa.Table:
-    """Return one row per clip: truth_<condition>, pred_<condition>, pred_<stage>_<task>, reason; null where unknown."""
+    """Return one row per clip: truth_<condition>, pred_<condition>, pred_<stage>_<task>, reason; null where unknown.
+
+    Of nominal labels these are the classes' names, and prob_<condition>, prob_<stage>_<task> lists of probabilities in
+    the order of the scale in training.json.
+    """
     import pyarrow as pa
+
+    from fmltk.toolkit.io.parquet import nested_array
 
     columns: dict[str, Any] = {
         "utterance_id": pa.array(clips.utterance_ids, pa.string()),
@@ -83,13 +93,18 @@ def predictions_table(clips: ClipTable, model: ModelSpec, predictions: Mapping[s
     }
     for condition in CONDITIONS:
         if condition in clips.truths:
-            columns[f"truth_{condition}"] = _nullable(clips.truths[condition])
-    for condition, values in condition_predictions(model, predictions).items():
-        columns[f"pred_{condition}"] = _nullable(values)
-    for key, values in predictions.items():
-        columns[f"pred_{key}"] = _nullable(values)
+            columns[f"truth_{condition}"] = _values(clips.truths[condition], clips)
+    merged = {**condition_predictions(model, predictions), **predictions}
+    columns |= {f"pred_{key}": _values(decided(values), clips) for key, values in merged.items()}
+    columns |= {f"{PROBABILITY}{key}": nested_array(values) for key, values in merged.items() if values.ndim == 2}
     columns["reason"] = pa.array([reason or None for reason in clips.reasons], pa.string())
     return pa.table(columns)
+
+
+def _values(values: NDArray[np.float64], clips: ClipTable) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(class_words(values, clips.classes), pa.string()) if clips.classes else _nullable(values)
 
 
 def _nullable(values: NDArray[np.float64]) -> pa.Array:
@@ -113,6 +128,11 @@ def _hidden_table(clips: ClipTable, hidden: Mapping[str, NDArray[np.float32]]) -
 
 def _saved_predictions(run: Path, seed: int, clips: ClipTable) -> dict[str, NDArray[np.float64]]:
     frame = read_predictions(run, seed).set_index("utterance_id").reindex(list(clips.utterance_ids))
+    if clips.classes:
+        none = np.full(len(clips.classes), np.nan)
+        names = [name for name in frame.columns if name.startswith(PROBABILITY)]
+        own = {n: [none if isinstance(value, float) else value for value in frame[n]] for n in names}
+        return {n.removeprefix(PROBABILITY): np.stack(values).astype(np.float64) for n, values in own.items()}
     names = [name for name in frame.columns if name.startswith("pred_")]
     return {name.removeprefix("pred_"): frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in names}
 
@@ -139,4 +159,6 @@ def _history_table(job: SeedJob, model: ModelSpec) -> pa.Table:
             }
             for epoch in epochs
         ]
-    return pa.Table.from_pylist(rows)
+    types = {name: pa.float64() for name in ("train_loss", "valid_loss", "valid_mae", "seconds")}
+    types = {"seed": pa.int64(), "stage": pa.string(), "epoch": pa.int64(), **types, "best": pa.bool_()}
+    return pa.Table.from_pylist(rows, schema=pa.schema(types))

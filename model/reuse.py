@@ -15,6 +15,7 @@ import torch
 from fmltk.model.checkpoint import load_stage
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.metrics import accuracy_2
+from fmltk.model.nominal import decided
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, seed_folder, stage_file
 from fmltk.model.videos import Videos
@@ -121,7 +122,7 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Settings) -> Decision
         np.zeros(1, np.int64),
         videos=Videos.of(dataset.video_ids, dataset.features.positions, dataset.splits),
     )
-    prediction = predict_stage(checkpoint.net, final, inputs, rows)[0]["M"].numpy()
+    prediction = decided(predict_stage(checkpoint.net, final, inputs, rows)[0]["M"].numpy().astype(np.float64))
     generator = np.random.default_rng(seed)
     n = min(config.retrain_clips, len(rows))
     draws = [generator.choice(len(rows), n, replace=False) for _ in range(config.retrain_draws)]

@@ -130,6 +130,12 @@ def _plan_run(
     label_table = as_labels(labels)
     only_fuses = options.reuse is not None and config.retrain == "never"
     clips = read_clip_names(features) if only_fuses else read_clip_features(features, reading=Reading.of(model, config))
+    dataset = join(clips, label_table, config, excluded=excluded)
+    if dataset.n_classes and not model.takes_classes:
+        raise ConfigError(
+            f"the labels are the classes {dataset.scale}, and {model.name} learns numbers: take --model fmlmsn, "
+            "late-fusion or late-fusion-mt, or name other labels with --labels"
+        )
     return RunPlan(
         features=features,
         labels=os.fspath(labels) if isinstance(labels, str | os.PathLike) else "a table in memory",
@@ -137,7 +143,7 @@ def _plan_run(
         config=config,
         options=options,
         model=model,
-        dataset=join(clips, label_table, config, excluded=excluded),
+        dataset=dataset,
         excluded=excluded,
     )
 

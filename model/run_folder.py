@@ -119,19 +119,24 @@ def _check_summary(summary: Mapping[str, Any], name: str) -> None:
     if summary["family"] not in get_args(Family) or not summary["seeds"]:
         raise _damaged(f"{name} is damaged: its family is {summary['family']!r}, its seeds are {summary['seeds']}")
     metrics = metric_names(summary["family"])
-    scores = {"n": int, "metrics": dict.fromkeys(metrics, _SPREAD)}
+    scores: dict[str, Any] = {"n": int, "metrics": dict.fromkeys(metrics, _SPREAD)}
     shape = {
         "tasks": {"*": {"stage": str, "task": str, "labels": str, "splits": {"*": scores}}},
-        "constant": {"*": {"*": dict.fromkeys(metrics, _NUMBER) | {"MAE": float}}},
-        "stages": {"*": dict.fromkeys(("valid_mae", "seconds_per_epoch"), _SPREAD)},
+        "constant": {"*": {"*": dict.fromkeys(metrics, _NUMBER) | {metrics[0]: float}}},
+        "stages": {"*": dict.fromkeys((error_name(summary), "seconds_per_epoch"), _SPREAD)},
         "collapsed": [str],
     }
     documents.check_shape(summary, shape, name=name, error=_damaged)
     tasks = list(summary["tasks"].values())
     if not tasks or not summary["stages"] or any(task["splits"].keys() != tasks[0]["splits"].keys() for task in tasks):
         raise _damaged(f"{name} is damaged: its tasks are not scored on the same splits")
-    if any(len(stage["valid_mae"]["values"]) != len(summary["seeds"]) for stage in summary["stages"].values()):
+    if any(len(stage[error_name(summary)]["values"]) != len(summary["seeds"]) for stage in summary["stages"].values()):
         raise _damaged(f"{name} is damaged: its stages have not one value per seed")
+
+
+def error_name(summary: Mapping[str, Any]) -> str:
+    """Return what a stage's seeds are told apart by: the mean absolute error on validation; of classes, the loss."""
+    return "valid_loss" if summary["family"] == "nominal" else "valid_mae"
 
 
 def finished_seeds(run: Path) -> list[int]:
@@ -153,7 +158,7 @@ def best_seed(run: Path) -> int:
     """Return the seed with the smallest validation error of the last stage; the test split is not looked at."""
     summary = run_summary(run)
     last = list(summary["stages"])[-1]
-    errors = summary["stages"][last]["valid_mae"]["values"]
+    errors = summary["stages"][last][error_name(summary)]["values"]
     known = (math.inf if error is None else error for error in errors)
     return int(min(zip(known, summary["seeds"], strict=True))[1])
 

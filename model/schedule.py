@@ -105,7 +105,7 @@ def _report_done(job: StageJob, reporter: Reporter) -> None:
     kept = epochs[best - 1]
     reporter.say(
         f"seed {job.seed}, stage {job.stage}: {len(epochs)} epochs, best {best}: "
-        f"loss {kept.train_loss:.4f}, validation {kept.valid_loss:.4f} (MAE {kept.valid_mae:.4f}), "
+        f"loss {kept.train_loss:.4f}, validation {kept.valid_loss:.4f}{_mae(kept.valid_mae)}, "
         f"{sum(epoch.seconds for epoch in epochs):.1f} s"
     )
 
@@ -118,9 +118,13 @@ def _report_progress(job: StageJob, reporter: Reporter) -> None:
     left = max(job.config.patience - (state["epoch"] - state["best"]), 0) * state["seconds"]
     reporter.say(
         f"seed {job.seed}, stage {job.stage}: epoch {state['epoch']}: loss {state['train_loss']:.4f}, "
-        f"validation {state['valid_loss']:.4f} (MAE {state['valid_mae']:.4f}), best {state['best']}, "
+        f"validation {state['valid_loss']:.4f}{_mae(state['valid_mae'])}, best {state['best']}, "
         f"{left:.0f} s left if it improves no more"
     )
+
+
+def _mae(error: float | None) -> str:
+    return "" if error is None else f" (MAE {error:.4f})"
 
 
 def _start_worker(parent: Connection) -> None:

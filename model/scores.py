@@ -9,6 +9,7 @@ import numpy as np
 
 from fmltk.model.checkpoint import load_history
 from fmltk.model.metrics import constant_score, metric_names, score
+from fmltk.model.nominal import count_pairs, decided
 from fmltk.model.run_folder import (
     METRICS_FILE,
     SUMMARY_FILE,
@@ -38,7 +39,7 @@ class ClipTable:
     """The clips of a run as its results name them: n rows.
 
     truths : by condition, float64 (n,); sources : by condition, where the training labels come from; reasons : per
-    clip, why it has no multimodal prediction, "" where it has one
+    clip, why it has no multimodal prediction, "" where it has one; classes : of nominal labels, their names
     """
 
     utterance_ids: tuple[str, ...]
@@ -49,6 +50,7 @@ class ClipTable:
     sources: Mapping[str, str]
     reasons: tuple[str, ...]
     family: Family
+    classes: tuple[str, ...] = ()
 
 
 def write_seed_metrics(
@@ -56,8 +58,11 @@ def write_seed_metrics(
 ) -> None:
     """Write metrics.json: every task's scores on every split, the constant predictor's, times, and what collapsed.
 
-    folder : the seed's, which holds the stages' histories; predictions : by `task_key`, float64 (n,)
+    folder : the seed's, which holds the stages' histories; predictions : by `task_key`, float64 (n,), or of nominal
+    labels (n, n_classes)
     """
+    merged = {c: decided(values) for c, values in condition_predictions(model, predictions).items()}
+    predictions = {key: decided(values) for key, values in predictions.items()}
     tasks: dict[str, Any] = {}
     collapsed = []
     for stage in model.stages:
@@ -73,7 +78,7 @@ def write_seed_metrics(
         "seed": seed,
         "family": clips.family,
         "tasks": tasks,
-        "constant": _constants(clips, condition_predictions(model, predictions)),
+        "constant": _constants(clips, merged),
         "stages": _stage_times(folder, model),
         "collapsed": collapsed,
     }
@@ -98,7 +103,10 @@ def _score_split(
     known = (clips.splits == split) & np.isfinite(prediction) & np.isfinite(truth)
     if not known.any():
         return {"n": 0, "metrics": dict.fromkeys(metric_names(clips.family), float("nan"))}
-    return {"n": int(known.sum()), "metrics": score(prediction[known], truth[known], clips.family)}
+    scores = {"n": int(known.sum()), "metrics": score(prediction[known], truth[known], clips.family)}
+    if clips.classes:
+        scores["confusion"] = count_pairs(prediction[known], truth[known], len(clips.classes)).tolist()
+    return scores
 
 
 def _constants(clips: ClipTable, predictions: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
@@ -152,6 +160,9 @@ def summarise(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 for m in scores["metrics"]
             }
             splits[split] = {"n": scores["n"], "metrics": {m: _spread(v) for m, v in values.items()}}
+            if "confusion" in scores:
+                counts = [seed["tasks"][key]["splits"][split]["confusion"] for seed in seeds]
+                splits[split]["confusion"] = np.sum(counts, axis=0).tolist()  # of all seeds together
         tasks[key] = {"stage": task["stage"], "task": task["task"], "labels": task["labels"], "splits": splits}
     stages = {
         name: {k: _spread([_number(seed["stages"][name][k]) for seed in seeds]) for k in stage}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, save_stage
-from fmltk.model.inputs import StageInputs, predict_stage
+from fmltk.model.inputs import StageInputs, predict_stage, spread
 from fmltk.model.prepared import Prepared
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
@@ -110,7 +110,7 @@ def stage_inputs(prepared: Prepared, model: ModelSpec, spec: StageSpec, folder: 
 def hidden_of(
     prepared: Prepared, model: ModelSpec, stage: str, folder: Path, device: str
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Return ({task: intensity (n,)}, H (n, d)) of a saved stage in eval mode, NaN where a clip lacks an input.
+    """Return ({task: intensity (n,) or probabilities}, H (n, d)) of a saved stage, NaN where a clip lacks an input.
 
     Training clips have their out-of-fold H where the stage was cross-fitted.
     """
@@ -120,7 +120,7 @@ def hidden_of(
     rows = np.flatnonzero(prepared.usable(model.modalities(spec)))
     predictions, hidden = predict_stage(checkpoint.net.to(device), spec, inputs, rows)
     n, index = len(prepared.splits), torch.from_numpy(rows)
-    full = {task: torch.full((n,), float("nan")).index_copy(0, index, value) for task, value in predictions.items()}
+    full = {task: spread(value, rows, n) for task, value in predictions.items()}
     activations = torch.full((n, hidden.shape[1]), float("nan")).index_copy(0, index, hidden)  # (n, d)
     if checkpoint.out_of_fold is not None:
         activations.index_copy_(0, *checkpoint.out_of_fold)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fmltk.model.inputs import predict_stage
-from fmltk.model.layers import weighted_loss
+from fmltk.model.layers import masked_l1
 from fmltk.model.objective import Objective
 from fmltk.model.progress import Epoch, Progress
 from fmltk.toolkit.errors import TrainingError
@@ -275,15 +275,15 @@ def decay(optimiser: torch.optim.Optimizer, share: float) -> None:
             torch._foreach_mul_(matrices, 1 - group["lr"] * share)
 
 
-def _validate(net: nn.Module, spec: StageSpec, objective: Objective, data: StageData) -> tuple[float, float]:
-    """Return (the objective on the validation clips, mean absolute error of the stage's own task)."""
+def _validate(net: nn.Module, spec: StageSpec, objective: Objective, data: StageData) -> tuple[float, float | None]:
+    """Return (the objective on the validation clips, mean absolute error of the stage's own task; None of classes)."""
     predictions, _ = predict_stage(net, spec, data.inputs, data.valid)
     index = torch.from_numpy(data.valid)
     truths = {task: data.labels[task].cpu().index_select(0, index) for task in spec.tasks}
     own = spec.tasks[-1]
     loss = objective.valid_loss(predictions, truths)
-    mae = weighted_loss({own: predictions[own]}, truths, {own: 1.0})
-    return float(loss), float(mae)
+    mae = None if predictions[own].ndim == 2 else float(masked_l1(predictions[own], truths[own]))
+    return float(loss), mae
 
 
 def _labelled(spec: StageSpec, data: StageData, rows: NDArray[np.int64], what: str) -> NDArray[np.int64]:

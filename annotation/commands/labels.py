@@ -174,7 +174,9 @@ def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, 
     if how is None and len(set(labels.video_ids)) < len(SPLITS):
         reporter.warn("fewer than three videos: no split was drawn; --split stratified splits clips")
         return labels.with_splits({}, how="none", seed=None)
-    drawn = split_by_video(labels.video_ids, labels.values(condition), seed=seed)
+    names = labels.scales[condition].names
+    values = labels.class_numbers(condition, names) if names else labels.values(condition)
+    drawn = split_by_video(labels.video_ids, values, seed=seed, n_classes=len(names))
     return labels.with_splits(dict(zip(utterances, drawn.tolist(), strict=True)), how="video", seed=seed)
 
 

@@ -33,8 +33,11 @@ class LateFusionNet(nn.Module):
         units = {m: net.d_out for m, net in nets.items()}
         self.nets = nn.ModuleDict(nets)
         tasks = tuple(nets) if multitask else ()
-        self.unimodal = nn.ModuleDict({m: Predictor(units[m], predictor_units(m, config)) for m in tasks})
-        self.multimodal = Predictor(sum(units.values()), config.fdim, config.fdrp)
+        n_classes = dims.get("classes", 0)
+        self.unimodal = nn.ModuleDict(
+            {m: Predictor(units[m], predictor_units(m, config), n_classes=n_classes) for m in tasks}
+        )
+        self.multimodal = Predictor(sum(units.values()), config.fdim, config.fdrp, n_classes)
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({task: intensity (B,)}, the multimodal predictor's hidden layer (B, fdim))."""
@@ -46,9 +49,8 @@ class LateFusionNet(nn.Module):
 
 def _model(name: str, *, multitask: bool) -> ModelSpec:
     tasks = (*UNIMODAL, "M") if multitask else ("M",)
-    return ModelSpec(
-        name, (StageSpec("M", UNIMODAL, tasks, partial(LateFusionNet, multitask=multitask), needs_all=False),)
-    )
+    stage = StageSpec("M", UNIMODAL, tasks, partial(LateFusionNet, multitask=multitask), needs_all=False)
+    return ModelSpec(name, (stage,), takes_classes=True)
 
 
 LATE_FUSION = _model("late-fusion", multitask=False)

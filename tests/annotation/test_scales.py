@@ -677,15 +677,28 @@ def test_a_report_shows_scales_of_every_kind(run, tmp_path):
     assert "Conditions that differ in sign" not in page
 
 
-def test_models_refuse_labels_that_are_words(tmp_path):
-    from fmltk.model.config import load_config
-    from fmltk.model.dataset import join
+def test_models_learn_labels_that_are_words():
+    from fmltk.model.nominal import learned_labels
 
-    labels = join_labels(aggregate_ratings(table({"a": ["sad"]}, scale=EMOTIONS), Policy(panel=1)), None)
-    with pytest.raises(
-        ConfigError, match=r"the labels are the classes happy\|sad\|angry, and models learn numbers: name"
-    ):
-        join(None, labels, load_config(default="ch-sims"))
+    labels = join_labels(
+        aggregate_ratings(table({"a": ["sad"], "b": ["happy"]}, scale=EMOTIONS), Policy(panel=1)), None
+    )
+    numbers, scale = learned_labels(labels)
+    assert str(scale) == "happy|sad|angry"
+    (rated,) = labels.scales
+    assert numbers[rated].tolist() == [1.0, 0.0]
+    assert all(np.isnan(values).all() for condition, values in numbers.items() if condition != rated)
+
+
+def test_a_split_by_video_keeps_the_shares_of_words(run, tmp_path):
+    """Half of the videos are happy, half are sad: every split has both, in like shares."""
+    cells = {f"v{k // 5:02d}$_$c{k}": ["happy" if k // 5 < 20 else "sad"] for k in range(200)}
+    write_ratings(table(cells, scale=EMOTIONS), tmp_path / "r.parquet")
+    code, _, _ = run("annotation", "aggregate", tmp_path / "r.parquet", "-o", tmp_path / "l.parquet", "--panel-size", 1)
+    labels = read_labels(tmp_path / "l.parquet")
+    happy = np.array([name == "happy" for name in labels.classes(labels.first_condition)])
+    splits = np.array(labels.splits)
+    assert (code, [happy[splits == split].mean() for split in ("train", "valid", "test")]) == (0, [0.5, 0.5, 0.5])
 
 
 def test_dropped_answers_of_a_dimension_leave_the_list_when_a_later_import_keeps_them(read, tmp_path):

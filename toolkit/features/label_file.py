@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fmltk.toolkit.clip import ids_of_row, split_name, utterance_id, without_ending
-from fmltk.toolkit.conditions import CONDITIONS, Scale
+from fmltk.toolkit.conditions import CONDITIONS, MAX_SPAN, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
 from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
 from fmltk.toolkit.io.cells import is_missing, parse_number
@@ -85,7 +85,8 @@ def read_labels(
 
     Columns: video_id and clip_id, or utterance_id; label_<condition>, where `label` is label_M; split or mode; also by
     other names (see `fmltk.toolkit.io.table_kinds`). An empty cell, a null, NaN, n/a and a spreadsheet's error are no
-    label. Ids stay as they were written, without white space around them.
+    label. Ids stay as they were written, without white space around them. A column of labels that are words, such as
+    emotions, gives classes: `class_<condition>` on a nominal scale.
 
     Parameters
     ----------
@@ -201,6 +202,7 @@ def _label_table(
 ) -> LabelTable:
     ids = _ids(path, columns, as_written=bool(document))
     notes: list[str] = []
+    of_words = _word_columns(columns)
     converted: dict[str, Any] = dict(zip(ID_COLUMNS, ids, strict=True))
     for name, values in columns.items():
         if name == "file":
@@ -208,6 +210,10 @@ def _label_table(
         kind = LABEL_SCHEMA.field(name).type
         if name == "split":
             converted[name] = _splits(values)
+        elif name in of_words:
+            words, note = _words(path, name, values)
+            converted[f"class_{LABEL_COLUMNS[name]}"] = words
+            notes.append(note)
         elif name not in ID_COLUMNS and kind != pa.string():
             n_words = sum(bool(cell.strip()) and is_missing(cell) for cell in _text_cells(values))
             if n_words:
@@ -217,6 +223,52 @@ def _label_table(
             converted[name] = values if values.type == kind else pa.array(_texts(values), kind)
     labels = LabelTable.from_columns(converted, {}, metadata=_own_metadata(document))
     return replace(_with_scales(path, labels, document.get("scales"), given), notes=tuple(notes))
+
+
+def _word_columns(columns: Mapping[str, Any]) -> set[str]:
+    """Return the columns of labels that are words, such as emotions: of their cells none is a number.
+
+    A number among words makes the words faults of a column of numbers, and so does a single word in all of the columns.
+    """
+    words: dict[str, set[str]] = {}
+    for name in LABEL_COLUMNS.keys() & columns.keys():
+        values = columns[name]
+        cells = ["true", "false"] if pa.types.is_boolean(values.type) else _text_cells(values)
+        found = {cell.strip() for cell in cells if not is_missing(cell)}
+        if found and not any(_is_number(cell) for cell in found):
+            words[name] = found
+    return set(words) if len(set().union(*words.values())) > 1 else set()
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        parse_number(cell)
+    except ValueError:
+        return any(sign.isdigit() for sign in cell)  # such as 0,5: a number that is written another way
+    return True
+
+
+def _words(path: AnyPath, name: str, values: Any) -> tuple[Any, str]:
+    """Return a column's words, null where there is none, and a note on them.
+
+    Raises AnnotationError if two differ in case alone, or there are too many to be classes.
+    """
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.string())
+    words = [None if is_missing(cell) else cell.strip() for cell in _text_cells(values)]
+    classes = sorted({word for word in words if word is not None})
+    if len(classes) > MAX_SPAN:
+        raise AnnotationError(
+            f"{path}: {name} has {len(classes)} different words, such as {classes[0]!r}; a label is a number, or one "
+            f"of at most {MAX_SPAN} classes"
+        )
+    folded: dict[str, str] = {}
+    for word in classes:
+        other = folded.setdefault(word.casefold(), word)
+        if other != word:
+            raise AnnotationError(f"{path}: {name} has {other!r} and {word!r}, which differ in case alone; keep one")
+    note = f"{path.name}: {name} has words, so the labels are classes: {', '.join(classes)}"
+    return pa.array(words, pa.string()), note
 
 
 def _own_metadata(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,7 +348,7 @@ def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mappi
 
     A condition that the file states no scale for has that of M.
     """
-    found = _stated_scales(path, stated)
+    found = {**_classes_without_numbers(labels), **_stated_scales(path, stated)}
     values = {name: labels.values(name) for name in CONDITIONS}
     labelled = [name for name, own in values.items() if not np.isnan(own).all()]
     if ("M" in found and found["M"].kind != "nominal") or all(name in found for name in labelled):
@@ -304,6 +356,17 @@ def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mappi
     if given is not None:
         return replace(labels, scales={**{name: given[name] for name in labelled}, **found}, scale_source="given")
     return replace(labels, scales={**dict.fromkeys(labelled, guess_scale(values)), **found}, scale_source="guessed")
+
+
+def _classes_without_numbers(labels: LabelTable) -> dict[str, Scale]:
+    """Return the nominal scales of the conditions that have classes, and no number anywhere."""
+    scales: dict[str, Scale] = {}
+    for condition in CONDITIONS:
+        name = f"class_{condition}"
+        if name in labels.table.column_names and np.isnan(labels.values(condition)).all():
+            classes = sorted({word for word in labels.table[name].to_pylist() if word is not None})
+            scales |= {condition: Scale.nominal(classes)} if classes else {}
+    return scales
 
 
 def _stated_scales(path: AnyPath, stated: object) -> dict[str, Scale]:

@@ -161,6 +161,11 @@ class LabelTable:
             return [None] * self.table.num_rows
         return list(classes_of_values(self.values(condition), self.scales[condition]))
 
+    def class_numbers(self, condition: str, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return each label's place in a list of class names, float64, shape (n_clips,); NaN where there is none."""
+        place_of = {name: float(place) for place, name in enumerate(names)}
+        return np.array([place_of.get(name or "", np.nan) for name in self.classes(condition)], np.float64)
+
     def reasons(self, condition: str) -> list[str | None]:
         """Return why each label is null; None where there is one."""
         name = f"reason_{condition}"

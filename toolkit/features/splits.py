@@ -31,6 +31,7 @@ def split_by_video(
     seed: int,
     valid_share: float = SHARES[1] / sum(SHARES),
     test_share: float = SHARES[2] / sum(SHARES),
+    n_classes: int = 0,
 ) -> NDArray[np.str_]:
     """Return the split of each clip, shape (n_clips,), so that each video is in one split only.
 
@@ -42,6 +43,7 @@ def split_by_video(
     video_ids : n ids
     labels : float64 (n,), NaN where there is none
     valid_share, test_share : of all clips
+    n_classes : of labels that are the numbers of classes; 0: of labels on a scale
 
     Raises ConfigError if there are fewer than three videos, or the shares leave nothing to train on.
 
@@ -54,15 +56,23 @@ def split_by_video(
             f"validation takes {valid_share:g} and test {test_share:g} of the clips: nothing is left to train on"
         )
     splits = np.full(len(video_ids), "train", dtype="<U5")
-    splits[hold_out(video_ids, labels, share=test_share, seed=seed, n_left=2)] = "test"
+    test = hold_out(video_ids, labels, share=test_share, seed=seed, n_left=2, n_classes=n_classes)
+    splits[test] = "test"
     rest = np.flatnonzero(splits == "train")
     left = [video_ids[row] for row in rest]
-    splits[rest[hold_out(left, labels[rest], share=valid_share / (1 - test_share), seed=seed)]] = "valid"
+    share = valid_share / (1 - test_share)
+    splits[rest[hold_out(left, labels[rest], share=share, seed=seed, n_classes=n_classes)]] = "valid"
     return splits
 
 
 def hold_out(
-    video_ids: Sequence[str], labels: NDArray[np.float64], *, share: float, seed: int, n_left: int = 1
+    video_ids: Sequence[str],
+    labels: NDArray[np.float64],
+    *,
+    share: float,
+    seed: int,
+    n_left: int = 1,
+    n_classes: int = 0,
 ) -> NDArray[np.bool_]:
     """Return which clips are held out, bool (n_clips,): whole videos that hold about `share` of all clips.
 
@@ -75,6 +85,8 @@ def hold_out(
     video_ids : n ids; the order of the clips does not matter
     labels : float64 (n,), NaN where there is none
     n_left : at least so many videos are not taken
+    n_classes : of labels that are the numbers of classes, whose shares are compared; 0: of labels on a scale, whose
+        quantiles are
 
     Raises ConfigError if there are not more than `n_left` videos.
     """
@@ -98,7 +110,9 @@ def hold_out(
         taken = np.zeros(len(names), bool)
         taken[order[:n_taken]] = True
         missed = abs(float(filled[n_taken - 1]) - wanted)
-        key = (missed if missed > tolerance else 0.0, _distance(known[taken[video_of_label]], known))
+        some = known[taken[video_of_label]]
+        distance = _class_distance(some, known, n_classes) if n_classes else _distance(some, known)
+        key = (missed if missed > tolerance else 0.0, distance)
         if key < best_key:
             best, best_key = taken, key
     return best[video]
@@ -132,6 +146,14 @@ def _distance(some: NDArray[np.float64], every: NDArray[np.float64]) -> float:
     if not some.size or not every.size:
         return math.inf
     return float(np.abs(_quantiles(some) - _quantiles(every)).mean())
+
+
+def _class_distance(some: NDArray[np.float64], every: NDArray[np.float64], n_classes: int) -> float:
+    """Return the mean distance of the shares of the classes; infinite where one side is empty."""
+    if not some.size or not every.size:
+        return math.inf
+    shares = [np.bincount(part.astype(np.int64), minlength=n_classes) / len(part) for part in (some, every)]
+    return float(np.abs(shares[0] - shares[1]).mean())
 
 
 def _quantiles(ordered: NDArray[np.float64]) -> NDArray[np.float64]:

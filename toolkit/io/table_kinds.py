@@ -125,7 +125,7 @@ LABELS = TableKind(
     f"{_EXPECTED_CLIP}, and label (or Score, Sentiment, label_M, label_T, ...)",
     weak={
         **_WEAK_IDS,
-        "label_M": "score sentiment sentimentscore rating valence polarity m",
+        "label_M": "score sentiment sentimentscore rating valence polarity emotion sarcasm m",
         **{f"label_{name}": name.lower() for name in _OTHER_LABELS},
     },
     unread=f"{_UNREAD} text transcript",

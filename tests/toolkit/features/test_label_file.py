@@ -314,6 +314,50 @@ def test_columns_of_other_types_are_read(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "scale"),
+    [
+        ("video_id,clip_id,emotion\nv,1,happy\nv,2, sad \nv,3,\n", ["happy", "sad", None], "happy|sad"),
+        ("video_id\tclip_id\tlabel_M\nv\t1\tTrue\nv\t2\tFalse\nv\t3\tn/a\n", ["True", "False", None], "False|True"),
+        ("video_id;clip_id;sarcasm\nv;1;yes\nv;2;no\nv;3;no\n", ["yes", "no", "no"], "no|yes"),
+        ("video_id,clip_id,Sentiment\nv,1,高兴\nv,2,生气\nv,3,高兴\n", ["高兴", "生气", "高兴"], "生气|高兴"),
+    ],
+)
+def test_a_column_of_words_gives_classes(tmp_path: Path, text: str, words: list[str | None], scale: str) -> None:
+    labels = read_labels(write_text(tmp_path / "l.csv", text))
+    assert (labels.classes("M"), str(labels.scales["M"])) == (words, scale)
+    assert labels.labelled("M").tolist() == [word is not None for word in words]
+    assert any(
+        f"label_M has words, so the labels are classes: {scale.replace('|', ', ')}" in one for one in labels.notes
+    )
+    write_labels(labels, tmp_path / "l.parquet")
+    again = read_labels(tmp_path / "l.parquet")
+    assert (again.classes("M"), again.scales) == (words, labels.scales)
+
+
+def test_truth_values_and_categories_of_a_data_frame_are_classes() -> None:
+    import pandas as pd
+
+    for values in ([True, False], pd.Categorical(["true", "false"])):
+        frame = pd.DataFrame({"video_id": ["v", "v"], "clip_id": ["1", "2"], "label": values})
+        assert as_labels(frame).classes("M") == ["true", "false"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["happy", "0.5"], "'happy' is not a number"),
+        (["Happy", "happy"], "label_M has 'Happy' and 'happy', which differ in case alone; keep one"),
+        (["so", "so"], "'so' is not a number"),
+        ([f"word {'abcdefghij'[k % 10]}{'klmnopqrstu'[k // 10]}" for k in range(110)], "has 110 different words"),
+    ],
+)
+def test_words_that_are_no_classes_are_one_clear_line(tmp_path: Path, cells: list[str], message: str) -> None:
+    rows = "".join(f"v,{k},{cell}\n" for k, cell in enumerate(cells))
+    with pytest.raises(AnnotationError, match=message):
+        read_labels(write_text(tmp_path / "l.csv", f"video_id,clip_id,label\n{rows}"))
+
+
 @pytest.mark.parametrize("cell", ["", " ", "nan", "NaN"])
 def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
     text = f"video_id,clip_id,label,label_T\nv,1,0.5,{cell}\n"

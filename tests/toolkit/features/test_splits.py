@@ -59,6 +59,17 @@ def test_splits_have_labels_like_the_rest():
         assert max(abs(labels[splits == split].mean()) for split in SPLITS) < 0.01
 
 
+def test_splits_have_the_classes_in_the_shares_of_all_clips():
+    """Three classes, one of them in a sixth of the videos: quantiles of their numbers would not see it."""
+    videos = [f"v{k // 5:02d}" for k in range(300)]
+    labels = np.array([1.0 if k // 5 % 6 == 0 else 2.0 * (k // 5 % 2) for k in range(300)])
+    for seed in range(5):
+        splits = split_by_video(videos, labels, seed=seed, n_classes=3)
+        for split in SPLITS:
+            shares = np.bincount(labels[splits == split].astype(int), minlength=3) / np.sum(splits == split)
+            assert np.abs(shares - np.bincount(labels.astype(int)) / 300).max() < 0.05
+
+
 def test_clips_without_labels_are_split_too():
     videos = [f"v{k // 5:02d}" for k in range(100)]
     splits = split_by_video(videos, np.full(100, np.nan), seed=0)
