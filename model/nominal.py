@@ -34,9 +34,9 @@ def learned_labels(labels: LabelTable) -> tuple[dict[str, NDArray[np.float64]], 
     if not any(kinds.values()):
         return {condition: labels.values(condition) for condition in CONDITIONS}, labels.scale
     if not all(kinds.values()):
-        words, numbers = (", ".join(c for c, is_word in kinds.items() if is_word is kind) for kind in (True, False))
+        words, others = (", ".join(c for c, is_word in kinds.items() if is_word is kind) for kind in (True, False))
         raise ConfigError(
-            f"the labels of {words} are words and those of {numbers} numbers; a model learns one kind: leave the "
+            f"the labels of {words} are words and those of {others} numbers; a model learns one kind: leave the "
             "columns of the other kind out of the table"
         )
     named = [name for condition in kinds for name in labels.scales[condition].names]

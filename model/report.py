@@ -306,7 +306,7 @@ def _class_cases(frame: pd.DataFrame) -> list[Case]:
             text=text,
             split=split or None,
             reason=reason,
-            classes={c: pairs[row][0] for c, pairs in both.items() if pairs[row][0] is not None},
+            classes={c: true for c, pairs in both.items() if (true := pairs[row][0]) is not None},
             wrong=[c for c, pairs in both.items() if None not in pairs[row] and pairs[row][0] != pairs[row][1]],
         )
         for row, (utterance, text, split, reason) in enumerate(

@@ -360,7 +360,7 @@ def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mappi
 
 def _classes_without_numbers(labels: LabelTable) -> dict[str, Scale]:
     """Return the nominal scales of the conditions that have classes, and no number anywhere."""
-    scales = {}
+    scales: dict[str, Scale] = {}
     for condition in CONDITIONS:
         name = f"class_{condition}"
         if name in labels.table.column_names and np.isnan(labels.values(condition)).all():
