@@ -153,8 +153,8 @@ def test_sequences_that_are_not_aligned_are_refused(name: str, steps: tuple[int,
         ("raven", ["variant=published"]),
         ("raven", ["variant=corrected"]),
         ("raven", ["variant=corrected", "align=ctc"]),
-        ("mctn", ["variant=corrected"]),
-        ("mctn", ["variant=corrected", "align=ctc", "clip_norm=1.0"]),
+        ("mctn", ["variant=corrected", "standardise=true"]),
+        ("mctn", ["variant=corrected", "standardise=true", "align=ctc", "clip_norm=1.0"]),
     ],
 )
 def test_real_aligned_sequences_are_trained_on(name: str, more: list[str], test_data: Path, tmp_path: Path) -> None:
