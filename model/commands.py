@@ -34,7 +34,7 @@ SPLIT_OPTION = click.option(
 )
 SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
-SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "model", "variant")
+SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "model", "variant", "align")
 
 
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +69,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--variant",
     type=click.Choice(["published", "corrected"]),
     help="Of a published system: with the defects of its public code (the default), or without.",
+)
+@click.option(
+    "--align",
+    type=click.Choice(["words", "ctc"]),
+    help="Of mctn and raven: steps that `fmltk align` made (the default), or a CTC module learns to align.",
 )
 @click.option("--modalities", metavar="LIST", help="Read these alone, such as A,V; stages that lack one are left out.")
 @click.option(

@@ -156,7 +156,9 @@ class Encoder(nn.Module):
 
     def _embedded(self, steps: Steps) -> Tensor:
         x = steps.values * self.scale
-        dropped: Tensor = self.dropout(x + _positions(x) if self.positions else x)
+        if self.positions:
+            x = x + _positions(x) * (x[:, :, :1] != 0)  # steps of zeros, the padding, have none
+        dropped: Tensor = self.dropout(x)
         return dropped
 
 

@@ -104,7 +104,7 @@ class WordSteps(nn.Module):
             found = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise ConfigError(
                 f"the features have other numbers of steps by modality ({found}), and one per word is read: align them "
-                "to words with `fmltk align`, or use --set align=ctc"
+                "to words with `fmltk align`, or use --align ctc"
             )
         return steps, loss
 

@@ -188,10 +188,11 @@ def test_the_corrected_variant_sees_the_positions_of_the_steps() -> None:
         encoder = Encoder(8, 2, 1, Dropouts(), positions=positions).eval()
         made = encoder(steps, steps)[0]
         assert bool(torch.allclose(made, made[:1].expand(5, 8), atol=1e-6)) is not positions
-    added = Encoder(6, 2, 1, Dropouts(), positions=True)._embedded(Steps(torch.zeros(1, 2, 6)))[0]
+    ones = torch.cat([torch.ones(1, 2, 6), torch.zeros(1, 1, 6)], dim=1)
+    added = Encoder(6, 2, 1, Dropouts(), positions=True)._embedded(Steps(ones))[0]
     rates = 1 / 10_000 ** (torch.arange(3) / 2)
     expected = torch.stack([torch.cat([torch.sin(k * rates), torch.cos(k * rates)]) for k in (1, 2)])
-    torch.testing.assert_close(added, expected)
+    torch.testing.assert_close(added, torch.cat([6**0.5 + expected, torch.zeros(1, 6)]))  # the padding has none
 
 
 def test_the_last_step_alone_is_that_of_all() -> None:

@@ -142,7 +142,7 @@ def test_what_aligns_is_limited_apart_from_what_reads(name: str) -> None:
 def test_sequences_that_are_not_aligned_are_refused(name: str, steps: tuple[int, int]) -> None:
     spec, data = model_spec(name).stages[0], clips(steps=steps)
     net = spec.build(DIMS, load_config("mosi", settings=[f"model={name}"]))
-    message = rf"\(text 3, audio {steps[0]}, vision {steps[1]}\).*`fmltk align`, or use --set align=ctc"
+    message = rf"\(text 3, audio {steps[0]}, vision {steps[1]}\).*`fmltk align`, or use --align ctc"
     with pytest.raises(ConfigError, match=message):
         net.train()(data.inputs.batch(spec.inputs, np.arange(4)))
 
@@ -153,8 +153,8 @@ def test_sequences_that_are_not_aligned_are_refused(name: str, steps: tuple[int,
         ("raven", ["variant=published"]),
         ("raven", ["variant=corrected"]),
         ("raven", ["variant=corrected", "align=ctc"]),
-        ("mctn", ["variant=corrected"]),
-        ("mctn", ["variant=corrected", "align=ctc", "clip_norm=1.0"]),
+        ("mctn", ["variant=corrected", "standardise=true"]),
+        ("mctn", ["variant=corrected", "standardise=true", "align=ctc", "clip_norm=1.0"]),
     ],
 )
 def test_real_aligned_sequences_are_trained_on(name: str, more: list[str], test_data: Path, tmp_path: Path) -> None:
