@@ -118,9 +118,10 @@ class MarnNet(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({"M": intensity (B,)}, the last z (B, d_z))."""
         n_steps = n_text_steps(inputs["T"])
-        gates = {m: self._input_gates(m, inputs[name], n_steps) for m, name in INPUTS.items()}  # (L, B, 4 d_m)
-        n = gates["T"].shape[1]
-        zeros = gates["T"].new_zeros
+        gates = {
+            m: self._input_gates(m, inputs[name], n_steps).unbind() for m, name in INPUTS.items()
+        }  # L of (B, 4 d_m)
+        n, zeros = len(gates["T"][0]), gates["T"][0].new_zeros
         h, cell = ({m: zeros(n, d) for m, d in self.units.items()} for _ in range(2))
         z = zeros(n, self.d_z)
         for step in range(n_steps):

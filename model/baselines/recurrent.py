@@ -51,9 +51,9 @@ class VideoRnn(nn.Module):
         h = gates.new_zeros(2, *gates.shape[3:])  # (2, V, units)
         cell, kept = h, self._kept_states(h)
         states = []
-        for step in range(int(lengths.max())):
-            now = there[:, step, None]
-            new_h, new_cell = self.step(gates[step], h, cell, kept)
+        n_steps = int(lengths.max())
+        for now, given in zip(there.t()[:n_steps, :, None], gates[:n_steps].unbind(), strict=True):
+            new_h, new_cell = self.step(given, h, cell, kept)
             h, cell = torch.where(now, new_h, h), torch.where(now, new_cell, cell)
             states.append(h)
         states += [h] * (x.shape[1] - len(states))

@@ -3,6 +3,7 @@
 CPU-seconds of one epoch, validation included, with one thread, at CH-SIMS size (1368 and 456 clips, 39/400/55 steps of
 768/33/709 features), and peak memory: our trainer, and MMSA 2.2.1's modules and trainers in their own environment, in
 turn on the same machine. MMSA gets its batches ready made, without its loader. Every measurement has its own process.
+Systems that MMSA does not have are measured alone, at MOSI's size (62 videos).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from fmltk.model.progress import Epoch
+    from fmltk.model.registry import StageSpec
+    from fmltk.model.settings import Settings
+    from fmltk.model.training import StageData
 
 CLIPS = (1368, 456)
 LENGTHS = {"text": 39, "audio": 400, "vision": 55}
@@ -30,6 +34,8 @@ MEAN_TEXT, DEVIATION_TEXT = 17.8, 7.3  # tokens per clip of CH-SIMS: mean + 3 de
 LARGE = {"tfn": 4, "mtfn": 8, "mult": 8}  # measured on this fraction of the clips, and scaled
 MMSA_PYTHON = Path.home() / ".cache" / "fmltk-tests" / "mmsa-2.2.1" / "bin" / "python"
 SYSTEMS = ("lf-dnn", "mlf-dnn", "tfn", "mtfn", "lmf", "mlmf", "mfn", "graph-mfn", "ef-lstm", "mult")
+ALONE = ("bc-lstm", "mmmu-ba", "marn")
+MOSI_CLIPS = (1150, 297)
 
 # Run by MMSA's Python. A first epoch on one batch warms the caches and is not counted.
 THEIRS = """
@@ -84,7 +90,7 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
     from fmltk.model.inputs import StageInputs
     from fmltk.model.registry import model_spec
     from fmltk.model.sequences import Sequences
-    from fmltk.model.training import StageData, train_stage
+    from fmltk.model.training import StageData
 
     torch.set_num_threads(1)
     n = sum(clips)
@@ -109,14 +115,50 @@ def measure_ours(name: str, clips: tuple[int, int]) -> dict[str, Any]:
         train=np.arange(clips[0]),
         valid=np.arange(clips[0], n),
     )
+    return {"seconds": epoch_seconds(spec, config, data), "peak_mb": peak_mb()}
+
+
+def measure_alone(name: str) -> dict[str, Any]:
+    """Train a system that MMSA does not have on arrays of MOSI's size; its stages one after another, added up."""
+    import torch
+
+    from fmltk.model.config import load_config
+    from fmltk.model.inputs import StageInputs
+    from fmltk.model.registry import model_spec
+    from fmltk.model.training import StageData
+    from fmltk.model.videos import Videos
+
+    torch.set_num_threads(1)
+    n, n_videos, length = sum(MOSI_CLIPS), 62, 20 if name == "marn" else 1
+    offsets = np.arange(n + 1) * length
+    steps = torch.randn(n * length, 300 if length > 1 else 100)
+    vectors = {"A": torch.randn(n, 73), "V": torch.randn(n, 100), **{f"H_{m}": torch.randn(n, 100) for m in "TAV"}}
+    vectors |= {"A_pooled": torch.randn(n, length, 5), "V_pooled": torch.randn(n, length, 20)}
+    videos = Videos(np.arange(n) * n_videos // n, np.arange(n))
+    text_length = length if length > 1 else 0
+    labels = {task: torch.rand(n) * 6 - 3 for task in "MTAV"}
+    rows = {"train": np.arange(MOSI_CLIPS[0]), "valid": np.arange(MOSI_CLIPS[0], n)}
+    data = StageData(StageInputs(vectors, steps, offsets, text_length, videos=videos), labels, **rows)
+    config = load_config("mosi", settings=[f"model={name}", "max_epochs=3", "patience=100"])
+    seconds = [epoch_seconds(stage, config, data) for stage in model_spec(name).stages]
+    return {"seconds": sum(seconds), "peak_mb": peak_mb()}
+
+
+def epoch_seconds(spec: StageSpec, config: Settings, data: StageData) -> float:
+    """Return the CPU-seconds of an epoch, the first one not counted."""
+    from fmltk.model.training import train_stage
+
     marks: list[float] = []
 
     def mark(epoch: Epoch, best: int) -> None:
         marks.append(time.process_time())
 
     train_stage(spec, config, data, seed=0, on_epoch=mark)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": (marks[-1] - marks[0]) / (len(marks) - 1), "peak_mb": peak}
+    return (marks[-1] - marks[0]) / (len(marks) - 1)
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run(command: list[str]) -> dict[str, Any]:
@@ -134,7 +176,7 @@ def main() -> int:
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--mmsa", default=str(MMSA_PYTHON), help="the Python of an environment with mmsa==2.2.1")
     parser.add_argument("--divide", type=int, default=1, help="measure this fraction of the clips, to try the script")
-    parser.add_argument("systems", nargs="*", default=SYSTEMS)
+    parser.add_argument("systems", nargs="*", default=(*SYSTEMS, *ALONE))
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread", file=sys.stderr)
     slower = []
@@ -142,9 +184,12 @@ def main() -> int:
         share = LARGE.get(name, 1) * options.divide
         clips = (CLIPS[0] // share, CLIPS[1] // share)
         if options.part:
-            print(json.dumps(measure_ours(name, clips)))
+            print(json.dumps(measure_alone(name) if name in ALONE else measure_ours(name, clips)))
             return 0
         ours = run([sys.executable, __file__, "--part", name, "--divide", str(options.divide)])
+        if name in ALONE:
+            print(f"{name}: {ours['seconds']:.2f} s, {ours['peak_mb']:.0f} MB", flush=True)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             arguments = [name.replace("-", "_"), *map(str, clips), folder]
             theirs = run([options.mmsa, "-c", THEIRS, *arguments])
