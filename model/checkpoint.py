@@ -35,8 +35,9 @@ REMEDY = "delete it and train again"
 # What two feature files must agree on for one network to read both; how they were padded is not of it.
 SCHEMA_KEYS = (
     *("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale"),
-    *("aligned_to", "text_pooling"),
+    *("aligned_to", "text_pooling", "set"),
 )
+SET_KEYS = ("reads", "sample_rate_hz", "crop_px", "settings", "weights")  # of a set that is not a default
 # What `restore_stage` and its callers read of a stage's document.
 STAGE_SHAPE = {
     "config": {},
@@ -202,6 +203,8 @@ def _schema_value(document: Mapping[str, Any], key: str) -> Any:
     value = document.get(key, (document.get("settings") or {}).get(key))
     if key == "mfcc_scale" and document.get("modality") != "audio":
         return None
+    if key == "set":  # how it is computed; not what it is called, nor by which versions
+        return {name: value[name] for name in SET_KEYS if name in value} if isinstance(value, dict) else None
     return value.get("sha256", value) if isinstance(value, dict) else value
 
 

@@ -34,7 +34,7 @@ SPLIT_OPTION = click.option(
 )
 SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
-SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "model", "variant", "align")
+SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "use", "model", "variant", "align")
 
 
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,6 +76,11 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Of mctn and raven: steps that `fmltk align` made (the default), or a CTC module learns to align.",
 )
 @click.option("--modalities", metavar="LIST", help="Read these alone, such as A,V; stages that lack one are left out.")
+@click.option(
+    "--use",
+    metavar="SETS",
+    help="The feature sets to read where they are not the first of their modalities: text,audio.egemaps,vision.",
+)
 @click.option(
     "--as-published",
     is_flag=True,

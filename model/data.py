@@ -15,7 +15,7 @@ import numpy as np
 
 from fmltk.model.token_data import identity_of, joined, read_tokens
 from fmltk.model.videos import clip_positions
-from fmltk.toolkit.clip import SPLITS, split_utterance_id
+from fmltk.toolkit.clip import SPLITS, modality_of, split_utterance_id
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import StoreError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.registry import ModelSpec
     from fmltk.model.settings import Settings
+    from fmltk.toolkit.features.feature_set import FeatureSet
     from fmltk.toolkit.features.sequences import ModalityTable
 
 
@@ -142,6 +143,7 @@ class Reading:
         that a user names for them, or a trained model had
     gaps : whether words without a token, in aligned folders, stay in the text as steps of zeros, so that step k of each
         modality belongs to word k; else they are left out
+    use : the sets that are read where they are not their modality's first, as the setting has them
     """
 
     frames: str = "valid"
@@ -152,6 +154,7 @@ class Reading:
     tokens: bool = False
     text_model: str | None = None
     sha256: str = ""
+    use: str = ""
 
     @classmethod
     def of(cls, model: ModelSpec, settings: Settings, text_model: str | None = None) -> Reading:
@@ -161,7 +164,7 @@ class Reading:
         whole = model.reads_whole
         letters = tuple(settings.modalities.split(","))
         gaps = whole or model.reads_pooled
-        return cls(settings.frames, pooled, letters, whole, gaps, model.reads_tokens, text_model)
+        return cls(settings.frames, pooled, letters, whole, gaps, model.reads_tokens, text_model, use=settings.use)
 
 
 def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float32]:
@@ -219,7 +222,9 @@ def read_clip_features(
     sequences: dict[str, Ragged] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
-    for letter, name in MODALITY_OF.items():
+    used = {modality_of(key): key for key in reading.use.split(",") if key}
+    for letter, modality in MODALITY_OF.items():
+        name = find_set(features, used[modality]) if modality in used else modality
         if name not in features.modalities or letter not in reading.letters:
             continue
         table = features[name]
@@ -247,6 +252,20 @@ def read_clip_features(
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
     splits, positions = _manifest_splits(manifest), _positions(manifest)
     return ClipFeatures(ids, texts, text, means, reasons, schema, splits, positions, pooled, sequences)
+
+
+def find_set(features: FeatureSet, key: str) -> str:
+    """Return the key that a folder has a feature set by: this one, or its modality where it is the first set there.
+
+    Raises StoreError if the folder has no such set.
+    """
+    modality, _, name = key.partition(".")
+    first = features.modalities.get(modality)
+    is_first = first is not None and (first.document.get("set") or {}).get("name") == name
+    if key not in features.modalities and is_first:
+        return modality
+    features[key]  # refuses a set that is not there
+    return key
 
 
 def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.conditions import MODALITY_OF
@@ -121,7 +121,7 @@ def predict_clips(
             asd=asd,
             transcription=transcription,
             modalities=[MODALITY_OF[letter] for letter in model.schema],
-            text_model=text_model or settings.text_model or None,
+            text_model=text_model or (None if settings.text_sets else settings.text_model or None),
             openface="none" if settings.vision_layout == "mtcnn-geometry" else openface,
             settings=settings,
             padding=padding,
@@ -133,7 +133,8 @@ def predict_clips(
 def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
     """Return the ExtractSettings and PaddingSettings that made the model's features, with its own L."""
     from fmltk.toolkit.features.sequences import check_padded_size
-    from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+    from fmltk.toolkit.run.sets import settings_from_document
+    from fmltk.toolkit.settings import SET_FIELDS, PaddingSettings
 
     documents = model.schema
     for letter, document in documents.items():
@@ -149,14 +150,16 @@ def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
             "the model was trained on imported features, which raw clips cannot be extracted to; "
             "give a feature folder of the same kind"
         )
-    names = {field.name for field in fields(ExtractSettings)}
-    values: dict[str, Any] = {key: value for key, value in made.items() if key in names}
-    values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    named = {
+        SET_FIELDS[MODALITY_OF[letter]]: (f"{one['name']}={one['given']}",)
+        for letter, document in documents.items()
+        if (one := document.get("set"))
+    }
     padding = PaddingSettings(
         fixed={MODALITY_OF[letter]: int(document["length"]) for letter, document in documents.items()},
         vision_pooling=int(documents.get("V", {}).get("pooling") or 1),
     )
-    return ExtractSettings(**values), padding
+    return replace(settings_from_document(made), **named), padding
 
 
 @contextmanager

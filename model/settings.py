@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from fmltk.toolkit.clip import MODALITIES, modality_of, ordered_keys
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
@@ -89,6 +90,27 @@ def modality_letters(text: str) -> str:
     return ",".join(letter for letter in MODALITY_OF if letter in named)
 
 
+def feature_sets(text: str) -> str:
+    """Return the feature sets that `use` names in the one form that settings have: by modality, without default ones.
+
+    Raises ConfigError if one is not the key of a set, or a modality has two.
+
+    >>> feature_sets("vision, audio.egemaps,text"), feature_sets("text,audio,vision")
+    ('audio.egemaps', '')
+    """
+    keys = [word.strip() for word in text.split(",") if word.strip()]
+    for key in keys:
+        if modality_of(key) not in MODALITIES or key.endswith("."):
+            raise ConfigError(
+                f"use is {text!r}: {key!r} is not a feature set; expected keys such as text,audio.egemaps,vision"
+            )
+    of_modality = [modality_of(key) for key in keys]
+    for modality in MODALITIES:
+        if of_modality.count(modality) > 1:
+            raise ConfigError(f"use is {text!r}: it names two sets of {modality}; a model reads one of each modality")
+    return ",".join(key for key in ordered_keys(keys) if key not in MODALITIES)
+
+
 # How the paper, and MMSA, read a clip: padded first, frames averaged over all L, the text LSTM run over the padding; no
 # standardisation is named (section 4.1).
 AS_PUBLISHED: Mapping[str, Any] = {"frames": "padded", "text_steps": "padded", "standardise": False}
@@ -103,6 +125,7 @@ class Settings:
     lr, bs : learning rate, clips per batch (videos, where a system reads the clips of a video together)
     optimiser : Adam, or Adadelta with a memory of 0.95
     modalities : what the model reads, of T, A and V; its stages that lack an input are left out
+    use : the feature sets that are read where they are not the first of their modalities, such as audio.egemaps
     omega_t, omega_a, omega_v, omega_at, omega_vt, omega_av, omega_m : the tasks' weights in the loss (eq. 6: all 1)
     patience, max_epochs : epochs without improvement before a stage stops (section 5.1: 20), and the most it runs
     fusion_lr : learning rate of a stage that reads others' hidden activations; 0 takes lr
@@ -128,6 +151,7 @@ class Settings:
     """
 
     modalities: str = "T,A,V"
+    use: str = ""
     lr: float = positive(0.001)
     bs: int = count(64)
     optimiser: str = choice("adam", "adadelta")
@@ -175,6 +199,7 @@ class Settings:
                 found = repr(value) if rule.choices else value
                 raise ConfigError(f"{one.name} is {found}; it must be {rule.words}")
         object.__setattr__(self, "modalities", modality_letters(self.modalities))  # frozen: one form of it
+        object.__setattr__(self, "use", feature_sets(self.use))
         if self.missing == "mean" and not self.standardise:
             raise ConfigError("missing is 'mean', which needs standardised features: set standardise=true as well")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from dataclasses import dataclass
 from importlib import metadata
@@ -66,6 +67,7 @@ def find_extractor(modality: str, text: str) -> ChosenSet:
     try:
         extractor = point.load()(argument or None)
         card = extractor.card
+        pickle.dumps(extractor)  # it is sent to the workers
     except FmltkError:
         raise
     except Exception as error:  # the code of another package may raise anything

@@ -233,10 +233,11 @@ def _encode(result: ClipResult) -> bytes:
     row = {name: value for name, value in result.row.columns().items() if value is not None or name in written}
     text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=_plain_number)
     columns: dict[str, pa.Array] = {ROW_COLUMN: pa.array([text], pa.string())}
-    for modality, sequence in result.sequences.items():
-        columns[f"{modality}_features"] = _one_list(sequence.features)
+    for key in ordered_keys(result.sequences):
+        sequence = result.sequences[key]
+        columns[f"{key}_features"] = _one_list(sequence.features)
         if sequence.valid is not None:
-            columns[f"{modality}_valid"] = _one_list(sequence.valid)
+            columns[f"{key}_valid"] = _one_list(sequence.valid)
     tokens = dict(result.further_tokens)
     if result.token_ids is not None:
         tokens = {"text": Tokens(result.token_ids, result.tokens, result.token_spans), **tokens}

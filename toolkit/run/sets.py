@@ -144,14 +144,9 @@ def set_description(key: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a set's table says of what its numbers are; run: the document of run.json."""
     settings = run["settings"]
     made: dict[str, Any] = run.get("sets", {}).get(key, {})
-    document = {
-        "feature_names": made.get("feature_names", []),
-        "feature_units": made.get("feature_units", []),
-        "rate_hz": made.get("rate_hz"),
-        **({"set": made} if made else {}),
-    }
     if made and (key not in MODALITIES or made["name"] != default_name(key, settings)):
-        return document
+        return {**{name: made[name] for name in ("feature_names", "feature_units", "rate_hz")}, "set": made}
+    document: dict[str, Any] = {"feature_names": [], "feature_units": [], "rate_hz": None}
     if key == "text":
         return {**document, "model": run["text_model"]}
     whole = settings_from_document({**settings, "modalities": [key]})
