@@ -118,7 +118,8 @@ class HfPictures:
             from transformers import AutoImageProcessor, AutoModel
 
             # Without torchvision, which not every machine has, and whose pictures differ a little from PIL's.
-            processor = AutoImageProcessor.from_pretrained(self.source.folder, **SAFE, backend="pil")
+            processors: Any = AutoImageProcessor  # its method has no types
+            processor = processors.from_pretrained(self.source.folder, **SAFE, backend="pil")
             unused = [] if self.pool == POOLED else ["*pooler*"]
             model = load_weights(AutoModel, self.source, IMAGE_MODEL, device=device, unused=unused)
         eyes = _Eyes(processor, getattr(model, "vision_model", model), device, self.layers, self.pool)
@@ -163,7 +164,8 @@ class _Eyes:
         with torch.inference_mode():
             output = self._model(pixels.to(self._device), output_hidden_states=self._layers.all_states)
             vectors = self._one_vector(output, pixels.shape[-2:])
-        return vectors.to("cpu", torch.float32).numpy()
+        seen: NDArray[np.float32] = vectors.to("cpu", torch.float32).numpy()
+        return seen
 
     def _one_vector(self, output: Any, size_px: tuple[int, int]) -> Any:
         """Return one vector per picture, a tensor (n, d)."""

@@ -108,11 +108,13 @@ def find_features(
             for name in columns:
                 cells[name].append(row.get(name, ""))
         kinds = {name: _kind(cells[name], table.separator) for name in columns}
-    for name in columns:
-        if wanted and isinstance(kinds[name], str):
-            raise error(f"{table.name}: column {name!r} holds {str(kinds[name])[:40]!r}, expected numbers")
-    features = tuple(FeatureColumn(name, kinds[name]) for name in columns if not isinstance(kinds[name], str))
-    return features, table.header, not fields.keys().isdisjoint(("frame", "time_s", "time_ms"))
+    features = []
+    for name, kind in kinds.items():
+        if not isinstance(kind, str):
+            features.append(FeatureColumn(name, kind))
+        elif wanted:
+            raise error(f"{table.name}: column {name!r} holds {kind[:40]!r}, expected numbers")
+    return tuple(features), table.header, not fields.keys().isdisjoint(("frame", "time_s", "time_ms"))
 
 
 def _fields(table: Table, named: Mapping[str, str], error: MakeError) -> tuple[dict[str, str], list[str]]:
@@ -208,7 +210,7 @@ def read_frame_rows(
                 "every table of the folder must have them: name those that all have, csv:DIR,columns=..."
             )
         heads: dict[str, list[Any]] = {one: [] for one in fields}
-        blocks = [np.empty((0, sum(len(one.features) for one in features)), np.float32)]
+        blocks: list[NDArray[np.float32]] = [np.empty((0, sum(len(one.features) for one in features)), np.float32)]
         while block := list(itertools.islice(table.rows, _BLOCK_ROWS)):
             for one, column in fields.items():
                 heads[one] += [(where, row.get(column, "")) for where, row in block]

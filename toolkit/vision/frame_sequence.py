@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def frame_sequence(
     values = np.zeros((n_frames, rows.values.shape[1]), np.float32)
     values[valid] = rows.values[chosen[valid]]
     if not valid.any():
-        _explain_nothing(rows, found, usable, near.any(), choice, error)
+        _explain_nothing(rows, found, usable, bool(near.any()), choice, error)
     n_unsure = np.count_nonzero(unsure)
     if n_unsure:
         notes.append(
@@ -134,7 +134,7 @@ def _of_face(rows: FrameRows, choice: RowChoice, error: MakeError) -> NDArray[np
     """Return the rows of the face that the user chose; all where none was chosen."""
     if choice.face in (None, BEST_FACE):
         return np.ones(len(rows.values), bool)
-    kept = rows.face_id == choice.face
+    kept: NDArray[np.bool_] = np.equal(rows.face_id, choice.face)
     if not kept.any():
         raise error(f"{rows.name} has no face {choice.face!r}; its faces are {_faces(rows.face_id)}")
     return kept
@@ -147,7 +147,7 @@ def _faces(face_id: NDArray[np.str_]) -> str:
 
 def _row_times(
     rows: FrameRows, clock: TableClock, choice: RowChoice, notes: list[str], *, n_frames: int, error: MakeError
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], NDArray[Any], float]:
     """Return each row's time, what rows of one frame have in common, and the time from one row to the next."""
     number = None if rows.frame is None else _from_zero(rows.name, rows.frame, choice, notes, error)
     if number is not None and clock.frame_times_s is not None and choice.fps is None:
@@ -190,13 +190,13 @@ def _from_zero(
 
 def _by_times(
     rows: FrameRows, time_s: NDArray[np.float64], number: NDArray[np.int64] | None, clock: TableClock, error: MakeError
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], NDArray[Any], float]:
     where = f"{rows.name}, column {rows.time_column!r}"
     if np.isnan(time_s).any():
         raise error(
             f"{where}: row {int(np.argmax(np.isnan(time_s))) + 1} has no time; without the column, frames count"
         )
-    keys: NDArray[np.float64] = time_s if number is None else number.astype(np.float64)
+    keys: NDArray[Any] = time_s if number is None else number
     _, first = np.unique(keys, return_index=True)
     steps = np.diff(time_s[first])
     if number is not None and len(steps) and np.any(steps <= 0):
@@ -244,7 +244,7 @@ def _frame_rate(rows: FrameRows, n_numbers: int, step: int, clock: TableClock, e
 
 def _one_row(
     rows: FrameRows,
-    keys: NDArray[np.float64],
+    keys: NDArray[Any],
     usable: NDArray[np.bool_],
     choice: RowChoice,
     notes: list[str],
