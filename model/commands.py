@@ -212,6 +212,7 @@ def _time_name() -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @SPLIT_OPTION
+@click.option("--ensemble", is_flag=True, help="Also score the mean of the seeds' predictions.")
 @click.option("--drop", "drops", multiple=True, metavar="A,T", help="M without these modalities. Repeatable.")
 @click.option(
     "--noise",
@@ -241,9 +242,11 @@ def evaluate(run: Path, *, split: str, reporter: Reporter, **options: Any) -> No
     from fmltk.model.evaluation import evaluation_rows
 
     if options["drops"] or options["noises"]:
+        if options["ensemble"]:
+            raise click.UsageError("--ensemble scores the predictions of all clips; it goes without --drop and --noise")
         _evaluate_robustness(run, split, reporter, **options)
         return
-    columns, rows, document = evaluation_rows(run, split)
+    columns, rows, document = evaluation_rows(run, split, ensemble=options["ensemble"])
     _write_table(ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows), options)
     if reporter.json_output:
         reporter.json(document)
@@ -309,6 +312,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, help="Which seed of the run; by default the best on validation.")
+@click.option("--ensemble", is_flag=True, help="The mean of all seeds' predictions instead of one seed's.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="A .csv, .json or .parquet file; else a table.")
 @click.option(
     "--features",
@@ -342,9 +346,9 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
 
     if out is not None and out.suffix not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
-    spreadsheet_safe = options.pop("spreadsheet_safe")
+    spreadsheet_safe, ensemble = options.pop("spreadsheet_safe"), options.pop("ensemble")
     with nullcontext() if out is None else hold_file(out):
-        table = predict_source(load_model(run, seed=seed), source, reporter=reporter, **options)
+        table = predict_source(load_model(run, seed=seed, ensemble=ensemble), source, reporter=reporter, **options)
         _write_scores(table, out, reporter, spreadsheet_safe=spreadsheet_safe)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.model.registry import model_spec
-from fmltk.model.settings import Settings, checked, count, nearest, share
+from fmltk.model.settings import Settings, checked, choice, count, nearest, share
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io import documents
 
@@ -37,6 +37,9 @@ class Config(Settings):
     tout : outputs of the text network
     fdrp, fdim : dropout on the input, and hidden units, of the bimodal and multimodal predictors
     tdim, adim, vdim : hidden units of the unimodal predictors
+    fusion : how the fusion joins the H: side by side as in the paper, each times a gate, or their mean by attention
+    losses : of a pairwise stage's tasks: weighted by omega as in the paper, or by what the stage learns of their noise
+    text_mean : whether the text network also reads the mean of a text's steps
     """
 
     tdrp: float = share()
@@ -51,6 +54,9 @@ class Config(Settings):
     tdim: int = count(64)
     adim: int = count(16)
     vdim: int = count(64)
+    fusion: str = choice("concat", "gated", "attention")
+    losses: str = choice("weighted", "uncertainty")
+    text_mean: bool = False
 
 
 def settings_class(model: str) -> type[Settings]:

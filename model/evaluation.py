@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fmltk.model.metrics import metric_names
-from fmltk.model.nominal import CLASS_COLUMNS, class_table
-from fmltk.model.run_folder import run_config, run_document, run_model, run_summary
+import numpy as np
+
+from fmltk.model.metrics import metric_names, score
+from fmltk.model.nominal import CLASS_COLUMNS, class_numbers, class_table, decided
+from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
 from fmltk.model.tasks import stage_title, task_title
-from fmltk.toolkit.conditions import Scale
+from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,8 +45,13 @@ def evaluation_split(summary: Mapping[str, Any], split: str) -> str:
     raise ConfigError(f"the run has no {split} split; it has {', '.join(named)}")
 
 
-def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], dict[str, Any]]:
-    """Return (columns, rows, document) of tables 7 and 8: every task, M, and the constant predictor of each label."""
+def evaluation_rows(
+    run: Path, split: str, *, ensemble: bool = False
+) -> tuple[list[str], list[list[str]], dict[str, Any]]:
+    """Return (columns, rows, document) of tables 7 and 8: every task, M, and the constant predictor of each label.
+
+    ensemble : also score the mean of the seeds' predictions of each condition
+    """
     summary = run_summary(run)
     split = evaluation_split(summary, split)
     metrics = metric_names(summary["family"])
@@ -53,6 +60,10 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
         scores = task["splits"][split]
         cells = [format_score(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"]) for m in metrics]
         rows.append([stage_title(task["stage"]), task_title(task["task"]), task["labels"], str(scores["n"]), *cells])
+    together = ensemble_scores(run, split) if ensemble else {}
+    for condition, scores in together.items():
+        cells = [format_score(m, scores["metrics"][m]) for m in metrics]
+        rows.append([f"ensemble of {len(summary['seeds'])}", task_title(condition), "", str(scores["n"]), *cells])
     for condition, splits in summary["constant"].items():
         if split in splits:
             cells = [format_score(m, splits[split][m]) for m in metrics]
@@ -67,10 +78,39 @@ def evaluation_rows(run: Path, split: str) -> tuple[list[str], list[list[str]], 
         "family": summary["family"],
         "tasks": {key: {"labels": task["labels"], **task["splits"][split]} for key, task in summary["tasks"].items()},
         "constant": {condition: splits.get(split) for condition, splits in summary["constant"].items()},
+        "ensemble": together,
         "stages": summary["stages"],
         "collapsed": summary["collapsed"],
     }
     return ["stage", "task", "labels", "n", *metrics], rows, document
+
+
+def ensemble_scores(run: Path, split: str) -> dict[str, dict[str, Any]]:
+    """Return n and the metrics by condition of the mean of all seeds' predictions; of classes, of their probabilities.
+
+    Raises ConfigError if the run has one seed.
+    """
+    seeds, family = run_seeds(run), run_summary(run)["family"]
+    if len(seeds) < 2:
+        raise ConfigError(f"{run} has one seed, and an ensemble is of several; train it with --seeds 5")
+    frames = [read_predictions(run, seed) for seed in seeds]
+    frames = [frame[frame["split"] == split] for frame in frames]
+    names = Scale.parse(run_document(run)["scale"]).names
+    scores = {}
+    for condition in CONDITIONS:
+        if f"pred_{condition}" not in frames[0]:
+            continue
+        if names:
+            mean = decided(np.mean([np.stack(frame[f"prob_{condition}"].tolist()) for frame in frames], axis=0))
+            truth = class_numbers(list(frames[0][f"truth_{condition}"]), names, source=str(run))
+        else:
+            columns = [frame[f"pred_{condition}"].to_numpy(dtype=np.float64, na_value=np.nan) for frame in frames]
+            mean = np.mean(columns, axis=0)
+            truth = frames[0][f"truth_{condition}"].to_numpy(dtype=np.float64, na_value=np.nan)
+        known = np.isfinite(mean) & np.isfinite(truth)
+        if known.any():
+            scores[condition] = {"n": int(known.sum()), "metrics": score(mean[known], truth[known], family)}
+    return scores
 
 
 def class_rows(run: Path, document: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fmltk.model.fusion import FusionNet
-from fmltk.model.pairwise import PairNet
+from fmltk.model.pairwise import PairNet, PairObjective
 from fmltk.model.registry import ModelSpec, StageSpec
 
 if TYPE_CHECKING:
@@ -24,15 +24,19 @@ FUSION_INPUTS = ("H_AV", "H_AT", "H_VT")
 
 def _build_fusion(dims: Mapping[str, int], config: Config) -> nn.Module:
     inputs = [name for name in FUSION_INPUTS if name in dims]
-    return FusionNet(inputs, dims, config.fdim, config.fdrp)
+    return FusionNet(inputs, dims, config.fdim, config.fdrp, join=config.fusion)
+
+
+def _pair(pair: str) -> StageSpec:
+    return StageSpec(pair, tuple(pair), (*pair, pair), partial(PairNet, pair), objective=PairObjective)
 
 
 FMLMSN = ModelSpec(
     "fmlmsn",
     (
-        StageSpec("AV", ("A", "V"), ("A", "V", "AV"), partial(PairNet, "AV")),  # algorithm 1, step 1
-        StageSpec("AT", ("A", "T"), ("A", "T", "AT"), partial(PairNet, "AT")),
-        StageSpec("VT", ("V", "T"), ("V", "T", "VT"), partial(PairNet, "VT")),
+        _pair("AV"),  # algorithm 1, step 1
+        _pair("AT"),
+        _pair("VT"),
         StageSpec("fusion", FUSION_INPUTS, ("M",), _build_fusion, needs_all=False),  # step 2
     ),
     takes_classes=True,

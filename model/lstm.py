@@ -40,6 +40,14 @@ class Packed:
             return values
         return blank.repeat(sum(self.sizes), 1).index_copy_(0, self.places, values)
 
+    def mean(self) -> Tensor:
+        """Return the mean of each sequence's steps that are there, (B, d), in the batch's own order; 0 of none."""
+        of_step = torch.cat([torch.arange(n, device=self.steps.device) for n in self.sizes])
+        of_step = self.batch_rows[of_step if self.places is None else of_step[self.places]]
+        n_sequences = len(self.batch_rows)
+        sums = self.steps.new_zeros(n_sequences, self.steps.shape[1]).index_add_(0, of_step, self.steps)
+        return sums / torch.bincount(of_step, minlength=n_sequences).clamp(min=1)[:, None]
+
 
 class LastStateLSTM(nn.Module):
     """An LSTM that returns each sequence's last hidden state.

@@ -21,7 +21,7 @@ from fmltk.model.network import NETWORK
 from fmltk.model.nominal import class_words, decided
 from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import HIDDEN_PREFIX, model_of, model_spec
-from fmltk.model.run_folder import chosen_seed, run_config, run_document, seed_folder, stage_file
+from fmltk.model.run_folder import chosen_seed, run_config, run_document, run_seeds, seed_folder, stage_file
 from fmltk.model.tasks import condition_predictions, task_key
 from fmltk.model.tensors import read_tensors, write_tensors
 from fmltk.toolkit.classes import classes_of_values
@@ -307,14 +307,43 @@ class FmlMSN(TrainedModel):
     only: ClassVar[str] = "fmlmsn"
 
 
-def load_model(folder: str | os.PathLike[str], *, seed: int | None = None) -> TrainedModel:
+@dataclass(frozen=True, repr=False)
+class Ensemble(TrainedModel):
+    """All seeds of a run: every prediction is the mean of theirs, of classes the mean of their probabilities.
+
+    members : the models, of which the first stands for what all read
+    """
+
+    members: tuple[TrainedModel, ...] = ()
+
+    @classmethod
+    def from_seeds(cls, run: Path) -> Ensemble:
+        """Return the ensemble of a run's finished seeds. Raises ConfigError if there is but one."""
+        seeds = run_seeds(run)
+        if len(seeds) < 2:
+            raise ConfigError(f"{run} has one seed, and an ensemble is of several; train it with --seeds 5")
+        members = tuple(TrainedModel.from_run(run, seed=seed) for seed in seeds)
+        first = members[0]
+        return cls(first.name, first.stages, first.scale, first.splits, members)
+
+    def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
+        """Return the mean of the seeds' predictions, as `TrainedModel.predict_features` does."""
+        parts = [member.predict_features(features, device=device) for member in self.members]
+        return {key: np.mean([part[key] for part in parts], axis=0) for key in parts[0]}
+
+
+def load_model(folder: str | os.PathLike[str], *, seed: int | None = None, ensemble: bool = False) -> TrainedModel:
     """Return the model of a run folder, or of a folder that `save_pretrained` wrote; an FmlMSN where it is one.
 
-    seed : of a run; by default the best on validation
+    seed : of a run; by default the best on validation; ensemble : of a run: all seeds, whose predictions are averaged
 
     Raises ConfigError if the folder contains neither, DamagedFileError if a file is broken.
     """
     path = Path(folder)
+    if ensemble:
+        if seed is not None:
+            raise ConfigError("an ensemble is of all seeds: give --seed or --ensemble, not both")
+        return Ensemble.from_seeds(path)
     is_saved = (path / CONFIG_FILE).is_file()
     model = TrainedModel.from_pretrained(path) if is_saved else TrainedModel.from_run(path, seed=seed)
     return FmlMSN(**vars(model)) if model.name == FmlMSN.only else model

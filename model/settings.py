@@ -136,6 +136,8 @@ class Settings:
     clip_value, clip_norm : limits of each gradient's values, and of the norm of each group's gradients; 0 sets none
     plateau, plateau_factor : epochs without a better validation loss after which the learning rates fall, to this share
         of what they were; 0 keeps them
+    warmup, schedule : epochs in which the learning rates rise to what is set, and whether they then stay, or fall along
+        a cosine to 0 at max_epochs
     frames : audio and vision are the means over a clip's valid steps, or over all L, the padding included
     text_steps : the text LSTM ends at a clip's last step, or reads zeros up to L
     standardise, standard_limit : whether features are standardised on the training split, and to how many standard
@@ -173,6 +175,8 @@ class Settings:
     clip_norm: float = amount()
     plateau: int = whole()
     plateau_factor: float = share(0.1)
+    warmup: int = whole()
+    schedule: str = choice("constant", "cosine")
     frames: str = choice("valid", "padded")
     text_steps: str = choice("valid", "padded")
     standardise: bool = True
@@ -200,6 +204,8 @@ class Settings:
                 raise ConfigError(f"{one.name} is {found}; it must be {rule.words}")
         object.__setattr__(self, "modalities", modality_letters(self.modalities))  # frozen: one form of it
         object.__setattr__(self, "use", feature_sets(self.use))
+        if self.plateau and (self.warmup or self.schedule != "constant"):
+            raise ConfigError("plateau lowers the learning rates by itself: set either it, or warmup and schedule")
         if self.missing == "mean" and not self.standardise:
             raise ConfigError("missing is 'mean', which needs standardised features: set standardise=true as well")
 

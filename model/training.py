@@ -8,6 +8,7 @@ Source: paper, section 4.2 (eq. 6) and section 5.1.
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -138,6 +139,7 @@ def _fit(
     while len(so_far.history) < config.max_epochs and len(so_far.history) - so_far.best < config.patience:
         started = time.perf_counter()
         objective.epoch = len(so_far.history) + 1
+        _set_rates(optimiser, config, objective.epoch)
         train_loss = _train_epoch(net, optimiser, objective, spec=spec, config=config, data=data)
         valid_loss, valid_mae = _validate(net, spec, objective, data)
         epoch = Epoch(objective.epoch, train_loss, valid_loss, valid_mae, time.perf_counter() - started)
@@ -156,6 +158,30 @@ def _fit(
     net.load_state_dict(so_far.best_state)
     net.eval()
     return TrainedStage(net, tuple(so_far.history), so_far.best)
+
+
+def rate_share(config: Settings, epoch: int) -> float:
+    """Return the share of its learning rate that an epoch, from 1, has: rising in `warmup`, then constant or a cosine.
+
+    >>> from fmltk.model.settings import Settings
+    >>> config = Settings(warmup=2, schedule="cosine", max_epochs=4)
+    >>> [round(rate_share(config, epoch), 3) for epoch in (1, 2, 3, 4)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    if epoch <= config.warmup:
+        return epoch / config.warmup
+    if config.schedule == "constant":
+        return 1.0
+    done = (epoch - 1 - config.warmup) / max(config.max_epochs - config.warmup, 1)
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, config: Settings, epoch: int) -> None:
+    if not config.warmup and config.schedule == "constant":
+        return
+    for group in optimiser.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        group["lr"] = group["initial_lr"] * rate_share(config, epoch)
 
 
 def make_objective(spec: StageSpec, config: Settings, data: StageData) -> Objective:

@@ -16,6 +16,7 @@ from fmltk.model.layers import Predictor
 from fmltk.model.registry import ModelSpec, StageSpec
 from fmltk.model.unimodal import predictor_units, unimodal_net
 from fmltk.toolkit.conditions import UNIMODAL
+from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ class LateFusionNet(nn.Module):
 
     def __init__(self, dims: Mapping[str, int], config: Config, *, multitask: bool) -> None:
         super().__init__()
+        if (config.fusion, config.losses) != ("concat", "weighted"):
+            raise ConfigError("fusion and losses are choices of fmlmsn, and late-fusion has neither: leave them out")
         nets = {m: unimodal_net(m, dims[m], config) for m in UNIMODAL if m in dims}
         units = {m: net.d_out for m, net in nets.items()}
         self.nets = nn.ModuleDict(nets)

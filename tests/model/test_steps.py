@@ -13,7 +13,7 @@ from fmltk.model.inputs import StageInputs
 from fmltk.model.registry import StageSpec
 from fmltk.model.settings import Settings
 from fmltk.model.training import StageData, make_optimiser, train_batch, train_stage
-from fmltk.toolkit.errors import TrainingError
+from fmltk.toolkit.errors import ConfigError, TrainingError
 
 N = 14  # seven batches of two
 
@@ -120,6 +120,29 @@ def test_adadelta_takes_the_steps_of_its_formula(weight_decay: float) -> None:
         moves = 0.95 * moves + 0.05 * move**2
         weight += move
         assert net.weight.tolist() == pytest.approx([weight] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        ({}, [0.1] * 4),
+        ({"warmup": 2}, [0.05, 0.1, 0.1, 0.1]),
+        ({"schedule": "cosine"}, [0.1, 0.08535534, 0.05, 0.01464466]),
+        ({"schedule": "cosine", "warmup": 2}, [0.05, 0.1, 0.1, 0.05]),
+    ],
+)
+def test_learning_rates_follow_the_schedule(
+    settings: dict[str, Any], rates: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, closure=None: used.append(self.param_groups[0]["lr"]))
+    train_stage(LINE, Settings(lr=0.1, bs=N, max_epochs=4, patience=100, **settings), line_data(), seed=0)
+    assert used == pytest.approx(rates)
+
+
+def test_a_schedule_and_a_plateau_are_not_both_followed() -> None:
+    with pytest.raises(ConfigError, match="plateau lowers the learning rates by itself: set either it, or warmup"):
+        Settings(plateau=3, schedule="cosine")
 
 
 def test_no_more_clips_are_predicted_at_once_than_a_stage_says() -> None:
