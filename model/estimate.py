@@ -15,7 +15,7 @@ from fmltk.model.prepared import Prepared
 from fmltk.model.registry import model_of
 from fmltk.model.stages import stage_data
 from fmltk.model.training import draw_batches, make_optimiser, train_batches
-from fmltk.toolkit.machine import memory_growth
+from fmltk.toolkit.machine import forget_peak_memory, peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,10 @@ def measure_epoch(job: StageJob) -> tuple[float, int]:
     """
     spec = model_of(job.config).stage(job.stage)
     data = stage_data(job, Prepared.open(job.prepared))
-    with one_thread(), torch.random.fork_rng(devices=[]), memory_growth() as growth:
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
+        forget_peak_memory()
+        before = peak_memory()
         net = make_network(spec, data.inputs.dimensions(spec.inputs), job.config, data.text_network)
         optimiser = make_optimiser(net.train(), spec, job.config)
         parts = draw_batches(spec, job.config, data)
@@ -56,7 +58,7 @@ def measure_epoch(job: StageJob) -> tuple[float, int]:
         some = data.valid[: len(np.concatenate(first))]
         predict_stage(net, spec, data.inputs, some)
         predicted = time.perf_counter() - trained
-        n_bytes = growth()
+        n_bytes = peak_memory() - before
     best = sum(weight.numel() * weight.element_size() for weight in net.state_dict().values())  # the best epoch's copy
     seconds = (trained - started) / len(first) * len(parts) + predicted / max(len(some), 1) * len(data.valid)
     return seconds, n_bytes + best

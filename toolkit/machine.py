@@ -42,30 +42,25 @@ def total_memory() -> int:
     return total
 
 
-@contextmanager
-def memory_growth() -> Iterator[Callable[[], int]]:
-    """Within, a function that returns by how many bytes this process has been larger at its largest than at the start.
+def forget_peak_memory() -> None:
+    """Begin to count this process's peak of memory from now on, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
-    Where the system does not say it (macOS), only growth beyond the process's earlier peak counts.
+
+def peak_memory() -> int:
+    """Return the bytes of memory that this process had at most, since `forget_peak_memory` where the system can.
+
+    >>> peak_memory() > 1_000_000
+    True
     """
     import resource
 
-    def peak() -> int:
-        try:
-            return _status_bytes("VmHWM")
-        except OSError:
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
-    before = peak()
-    yield lambda: max(peak() - before, 0)
-
-
-def _status_bytes(name: str) -> int:
-    """Return one of the sizes that the system gives of this process. Raises OSError where it gives none."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def default_memory_limit() -> int:

@@ -46,6 +46,7 @@ SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other
 @click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where systems train.")
 @click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it.")
 @output_options
 def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
     """Train every system on FEATURES (by default features/), and write the paper's tables of them.
@@ -80,7 +81,7 @@ def _options(options: dict[str, Any]) -> Any:
         configs=_configs(options["configs"]),
         folds=_folds(options["cv"]),
         **{name: options[name] for name in ("preset", "variant", "exclude", "with_published", "jobs", "engine",
-                                            "ray_address", "device")},
+                                            "ray_address", "device", "text_model")},
     )  # fmt: skip
 
 

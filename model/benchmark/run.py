@@ -79,6 +79,7 @@ class BenchmarkOptions:
     jobs : worker processes; None: one per core, with Ray one per CPU of the cluster
     engine, ray_address : "local" or "ray", and the address of the cluster
     device : cpu, cuda, cuda:1, ...
+    text_model : of misa and self-mm, where the features do not name it
     exclude : a table of clips to leave out
     with_published : whether the paper's figures get a table
     """
@@ -93,6 +94,7 @@ class BenchmarkOptions:
     engine: str = "local"
     ray_address: str | None = None
     device: str = "cpu"
+    text_model: str | None = None
     exclude: Path | None = None
     with_published: bool = False
 
@@ -192,6 +194,7 @@ def _job(part: _Part, entry: Entry, features: Path, options: BenchmarkOptions) -
         reuse=None if entry.reuse is None else part.run(entry.reuse),
         exclude=options.exclude,
         device=options.device,
+        text_model=options.text_model,
     )
 
 

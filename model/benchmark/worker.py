@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmltk.model.checkpoint import load_stage
 from fmltk.model.config import default_preset, load_config
@@ -17,10 +15,12 @@ from fmltk.model.run_folder import SUMMARY_FILE, finished_seeds, read_json, run_
 from fmltk.toolkit.errors import FmltkError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.io.documents import write_json
+from fmltk.toolkit.machine import forget_peak_memory, peak_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COST_FILE = "cost.json"
-_PEAK_RESET = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Job:
     """One system on one split of the data.
 
     out : the run folder; settings : KEY=VALUE texts; config : a TOML file; reuse : the run whose H is taken
+    text_model : of systems that train one
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     reuse: Path | None
     exclude: Path | None
     device: str
+    text_model: str | None
 
 
 class BenchmarkWorker:
@@ -52,7 +54,7 @@ class BenchmarkWorker:
 
         A system whose predictions are constant has a result.
         """
-        _forget_peak()
+        forget_peak_memory()
         began = time.process_time()
         before = finished_seeds(job.out)
         try:
@@ -71,7 +73,8 @@ class BenchmarkWorker:
         config = load_config(
             job.preset, path=job.config, settings=(f'model="{job.model}"', *job.settings), default=default
         )
-        options = RunOptions(seeds=job.seeds, jobs=0, reuse=job.reuse, device=job.device)
+        text_model = job.text_model if model_spec(job.model).reads_tokens else None
+        options = RunOptions(seeds=job.seeds, jobs=0, reuse=job.reuse, device=job.device, text_model=text_model)
         train(job.features, job.labels, out=job.out, config=config, exclude=job.exclude, options=options)
 
 
@@ -79,7 +82,7 @@ def _write_cost(job: Job, *, cpu_s: float) -> None:
     """Write the CPU-seconds of all calls so far, the largest peak of memory, and the number of weights."""
     path = job.out / COST_FILE
     before: dict[str, Any] = read_json(path) if path.is_file() else {}
-    peak = max(filter(None, (before.get("peak_mb"), _peak_mb())), default=None)
+    peak = max(before.get("peak_mb") or 0, peak_memory() / 2**20)
     document = {"cpu_s": before.get("cpu_s", 0.0) + cpu_s, "peak_mb": peak, "n_weights": _n_weights(job.out)}
     write_json(path, document, indent=1)
 
@@ -90,17 +93,3 @@ def _n_weights(run: Path) -> int:
     files = (stage_file(folder, stage.name) for stage in model_spec(run_config(run).model).stages)
     nets = (load_stage(path).net for path in files if path.is_file())
     return sum(weight.numel() for net in nets for weight in net.parameters())
-
-
-def _forget_peak() -> None:
-    """Begin to count this process's peak of memory from now on, where the system can."""
-    with contextlib.suppress(OSError):
-        _PEAK_RESET.write_text("5")
-
-
-def _peak_mb() -> float | None:
-    with contextlib.suppress(OSError):
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return None
