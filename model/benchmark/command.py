@@ -1,4 +1,4 @@
-"""The command benchmark."""
+"""The commands benchmark and ablate."""
 
 from __future__ import annotations
 
@@ -7,30 +7,55 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.option_types import EXCLUDE
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fmltk.toolkit.console import Reporter
 
 SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other tables are in the files
 
 
+def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what both commands read, and where systems train."""
+    options = (
+        click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False),
+        click.option(
+            "--labels",
+            type=click.Path(path_type=Path),
+            help="A table of labels; by default labels.parquet in FEATURES or next to it.",
+        ),
+        click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
+        click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
+        click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned."),
+        click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once."),
+        EXCLUDE,
+        click.option("--jobs", "-j", type=click.IntRange(1), help="Systems at a time; by default one per core."),
+        click.option(
+            "--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where systems train."
+        ),
+        click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1."),
+        click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _out_option(default: str) -> Callable[..., Any]:
+    kind = click.Path(path_type=Path)
+    return click.option("--out", "-o", type=kind, default=Path(default), show_default=True, help="Where to.")
+
+
 @click.command()
-@click.argument("features", type=click.Path(path_type=Path), default=Path("features"), required=False)
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="A table of labels; by default labels.parquet in FEATURES or next to it.",
-)
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), default=Path("bench"), show_default=True, help="Where to."
-)
+@_data_options
+@_out_option("bench")
 @click.option("--models", default="all", show_default=True, help="Names with commas, also fmlmsn-m and fmlmsn-l.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds.")
-@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
-@click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned.")
 @click.option("--variant", type=click.Choice(["published", "corrected"]), help="Of the systems that have variants.")
 @click.option(
     "--config",
@@ -39,14 +64,7 @@ SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other
     metavar="MODEL=FILE",
     help="A TOML file of one model's settings, such as `fmltk tune` writes. Repeatable.",
 )
-@click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once.")
-@EXCLUDE
 @click.option("--with-published", is_flag=True, help="Put the paper's figures next to yours, labelled as such.")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Systems at a time; by default one per core.")
-@click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where systems train.")
-@click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
-@click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it.")
 @output_options
 def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
     """Train every system on FEATURES (by default features/), and write the paper's tables of them.
@@ -54,11 +72,36 @@ def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Repor
     The same command continues where it was stopped. A system that cannot be trained is a row with the reason.
     Example: fmltk benchmark features/ --models fmlmsn,lf-dnn,lmf --seeds 5 -o bench/
     """
-    from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, read_results
+    models = tuple(name.strip() for name in options.pop("models").split(",") if name.strip())
+    configs = _configs(options.pop("configs"))
+    _compare(features, labels, out, reporter, models=models, configs=configs, **options)
+
+
+@click.command()
+@_data_options
+@_out_option("ablation")
+@click.option("--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="What is ablated.")
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of the model's settings.")
+@output_options
+def ablate(features: Path, *, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
+    """Train a model on FEATURES whole, and again without each modality, kind of labels and kind of tasks.
+
+    The tables are those of `fmltk benchmark`; the same command continues where it was stopped.
+    Example: fmltk ablate features/ --model fmlmsn --seeds 5 -o ablation/
+    """
+    model, config = options.pop("model"), options.pop("config")
+    configs = {} if config is None else {model: config}
+    _compare(features, labels, out, reporter, ablated=model, configs=configs, **options)
+
+
+def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
+    from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, BenchmarkOptions, read_results
     from fmltk.model.benchmark.run import benchmark as run
     from fmltk.model.benchmark.tables import result_tables
 
-    chosen = _options(options)
+    first = options.pop("first_seed")
+    seeds = tuple(range(first, first + options.pop("seeds")))
+    chosen = BenchmarkOptions(seeds=seeds, folds=_folds(options.pop("cv")), **options)
     results = run(features, labels, out=out, options=chosen, reporter=reporter)
     if reporter.json_output:
         reporter.json(read_results(out))
@@ -69,20 +112,6 @@ def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Repor
             reporter.say(table.note)
     reporter.say(f"all tables: {out / MARKDOWN_FILE}, {out / LATEX_FILE} and {out / TABLES_FOLDER}/*.csv")
     reporter.say(f"next: fmltk report {out} -o {out / 'report.html'}")
-
-
-def _options(options: dict[str, Any]) -> Any:
-    from fmltk.model.benchmark.run import BenchmarkOptions
-
-    first = options["first_seed"]
-    return BenchmarkOptions(
-        models=tuple(name.strip() for name in options["models"].split(",") if name.strip()),
-        seeds=tuple(range(first, first + options["seeds"])),
-        configs=_configs(options["configs"]),
-        folds=_folds(options["cv"]),
-        **{name: options[name] for name in ("preset", "variant", "exclude", "with_published", "jobs", "engine",
-                                            "ray_address", "device", "text_model")},
-    )  # fmt: skip
 
 
 def _configs(texts: tuple[str, ...]) -> dict[str, Path]:

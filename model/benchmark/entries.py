@@ -77,3 +77,26 @@ def _entry(name: str, variant: str | None, configs: Mapping[str, Path]) -> Entry
     if variant is not None and "variant" in settings_class(model_spec(model).name).__dataclass_fields__:
         settings = (*settings, f"variant={variant}")
     return Entry(name, model, settings, configs.get(name, configs.get(model)), reuse)
+
+
+def ablations(model: str, labels: LabelTable, *, config: Path | None) -> list[Entry]:
+    """Return a model whole, and without each modality, kind of labels and kind of tasks that it and the data have.
+
+    Without labels, the tasks learn the multimodal one; without tasks, their weights in the loss are 0.
+    """
+    spec = model_spec(model)
+    read = spec.modalities(spec.stages[-1])
+    entries = [Entry(model, model, config=config)]
+    if len(read) > 1:
+        for letter in read:
+            rest = ",".join(one for one in read if one != letter)
+            entries.append(Entry(f"{model}-without-{letter}", model, (f'modalities="{rest}"',), config))
+    tasks = {task for stage in spec.stages for task in stage.tasks}
+    for kind, conditions in (("unimodal", UNIMODAL), ("bimodal", BIMODAL)):
+        learned = [one for one in conditions if one in tasks]
+        if learned and any(np.isfinite(labels.values(one)).any() for one in learned):
+            entries.append(Entry(f"{model}-without-{kind}-labels", model, (f"{kind}=multimodal",), config))
+        weights = tuple(f"omega_{one.lower()}=0.0" for one in learned)
+        if learned and kind == "unimodal":  # FmlMSN's stages are trained by their bimodal task
+            entries.append(Entry(f"{model}-without-{kind}-tasks", model, weights, config))
+    return entries

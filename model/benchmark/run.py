@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.model.benchmark.analysis import score_systems, tests_of_first
-from fmltk.model.benchmark.entries import MAIN, choose_entries
-from fmltk.model.benchmark.ridge import ridge_predictions
+from fmltk.model.benchmark.entries import MAIN, ablations, choose_entries
+from fmltk.model.benchmark.ridge import reference_predictions
 from fmltk.model.benchmark.tables import Results, as_document, result_tables
 from fmltk.model.benchmark.worker import COST_FILE, BenchmarkWorker, Job
 from fmltk.model.compare import System, read_system
@@ -73,6 +73,7 @@ class BenchmarkOptions:
     models : names of installed models, "fmlmsn-m", "fmlmsn-l", or "all"
     seeds : one result each
     preset : of every model; None: by the labels' scale
+    ablated : a model that is compared with itself without parts of what it learns from, instead of `models`
     variant : of the systems that have variants
     configs : by model, a TOML file of settings, such as `fmltk tune` writes
     folds : 0 for the data's own split, else so many folds of whole videos, each of which is the test split once
@@ -85,6 +86,7 @@ class BenchmarkOptions:
     """
 
     models: tuple[str, ...] = ("all",)
+    ablated: str | None = None
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     preset: str | None = None
     variant: str | None = None
@@ -137,7 +139,10 @@ def benchmark(
         raise ConfigError(f"{out} is a feature folder; a benchmark has a folder of its own: choose another -o")
     table = as_labels(find_labels(features) if labels is None else labels)
     table.require_numbers("a benchmark compares")
-    entries, left_out = choose_entries(options.models, table, variant=options.variant, configs=options.configs)
+    if options.ablated is None:
+        entries, left_out = choose_entries(options.models, table, variant=options.variant, configs=options.configs)
+    else:
+        entries, left_out = ablations(options.ablated, table, config=options.configs.get(options.ablated)), {}
     with hold_folder(out, places=("", RUNS_FOLDER, "fold_*")):
         parts = _parts(features, table, out, options, reporter)
         jobs = [_job(part, entry, features, options) for part in parts for entry in entries]
@@ -250,7 +255,7 @@ def _results(
         raise TrainingError(
             "no system has a result: " + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         )
-    systems.sort(key=lambda one: one.name != MAIN)
+    systems.sort(key=lambda one: one.name != (options.ablated or MAIN))
     systems += _references(parts, features, split)
     truths = _truths(parts, split)
     first = parts[0].dataset
@@ -301,7 +306,7 @@ def _references(parts: Sequence[_Part], features: Path, split: str) -> list[Syst
         rows = np.flatnonzero(dataset.splits == split)
         ids = tuple(dataset.utterance_ids[row] for row in rows)
         for name, used in kinds.items():
-            predictions = ridge_predictions(dataset, used)[0] if used else _constant(dataset)
+            predictions = reference_predictions(dataset, used)[0] if used else _constant(dataset)
             found[name].append(System(name, ids, predictions[rows, None], (0,)))
     return [_joined(name, systems) for name, systems in found.items()]
 

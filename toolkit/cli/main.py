@@ -26,7 +26,7 @@ COMMAND_GROUP = "fmltk.commands"
 # The order of a user's work; commands that are not named here follow in alphabetical order.
 COMMAND_ORDER = (
     *("demo", "extract", "pad", "curate", "align", "annotation", "dataset"),
-    *("train", "evaluate", "compare", "benchmark", "tune", "predict", "cases", "report", "doctor"),
+    *("train", "evaluate", "compare", "benchmark", "tune", "ablate", "predict", "cases", "report", "doctor"),
 )
 
 

@@ -18,6 +18,7 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels
 from fmltk.toolkit.features.label_table import label_faults
+from fmltk.toolkit.interchange.leaks import clip_means, knows_training_labels, same_in_two_splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +66,7 @@ def check_dataset(features: str | Path, labels: str | Path, *, official_split: b
         if without:
             of = f"{len(without)} of {len(manifest)} clips have none"
             findings.append(Finding("warning", f"{name}: {of}: {_named(without)}"))
+    findings += _check_leaks(table.modalities, found)
     for name in MODALITIES:
         if name not in table.modalities:
             findings.append(Finding("warning", f"the folder has no {name} features"))
@@ -131,6 +133,39 @@ def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
                     " (an official split: kept)" if official_split else " (--official-split if it is a benchmark's own)"
                 ),
             )
+        )
+    return findings
+
+
+def _check_leaks(modalities: Mapping[str, ModalityTable], labels: LabelTable) -> list[Finding]:
+    """Look for features that know the training labels, and for one recording in two splits."""
+    splits = {one: split for one, split in zip(labels.utterance_ids, labels.splits, strict=True) if split}
+    if not splits:
+        return []
+    videos = dict(zip(labels.utterance_ids, labels.video_ids, strict=True))
+    targets = dict(zip(labels.utterance_ids, labels.values("M").tolist(), strict=True))
+    means = {name: clip_means(table) for name, table in modalities.items()}
+    findings = []
+    for name, own in means.items():
+        errors = knows_training_labels(own, targets, splits, videos)
+        if errors is not None:
+            inside, outside = errors
+            findings.append(
+                Finding(
+                    "warning",
+                    f"{name}: a linear model predicts the labels of unseen training videos far better than those of "
+                    f"the other splits' videos (mean absolute error {inside:.3f} and {outside:.3f}): these features "
+                    "seem fitted to the training labels, so that validation clips cannot choose settings, and scores "
+                    "say little of new clips; encode the raw clips or transcripts again",
+                )
+            )
+    sounds_and_pictures = [own for name, own in means.items() if name != "text"]
+    pairs = same_in_two_splits(sounds_and_pictures, splits)
+    if pairs:
+        named = "; ".join(f"{one} ({splits[one]}) and {other} ({splits[other]})" for one, other in pairs[:NAMED])
+        more = ", ..." if len(pairs) > NAMED else ""
+        findings.append(
+            Finding("error", f"{len(pairs)} clips have the same features as a clip of another split: {named}{more}")
         )
     return findings
 

@@ -16,15 +16,15 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from fmltk.model.benchmark.analysis import best_by_metric, score_systems
-from fmltk.model.benchmark.entries import choose_entries
+from fmltk.model.benchmark.entries import ablations, choose_entries
 from fmltk.model.benchmark.published import published_figures
-from fmltk.model.benchmark.ridge import ridge_weights
 from fmltk.model.benchmark.run import BenchmarkOptions, benchmark, read_results
 from fmltk.model.compare import System
-from fmltk.model.run_folder import read_predictions
+from fmltk.model.run_folder import read_predictions, run_config
 from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
+from fmltk.toolkit.ridge import ridge_weights
 from tests.model.folders import planted, write_clips
 from tests.processes import kill_session, wait_until
 from tests.program import fmltk_here
@@ -256,3 +256,17 @@ def test_texts_of_others_are_texts_in_every_format(tmp_path: Path) -> None:
     assert r"\textbf{0.5 $\pm$ 0.1}" in latex
     table.write_csv(tmp_path / "k.csv")
     assert "'=1+1" in (tmp_path / "k.csv").read_text()
+
+
+def test_a_model_is_ablated_part_by_part(folder: Path, quick: Path, tmp_path: Path) -> None:
+    labels = read_labels(folder / "labels.parquet")
+    assert [entry.name.removeprefix("fmlmsn") for entry in ablations("fmlmsn", labels, config=None)] == [
+        *("", "-without-T", "-without-A", "-without-V"),
+        *("-without-unimodal-labels", "-without-unimodal-tasks", "-without-bimodal-labels"),
+    ]
+    chosen = BenchmarkOptions(ablated="late-fusion", configs={"late-fusion": quick}, seeds=(0, 1), jobs=2)
+    results = benchmark(folder, out=tmp_path / "ablation", options=chosen)
+    names = [one.system.name for one in results.scored]
+    assert names[:4] == ["late-fusion", *(f"late-fusion-without-{letter}" for letter in "TAV")]
+    assert results.left_out == {}
+    assert run_config(tmp_path / "ablation" / "runs" / "late-fusion-without-A").modalities == "T,V"
