@@ -51,7 +51,7 @@ class Ragged:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Which steps are valid, bool (n_steps,)."""
-        return np.isfinite(self.steps[:, 0])
+        return np.asarray(np.isfinite(self.steps[:, 0]))
 
     @property
     def has_valid(self) -> NDArray[np.bool_]:

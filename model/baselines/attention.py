@@ -94,7 +94,7 @@ class Attention(nn.Module):
         return result
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, L, d / heads)
+        return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)  # (B, heads, L, d / heads)
 
 
 class EncoderLayer(nn.Module):

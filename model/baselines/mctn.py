@@ -76,7 +76,8 @@ class Translator(nn.Module):
             context = (shares * codes).sum(dim=0)  # (n, d)
             forced = step == 1 or self.teacher_share >= 1 or float(torch.rand(())) < self.teacher_share
             last = known[step - 1] if forced else nn.functional.linear(made[-1], weight[:, :d_out], bias)
-            i, _, g, o = (last + context @ weight[:, d_out:].t()).unflatten(1, (2, 4, self.d)).unbind(2)  # (n, 2, d)
+            gates = (last + context @ weight[:, d_out:].t()).view(-1, 2, 4, self.d)  # both directions
+            i, _, g, o = gates.unbind(2)  # (n, 2, d)
             state = (torch.sigmoid(o) * torch.tanh(torch.sigmoid(i) * torch.tanh(g))).sum(dim=1)  # (n, d)
             made.append(self.output(torch.cat([state, context], dim=1)))
         return torch.stack(made)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,7 @@ class MultNet(nn.Module):
             m: Dropouts(one, settings.embed_drp, settings.relu_drp, settings.res_drp) for m, one in attention.items()
         }
         self.text_dropout = Dropout(settings.tdrp)
+        self.kernels = kernels
         self.narrow = nn.ModuleDict({m: _Narrow(dims[m + STEPS_SUFFIX], d, kernels[m]) for m in UNIMODAL})
         self.cross = nn.ModuleDict(
             {
@@ -105,16 +106,16 @@ class MultNet(nn.Module):
         for target in UNIMODAL:
             others = [source for source in UNIMODAL if source != target]
             changed = [self.cross[target + source](steps[target], steps[source]) for source in others]  # (B, L, d)
-            last.append(self.memory[target].last_of(Steps(torch.cat(changed, dim=2), steps[target].lengths)))
+            memory: Any = self.memory[target]
+            last.append(memory.last_of(Steps(torch.cat(changed, dim=2), steps[target].lengths)))  # (B, 2 d)
         joined = torch.cat(last, dim=1)  # (B, 6 d)
         h = joined + self.second(self.dropout(torch.relu(self.first(joined))))
         return {"M": self.output(h).squeeze(-1)}, h
 
     def _narrowed(self, modality: str, x: Padded) -> Steps:
         values = self.text_dropout(x.values) if modality == "T" else x.values
-        narrow = self.narrow[modality]
-        lengths = None if self.reads_padding[modality] else (x.lengths - narrow.kernel + 1).clamp(min=1)
-        return Steps(narrow(values), lengths)
+        lengths = None if self.reads_padding[modality] else (x.lengths - self.kernels[modality] + 1).clamp(min=1)
+        return Steps(self.narrow[modality](values), lengths)
 
 
 class _Narrow(nn.Module):

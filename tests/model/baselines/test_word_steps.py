@@ -21,12 +21,14 @@ from fmltk.model.registry import model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
 from fmltk.model.sequences import Padded, Sequences
-from fmltk.model.training import StageData, make_optimiser, train_batch
+from fmltk.model.training import StageData, make_optimiser, train_batch, train_stage
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fmltk.model.progress import Epoch
 
 DIMS = {"T_steps": 6, "A_steps": 5, "V_steps": 7, "steps": 3}
 SMALL = RavenSettings(model="raven", cell=4, hid=5, drp=0.0, bs=4, lr=0.01)
@@ -136,6 +138,33 @@ def test_what_aligns_is_limited_apart_from_what_reads(name: str) -> None:
         grads = [weight.grad.flatten() for weight in group["params"] if weight.grad is not None]
         assert float(torch.cat(grads).norm()) == pytest.approx(0.001, rel=1e-2)
     assert float(net.train()(data.inputs.batch(spec.inputs, np.arange(8)))[0][EXTRA_LOSS]) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("raven", ["variant=corrected", "align=ctc"]),
+        ("mctn", ["variant=corrected"]),  # whose decoders draw what they read
+        ("mctn", ["variant=corrected", "align=ctc", "clip_norm=0.5"]),
+    ],
+)
+def test_a_stopped_training_continues_to_the_same_weights(
+    name: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmltk.model.progress.SAVE_EVERY_S", 0.0)
+    spec, data = model_spec(name).stages[0], clips(steps=(9, 5) if "align=ctc" in more else (3, 3))
+    config = load_config("mosi", settings=[f"model={name}", "hid=5", "bs=4", "lr=0.01", "max_epochs=4", *more])
+    whole = train_stage(spec, config, data, seed=3).net.state_dict()
+
+    def stop(done: Epoch, _: int) -> None:
+        if done.epoch == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "progress.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(spec, config, data, seed=3, on_epoch=stop, progress=file)
+    again = train_stage(spec, config, data, seed=3, progress=file).net.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in whole.items())
 
 
 @pytest.mark.parametrize(("name", "steps"), [("raven", (9, 5)), ("raven", (3, 5)), ("mctn", (4, 3))])
