@@ -68,8 +68,9 @@ class FusionNet(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
-        self.join = JOINS[join]([dims[name] for name in self.inputs])
-        self.predictor = Predictor(self.join.d_out, d_hidden, dropout, dims.get("classes", 0))
+        joined = JOINS[join]([dims[name] for name in self.inputs])
+        self.join = joined
+        self.predictor = Predictor(joined.d_out, d_hidden, dropout, dims.get("classes", 0))
 
     def forward(self, inputs: Mapping[str, Tensor | Packed]) -> tuple[dict[str, Tensor], Tensor]:
         """Return ({"M": intensity (B,)}, last hidden layer (B, d_hidden)) of inputs such as H_AV (B, fdim)."""

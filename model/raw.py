@@ -150,7 +150,7 @@ def extraction_settings(model: TrainedModel) -> tuple[Any, Any]:
             "the model was trained on imported features, which raw clips cannot be extracted to; "
             "give a feature folder of the same kind"
         )
-    named = {
+    named: dict[str, Any] = {
         SET_FIELDS[MODALITY_OF[letter]]: (f"{one['name']}={one['given']}",)
         for letter, document in documents.items()
         if (one := document.get("set"))

@@ -159,7 +159,8 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _unit_rows(code: Tensor) -> Tensor:
-    return code / (code.norm(dim=1, keepdim=True).detach() + SMALL)
+    rows: Tensor = code / (code.norm(dim=1, keepdim=True).detach() + SMALL)
+    return rows
 
 
 def moment_discrepancy(a: Tensor, b: Tensor) -> Tensor:
@@ -167,7 +168,8 @@ def moment_discrepancy(a: Tensor, b: Tensor) -> Tensor:
     distance = (a.mean(dim=0) - b.mean(dim=0)).norm()
     a, b = a - a.mean(dim=0), b - b.mean(dim=0)
     higher = [(a.pow(k).mean(dim=0) - b.pow(k).mean(dim=0)).norm() for k in range(2, N_MOMENTS + 1)]
-    return distance + torch.stack(higher).sum()
+    total: Tensor = distance + torch.stack(higher).sum()
+    return total
 
 
 MISA = ModelSpec(

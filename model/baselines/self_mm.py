@@ -196,7 +196,8 @@ class SelfMmObjective(Objective):
         to_positive, to_negative = (
             (values - known[side].mean(dim=0)).norm(dim=-1) for side in (labels > 0, labels < 0)
         )
-        return (to_negative - to_positive) / (to_positive + SMALL)
+        nearness: Tensor = (to_negative - to_positive) / (to_positive + SMALL)
+        return nearness
 
     def _index(self, rows: NDArray[Any]) -> Tensor:
         return torch.from_numpy(rows).to(self.labels["M"].device)

@@ -56,7 +56,7 @@ def extractor(argument: str | None) -> LibrosaSet:
             raise ConfigError(f"{file.name}: librosa refuses the arguments of {call.name} ({reason})") from error
         if values.ndim != 2:
             raise ConfigError(f"{file.name}: {call.name} does not give one vector per step; change its arguments")
-        counts[call.name] = values.shape
+        counts[call.name] = (values.shape[0], values.shape[1])
     n_steps = {steps for steps, _ in counts.values()}
     if len(n_steps) > 1:
         said = ", ".join(f"{name} {steps}" for name, (steps, _) in counts.items())

@@ -38,7 +38,7 @@ def finite_features(values: NDArray[np.float32], *, name: str) -> Features:
     >>> finite_features(np.array([[1.0], [np.nan]], np.float32), name="f").warnings
     ('1 of 2 steps of f has a value that is not finite and is masked',)
     """
-    valid = np.isfinite(values).all(axis=1)
+    valid: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
     n_bad = int((~valid).sum())
     if not n_bad:
         return Features(values)

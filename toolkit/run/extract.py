@@ -273,9 +273,9 @@ def _plan(run: Run) -> tuple[Run, Work, dict[str, str]]:
         work = Work.plan(run.catalog, run.settings, run.paths)
         return run, work, work.pending(retry_failed=run.options.retry_failed)
     names = ShardFolder(run.folder / SHARD_FOLDER).names()
-    run = replace(run, catalog=clips_for_adding(run.catalog, run.folder, names, run.reporter))
+    held, run = run.held, replace(run, catalog=clips_for_adding(run.catalog, run.folder, names, run.reporter))
     work = Work.plan(run.catalog, run.settings, run.paths)
-    return run, work, plan_adding(work, run.held, retry_failed=run.options.retry_failed)
+    return run, work, plan_adding(work, held, retry_failed=run.options.retry_failed)
 
 
 def _make_engine(run: Run, *, n_tasks: int) -> Engine:
