@@ -159,8 +159,8 @@ class Bert(nn.Module):
         lengths = tokens.lengths.tolist()
         positions = torch.cat([torch.arange(n) for n in lengths]).to(tokens.ids.device) + self.first_position
         parts: Any = self.embeddings
-        x = parts["word_embeddings"](tokens.ids) + parts["token_type_embeddings"].weight[0]
-        x: Tensor = self.dropout(parts["LayerNorm"](x + parts["position_embeddings"](positions)))  # (n_tokens, d)
+        x: Tensor = parts["word_embeddings"](tokens.ids) + parts["token_type_embeddings"].weight[0]
+        x = self.dropout(parts["LayerNorm"](x + parts["position_embeddings"](positions)))  # (n_tokens, d)
         places, n_clips, longest = tokens.places(), len(lengths), max(lengths)
         mask = torch.arange(longest) < tokens.lengths[:, None]  # (B, L), which tokens there are to look at
         blocked = torch.zeros(mask.shape).masked_fill_(~mask, -math.inf)[:, None, None].to(x.device)  # (B, 1, 1, L)

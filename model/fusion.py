@@ -57,7 +57,11 @@ class Attention(nn.Module):
         return (torch.stack(list(parts), dim=1) * weights[:, :, None]).sum(dim=1)
 
 
-JOINS = {"concat": Concatenation, "gated": Gates, "attention": Attention}
+JOINS: dict[str, type[Concatenation | Gates | Attention]] = {
+    "concat": Concatenation,
+    "gated": Gates,
+    "attention": Attention,
+}
 
 
 class FusionNet(nn.Module):
