@@ -15,7 +15,7 @@ import numpy as np
 
 from fmltk.model.token_data import identity_of, joined, read_tokens
 from fmltk.model.videos import clip_positions
-from fmltk.toolkit.clip import SPLITS, modality_of, split_utterance_id
+from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import StoreError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from fmltk.model.registry import ModelSpec
     from fmltk.model.settings import Settings
-    from fmltk.toolkit.features.feature_set import FeatureSet
     from fmltk.toolkit.features.sequences import ModalityTable
 
 
@@ -222,12 +221,12 @@ def read_clip_features(
     sequences: dict[str, Ragged] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     schema: dict[str, dict[str, Any]] = {}
-    used = {modality_of(key): key for key in reading.use.split(",") if key}
+    tables, keys = features.modalities, features.keys_in_use(reading.use)
     for letter, modality in MODALITY_OF.items():
-        name = find_set(features, used[modality]) if modality in used else modality
-        if name not in features.modalities or letter not in reading.letters:
+        name = keys.get(modality, "")
+        if name not in tables or letter not in reading.letters:
             continue
-        table = features[name]
+        table = tables[name]
         limit = _usable_length(table, (lengths or {}).get(letter))
         why = _reasons(manifest, name)
         if letter == "T" and reading.tokens:
@@ -252,20 +251,6 @@ def read_clip_features(
     pa.default_memory_pool().release_unused()  # what decoding left behind is as large as the features themselves
     splits, positions = _manifest_splits(manifest), _positions(manifest)
     return ClipFeatures(ids, texts, text, means, reasons, schema, splits, positions, pooled, sequences)
-
-
-def find_set(features: FeatureSet, key: str) -> str:
-    """Return the key that a folder has a feature set by: this one, or its modality where it is the first set there.
-
-    Raises StoreError if the folder has no such set.
-    """
-    modality, _, name = key.partition(".")
-    first = features.modalities.get(modality)
-    is_first = first is not None and (first.document.get("set") or {}).get("name") == name
-    if key not in features.modalities and is_first:
-        return modality
-    features[key]  # refuses a set that is not there
-    return key
 
 
 def read_clip_names(folder: str | os.PathLike[str]) -> ClipFeatures:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from fmltk.toolkit.clip import MODALITIES, modality_of, ordered_keys
+from fmltk.toolkit.clip import chosen_keys
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 
@@ -88,27 +88,6 @@ def modality_letters(text: str) -> str:
             raise ConfigError(f"modalities is {text!r}: {word!r} is not one of T, A, V (text, audio, vision)")
     named = {letter_of[word.upper()] for word in words}
     return ",".join(letter for letter in MODALITY_OF if letter in named)
-
-
-def feature_sets(text: str) -> str:
-    """Return the feature sets that `use` names in the one form that settings have: by modality, without default ones.
-
-    Raises ConfigError if one is not the key of a set, or a modality has two.
-
-    >>> feature_sets("vision, audio.egemaps,text"), feature_sets("text,audio,vision")
-    ('audio.egemaps', '')
-    """
-    keys = [word.strip() for word in text.split(",") if word.strip()]
-    for key in keys:
-        if modality_of(key) not in MODALITIES or key.endswith("."):
-            raise ConfigError(
-                f"use is {text!r}: {key!r} is not a feature set; expected keys such as text,audio.egemaps,vision"
-            )
-    of_modality = [modality_of(key) for key in keys]
-    for modality in MODALITIES:
-        if of_modality.count(modality) > 1:
-            raise ConfigError(f"use is {text!r}: it names two sets of {modality}; a model reads one of each modality")
-    return ",".join(key for key in ordered_keys(keys) if key not in MODALITIES)
 
 
 # How the paper, and MMSA, read a clip: padded first, frames averaged over all L, the text LSTM run over the padding; no
@@ -203,7 +182,7 @@ class Settings:
                 found = repr(value) if rule.choices else value
                 raise ConfigError(f"{one.name} is {found}; it must be {rule.words}")
         object.__setattr__(self, "modalities", modality_letters(self.modalities))  # frozen: one form of it
-        object.__setattr__(self, "use", feature_sets(self.use))
+        object.__setattr__(self, "use", ",".join(chosen_keys(self.use).values()))
         if self.plateau and (self.warmup or self.schedule != "constant"):
             raise ConfigError("plateau lowers the learning rates by itself: set either it, or warmup and schedule")
         if self.missing == "mean" and not self.standardise:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fmltk.toolkit.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -45,6 +47,27 @@ def ordered_keys(keys: Iterable[str]) -> tuple[str, ...]:
     ('text.b', 'audio', 'audio.egemaps', 'vision')
     """
     return tuple(sorted(set(keys), key=lambda key: (MODALITIES.index(modality_of(key)), key)))
+
+
+def chosen_keys(text: str) -> dict[str, str]:
+    """Return the feature sets that `--use` names besides each modality's first, by modality.
+
+    Raises ConfigError if one is not the key of a set, or a modality has two.
+
+    >>> chosen_keys("vision, audio.egemaps,text"), chosen_keys("text,audio,vision")
+    ({'audio': 'audio.egemaps'}, {})
+    """
+    keys = [word.strip() for word in text.split(",") if word.strip()]
+    for key in keys:
+        if modality_of(key) not in MODALITIES or key.endswith("."):
+            raise ConfigError(
+                f"use is {text!r}: {key!r} is not a feature set; expected keys such as text,audio.egemaps,vision"
+            )
+        if sum(modality_of(other) == modality_of(key) for other in keys) > 1:
+            raise ConfigError(
+                f"use is {text!r}: it names two sets of {modality_of(key)}; expected one of each modality"
+            )
+    return {modality_of(key): key for key in ordered_keys(keys) if key not in MODALITIES}
 
 
 def without_ending(name: str) -> str:

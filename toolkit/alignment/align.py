@@ -11,11 +11,12 @@ import contextlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fmltk.toolkit.alignment.aligned_clip import align_tokens, align_words, words_schema, words_table
+from fmltk.toolkit.alignment.aligned_clip import TIMED, align_tokens, align_words, words_schema, words_table
 from fmltk.toolkit.alignment.clip_words import words_of_clips
 from fmltk.toolkit.alignment.forced import find_aligner, forced_words
 from fmltk.toolkit.alignment.plan import plan_clips
 from fmltk.toolkit.alignment.sources import read_words
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FeatureError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
@@ -26,7 +27,6 @@ from fmltk.toolkit.features.shards import ShardFolder, shard_key
 from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.io.parquet import TableWriter, encode_metadata, open_parquet, reading
 from fmltk.toolkit.run.summary import Summary
-from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
         [Mapping[str, ClipRow]], ClipWords
     ]  # what says when the words of these clips are spoken
 
-_RATES_HZ = {"audio": ACOUSTIC_RATE_HZ, "vision": FRAME_RATE_HZ}  # of shards: before pooling
 _OF_ONE_FILE = ("schema_version", "modality", "dimension", "length")  # what ModalitySpec says itself
 
 
@@ -85,7 +84,7 @@ def align(
     something else, or no clip can be aligned; DamagedFileError if a shard is damaged.
     """
     check_target(out)
-    held = read_features(features)
+    held = read_features(features).in_use()
     names = ShardFolder(held.path / SHARD_FOLDER).names()
     if not names:
         raise StoreError(
@@ -146,7 +145,9 @@ def _read_rows(manifest: AnyPath) -> dict[str, ClipRow]:
     with open_parquet(manifest) as file, reading(manifest):
         for batch in file.iter_batches():
             for columns in batch.to_pylist():
-                rows[columns["utterance_id"]] = ClipRow.from_columns(columns)
+                row = ClipRow.from_columns(columns)
+                first_sets = {key: one for key, one in row.modalities.items() if key in MODALITIES}
+                rows[row.utterance_id] = replace(row, modalities=first_sets)
     return rows
 
 
@@ -187,6 +188,7 @@ class _Writer:
     def __init__(self, held: FeatureSet, out: Path, alignment: Mapping[str, Any], padding: Mapping[str, Any]) -> None:
         self.shards, self.summary = ShardFolder(held.path / SHARD_FOLDER), Summary(out)
         self._stack = contextlib.ExitStack()
+        self._rates_hz = _rates_hz(held)
         self._out, self._source, self._length = out, held.path, int(padding["length"])
         self._specs = {
             modality: ModalitySpec(
@@ -231,9 +233,9 @@ class _Writer:
             _check_spans(result, self._source)
             steps = plan.steps[utterance]
             clip = (
-                align_tokens(result, steps, _RATES_HZ)
+                align_tokens(result, steps, self._rates_hz)
                 if settings.unit == "token"
-                else align_words(result, steps, _RATES_HZ, text_pooling=settings.text_pooling)
+                else align_words(result, steps, self._rates_hz, text_pooling=settings.text_pooling)
             )
             row = self._write_sequences(row, clip).with_warnings(*plan.warnings[utterance])
             self._words.append(words_table(utterance, clip).cast(self._words.schema))
@@ -249,6 +251,24 @@ class _Writer:
                 reason = f"no word of the clip has a valid step of {modality}"
                 row = row.with_modality(modality, ModalityStatus(MISSING, None, "MissingModalityError", reason))
         return row.settled()
+
+
+def _rates_hz(held: FeatureSet) -> dict[str, float]:
+    """Return the rates of the shards' sequences in time, before pooling.
+
+    Raises ConfigError if one has no rate, such as a set of one step per clip.
+    """
+    rates = {}
+    for modality in TIMED:
+        if modality in held.modalities:
+            document = held[modality].document
+            if not document.get("rate_hz"):
+                raise ConfigError(
+                    f"{held.path}: the steps of {modality} have no rate, so words are in none of them; extract a set "
+                    "with steps in time into another folder (-o)"
+                )
+            rates[modality] = document["rate_hz"] * (document.get("pooling") or 1)
+    return rates
 
 
 def _failed(row: ClipRow, reason: str) -> ClipRow:

@@ -102,6 +102,12 @@ def import_command(
 @click.option(
     "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
 )
+@click.option(
+    "--use",
+    default="",
+    metavar="SETS",
+    help="The feature sets to write where they are not the first of their modalities: text,audio.egemaps,vision.",
+)
 @EXCLUDE
 @spreadsheet_option
 @output_options
@@ -111,8 +117,9 @@ def export_command(
     out: Path,
     label_csv: Path | None,
     exclude: Path | None,
-    spreadsheet_safe: bool,
     *,
+    spreadsheet_safe: bool,
+    use: str,
     reporter: Reporter,
 ) -> None:
     """Write FEATURES and their labels as an MMSA pickle and label.csv.
@@ -134,6 +141,7 @@ def export_command(
             label_csv=label_csv,
             exclude=exclude,
             spreadsheet_safe=spreadsheet_safe,
+            use=use,
         )
     for remark in summary.remarks:
         reporter.warn(remark)

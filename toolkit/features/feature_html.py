@@ -11,34 +11,35 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.features.clip_row import FAILED, STATUSES
+from fmltk.toolkit.features.clip_row import FAILED, STATUSES, further_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.io.paths import AnyPath
 
 LISTED_FAILURES = 10
-# The whole clip's columns of the manifest, then each modality's.
-_KINDS = ("", *(f"{modality}_" for modality in MODALITIES))
-SHOWN_COLUMNS = (
-    "utterance_id",
-    *(f"{kind}{name}" for kind in _KINDS for name in ("status", "error_class", "error_message")),
-)
+
+
+def shown_columns(keys: Iterable[str]) -> list[str]:
+    """Return the manifest's columns that are shown: of the whole clip, and of these feature sets."""
+    kinds = _kinds(keys)
+    return ["utterance_id", *(f"{kind}{name}" for kind in kinds for name in ("status", "error_class", "error_message"))]
 
 
 def feature_html(path: AnyPath, manifest: pd.DataFrame, modalities: Mapping[str, ModalityTable]) -> str:
     """Return a feature folder as HTML; names, ids and messages come from files and are escaped.
 
-    manifest : a row per clip, with at least the columns SHOWN_COLUMNS
+    manifest : a row per clip, with at least the columns `shown_columns` of the modalities and further sets
     """
+    keys = (*MODALITIES, *further_sets(manifest.columns))
     counts = manifest["status"].value_counts()
     held = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    table = pd.DataFrame([_modality_row(name, modalities.get(name), manifest) for name in MODALITIES])
+    table = pd.DataFrame([_modality_row(name, modalities.get(name), manifest) for name in keys])
     return (
         f"<div><p><strong>{escape(str(path))}</strong>: {len(manifest)} clips ({held or 'none'})</p>"
-        f"{_html(table)}{_failures(manifest)}</div>"
+        f"{_html(table)}{_failures(manifest, _kinds(keys))}</div>"
     )
 
 
@@ -53,19 +54,24 @@ def _modality_row(modality: str, table: ModalityTable | None, manifest: pd.DataF
     return row | {"dimension": table.dimension, "L": table.length, "lengths": span, "cut off": n_cut}
 
 
-def _failures(manifest: pd.DataFrame) -> str:
-    failed = manifest[(manifest[[f"{kind}status" for kind in _KINDS]] == FAILED).any(axis=1)]
+def _kinds(keys: Iterable[str]) -> list[str]:
+    """Return how columns begin: of the whole clip, and of these feature sets."""
+    return ["", *(f"{key}_" for key in keys)]
+
+
+def _failures(manifest: pd.DataFrame, kinds: Sequence[str]) -> str:
+    failed = manifest[(manifest[[f"{kind}status" for kind in kinds]] == FAILED).any(axis=1)]
     if failed.empty:
         return ""
-    listed = pd.DataFrame([_failure(row) for row in failed.head(LISTED_FAILURES).to_dict("records")])
+    listed = pd.DataFrame([_failure(row, kinds) for row in failed.head(LISTED_FAILURES).to_dict("records")])
     rest = len(failed) - len(listed)
     note = f"<p>and {rest} more: see manifest()</p>" if rest else ""
     return f"<details><summary>clips that failed: {len(failed)}</summary>{_html(listed)}{note}</details>"
 
 
-def _failure(row: Mapping[Any, object]) -> dict[str, object]:
+def _failure(row: Mapping[Any, object], kinds: Sequence[str]) -> dict[str, object]:
     """Return the first failure of a clip: the whole clip's, else a modality's."""
-    kind = next(kind for kind in _KINDS if row[f"{kind}status"] == FAILED)
+    kind = next(kind for kind in kinds if row[f"{kind}status"] == FAILED)
     return {
         "clip": row["utterance_id"],
         "modality": kind.rstrip("_") or "all",

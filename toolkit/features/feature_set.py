@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fmltk.toolkit.clip import MODALITIES, SPLITS, ordered_keys
+from fmltk.toolkit.clip import MODALITIES, SPLITS, chosen_keys, ordered_keys
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.clip_row import further_sets
@@ -66,15 +66,36 @@ class FeatureSet:
         return f"<{self.path}: {held or 'no features'}>"
 
     def _repr_html_(self) -> str:
-        from fmltk.toolkit.features.feature_html import SHOWN_COLUMNS, feature_html
+        from fmltk.toolkit.features.feature_html import feature_html, shown_columns
 
-        return feature_html(self.path, self.manifest(SHOWN_COLUMNS), self.modalities)
+        columns = shown_columns(ordered_keys([*MODALITIES, *self.modalities]))
+        return feature_html(self.path, self.manifest(columns), self.modalities)
 
     def __getitem__(self, modality: str) -> ModalityTable:
         if modality not in self.modalities:
             held = ", ".join(self.modalities) or "none"
             raise StoreError(f"{self.path} has no {modality} features (it has: {held}); run `fmltk extract` for them")
         return self.modalities[modality]
+
+    def keys_in_use(self, use: str = "") -> dict[str, str]:
+        """Return the key of one feature set per modality: of those that `use` names, else of the first ones.
+
+        A set that `use` names may be a folder's first, whose key is the modality.
+
+        Raises ConfigError if `use` is not a list of sets, StoreError if the folder does not have one.
+        """
+        keys = {modality: modality for modality in MODALITIES if modality in self.modalities}
+        for modality, key in chosen_keys(use).items():
+            first = self.modalities.get(modality)
+            is_first = first is not None and (first.document.get("set") or {}).get("name") == key.partition(".")[2]
+            if key in self.modalities or not is_first:
+                self[key]  # refuses a set that is not there
+                keys[modality] = key
+        return keys
+
+    def in_use(self, use: str = "") -> FeatureSet:
+        """Return the folder with one feature set per modality, by the modality's name; see `keys_in_use`."""
+        return replace(self, modalities={name: self[key] for name, key in self.keys_in_use(use).items()})
 
     def manifest(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return one row per clip, also for those that failed; `columns` are those to read, by default all."""

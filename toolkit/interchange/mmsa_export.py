@@ -10,11 +10,12 @@ import numpy as np
 
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.catalog.matching import align_labels
-from fmltk.toolkit.clip import MODALITIES, SPLITS, split_utterance_id
+from fmltk.toolkit.clip import MODALITIES, SPLITS, chosen_keys, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
+from fmltk.toolkit.features.layout import table_file
 from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, TEXT_LENGTHS, TEXTS, as_held, read_extras
 from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
@@ -100,6 +101,7 @@ def export_mmsa(
     label_csv: str | Path | None = None,
     exclude: str | Path | None = None,
     spreadsheet_safe: bool = False,
+    use: str = "",
 ) -> ExportSummary:
     """Write a feature folder and its labels as MMSA reads them.
 
@@ -110,6 +112,7 @@ def export_mmsa(
     label_csv : where label.csv goes; None writes none
     exclude : a table of clips to leave out (see `fmltk.toolkit.catalog.exclusions.read_exclusions`)
     spreadsheet_safe : put an apostrophe before texts in label.csv that a spreadsheet would run as a formula
+    use : the feature sets to write where they are not the first of their modalities, such as "audio.egemaps"
 
     What was imported from a pickle comes out as it went in, to the last bit of float32. Of other folders, text_bert is
     made of the token numbers that the shards keep, and masks, feature names, the manifest and the label table travel
@@ -117,7 +120,7 @@ def export_mmsa(
 
     Raises ConfigError if a split is missing, StoreError if the folder cannot be read.
     """
-    source = _open(Path(features), Path(labels))
+    source = _open(Path(features), Path(labels), use)
     excluded = exclusions_of(source.features.path, None if exclude is None else Path(exclude))
     remarks = [*source.notes, *excluded.remarks()]
     chosen = _choose(source, remarks, excluded.reasons)
@@ -139,8 +142,8 @@ def export_mmsa(
     )
 
 
-def _open(folder: Path, labels: Path) -> _Source:
-    features = read_features(folder)
+def _open(folder: Path, labels: Path, use: str) -> _Source:
+    features = read_features(folder).in_use(use)
     manifest = features.manifest()
     texts = {
         str(utterance): text if isinstance(text, str) else ""
@@ -154,7 +157,7 @@ def _open(folder: Path, labels: Path) -> _Source:
         for utterance, *own in zip(table.utterance_ids, *values, strict=True)
     }
     named = {utterance: split for utterance, split in zip(table.utterance_ids, table.splits, strict=True) if split}
-    extras = read_extras(folder / EXTRAS_FILE)
+    extras = None if chosen_keys(use) else read_extras(folder / EXTRAS_FILE)  # what was imported is of the first sets
     return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts), notes)
 
 
@@ -243,6 +246,8 @@ def _annotation(value: float) -> str:
 
 def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray[np.float32] | None:
     """Return (n, 3, L): token numbers, mask, segments; None where a clip's are not kept."""
+    if features["text"].path.name != table_file("text"):
+        return None
     known = set(features["text"].utterance_ids)
     tokens = np.zeros((len(ids), 3, length), np.float32)
     wanted = [(row, utterance) for row, utterance in enumerate(ids) if utterance in known]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
-from fmltk.toolkit.features.clip_row import STATUSES
+from fmltk.toolkit.features.clip_row import STATUSES, further_sets
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
@@ -85,7 +85,7 @@ def _overview(path: Path, features: FeatureSet, manifest: pd.DataFrame) -> Secti
 
 def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
     rows = []
-    for name in MODALITIES:
+    for name in (*MODALITIES, *further_sets(manifest.columns)):
         status = manifest[f"{name}_status"].value_counts().to_dict()
         counts = [status.get(word, 0) for word in STATUSES]
         table = features.modalities.get(name)
@@ -107,8 +107,9 @@ def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
 def _reasons(manifest: pd.DataFrame) -> list[Block]:
     """Return why clips or modalities are not there: each reason once, with how many clips have it."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
+    further = further_sets(manifest.columns)
     for row in manifest.to_dict("records"):
-        for name in ("clip", *MODALITIES):
+        for name in ("clip", *MODALITIES, *further):
             prefix = "" if name == "clip" else f"{name}_"
             status, message = _text(row[f"{prefix}status"]), _text(row[f"{prefix}error_message"])
             if status in ("failed", "missing") and message:
@@ -211,7 +212,7 @@ def _case(row: Mapping[Any, Any]) -> Case:
     end = row["end_s"]
     reasons = [
         f"{name}: {_text(row[f'{name}_error_message'])}"
-        for name in MODALITIES
+        for name in (*MODALITIES, *further_sets(row))
         if _text(row[f"{name}_error_message"]) and _text(row[f"{name}_status"]) in ("failed", "missing")
     ]
     return Case(
