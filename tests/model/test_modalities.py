@@ -15,9 +15,9 @@ from fmltk.model.predict import FmlMSN, TrainedModel
 from fmltk.model.registry import model_of, model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
-from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
 from tests.model.folders import planted, small_settings, write_clips
+from tests.model.listener import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,17 +36,6 @@ def without(features: Path, letter: str, folder: Path) -> Path:
     shutil.copytree(features, folder)
     (folder / f"{TABLES[letter]}.parquet").unlink()
     return folder
-
-
-class Listener(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.mark.parametrize(

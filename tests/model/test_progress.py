@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from fmltk.model.settings import Settings
 from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import DamagedFileError
 from tests.model.folders import planted, write_clips
+from tests.model.killed import run_and_kill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,38 +144,16 @@ def test_a_file_of_another_stage_is_one_line(tmp_path: Path, monkeypatch: pytest
         train_stage(spec, Settings(bs=4, max_epochs=2), data(), seed=0, progress=file)
 
 
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-from fmltk.model import progress, training
-from fmltk.model.config import load_config
-from fmltk.model.options import RunOptions
-from fmltk.model.run import train
-progress.SAVE_EVERY_S = 0.0
-save, kill = progress.Progress.save, sys.argv[3] == "kill"
-def save_and_die(self, path):
-    save(self, path)
-    if kill and len(self.history) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-progress.Progress.save = save_and_die
-config = load_config("ch-sims", settings=["model=late-fusion", *sys.argv[4:]])
-train(Path(sys.argv[1]), out=Path(sys.argv[2]), config=config, options=RunOptions(jobs=0))
-"""
-
-
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     features = write_clips(planted(160), tmp_path / "features")
 
-    def run(out: str, how: str) -> int:
-        settings = ["max_epochs=6", "lr=0.01", "tdrp=0.3"]
-        command = [sys.executable, "-c", KILLED_RUN, str(features), str(tmp_path / out), how, *settings]
-        return subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
-
-    assert run("whole", "live") == 0
-    assert run("killed", "kill") == -signal.SIGKILL
+    settings = ["model=late-fusion", "max_epochs=6", "lr=0.01", "tdrp=0.3"]
+    assert run_and_kill(features, tmp_path / "whole", settings) == 0
+    killed = run_and_kill(features, tmp_path / "killed", settings, file="progress_m.safetensors", epoch=3)
+    assert killed == -signal.SIGKILL
     seed = tmp_path / "killed" / "seed_0"
     assert [path.name for path in seed.iterdir()] == ["progress_m.safetensors"]
-    assert run("killed", "live") == 0
+    assert run_and_kill(features, tmp_path / "killed", settings) == 0
     names = {path.name for path in seed.iterdir()}
     assert "progress_m.safetensors" not in names
     for name in ("stage_m.safetensors", "predictions.parquet"):

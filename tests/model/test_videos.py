@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +27,8 @@ from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.io.parquet import write_table
 from tests.model.folders import planted, write_clips
+from tests.model.killed import run_and_kill
+from tests.model.listener import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,22 +179,8 @@ def test_data_that_names_no_videos_is_refused() -> None:
         predict_stage(Before({}, None), SPEC, inputs(None), np.arange(3))
 
 
-class Listener:
-    """A reporter that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
-
-
 def run(folder: Path, out: Path, *settings: str, **options: Any) -> tuple[Any, Listener]:
-    listener: Any = Listener()
+    listener = Listener()
     config = load_config("ch-sims", settings=["model=bc-lstm", *SMALL, "max_epochs=3", *settings])
     summary = train(folder, out=out, config=config, options=RunOptions(jobs=0, **options), reporter=listener)
     return summary, listener
@@ -246,36 +231,14 @@ def test_another_order_of_the_clips_is_another_run(tmp_path: Path) -> None:
         run(folder, tmp_path / "run", seeds=(0, 1))
 
 
-KILLED_RUN = """
-import os, signal, sys
-from pathlib import Path
-from fmltk.model import progress
-from fmltk.model.config import load_config
-from fmltk.model.options import RunOptions
-from fmltk.model.run import train
-progress.SAVE_EVERY_S = 0.0
-save, kill = progress.Progress.save, sys.argv[3] == "kill"
-def save_and_die(self, path):
-    save(self, path)
-    if kill and len(self.history) == 2 and path.name == "progress_fusion.safetensors":
-        os.kill(os.getpid(), signal.SIGKILL)
-progress.Progress.save = save_and_die
-config = load_config("ch-sims", settings=sys.argv[4:])
-train(Path(sys.argv[1]), out=Path(sys.argv[2]), config=config, options=RunOptions(jobs=0))
-"""
-
-
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     features = write_clips(planted(60, n_videos=15), tmp_path / "features")
 
-    def start(out: str, how: str) -> int:
-        settings = ["model=bc-lstm", *SMALL, "max_epochs=4", "drp=0.3"]
-        command = [sys.executable, "-c", KILLED_RUN, str(features), str(tmp_path / out), how, *settings]
-        return subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
-
-    assert start("whole", "live") == 0
-    assert start("killed", "kill") == -signal.SIGKILL
-    assert start("killed", "live") == 0
+    settings = ["model=bc-lstm", *SMALL, "max_epochs=4", "drp=0.3"]
+    assert run_and_kill(features, tmp_path / "whole", settings) == 0
+    killed = run_and_kill(features, tmp_path / "killed", settings, file="progress_fusion.safetensors", epoch=2)
+    assert killed == -signal.SIGKILL
+    assert run_and_kill(features, tmp_path / "killed", settings) == 0
     names = [f"stage_{stage.name.lower()}.safetensors" for stage in model_spec("bc-lstm").stages]
     for name in (*names, "predictions.parquet", "bimodal.parquet"):
         whole, killed = (tmp_path / run / "seed_0" / name for run in ("whole", "killed"))

@@ -37,6 +37,7 @@ from tests.model.baselines.mmsa import (
     stage_data,
 )
 from tests.model.folders import planted, write_clips
+from tests.model.listener import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,20 +246,6 @@ def test_a_last_batch_of_one_clip_joins_the_one_before_it(tmp_path: Path) -> Non
         train(write_clips(clips, tmp_path / "one"), out=tmp_path / "two", config=config, options=RunOptions(jobs=0))
 
 
-class Kept:
-    """A reporter that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
-
-
 def test_the_memory_of_large_networks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmltk.model.memory.total_memory", lambda: 4 * 10**9)
     for name, jobs, said, warned in (
@@ -267,7 +254,7 @@ def test_the_memory_of_large_networks_is_said(monkeypatch: pytest.MonkeyPatch) -
         ("tfn", 1, "35,632,077 weights: a worker needs 0.7 GB", ""),
         ("lf-dnn", 8, "", ""),
     ):
-        reporter: Any = Kept()
+        reporter = Listener()
         config = load_config("ch-sims", settings=[f"model={name}"])
         report_memory(model_spec(name).stages, SIMS, config, n_at_once=jobs, reporter=reporter)
         assert said in " ".join(reporter.said)
@@ -282,7 +269,7 @@ def test_the_memory_of_whole_sequences_is_said(tmp_path: Path, monkeypatch: pyte
     n_numbers = sum(table.lengths.sum() * table.dimension for table in read_features(folder).modalities.values())
     for total, warned in ((10**12, ""), (10**9, "this machine has 1.0 GB; pad to fewer steps")):
         monkeypatch.setattr("fmltk.model.memory.total_memory", lambda total=total: total)
-        reporter: Any = Kept()
+        reporter = Listener()
         report_sequences(folder, reporter=reporter)
         assert reporter.said == [
             f"the sequences take {n_numbers * 4e-3:.1f} GB without their padding, twice that while they are prepared"
@@ -290,7 +277,7 @@ def test_the_memory_of_whole_sequences_is_said(tmp_path: Path, monkeypatch: pyte
         assert warned in " ".join(reporter.warned)
         assert bool(reporter.warned) is bool(warned)
     monkeypatch.setattr("fmltk.model.memory.FLOAT_BYTES", 4)
-    reporter = Kept()
+    reporter = Listener()
     report_sequences(folder, reporter=reporter)
     assert not reporter.said
 
