@@ -11,12 +11,12 @@ import contextlib
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fmltk.toolkit.alignment.aligned_clip import TIMED, align_tokens, align_words, words_schema, words_table
+from fmltk.toolkit.alignment.aligned_clip import align_tokens, align_words, words_schema, words_table
 from fmltk.toolkit.alignment.clip_words import words_of_clips
 from fmltk.toolkit.alignment.forced import find_aligner, forced_words
 from fmltk.toolkit.alignment.plan import plan_clips
 from fmltk.toolkit.alignment.sources import read_words
-from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip import MODALITIES, modality_of
 from fmltk.toolkit.errors import ConfigError, DamagedFileError, FeatureError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
@@ -26,7 +26,7 @@ from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.features.shards import ShardFolder, shard_key
 from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.io.parquet import TableWriter, encode_metadata, open_parquet, reading
-from fmltk.toolkit.run.summary import Summary
+from fmltk.toolkit.run.summary import ModalitySummary, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.alignment.sources import SourceOptions
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.features.feature_set import FeatureSet
+    from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.features.shards import ClipResult
     from fmltk.toolkit.io.paths import AnyPath
 
@@ -84,7 +85,7 @@ def align(
     something else, or no clip can be aligned; DamagedFileError if a shard is damaged.
     """
     check_target(out)
-    held = read_features(features).in_use()
+    held = read_features(features)
     names = ShardFolder(held.path / SHARD_FOLDER).names()
     if not names:
         raise StoreError(
@@ -145,9 +146,7 @@ def _read_rows(manifest: AnyPath) -> dict[str, ClipRow]:
     with open_parquet(manifest) as file, reading(manifest):
         for batch in file.iter_batches():
             for columns in batch.to_pylist():
-                row = ClipRow.from_columns(columns)
-                first_sets = {key: one for key, one in row.modalities.items() if key in MODALITIES}
-                rows[row.utterance_id] = replace(row, modalities=first_sets)
+                rows[columns["utterance_id"]] = ClipRow.from_columns(columns)
     return rows
 
 
@@ -182,13 +181,18 @@ def _say(plan: Plan, reporter: Reporter) -> None:
     )
 
 
+def _rate_hz(table: ModalityTable) -> float | None:
+    """Return the steps per second of a set in shards, before pooling; None where a step is the whole clip."""
+    rate_hz = table.document.get("rate_hz")
+    return None if rate_hz is None else float(rate_hz) * int(table.document.get("pooling") or 1)
+
+
 class _Writer:
     """The tables of an aligned folder, while they are written; they appear when nothing fails, the manifest last."""
 
     def __init__(self, held: FeatureSet, out: Path, alignment: Mapping[str, Any], padding: Mapping[str, Any]) -> None:
         self.shards, self.summary = ShardFolder(held.path / SHARD_FOLDER), Summary(out)
         self._stack = contextlib.ExitStack()
-        self._rates_hz = _rates_hz(held)
         self._out, self._source, self._length = out, held.path, int(padding["length"])
         self._specs = {
             modality: ModalitySpec(
@@ -202,7 +206,9 @@ class _Writer:
             "alignment": dict(alignment),
             "schema_version": SCHEMA_VERSION,
         }
-        self._manifest = ManifestWriter(out / MANIFEST_FILE, document)
+        self._rates_hz = {key: _rate_hz(table) for key, table in held.modalities.items() if modality_of(key) != "text"}
+        further = [key for key in held.modalities if key not in MODALITIES]
+        self._manifest = ManifestWriter(out / MANIFEST_FILE, document, further)
         schema = words_schema().with_metadata(encode_metadata({"alignment": dict(alignment)}))
         self._words = TableWriter(out / WORDS_FILE, schema)
         self._writers: dict[str, ModalityWriter] = {}
@@ -213,7 +219,7 @@ class _Writer:
             stack.enter_context(self._words)
             for modality, spec in self._specs.items():
                 self._writers[modality] = stack.enter_context(ModalityWriter(self._out / f"{modality}.parquet", spec))
-                self.summary.modalities[modality].length = spec.length
+                self.summary.modalities.setdefault(modality, ModalitySummary()).length = spec.length
             self._stack = stack.pop_all()
 
     def __exit__(self, *exception: Any) -> None:
@@ -243,6 +249,10 @@ class _Writer:
         self.summary.add(row, dict.fromkeys(self._specs, self._length))
 
     def _write_sequences(self, row: ClipRow, clip: AlignedClip) -> ClipRow:
+        unplaced = [key for key, one in row.modalities.items() if one.status == OK and key not in clip.sequences]
+        for key in unplaced:
+            reason = f"where the tokens of {key} are in the transcript is not known"
+            row = row.with_modality(key, ModalityStatus(MISSING, None, "MissingModalityError", reason))
         for modality, sequence in clip.sequences.items():
             if sequence.valid is not None and sequence.valid.any():
                 self._writers[modality].append(row.utterance_id, sequence.features, sequence.valid)
@@ -251,24 +261,6 @@ class _Writer:
                 reason = f"no word of the clip has a valid step of {modality}"
                 row = row.with_modality(modality, ModalityStatus(MISSING, None, "MissingModalityError", reason))
         return row.settled()
-
-
-def _rates_hz(held: FeatureSet) -> dict[str, float]:
-    """Return the rates of the shards' sequences in time, before pooling.
-
-    Raises ConfigError if one has no rate, such as a set of one step per clip.
-    """
-    rates = {}
-    for modality in TIMED:
-        if modality in held.modalities:
-            document = held[modality].document
-            if not document.get("rate_hz"):
-                raise ConfigError(
-                    f"{held.path}: the steps of {modality} have no rate, so words are in none of them; extract a set "
-                    "with steps in time into another folder (-o)"
-                )
-            rates[modality] = document["rate_hz"] * (document.get("pooling") or 1)
-    return rates
 
 
 def _failed(row: ClipRow, reason: str) -> ClipRow:

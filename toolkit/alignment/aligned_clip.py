@@ -51,27 +51,35 @@ class AlignedClip:
 
 
 def align_words(
-    result: ClipResult, steps: Sequence[Step], rates_hz: Mapping[str, float], *, text_pooling: str
+    result: ClipResult, steps: Sequence[Step], rates_hz: Mapping[str, float | None], *, text_pooling: str
 ) -> AlignedClip:
     """Return a clip's features by word.
 
-    result : of extraction; rates_hz : of audio and vision, steps per second; text_pooling : "mean" or "first" token
+    result : of extraction; rates_hz : of the sets of audio and vision, steps per second, None where the one step is the
+        whole clip; text_pooling : "mean" or "first" token
     """
     times = [_time(step) for step in steps]
     sequences, ranges = _timed(result, times, rates_hz)
-    text = result.sequences.get("text")
-    if text is not None and result.token_spans is not None:
-        tokens = tokens_of_spans(result.token_spans, [step.span or _NONE for step in steps])
+    for key, spans in spans_of(result).items():
+        tokens = tokens_of_spans(spans, [step.span or _NONE for step in steps])
         if text_pooling == "first":
             tokens = [(first, min(first + 1, last)) for first, last in tokens]
-        sequences["text"] = ClipSequence(*mean_of_ranges(text.features, text.valid, tokens))
+        text = result.sequences[key]
+        sequences[key] = ClipSequence(*mean_of_ranges(text.features, text.valid, tokens))
     return AlignedClip([step.text for step in steps], times, sequences, ranges)
 
 
-def align_tokens(result: ClipResult, steps: Sequence[Step], rates_hz: Mapping[str, float]) -> AlignedClip:
-    """Return a clip's features by token: text as it is, audio and vision of the word that each token is of.
+def spans_of(result: ClipResult) -> dict[str, NDArray[np.int32]]:
+    """Return by text set which characters of the transcript its tokens stand for, int32 (n_tokens, 2)."""
+    spans = {"text": result.token_spans, **{key: one.spans for key, one in result.further_tokens.items()}}
+    return {key: one for key, one in spans.items() if one is not None and key in result.sequences}
 
-    Tokens of no word, such as [CLS] and punctuation, have text alone.
+
+def align_tokens(result: ClipResult, steps: Sequence[Step], rates_hz: Mapping[str, float | None]) -> AlignedClip:
+    """Return a clip's features by token of the first text set: its text as it is, audio and vision of the token's word.
+
+    Tokens of no word, such as [CLS] and punctuation, have text alone. Another text set has the mean of its tokens that
+    stand for the same characters.
     """
     text, spans = result.sequences["text"], result.token_spans
     assert spans is not None  # noqa: S101 - the caller has seen to it
@@ -82,6 +90,11 @@ def align_tokens(result: ClipResult, steps: Sequence[Step], rates_hz: Mapping[st
     sequences, ranges = _timed(result, own, rates_hz)
     valid = np.ones(len(spans), bool) if text.valid is None else text.valid
     sequences["text"] = ClipSequence(text.features, valid)
+    for key, others in spans_of(result).items():
+        if key != "text":
+            same = tokens_of_spans(others, [(int(first), int(last)) for first, last in spans])
+            further = result.sequences[key]
+            sequences[key] = ClipSequence(*mean_of_ranges(further.features, further.valid, same))
     return AlignedClip(result.tokens, own, sequences, ranges, result.token_ids)
 
 
@@ -90,19 +103,23 @@ def _time(step: Step) -> tuple[float, float] | None:
 
 
 def _timed(
-    result: ClipResult, times: Sequence[tuple[float, float] | None], rates_hz: Mapping[str, float]
+    result: ClipResult, times: Sequence[tuple[float, float] | None], rates_hz: Mapping[str, float | None]
 ) -> tuple[dict[str, ClipSequence], dict[str, Ranges]]:
     sequences, ranges = {}, {}
-    for modality in TIMED:
-        sequence = result.sequences.get(modality)
+    for key, rate_hz in rates_hz.items():
+        sequence = result.sequences.get(key)
         if sequence is None:
             continue
-        n_steps = len(sequence.features)
-        ranges[modality] = [
-            _NONE if time is None else step_range(*time, rate_hz=rates_hz[modality], n_steps=n_steps) for time in times
-        ]
-        sequences[modality] = ClipSequence(*mean_of_ranges(sequence.features, sequence.valid, ranges[modality]))
+        ranges[key] = [_steps_at(time, rate_hz, len(sequence.features)) for time in times]
+        sequences[key] = ClipSequence(*mean_of_ranges(sequence.features, sequence.valid, ranges[key]))
     return sequences, ranges
+
+
+def _steps_at(time: tuple[float, float] | None, rate_hz: float | None, n_steps: int) -> tuple[int, int]:
+    """Return the steps of a time, first and after last; a lone step without a rate is of every time, others of none."""
+    if time is None or (rate_hz is None and n_steps != 1):
+        return _NONE
+    return (0, 1) if rate_hz is None else step_range(*time, rate_hz=rate_hz, n_steps=n_steps)
 
 
 def words_schema() -> pa.Schema:
