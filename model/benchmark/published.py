@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from importlib import resources
+
+from fmltk.toolkit.io.tables import read_rows
 
 _TABLE_OF = {"ch-sims": 5, "mosi": 10, "mosei": 11}
 _F1_OF = {4: "F1", 5: "F1-pred", 6: "F1-pred", 9: "F1-pred"}  # what these tables call F1: see docs/model.md
@@ -29,8 +30,9 @@ def published_figures(preset: str) -> dict[str, dict[str, float]]:
     table = published_table(preset)
     other = "aligned" if preset.endswith("-unaligned") else "unaligned"
     figures: dict[str, dict[str, float]] = {}
-    text = resources.files("fmltk.model.benchmark").joinpath("published.csv").read_text("utf-8")
-    for row in csv.DictReader(text.splitlines()):
+    with resources.as_file(resources.files("fmltk.model.benchmark") / "published.csv") as path:
+        rows = [row for _, row in read_rows(path)]
+    for row in rows:
         if int(row["table"]) == table and row["features"] != other:
             metric = _F1_OF.get(table, "F1") if row["metric"] == "F1" else row["metric"]
             figures.setdefault(row["model"], {})[metric] = float(row["value"])
