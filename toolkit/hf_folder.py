@@ -160,7 +160,7 @@ def check_folder(name: str, folder: Path, kind: ModelKind, *, revision: str | No
             f"{kind.noun} folder {folder} has no weights: expected {' or '.join(_WEIGHTS)}; "
             "save the model there (model.save_pretrained)"
         )
-    return ModelFolder(name, folder, revision, files_digest([*small, *weights], error=make_error))
+    return ModelFolder(name, folder, revision, _files_digest([*small, *weights], error=make_error))
 
 
 def _names_code(document: Any) -> bool:
@@ -168,7 +168,7 @@ def _names_code(document: Any) -> bool:
     return isinstance(document, dict) and ("auto_map" in document or any(map(_names_code, document.values())))
 
 
-def files_digest(paths: Sequence[Path], *, error: MakeError) -> str:
+def _files_digest(paths: Sequence[Path], *, error: MakeError) -> str:
     """Return the SHA-256 of a model's files and their names. Raises `error` if one cannot be read."""
     total = hashlib.sha256()
     for path in paths:

@@ -49,6 +49,7 @@ def benchmarks() -> dict[str, Benchmark]:
             "million_clips.py", ("--clips", "50000", "--unsynced"), ("--clips", "500", "--unsynced"), markdown=True
         ),
         "annotations": Benchmark("million_annotations.py", (), ("--annotations", "5000")),
+        "encoders": Benchmark("encoders.py", (), ("--only", "glove"), markdown=True),
         "sets": Benchmark("sets.py", (), ("--only", "fmltk33", "--long", "20"), markdown=True),
         "training": Benchmark("training.py", (), ("--divide", "100", "--skip", "mosei", "mtfn")),
     }

@@ -6,17 +6,14 @@ that overlap, so that memory is bounded.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmltk.toolkit.alignment.viterbi import token_frames
 from fmltk.toolkit.alignment.words import TimedWord
-from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import ConfigError, FeatureError
-from fmltk.toolkit.hf_folder import files_digest
-from fmltk.toolkit.io.documents import read_json
+from fmltk.toolkit.hf_folder import SAFE, ModelFolder, ModelKind, find_model, load_weights, loading
 from fmltk.toolkit.text.language import is_unspaced
 from fmltk.toolkit.text.pieces import words_of
 
@@ -24,7 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE_S, CONTEXT_S = 30, 2  # of sound heard at a time, and heard on both sides of it but not used
-_PATTERNS = ("*.json", "*.txt", "*.safetensors")
+_VOCABULARIES = ("vocab.json", "tokenizer.json")
+CTC_MODEL = ModelKind(
+    noun="aligner",
+    error=ConfigError,
+    advice="give hf:FOLDER, or hf:NAME of a CTC model that writes letters, such as a wav2vec 2.0",
+    needs="vocabulary",
+    needs_files=_VOCABULARIES,
+    saved_by="tokenizer.save_pretrained",
+    small_files=(
+        "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json",
+        "special_tokens_map.json", "added_tokens.json", *_VOCABULARIES,
+    ),
+)  # fmt: skip
 _DIGITS = 12
 
 
@@ -37,18 +46,14 @@ class CtcAligner:
     """
 
     def __init__(self, model: str) -> None:
-        folder = _folder(model)
-        config_file = folder / "config.json"
-        if "auto_map" in read_json(config_file, error=ConfigError):
-            raise ConfigError(f"the aligner {model!r} brings its own Python code, which fmltk does not run")
-        self._model, self._extractor, tokenizer = _load(model, folder)
+        source = find_model(model, CTC_MODEL)
+        self._model, self._extractor, tokenizer = _load(source)
         self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         self._blank = int(self._model.config.pad_token_id)
         self._delimiter = self._vocabulary.get(getattr(tokenizer, "word_delimiter_token", None) or "|")
         self.rate_hz = int(self._extractor.sampling_rate)
         self._samples_per_frame = int(self._model.config.inputs_to_logits_ratio)
-        weights = sorted((*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")))
-        self.name = f"hf:{Path(model).name} {files_digest([config_file, *weights], error=ConfigError)[:_DIGITS]}"
+        self.name = f"hf:{source.name} {source.sha256[:_DIGITS]}"
 
     def words(self, samples: NDArray[np.float32], text: str, language: str | None) -> list[TimedWord]:
         """Return when each word is spoken (see `forced.Aligner`); one of which the model knows no letter has no time.
@@ -96,50 +101,18 @@ class CtcAligner:
         return np.concatenate(parts)
 
 
-def _folder(model: str) -> Path:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import errors, snapshot_download
+def _load(source: ModelFolder) -> tuple[Any, Any, Any]:
+    """Return (model, feature extractor, tokenizer)."""
+    with loading(source, CTC_MODEL):
+        from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
-    try:
-        found = Path(snapshot_download(model, allow_patterns=list(_PATTERNS)))
-        if not any(found.glob("*.safetensors")):
-            found = Path(snapshot_download(model, allow_patterns=[*_PATTERNS, "pytorch_model*.bin"]))
-    except (errors.HfHubHTTPError, errors.EntryNotFoundError, errors.HFValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise ConfigError(
-            f"the aligner {model!r} is not a folder, and the hub does not give it ({reason}); give hf:FOLDER"
-        ) from error
-    return found
-
-
-def _load(name: str, folder: Path) -> tuple[Any, Any, Any]:
-    """Return (model, feature extractor, tokenizer); nothing of them comes from anywhere but the folder."""
-    guard_torchvision()
-    import torch
-    from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
-
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        model, report = AutoModelForCTC.from_pretrained(
-            folder, **options, dtype=torch.float32, weights_only=True, output_loading_info=True
-        )
+        model = load_weights(AutoModelForCTC, source, CTC_MODEL, unused=["*masked_spec_embed"])
         extractors: Any = AutoFeatureExtractor  # its method has no types
-        extractor = extractors.from_pretrained(folder, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except Exception as error:  # tokenizers and torch raise plain Exception for damaged files
-        reason = " ".join(str(error).split())[:160]
-        raise ConfigError(
-            f"the aligner {name!r} cannot be loaded ({type(error).__name__}: {reason}); give hf:NAME of a CTC model "
-            "with its tokenizer, such as a wav2vec 2.0 that writes letters"
-        ) from error
-    missing = sorted(key for key in report["missing_keys"] if not key.endswith("masked_spec_embed"))  # of training
-    if missing:
-        raise ConfigError(
-            f"the aligner {name!r} lacks {len(missing)} of its weights, first {missing[0]}: it was not trained to "
-            "write letters (CTC)"
-        )
+        extractor = extractors.from_pretrained(source.folder, **SAFE)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, **SAFE)
     if not hasattr(model.config, "inputs_to_logits_ratio") or model.config.pad_token_id is None:
-        raise ConfigError(f"the aligner {name!r} ({model.config.model_type}) is not a CTC model of sound in samples")
-    return model.eval(), extractor, tokenizer
+        raise ConfigError(
+            f"aligner {source.name!r} ({model.config.model_type}) is not a CTC model of sound in samples; "
+            f"{CTC_MODEL.advice}"
+        )
+    return model, extractor, tokenizer

@@ -162,8 +162,8 @@ def test_what_is_not_a_ctc_model_or_not_of_the_language_is_one_line(model: Path,
     for change, said in (
         ("code", "brings its own Python code"),
         ("weights", "cannot be loaded"),
-        ("tokenizer", "cannot be loaded"),
-        ("absent", "is not a folder, and the hub does not give it"),
+        ("tokenizer", "has no vocabulary"),
+        ("absent", "is neither a folder that exists nor a hub name"),
         ("head", "lacks 2 of its weights, first lm_head"),
     ):
         folder = tmp_path / change
