@@ -163,6 +163,14 @@ class ClipInputs:
         n_frames = count_frames(info, start_s=clip.start_s, end_s=clip.end_s) if info.has_video else 0
         if self._seen is not None:
             n_frames = self._seen.n_frames
+        file = self._source.clip.file
         return ClipFile(
-            clip.utterance_id, clip.video_id, clip.clip_id, self._source.clip.file, clip.start_s, clip.end_s, n_frames
+            clip.utterance_id,
+            clip.video_id,
+            clip.clip_id,
+            file,
+            clip.start_s,
+            clip.end_s,
+            n_frames,
+            has_own_stem=file.stem not in self._source.paths.shared_stems,
         )

