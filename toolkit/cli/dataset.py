@@ -158,6 +158,8 @@ def export_command(
     "--text-model",
     help="A Hugging Face name, a local folder, or minilm (English, offline). Default: by the transcripts' language.",
 )
+@click.option("--text", "text_set", metavar="SET", help="A text set, NAME[:ARGUMENT], instead of a text model.")
+@click.option("--add", is_flag=True, help="Keep the text that is there, and add this one as a further set.")
 @click.option(
     "--transcripts", type=Place(), help="A table of transcripts, such as MMSA's label.csv; else the texts imported."
 )
@@ -168,9 +170,9 @@ def export_command(
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu or cuda.")
 @output_options
 def encode_text_command(features: Path, *, reading: ReadingOptions, reporter: Reporter, **inputs: Any) -> int:
-    """Replace the text of imported FEATURES by a model's token vectors of its transcripts; no video is needed.
+    """Replace the text of imported FEATURES by a model's token vectors of its transcripts, or add them.
 
-    Example: fmltk dataset encode-text features/ --text-model minilm --transcripts label.csv
+    No video is needed. Example: fmltk dataset encode-text features/ --text-model minilm --transcripts label.csv
     """
     from fmltk.toolkit.cli.extract import exit_code, show_summary
     from fmltk.toolkit.interchange.encode_text import encode_text

@@ -12,11 +12,12 @@ from fmltk.toolkit.catalog.catalog import Catalog
 from fmltk.toolkit.catalog.table_join import join_transcripts
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.catalog.video_files import VideoFiles
-from fmltk.toolkit.clip import Clip
+from fmltk.toolkit.clip import MODALITIES, Clip, ordered_keys
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.features.clip_row import OK, ClipRow
-from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE
+from fmltk.toolkit.extractors.catalog import find_extractor, split_name
+from fmltk.toolkit.features.clip_row import OK, ClipRow, further_sets
+from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE, table_file
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.shards import fingerprint
 from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, forget_text
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.run.summary import Summary
 
-TEXT_FILE = "text.parquet"
 WORK_PREFIX = "encoding-"  # a feature folder in the feature folder: what a killed run leaves there is used again
 _NAMED = 3
 
@@ -44,6 +44,8 @@ def encode_text(
     features: str | Path,
     *,
     text_model: str | None = None,
+    text_set: str | None = None,
+    add: bool = False,
     transcripts: str | AnyPath | None = None,
     encoding: str | None = None,
     ignore_columns: Collection[str] | None = None,
@@ -52,7 +54,7 @@ def encode_text(
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
-    """Replace the text of an imported feature folder by a model's token vectors of its transcripts.
+    """Replace the text of an imported feature folder by a set of its transcripts, or add such a set.
 
     Audio, vision, labels and splits stay. A run that is stopped leaves the folder as it was, and is continued by the
     same call.
@@ -63,6 +65,10 @@ def encode_text(
         A folder that `fmltk dataset import` wrote.
     text_model
         A hub name, a local folder or "minilm"; None: by the transcripts' language.
+    text_set
+        A text set by name (docs/extractors.md), instead of a text model.
+    add
+        Whether the text stays that is there, and the new set comes to it: "text.minilm".
     transcripts
         A table of transcripts, such as MMSA's label.csv; None: the texts that were imported. A clip that has no row
         keeps the text that was imported.
@@ -77,8 +83,8 @@ def encode_text(
 
     Returns the summary of the text: how many clips have it, their lengths and L.
 
-    Raises ConfigError if `features` was not imported, no clip has a transcript, or none of the table's rows names a
-    clip; StoreError or TextModelError if the run cannot start or continue.
+    Raises ConfigError if `features` was not imported or has the set that is to be added, no clip has a transcript, or
+    none of the table's rows names a clip; StoreError or TextModelError if the run cannot start or continue.
     """
     folder, reporter = Path(features), reporter or Reporter(quiet=True)
     n_earlier = len(reporter.warnings)
@@ -95,8 +101,9 @@ def encode_text(
         if not any(clip.text for clip in clips):
             raise ConfigError(f"no clip of {folder} has a transcript; give --transcripts TABLE")
         catalog = Catalog(tuple(clips))
+        key = _key(folder, text_set or text_model) if add else "text"
         settings, paths = resolve(
-            ExtractSettings(modalities=("text",), device=device),
+            ExtractSettings(modalities=("text",), device=device, text_sets=() if text_set is None else (text_set,)),
             catalog,
             folder,
             text_model=text_model,
@@ -104,20 +111,36 @@ def encode_text(
             elsewhere=False,
             reporter=reporter,
         )
-        work = _work_folder(folder, {"model": paths.text_model and paths.text_model.sha256, "device": device})
+        sets = {name: one.document() for name, one in paths.sets.items() if one.name}
+        inputs = {"model": paths.text_model and paths.text_model.sha256, "device": device}
+        work = _work_folder(folder, {**inputs, "sets": sets} if sets else inputs)
         paths = replace(paths, features=work.absolute())
         run = Run(catalog, work, settings, paths, padding or PaddingSettings(), options or RunOptions(), reporter)
         with held(work):
             summary = extract_clips(run)
         if not summary.modalities["text"].counts[OK]:
             raise ConfigError(f"no transcript of {folder} could be encoded; see {work / MANIFEST_FILE}")
-        replace_file(work / TEXT_FILE, folder / TEXT_FILE)
-        forget_text(folder / EXTRAS_FILE)
-        _merge(folder / MANIFEST_FILE, work / MANIFEST_FILE)
+        replace_file(work / table_file("text"), folder / table_file(key))
+        if not add:
+            forget_text(folder / EXTRAS_FILE)
+        _merge(folder / MANIFEST_FILE, work / MANIFEST_FILE, key)
         shutil.rmtree(work)
-    summary.folder, summary.modalities = folder, {"text": summary.modalities["text"]}
+    summary.folder, summary.modalities = folder, {key: summary.modalities["text"]}
     summary.warnings = reporter.warnings[n_earlier:]
     return summary
+
+
+def _key(folder: Path, name: str | None) -> str:
+    """Return the key of a text set that is to be added. Raises ConfigError if it has no name, or the folder has it."""
+    if name is None:
+        raise ConfigError("--add needs the text set to add: --text-model NAME or --text SET")
+    own = find_extractor("text", name).name
+    key = f"text.{own}"
+    with open_parquet(folder / MANIFEST_FILE) as file:
+        held = further_sets(file.schema_arrow.names)
+    if key in held:
+        raise ConfigError(f"{folder} has a set {key}; give yours another name: --text NAME={split_name(name)[1]}")
+    return key
 
 
 def _clips(manifest: Path) -> list[Clip]:
@@ -182,20 +205,27 @@ def _work_folder(folder: Path, inputs: Mapping[str, object]) -> Path:
     return work
 
 
-def _merge(manifest: Path, encoded: Path) -> None:
-    """Write what became of each clip's text into the manifest."""
+def _merge(manifest: Path, encoded: Path, key: str) -> None:
+    """Write what became of each clip's text, as the set of this key, into the manifest."""
     texts = {row.utterance_id: row for row in _rows(encoded)}
     rows = _rows(manifest)
     with open_parquet(manifest) as file, reading(manifest):
         document = decode_metadata(file.schema_arrow, name=str(manifest))
     with open_parquet(encoded) as file, reading(encoded):
         model = decode_metadata(file.schema_arrow, name=str(encoded))["text_model"]
-    with ManifestWriter(manifest, {**document, "text_model": model}) as writer:
+    keys = {*rows[0].modalities, key}
+    further = ordered_keys(keys - set(MODALITIES))
+    if key == "text":
+        document["text_model"] = model
+    with ManifestWriter(manifest, document, further) as writer:
         for row in rows:
-            writer.append(_with_text(row, texts[row.utterance_id]))
+            writer.append(_with_text(row, texts[row.utterance_id], key))
 
 
-def _with_text(row: ClipRow, text: ClipRow) -> ClipRow:
+def _with_text(row: ClipRow, text: ClipRow, key: str) -> ClipRow:
+    if key != "text":
+        added = [one.replace("text:", f"{key}:", 1) for one in text.warnings if one.startswith("text:")]
+        return row.with_modality(key, text.modalities["text"]).with_warnings(*added).settled()
     warnings = [one for one in row.warnings if not one.startswith("text:")]
     merged = replace(
         row,

@@ -244,3 +244,36 @@ def test_other_modalities_still_need_a_table_of_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="names no clip: its columns are 'utterance_id', 'text'"):
         build_catalog(tmp_path / "t.csv")
     assert [clip.utterance_id for clip in build_catalog(tmp_path / "t.csv", text_alone=True).clips] == ["a$_$0"]
+
+
+def test_a_text_is_added_next_to_what_was_imported(imported: Path, model: Path) -> None:
+    before = {path.name: path.read_bytes() for path in imported.iterdir() if path.suffix == ".parquet"}
+    summary = encode_text(imported, text_model=str(model), add=True)
+    encode_text(imported, text_set=f"again={model}", add=True)
+    after = {path.name: path.read_bytes() for path in imported.iterdir() if path.suffix == ".parquet"}
+    added = {"text.bert.parquet", "text.again.parquet"}
+    assert set(after) == set(before) | added
+    assert {name for name in before if before[name] != after[name]} == {"manifest.parquet"}
+    features = read_features(imported)
+    assert summary.modalities["text.bert"].counts["ok"] == len(features["text.bert"].utterance_ids) > 0
+    manifest = features.manifest()
+    assert manifest["text.bert_status"].tolist() == manifest["text.again_status"].tolist()
+    encoder = TextEncoder(str(model))
+    for key in ("text.bert", "text.again"):
+        for utterance, values, _ in features[key].sequences():
+            text = manifest.set_index("utterance_id").loc[utterance, "text"]
+            np.testing.assert_allclose(values, encoder.encode(text).features[: len(values)], atol=1e-6)
+
+
+def test_a_text_that_cannot_be_added_is_refused_and_a_new_first_text_keeps_the_added(
+    imported: Path, model: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--add needs the text set to add"):
+        encode_text(imported, add=True)
+    encode_text(imported, text_model=str(model), add=True)
+    with pytest.raises(ConfigError, match=r"has a set text\.bert; give yours another name: --text NAME="):
+        encode_text(imported, text_model=str(model), add=True)
+    held = (imported / "text.bert.parquet").read_bytes()
+    encode_text(imported, text_model=str(model))
+    assert (imported / "text.bert.parquet").read_bytes() == held
+    assert set(read_features(imported).modalities) == {"text", "text.bert", "audio", "vision"}
