@@ -221,6 +221,16 @@ def test_a_clip_alone_is_scored_with_what_context_there_is(tmp_path: Path) -> No
     assert abs(alone["score_M"][0] - scores[clips.ids[0]]) > 1e-4
 
 
+@pytest.mark.parametrize("retrain", ["never", "auto"])
+def test_saved_activations_are_fused_video_by_video(retrain: str, tmp_path: Path) -> None:
+    folder = write_clips(planted(60, n_videos=15), tmp_path / "features")
+    adam = ("lr=0.01", "optimiser=adam")
+    run(folder, tmp_path / "first", *adam)
+    run(folder, tmp_path / "again", *adam, f"retrain={retrain}", "retrain_threshold=0.0", reuse=tmp_path / "first")
+    first, again = (read_predictions(tmp_path / name, 0)["pred_M"] for name in ("first", "again"))
+    np.testing.assert_allclose(again, first, atol=1e-6)
+
+
 def test_another_order_of_the_clips_is_another_run(tmp_path: Path) -> None:
     folder = write_clips(planted(60, n_videos=15), tmp_path / "features")
     run(folder, tmp_path / "run")

@@ -15,9 +15,11 @@ from fmltk.model.inputs import StageInputs
 from fmltk.model.memory import n_weights
 from fmltk.model.options import RunOptions
 from fmltk.model.predict import load_model
+from fmltk.model.prepared import prepare_features
 from fmltk.model.registry import model_spec
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_predictions
+from fmltk.model.standardise import Scaler
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from fmltk.toolkit.interchange.mmsa import import_mmsa
 from tests.model.folders import planted, write_clips
@@ -149,12 +151,19 @@ def test_a_word_without_a_token_keeps_its_place_next_to_audio_and_vision(holes: 
             mask = np.ones(4, bool)
             mask[holes if utterance != none else slice(None)] = False
             writer.append(utterance, steps, mask)
-    pooled = read_clip_features(folder, reading=Reading(pooled="strided"))
+    config = load_config("mosi", settings=["model=marn"])
+    pooled = read_clip_features(folder, reading=Reading.of(model_spec("marn"), config))
     plain = read_clip_features(folder)
     assert pooled.text is not None
     assert plain.text is not None
-    assert pooled.text.lengths.tolist() == [4] * 5 + [0]
+    assert pooled.text.lengths.tolist() == [4] * 6
     assert plain.text.lengths.tolist() == [4 - len(holes)] * 5 + [0]
     first = pooled.text.steps[:4, 0]
-    np.testing.assert_array_equal(first, [0 if k in holes else 1 for k in range(4)])
-    assert not pooled.present("T")[-1]
+    np.testing.assert_array_equal(first, [np.nan if k in holes else 1 for k in range(4)])
+    inputs, present = prepare_features(
+        pooled, {m: Scaler.unchanged(d) for m, d in (("T", 2), ("A", 8), ("V", 10))}, config
+    )
+    text: Any = inputs.batch(["T"], np.array([0]))["T"]
+    read = text.filled(text.steps, torch.zeros(2))
+    np.testing.assert_array_equal(read[:4, 0], [0 if k in holes else 1 for k in range(4)])
+    assert present["T"].tolist() == [True] * 5 + [False]
