@@ -21,6 +21,7 @@ from fmltk.model.config import load_config
 from fmltk.model.evaluation import format_score
 from fmltk.model.options import RunOptions
 from fmltk.model.run import train
+from fmltk.toolkit.errors import TrainingError
 from fmltk.toolkit.features.label_file import find_labels
 from tests.model.folders import Clips, planted, small_settings, write_clips
 
@@ -81,7 +82,11 @@ def main() -> None:
         print("| settings | valid MAE | Acc-2 | Corr | test MAE | Acc-2 | Corr | CPU-s |")
         print("|---|---|---|---|---|---|---|---|")
         for variant in given.variants:
-            summary = measure(features, [*common, *variant.split()], preset=given.preset, seeds=given.seeds)
+            try:
+                summary = measure(features, [*common, *variant.split()], preset=given.preset, seeds=given.seeds)
+            except TrainingError as error:  # a seed that learned nothing is a result too
+                print(f"| {variant or '(none)'} | {error} |", flush=True)
+                continue
             print(row(variant, summary), flush=True)
 
 
