@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.extractors.contract import Card, Features, Reads, Tokens, Transcript
+from fmltk.toolkit.extractors.contract import Card, Features, Reads, Transcript
 from fmltk.toolkit.extractors.hf_argument import LAYER_OPTIONS, Layers, read_argument, set_name
+from fmltk.toolkit.extractors.text_model import token_features
 from fmltk.toolkit.hf_folder import SAFE, ModelFolder, loading, transformers_version
 from fmltk.toolkit.text.folder import TEXT_MODEL, find_text_model
-from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fmltk.toolkit.text.bert import TextSequence
 
 KEEP, DROP = SPECIAL = ("keep", "drop")
 
@@ -74,18 +73,3 @@ class HfText:
         states = self.layers.pick if self.layers.all_states else None
         encoder = TextEncoder(self.source, device=device, states=states, keep_special=self.keep_special)
         return lambda transcript: token_features(encoder.encode(transcript.text))
-
-
-def token_features(encoded: TextSequence) -> Features:
-    """Return an encoded text as features float32 (n_tokens, d), with what is odd about it."""
-    warnings = []
-    if encoded.n_truncated:
-        warnings.append(f"{encoded.n_truncated} tokens beyond the model's longest input were cut off")
-    if encoded.unknown_share > MAX_UNKNOWN_SHARE:
-        warnings.append(f"of the tokens, {unknown_tokens(encoded.unknown_share)}")
-    return Features(
-        encoded.features,
-        warnings=tuple(warnings),
-        columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
-        tokens=Tokens(encoded.ids, encoded.tokens, encoded.spans),
-    )

@@ -11,7 +11,7 @@ from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, unknown_tokens
 
 if TYPE_CHECKING:
     from fmltk.toolkit.hf_folder import ModelFolder
-    from fmltk.toolkit.text.bert import TextEncoder
+    from fmltk.toolkit.text.bert import TextEncoder, TextSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,22 @@ class TokenVectors:
 
     def __call__(self, transcript: Transcript) -> Features:
         """Return a text's token vectors float32 (n_tokens, d), its tokens, and what is odd about it."""
-        encoded = self.encoder.encode(transcript.text)
-        warnings = []
-        if encoded.n_truncated:
-            warnings.append(f"{encoded.n_truncated} tokens beyond the model's longest input were cut off")
-        if encoded.unknown_share > MAX_UNKNOWN_SHARE:
-            warnings.append(f"of the tokens, {unknown_tokens(encoded.unknown_share)}")
-        return Features(
-            encoded.features,
-            warnings=tuple(warnings),
-            columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
-            tokens=Tokens(encoded.ids, encoded.tokens, encoded.spans),
-        )
+        return token_features(self.encoder.encode(transcript.text))
+
+
+def token_features(encoded: TextSequence) -> Features:
+    """Return an encoded text as features float32 (n_tokens, d), with what is odd about it."""
+    warnings = []
+    if encoded.n_truncated:
+        warnings.append(f"{encoded.n_truncated} tokens beyond the model's longest input were cut off")
+    if encoded.unknown_share > MAX_UNKNOWN_SHARE:
+        warnings.append(f"of the tokens, {unknown_tokens(encoded.unknown_share)}")
+    return Features(
+        encoded.features,
+        warnings=tuple(warnings),
+        columns={"text_tokens_cut": encoded.n_truncated, "text_unknown_share": encoded.unknown_share},
+        tokens=Tokens(encoded.ids, encoded.tokens, encoded.spans),
+    )
 
 
 def _on_this_machine(model: ModelFolder) -> ModelFolder:
