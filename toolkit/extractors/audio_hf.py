@@ -72,6 +72,11 @@ def extractor(argument: str | None) -> HfSpeech:
             f"speech model {source.name!r} is a {config.model_type}; expected one of {', '.join(SAMPLE_MODELS)} or "
             f"{WHISPER}: {SPEECH_MODEL.advice}"
         )
+    if getattr(config, "add_adapter", False):
+        raise ConfigError(
+            f"speech model {source.name!r} has an adapter, which merges steps (add_adapter in its config.json): "
+            f"{SPEECH_MODEL.advice}, without one"
+        )
     layers.check(config.encoder_layers if config.model_type == WHISPER else config.num_hidden_layers)
     return HfSpeech(source, layers, config.model_type, int(config.hidden_size), _step_samples(config))
 

@@ -136,6 +136,17 @@ def test_a_model_with_a_head_gives_the_features_below_it(tmp_path):
         assert features == pytest.approx(expected[: len(features)], abs=1e-5)
 
 
+def test_a_feature_extractor_that_was_saved_with_its_processor_is_found(tmp_path):
+    folder = save(tmp_path / "model", "wav2vec2")
+    expected = extractor(str(folder)).load("cpu")(noise(1)).values
+    own = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(
+        json.dumps({"feature_extractor": own, "processor_class": "Wav2Vec2Processor"})
+    )
+    assert np.array_equal(extractor(str(folder)).load("cpu")(noise(1)).values, expected)
+
+
 def test_pickled_weights_are_read_too(tmp_path):
     folder = save(tmp_path / "model", "hubert")
     expected = extractor(str(folder)).load("cpu")(noise(1)).values
@@ -236,6 +247,7 @@ def test_a_model_that_cannot_be_used_is_refused_in_one_line(tmp_path, monkeypatc
         None: "hf needs a model",
         str(tmp_path / "missing"): "neither a folder that exists nor a hub name",
         str(tmp_path / "bert"): "is a bert; expected one of data2vec-audio, hubert",
+        str(save(tmp_path / "adapted", "wav2vec2", add_adapter=True)): "has an adapter, which merges steps",
         f"{save(tmp_path / 'a', 'hubert')},layer=4": "the model has layers 0 to 3",
         f"{save(tmp_path / 'w', 'whisper')},layers=2-7": "the model has layers 0 to 3",
     }.items():
