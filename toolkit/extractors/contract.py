@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,3 +161,11 @@ class Extractor(Protocol):
         The function is given what `card.reads` says. It raises MissingModalityError where the clip holds nothing for
         it, and any FmltkError for a clip that it cannot do: that becomes a part of the clip's row.
         """
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """What an extractor is as well whose function reads a file of each clip: another such file redoes the set."""
+
+    def file_of(self, clip: ClipFile) -> Path | None:
+        """Return the file that is read for a clip, whose `n_frames` is 0 here; None where there is none."""

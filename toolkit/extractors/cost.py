@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,18 +13,22 @@ from fmltk.toolkit.settings import FRAME_RATE_HZ
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fmltk.toolkit.extractors.contract import Card, Extractor
+    from fmltk.toolkit.extractors.contract import Card, Extractor, Features
 
 _SOUND_S = 10
 _FRAME_PX = (720, 1280)
 _SENTENCE = "I did not expect to like this film as much as I did, and I would see it again."
 
 
-def cpu_seconds(extractor: Extractor, device: str = "cpu") -> float | None:
+def cpu_seconds(
+    extractor: Extractor, device: str = "cpu", *, measure: Callable[[Any], Features] | None = None
+) -> float | None:
     """Return the CPU-seconds that a set takes per second of sound or picture, or per transcript of twenty words.
 
     It is loaded, warmed up and measured once, on noise; to be called in a process of its own, as models are large.
     None where it reads what nothing can be made up for, such as a file of its own.
+
+    measure : its function of one clip, where it is loaded already
 
     Raises what loading it raises: a model that is damaged is said before the first clip.
 
@@ -32,7 +36,7 @@ def cpu_seconds(extractor: Extractor, device: str = "cpu") -> float | None:
     >>> 0 < cpu_seconds(find_extractor("audio", "fmltk33").extractor) < 10
     True
     """
-    measure = extractor.load(device)
+    measure = measure or extractor.load(device)
     made = _input(extractor.card)
     if made is None:
         return None

@@ -75,19 +75,29 @@ class FrameTables:
         Raises FeatureError where there is no table of the clip or it cannot be used, MissingModalityError where it has
         no face in the clip.
         """
-        found = find_clip_table(
-            self.folder,
-            Clip(clip.video_id, clip.clip_id, clip.path, clip.start_s, clip.end_s),
-            shared_stems=() if clip.has_own_stem else (clip.path.stem,),
-            suffixes=SUFFIXES,
-            error=self._error,
-        )
+        found = self._find(clip)
         rows = read(found.path, found.path.stat().st_mtime_ns)
         sequence = frame_sequence(rows, _clock(clip, found), self.choice, n_frames=clip.n_frames, error=self._error)
         notes = list(sequence.notes)
         if rows.unread:
             notes.append(f"columns that the set does not have are not read: {', '.join(rows.unread[:5])}")
         return Features(sequence.values, sequence.valid, warnings=tuple(notes))
+
+    def file_of(self, clip: ClipFile) -> Path | None:
+        """Return a clip's table; None where it has none."""
+        try:
+            return self._find(clip).path
+        except FeatureError:
+            return None
+
+    def _find(self, clip: ClipFile) -> FoundTable:
+        return find_clip_table(
+            self.folder,
+            Clip(clip.video_id, clip.clip_id, clip.path, clip.start_s, clip.end_s),
+            shared_stems=() if clip.has_own_stem else (clip.path.stem,),
+            suffixes=SUFFIXES,
+            error=self._error,
+        )
 
     def _read(self, path: Path, _changed_ns: int) -> FrameRows:
         return read_frame_rows(path, self.features, self.named, known=self.known, error=self._error)

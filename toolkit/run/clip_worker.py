@@ -17,6 +17,7 @@ from fmltk.toolkit.errors import (
     StoreError,
     UnreadableMediaError,
 )
+from fmltk.toolkit.extractors.contract import ReadsFiles
 from fmltk.toolkit.extractors.text_model import TokenVectors
 from fmltk.toolkit.features.clip_row import (
     ClipRow,
@@ -118,6 +119,12 @@ class ClipWorker:
         """Return how many CPU-seconds a second of speech takes to recognise. Loads the model, which the user named."""
         return self._listener.cost()
 
+    def set_cost(self, key: str) -> float | None:
+        """Return how many CPU-seconds a set takes per second, or per transcript; None where that cannot be measured."""
+        from fmltk.toolkit.extractors.cost import cpu_seconds
+
+        return cpu_seconds(self._sets[key].extractor, measure=self._runner.function(key))
+
     def extract(self, task: ClipTask) -> ClipOutput:
         """Extract a clip and write its shard, or hand it over where the feature folder is on the run's own disk.
 
@@ -142,6 +149,9 @@ class ClipWorker:
             return self.extract(task)
         if task.new_text:
             result = _without_text(result, task.clip)
+        result = _without_sets(
+            result, [key for key, one in self._sets.items() if isinstance(one.extractor, ReadsFiles)]
+        )
         return self._write(self._with_sets(task.clip, result), task)
 
     def _write(self, result: ClipResult, task: ClipTask) -> ClipOutput:
@@ -264,6 +274,20 @@ class ClipWorker:
                 f"the limit is {self._settings.max_duration_s:g} s; --max-duration raises it, with --retry-failed"
             )
         return info
+
+
+def _without_sets(result: ClipResult, keys: Sequence[str]) -> ClipResult:
+    """Return the result without some sets, whose files may have changed; they cost little to read again."""
+    held = [key for key in keys if key in result.row.modalities]
+    if not held:
+        return result
+    row = replace(
+        result.row,
+        modalities={key: one for key, one in result.row.modalities.items() if key not in held},
+        warnings=tuple(one for one in result.row.warnings if one.partition(":")[0] not in held),
+    )
+    sequences = {key: one for key, one in result.sequences.items() if key not in held}
+    return replace(result, row=row, sequences=sequences)
 
 
 def _without_text(result: ClipResult, clip: Clip) -> ClipResult:

@@ -29,6 +29,7 @@ from fmltk.toolkit.run.adding import (
 )
 from fmltk.toolkit.run.assemble import DamagedShardsError, assemble
 from fmltk.toolkit.run.clip_worker import limited_worker
+from fmltk.toolkit.run.cost import say_cost
 from fmltk.toolkit.run.engine import Task
 from fmltk.toolkit.run.folder import bind, held, read_run
 from fmltk.toolkit.run.local_engine import LocalEngine
@@ -247,6 +248,7 @@ def extract_clips(run: Run) -> Summary:
         if not run.paths.adds:
             write_problems(run.folder, problems)
         say_problems(run.folder, problems, run.reporter)
+        _say_cost(run, engine, work, pending)
         _extract_clips(run, engine, work, pending)
         try:
             summary, found = _write_tables(run, work, record)
@@ -347,6 +349,17 @@ def _inspect(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -
                 found[key] = unusual_duration(key, outcome.value, run.options.usual_duration_s)
             progress.advance()
     return [problem for key in sorted(found) for problem in found[key]]
+
+
+def _say_cost(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:
+    """Say how long the feature sets take; the clips of a folder that sets are added to have their durations there."""
+    durations_s = work.durations_s
+    if run.paths.adds:
+        entries = entries_of_manifest(run.folder / MANIFEST_FILE, work.names)
+        durations_s = {key: entry.row.duration_s or 0.0 for key, entry in entries.items()}
+    held = run.held or {}
+    sets = {key: one for key, one in run.paths.sets.items() if key not in held}
+    say_cost(engine, sets, [durations_s.get(key, 0.0) for key in pending], run.options, run.reporter)
 
 
 def _extract_clips(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:

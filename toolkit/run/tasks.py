@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import OpenFaceError
+from fmltk.toolkit.extractors.contract import ClipFile, ReadsFiles
 from fmltk.toolkit.features.shards import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.extractors.contract import Extractor
@@ -106,11 +107,33 @@ class ClipOutput:
 def hash_input(clip: Clip, settings: ExtractSettings, paths: RunPaths) -> str:
     """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone.
 
-    Where run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there.
+    Where run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there, and one whose
+    files changed is done again.
     """
     text = text_fingerprint(clip.text if "text" in settings.modalities else None)
-    sets = f"-{fingerprint({'sets': sorted(paths.described)})}" if paths.described else ""
-    return f"{media_fingerprint(clip, paths)}-{text}{sets}"
+    if not paths.described:
+        return f"{media_fingerprint(clip, paths)}-{text}"
+    sets: dict[str, object] = {"sets": sorted(paths.described)}
+    files = _files_of_sets(clip, paths)
+    return f"{media_fingerprint(clip, paths)}-{text}-{fingerprint(sets | ({'files': files} if files else {}))}"
+
+
+def _files_of_sets(clip: Clip, paths: RunPaths) -> dict[str, list[int] | None]:
+    """Return the states of the files that sets read for a clip, by key."""
+    if not isinstance(clip.path, Path):
+        return {}
+    file = ClipFile(
+        clip.utterance_id,
+        clip.video_id,
+        clip.clip_id,
+        clip.path,
+        clip.start_s,
+        clip.end_s,
+        n_frames=0,
+        has_own_stem=clip.path.stem not in paths.shared_stems,
+    )
+    found = {key: one.extractor for key, one in paths.sets.items() if isinstance(one.extractor, ReadsFiles)}
+    return {key: file_state(one.file_of(file)) for key, one in sorted(found.items())}
 
 
 def text_fingerprint(text: str | None) -> str:

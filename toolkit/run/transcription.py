@@ -17,7 +17,7 @@ from fmltk.toolkit.clip import RECOGNISED
 from fmltk.toolkit.errors import ConfigError, MediaError, RunError
 from fmltk.toolkit.features.clip_row import FAILED, OK, TRANSCRIPT_WARNING, failure_of
 from fmltk.toolkit.io.paths import look_up
-from fmltk.toolkit.machine import n_cores
+from fmltk.toolkit.run.cost import say_hours
 from fmltk.toolkit.run.engine import Task
 from fmltk.toolkit.run.folder import check_transcription, held
 from fmltk.toolkit.run.tasks import media_fingerprint
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 INSPECT_TIMEOUT_S = 300.0
-LONG_RUN_H = 0.1  # CPU-hours from which a run's cost is said before it begins
 _LISTED = 10  # languages that a message names
 
 
@@ -180,14 +179,9 @@ def _say_cost(engine: Engine, durations_s: Mapping[str, float], options: RunOpti
     """Load the model, whose faults are said before any work, and say how long it will take where that is long."""
     seconds = sum(durations_s.values())
     cost = engine.call("listening_cost", None)
-    hours = cost * seconds / 3600
-    if hours >= LONG_RUN_H:
-        n_workers = options.n_workers or n_cores()
-        reporter.say(
-            f"--transcribe: {len(durations_s)} clips of {seconds / 60:.0f} minutes take about {hours:.1f} CPU-hours "
-            f"({cost:.2f} CPU-s per second of speech), {hours / n_workers:.1f} hours with {n_workers} workers; the "
-            "same command continues where it was stopped"
-        )
+    amount = f"{len(durations_s)} clips of {seconds / 60:.0f} minutes"
+    unit, hours = f"{cost:.2f} CPU-s per second of speech", cost * seconds / 3600
+    say_hours("--transcribe", amount, unit, hours=hours, options=options, reporter=reporter)
 
 
 def _listen(

@@ -14,10 +14,12 @@ from fmltk.toolkit.errors import ConfigError, FeatureError, MissingModalityError
 from fmltk.toolkit.extractors.contract import Card, Features, Reads, Tokens
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.run.apply import checked_features
+from fmltk.toolkit.run.cost import say_cost
 from fmltk.toolkit.run.extract import extract
 from fmltk.toolkit.run.pad import pad, recorded_padding
 from fmltk.toolkit.run.sets import name_sets
-from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from fmltk.toolkit.run.tasks import RunSet
+from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,3 +263,55 @@ def test_a_table_called_like_two_videos_is_of_neither(clips: Path, tmp_path: Pat
     manifest = features.manifest().set_index("video_id")
     assert manifest["vision_status"].to_dict() == {"x": "ok", "y": "failed"}
     assert "a.csv was not considered, as several videos have that name" in manifest.loc["y", "vision_error_message"]
+
+
+def test_a_changed_table_is_read_again_and_nothing_else_is_done(clips: Path, tmp_path: Path) -> None:
+    tables, out = tmp_path / "tables", tmp_path / "features"
+    tables.mkdir()
+    for name, n in (("a", 21), ("b", 42)):
+        (tables / f"{name}.csv").write_text("frame,AU01\n" + "".join(f"{k},{k / 8}\n" for k in range(n)))
+    settings = ExtractSettings(
+        modalities=("audio", "vision"), audio_sets=("fmltk33",), vision_sets=(f"csv:{tables},fps=30",)
+    )
+    extract(clips, out, settings=settings, n_workers=1)
+    ((_, first, _),) = read_features(out)["vision"].batches()
+    audio, shards = (out / "audio.parquet").read_bytes(), {path.name for path in (out / "shards").glob("*/*")}
+    extract(clips, out, settings=settings, n_workers=1)
+    assert {path.name for path in (out / "shards").glob("*/*")} == shards
+    (tables / "b.csv").write_text("frame,AU01\n" + "".join(f"{k},{k / 4}\n" for k in range(42)))
+    extract(clips, out, settings=settings, n_workers=1)
+    ((_, again, _),) = read_features(out)["vision"].batches()
+    assert again[0] == pytest.approx(first[0])
+    assert again[1] == pytest.approx(2 * first[1])
+    assert (out / "audio.parquet").read_bytes() == audio
+    assert len(shards & {path.name for path in (out / "shards").glob("*/*")}) == 1  # of the clip whose table stayed
+
+
+def test_a_long_run_says_how_long_a_set_with_weights_takes() -> None:
+    class Weighty:
+        def __init__(self, weights: dict[str, str], reads: Reads) -> None:
+            self.card = Card("w", "audio", reads, weights=weights)
+
+    class Engine:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def call(self, method: str, key: str) -> float:
+            self.asked.append(f"{method} {key}")
+            return 0.5
+
+    said: list[str] = []
+    reporter = type("Said", (), {"say": staticmethod(said.append)})()
+    sets = {
+        "audio": RunSet(Weighty({"name": "w"}, Reads.SAMPLES), "w"),
+        "audio.light": RunSet(Weighty({}, Reads.SAMPLES), "light"),
+        "text": RunSet(Weighty({"name": "w"}, Reads.TEXT), "w"),
+    }
+    engine = Engine()
+    say_cost(engine, sets, [60.0] * 100, RunOptions(n_workers=2), reporter)
+    assert engine.asked == ["set_cost audio"]  # a hundred transcripts are nothing
+    (line,) = said
+    assert line.startswith("audio (w): 100 clips of 100 minutes take about 0.8 CPU-hours (0.500 CPU-s per second), 0.4")
+    said.clear()
+    say_cost(engine, sets, [5.0] * 100, RunOptions(n_workers=2), reporter)
+    assert not said
