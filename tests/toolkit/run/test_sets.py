@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,15 +23,17 @@ from fmltk.toolkit.run.pad import pad, recorded_padding
 from fmltk.toolkit.run.sets import name_sets
 from fmltk.toolkit.run.tasks import RunSet
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
+from tests.processes import kill_session, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 # Sets of another package. `odd` does to clips longer than a second what follows the colon.
 PLUGIN = """
+import time
 import numpy as np
 from dataclasses import dataclass
+from pathlib import Path
 from fmltk.toolkit.errors import FeatureError, MissingModalityError, StoreError
 from fmltk.toolkit.extractors.contract import Card, Features, Reads
 
@@ -43,6 +48,7 @@ def odd(values, how):
     if how == "store": raise StoreError("the weights are gone")
     if how == "missing": raise MissingModalityError("nobody hums")
     if how == "raise": raise KeyError("two\\nlines")
+    while how.startswith("wait for ") and not Path(how.removeprefix("wait for ")).exists(): time.sleep(0.01)
     return Features(values)
 
 @dataclass(frozen=True)
@@ -158,6 +164,29 @@ def test_a_set_is_added_without_doing_the_others_again(clips: Path, tmp_path: Pa
     )
     summary = extract(clips, out, settings=with_sets("fmltk33", "odd", "again=odd:x"), n_workers=1)
     assert summary.counts["ok"] == 2
+
+
+@pytest.mark.usefixtures("plugin")
+def test_adding_that_is_killed_between_two_clips_ends_as_adding_at_once(clips: Path, tmp_path: Path) -> None:
+    out, go = tmp_path / "features", tmp_path / "go"
+    extract(clips, out, settings=AUDIO, n_workers=1)
+    once = tmp_path / "once"
+    shutil.copytree(out, once)
+    shards = {path.name for path in (out / "shards").glob("*/*")}
+    name = f"odd=odd:wait for {go}"
+    argv = [str(Path(sys.executable).with_name("fmltk")), "extract", str(clips), "-o", str(out), "--add", "--audio",
+            name, "--modalities", "audio", "--workers", "1"]  # fmt: skip
+    program = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    changed = lambda: {path.name for path in (out / "shards").glob("*/*.parquet")} - shards  # noqa: E731
+    assert wait_until(lambda: changed() or program.poll() is not None)  # clip a is short, and does not wait
+    kill_session(program.pid)
+    program.communicate()
+    assert len(changed()) == 1
+    go.touch()
+    for folder in (out, once):
+        extract(clips, folder, settings=with_sets(name), add=True, n_workers=1)
+    for table in ("manifest", "audio", "audio.odd"):
+        assert (out / f"{table}.parquet").read_bytes() == (once / f"{table}.parquet").read_bytes(), table
 
 
 @pytest.mark.usefixtures("plugin")
