@@ -111,4 +111,4 @@ def _latex_text(text: str) -> str:
 def _is_number(text: str) -> bool:
     """Return whether a cell is a number, perhaps with a deviation or a share's sign, or empty."""
     head = text.split("±", maxsplit=1)[0].strip().removesuffix("%").replace(",", "")
-    return head in ("", "–") or head.lstrip("+-<").strip().replace(".", "", 1).isdigit()
+    return head in ("", "–", "nan", "nan (constant)") or head.lstrip("+-<").strip().replace(".", "", 1).isdigit()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fmltk.model.benchmark.analysis import best_by_metric
 from fmltk.model.benchmark.entries import MAIN, MULTIMODAL_LABELS, REFERENCES, SAVED_HIDDEN
 from fmltk.model.benchmark.published import published_figures, published_table
@@ -118,8 +120,8 @@ def _systems(results: Results) -> ResultTable:
     )
     if results.tests:
         note += (
-            f" Last row: p of the paired t-test over seeds of {first} against each other trained system, after Holm's "
-            "correction; the largest of them."
+            f" Last row: p of the paired t-test over seeds of {first} against each other trained system but its own "
+            "variants, after Holm's correction; the largest of them."
         )
     return ResultTable(
         "systems", "Systems compared (the paper's tables 4, 5, 10 and 11)", *_columns(metrics, rows), bold, note
@@ -131,18 +133,22 @@ def _columns(metrics: Sequence[str], rows: list[list[str]]) -> tuple[list[str], 
 
 
 def _largest(results: Results, metric: str) -> float:
-    known = [test.holm[metric] for test in results.tests if test.holm[metric] == test.holm[metric]]
-    return max(known, default=float("nan"))
+    """Return the largest p of the first system against the others, its own variants apart where there are others."""
+    model = {one.system.name: one.system.model for one in results.scored}
+    first = results.scored[0].system.model
+    others = [test for test in results.tests if model[test.name] != first] or results.tests
+    return max((test.holm[metric] for test in others if np.isfinite(test.holm[metric])), default=float("nan"))
 
 
 def _intervals(results: Results) -> ResultTable:
     metrics = metric_names(results.family)
-    rows = [
-        [_label(one), *(f"{format_score(m, one.low[m])} to {format_score(m, one.high[m])}" for m in metrics)]
-        for one in results.scored
-    ]
+    rows = [[_label(one), *(_interval(m, one.low[m], one.high[m]) for m in metrics)] for one in results.scored]
     note = f"95 % bootstrap intervals over clips of the mean over the seeds. {_clips(results)}"
     return ResultTable("intervals", "Intervals over clips", ["system", *metrics], rows, note=note)
+
+
+def _interval(metric: str, low: float, high: float) -> str:
+    return f"{format_score(metric, low)} to {format_score(metric, high)}" if np.isfinite(low) else "–"
 
 
 def _tests(results: Results) -> ResultTable:

@@ -177,6 +177,7 @@ def named_points(title: str, points: Sequence[tuple[str, float, float]], *, x_la
     with new_figure(WIDE_IN, HEIGHT_IN + 0.7) as figure:
         axes = figure.add_subplot()
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         for name, x, y in points:
             axes.plot([x], [y], "o", color=colour("series-1"), markersize=5)
             axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
