@@ -146,11 +146,15 @@ def test_the_pair_is_the_outer_product_and_h_the_second_hidden_layer() -> None:
     torch.testing.assert_close(predictions["AV"], net.bimodal.output(second)[:, 0])
 
 
-# Systems that read sequences of every modality have tests of their own, gradients included: test_step_level.py.
-STEP_LEVEL = ("ef-lstm", "graph-mfn", "mctn", "mfn", "mult", "raven")
+# Systems that read sequences of every modality, token numbers or whole videos have tests of their own in baselines/.
+TESTED_APART = (
+    *("ef-lstm", "graph-mfn", "marn", "mctn", "mfn", "mult", "raven"),
+    *("misa", "self-mm"),
+    *("bc-lstm", "mmmu-ba"),
+)
 
 
-@pytest.mark.parametrize("name", sorted({*model_names()} - {*STEP_LEVEL}))
+@pytest.mark.parametrize("name", sorted({*model_names()} - {*TESTED_APART}))
 def test_a_gradient_reaches_every_parameter_of_its_stage_and_of_no_other(name: str) -> None:
     inputs, labels = make_inputs(24)
     torch.manual_seed(0)
