@@ -186,6 +186,8 @@ class ModelSpec:
 
         Raises ConfigError if the last stage, which predicts M, is one of them.
 
+        Examples
+        --------
         >>> [stage.name for stage in model_spec("fmlmsn").within("AV").stages]
         ['AV', 'fusion']
         """
