@@ -397,17 +397,38 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
 )
 @click.option("--wrong", is_flag=True, help="Only clips with a wrong multimodal sign.")
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many clips.")
+@click.option(
+    "--attribution",
+    is_flag=True,
+    help="Also what T, A and V each add to M: the prediction less that with the training mean instead of the modality.",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="With --attribution: the run's features, where they lie elsewhere now.",
+)
+@click.option("--device", default="cpu", show_default=True, help="With --attribution: cpu, cuda or cuda:1.")
 @output_options
-def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, limit: int, reporter: Reporter) -> None:
+def cases(run: Path, *, split: str, seed: int | None, limit: int, reporter: Reporter, **options: Any) -> None:
     """Print the paper's table 12 of RUN: per clip the sign of every task; truth/prediction* where it is wrong.
 
-    Example: fmltk cases runs/first --sort disagreement --limit 9
+    The run's report shows the last --attribution of its best seed.
+    Example: fmltk cases runs/first --sort error --limit 9 --attribution
     """
     from fmltk.model.cases import case_rows
     from fmltk.model.evaluation import describe_sources
     from fmltk.model.run_folder import chosen_seed, run_document
 
-    columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
+    seed = chosen_seed(run, seed)
+    columns, rows, documents = case_rows(run, seed=seed, split=split, sort=options["sort"], wrong=options["wrong"])
+    if options["attribution"]:
+        from fmltk.model.attribution import attribution_columns, write_attribution
+
+        shares = write_attribution(run, seed=seed, split=split, features=options["features"], device=options["device"])
+        letters, cells = attribution_columns(shares, [case["utterance_id"] for case in documents])
+        columns = [*columns, *letters]
+        rows = [[*row, *own] for row, own in zip(rows, cells, strict=True)]
+        documents = [{**case, "attribution": shares[case["utterance_id"]]} for case in documents]
     if reporter.json_output:
         reporter.json(documents[:limit])
         return

@@ -38,7 +38,7 @@ def run_sections(request: ReportRequest) -> Contribution:
         seed = best_seed(path)
         frame = read_predictions(path, seed)
         if not contribution.used:
-            contribution.cases += _cases(frame, summary["family"], _scale(path))
+            contribution.cases += _cases(frame, summary["family"], _scale(path)) + _attributed(path, seed)
         contribution.used.append(path)
         contribution.sections.append(_run_section(path, summary, seed, frame))
     if len(contribution.used) > 1:
@@ -295,6 +295,17 @@ def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
             zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)
         )
     ]
+
+
+def _attributed(run: Path, seed: int) -> list[Case]:
+    """Return what the last `fmltk cases --attribution` found of this seed, if there was one."""
+    from fmltk.model.attribution import read_attribution
+
+    document = read_attribution(run)
+    if document is None or document["seed"] != seed:
+        return []
+    known = {clip: {k: v for k, v in own.items() if v is not None} for clip, own in document["clips"].items()}
+    return [Case(clip, shares=own) for clip, own in known.items() if own]
 
 
 def _class_cases(frame: pd.DataFrame) -> list[Case]:

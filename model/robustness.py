@@ -27,6 +27,7 @@ from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.io import documents
 from fmltk.toolkit.io.documents import write_json
+from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,6 +94,7 @@ def robustness_table(
 
     Raises ConfigError if the features do not fit the run or the modalities do not fit the model.
     """
+    check_device(device)
     summary = run_summary(run)
     split = evaluation_split(summary, split)
     if summary["family"] == "nominal":
