@@ -54,6 +54,7 @@ def _scale(run: Path) -> Scale:
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
     from fmltk.model.evaluation import class_rows, evaluation_rows, evaluation_split, format_score
+    from fmltk.model.hidden_map import hidden_blocks
     from fmltk.model.metrics import metric_names
     from fmltk.model.nominal import CLASS_COLUMNS
     from fmltk.model.run_folder import run_config
@@ -92,6 +93,7 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
     blocks.append(_errors(summary, split))
     part = frame[frame["split"] == split]
     blocks += _predictions(part, summary["family"], _scale(run), split, seed)
+    blocks += hidden_blocks(run, seed, part, summary["family"], _scale(run))
     if len(summary["seeds"]) > 1:
         blocks.append(_seeds(summary, last, metrics))
     blocks += _robustness(run)

@@ -183,6 +183,12 @@ def read_history(run: Path, seed: int) -> pd.DataFrame:
     return _read_table(seed_folder(run, seed) / HISTORY_FILE)
 
 
+def read_hidden(run: Path, seed: int) -> pd.DataFrame | None:
+    """Return bimodal.parquet of a seed: a row per clip, H_<stage> a list of numbers; None where the model has no H."""
+    path = seed_folder(run, seed) / HIDDEN_FILE
+    return _read_table(path) if path.is_file() else None
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
