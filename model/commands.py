@@ -146,7 +146,8 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         reporter.json(document)
         return
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
-    _show_classes(out, document, reporter)
+    for one in _class_tables(out, document) if document["family"] == "nominal" else []:
+        reporter.table(one.columns, one.rows, title=one.title)
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:
@@ -188,15 +189,28 @@ def _run_options(options: dict[str, Any]) -> Any:
     )
 
 
-def _show_classes(run: Path, document: dict[str, Any], reporter: Reporter) -> None:
-    from fmltk.model.evaluation import class_rows
-    from fmltk.model.nominal import CLASS_COLUMNS
+def _class_tables(run: Path, document: dict[str, Any]) -> list[ResultTable]:
+    """Return the tables of M's classes, the confusion and, of intensities, the calibration; put them in the document.
 
-    rows, confusion = class_rows(run, document)
-    if rows:
-        names = [row[0] for row in confusion]
-        reporter.table(list(CLASS_COLUMNS), rows, title="Classes of M, the predictions of all seeds together")
-        reporter.table(["true \\ predicted", *names], confusion, title="Confusion of M")
+    Labels on a scale without classes have the calibration alone.
+    """
+    from fmltk.model.calibration import CALIBRATION_COLUMNS, calibration, calibration_rows, describe_calibration
+    from fmltk.model.evaluation import class_rows, confusion_of_m, pairs_of_m
+    from fmltk.model.nominal import CLASS_COLUMNS, class_table
+
+    tables = []
+    names, confusion = confusion_of_m(run, document["split"])
+    if names:
+        document["classes"], document["confusion"] = class_table(confusion, names), confusion
+        rows, counts = class_rows(names, confusion)
+        title = "Classes of M, the predictions of all seeds together"
+        tables.append(ResultTable("classes", title, CLASS_COLUMNS, rows))
+        tables.append(ResultTable("confusion", "Confusion of M", ["true \\ predicted", *names], counts))
+    if document["family"] != "nominal":
+        found = document["calibration"] = calibration(*pairs_of_m(run, document["split"]))
+        title = f"Calibration of M, the predictions of all seeds together: {describe_calibration(found)}"
+        tables.append(ResultTable("calibration", title, CALIBRATION_COLUMNS, calibration_rows(found)))
+    return tables
 
 
 def _title(document: dict[str, Any]) -> str:
@@ -212,6 +226,11 @@ def _time_name() -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @SPLIT_OPTION
+@click.option(
+    "--classes",
+    is_flag=True,
+    help="Also precision, recall and F1 of M's classes, the confusion and the calibration; of classes always.",
+)
 @click.option("--ensemble", is_flag=True, help="Also score the mean of the seeds' predictions.")
 @click.option("--drop", "drops", multiple=True, metavar="A,T", help="M without these modalities. Repeatable.")
 @click.option(
@@ -236,23 +255,30 @@ def evaluate(run: Path, *, split: str, reporter: Reporter, **options: Any) -> No
 
     Shares are in percent; mean and deviation over the seeds. The constant predictor says the median of the training
     labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9). With --drop and --noise: what
-    the trained model does where a modality is missing or noisy; its report shows the last such call.
+    the trained model does where a modality is missing or noisy; its report shows the last such call. With --classes,
+    --latex and --csv write the table of classes; of a scale without classes, the calibration.
     Example: fmltk evaluate runs/first --drop A --drop T --noise 0.5
     """
     from fmltk.model.evaluation import evaluation_rows
 
     if options["drops"] or options["noises"]:
-        if options["ensemble"]:
-            raise click.UsageError("--ensemble scores the predictions of all clips; it goes without --drop and --noise")
+        for name in ("ensemble", "classes"):
+            if options[name]:
+                raise click.UsageError(f"--{name} is about the predictions as they are; leave out --drop and --noise")
         _evaluate_robustness(run, split, reporter, **options)
         return
     columns, rows, document = evaluation_rows(run, split, ensemble=options["ensemble"])
-    _write_table(ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows), options)
+    tables = _class_tables(run, document) if options["classes"] or document["family"] == "nominal" else []
+    tasks = ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows)
+    _write_table(tables[0] if options["classes"] else tasks, options)
     if reporter.json_output:
         reporter.json(document)
         return
-    reporter.table(columns, rows, title=f"{run}: {_title(document)}, seeds {document['seeds']}")
-    _show_classes(run, document, reporter)
+    reporter.table(columns, rows, title=f"{run}: {tasks.title}")
+    for one in tables:
+        reporter.table(one.columns, one.rows, title=one.title)
+    if options["classes"] and "classes" not in document:
+        reporter.say("The labels' scale has no classes; the calibration is of its numbers.")
     for name in document["collapsed"]:
         reporter.warn(f"constant predictions: {name}")
 

@@ -53,7 +53,8 @@ def _scale(run: Path) -> Scale:
 
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
-    from fmltk.model.evaluation import class_rows, evaluation_rows, evaluation_split, format_score
+    from fmltk.model.calibration import calibration_blocks
+    from fmltk.model.evaluation import class_rows, confusion_of_m, evaluation_rows, evaluation_split, format_score
     from fmltk.model.hidden_map import hidden_blocks
     from fmltk.model.metrics import metric_names
     from fmltk.model.nominal import CLASS_COLUMNS
@@ -86,13 +87,15 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
             "of the training labels; a model below it has learned nothing.",
         )
     )
-    classes, _ = class_rows(run, document)
+    classes, _ = class_rows(*confusion_of_m(run, split))
     if classes:
         blocks.append(Table("Classes of M, the predictions of all seeds together", CLASS_COLUMNS, classes))
     blocks += _curves(run, summary)
     blocks.append(_errors(summary, split))
     part = frame[frame["split"] == split]
     blocks += _predictions(part, summary["family"], _scale(run), split, seed)
+    if summary["family"] != "nominal":
+        blocks += calibration_blocks(run, split, _scale(run))
     blocks += hidden_blocks(run, seed, part, summary["family"], _scale(run))
     if len(summary["seeds"]) > 1:
         blocks.append(_seeds(summary, last, metrics))

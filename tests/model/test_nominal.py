@@ -17,7 +17,7 @@ from fmltk.model.attribution import clip_attributions
 from fmltk.model.cases import case_rows
 from fmltk.model.compare import compare
 from fmltk.model.config import load_config
-from fmltk.model.evaluation import class_rows, evaluation_rows
+from fmltk.model.evaluation import class_rows, confusion_of_m, evaluation_rows
 from fmltk.model.layers import masked_cross_entropy
 from fmltk.model.metrics import constant_score, score
 from fmltk.model.nominal import class_table, count_pairs, learned_labels, missing_classes
@@ -164,7 +164,7 @@ def test_seven_tasks_of_words_are_learned_and_scored(emotion_run: Path, emotions
     assert np.array(document["tasks"]["AT_T"]["confusion"]).sum() == 2 * len(test)
     assert run_document(emotion_run)["scale"] == "angry|calm|happy"
     assert read_history(emotion_run, 0)["valid_mae"].isna().all()
-    classes, confusion = class_rows(emotion_run, document)
+    classes, confusion = class_rows(*confusion_of_m(emotion_run, "test"))
     assert [row[0] for row in classes] == [row[0] for row in confusion] == list(NAMES)
 
 

@@ -260,20 +260,37 @@ def scatter(
     across, up, bad = across[kept], up[kept], bad[kept]
     with new_figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
         axes = figure.add_subplot()
-        axes.plot(limits, limits, color=colour("grid"), linewidth=1)
+        _square_axes(axes, limits, x_label, y_label)
         alpha = 0.8 if n < 200 else 0.45
         axes.plot(
             across[~bad], up[~bad], "o", color=colour("series-1"), alpha=alpha, markersize=3.5, label="right sign"
         )
         axes.plot(across[bad], up[bad], "x", color=colour("bad"), alpha=alpha, markersize=4, label="wrong sign")
-        margin = 0.06 * (limits[1] - limits[0])
-        axes.set_xlim(limits[0] - margin, limits[1] + margin)
-        axes.set_ylim(limits[0] - margin, limits[1] + margin)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
         words = f"{n} clips, {int(np.asarray(wrong, bool).sum())} with the wrong sign."
         return chart_of(figure, title, f"{y_label} against {x_label}. {words}")
+
+
+def against_diagonal(
+    title: str, x: Sequence[float], y: Sequence[float], *, limits: tuple[float, float], x_label: str, y_label: str
+) -> Chart:
+    """Return a few points, joined from left to right, on equal axes with their diagonal."""
+    with new_figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
+        axes = figure.add_subplot()
+        _square_axes(axes, (min(limits[0], *x, *y), max(limits[1], *x, *y)), x_label, y_label)
+        axes.plot(x, y, "o-", color=colour("series-1"), linewidth=1.2, markersize=5)
+        words = "; ".join(f"{across:.2f}, {up:.2f}" for across, up in zip(x, y, strict=True))
+        return chart_of(figure, title, f"{y_label} against {x_label}; on the diagonal they are the same. {words}.")
+
+
+def _square_axes(axes: Any, limits: tuple[float, float], x_label: str, y_label: str) -> None:
+    """Draw the diagonal, and give both axes the same limits."""
+    axes.plot(limits, limits, color=colour("grid"), linewidth=1)
+    margin = 0.06 * (limits[1] - limits[0])
+    axes.set_xlim(limits[0] - margin, limits[1] + margin)
+    axes.set_ylim(limits[0] - margin, limits[1] + margin)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
 
 
 def class_map(
