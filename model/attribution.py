@@ -17,10 +17,10 @@ from fmltk.model.evaluation import evaluation_split
 from fmltk.model.nominal import class_words, decided
 from fmltk.model.predict import TrainedModel
 from fmltk.model.robustness import Disturbance, disturbed
-from fmltk.model.run_folder import read_predictions, run_document, run_summary
+from fmltk.model.run_folder import read_kept, read_predictions, run_document, run_summary
 from fmltk.model.tasks import condition_predictions
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
-from fmltk.toolkit.io import documents
+from fmltk.toolkit.io.documents import write_json
 from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
@@ -109,12 +109,7 @@ def _check_same(
 
 def read_attribution(run: Path) -> dict[str, Any] | None:
     """Return the last call's seed and shares; None where there was none. Raises StoreError if it is broken."""
-    path = run / ATTRIBUTION_FILE
-    if not path.is_file():
-        return None
-    document = documents.read_json(path, error=_damaged)
-    documents.check_shape(document, _SHAPE, name=str(path), error=_damaged)
-    return document
+    return read_kept(run / ATTRIBUTION_FILE, _SHAPE, _damaged)
 
 
 def write_attribution(
@@ -122,7 +117,7 @@ def write_attribution(
 ) -> dict[str, dict[str, float]]:
     """Return `clip_attributions`, and keep them for the run's report."""
     shares = clip_attributions(run, seed=seed, split=split, features=features, device=device)
-    documents.write_json(run / ATTRIBUTION_FILE, {"seed": seed, "clips": shares}, indent=1)
+    write_json(run / ATTRIBUTION_FILE, {"seed": seed, "clips": shares}, indent=1)
     return shares
 
 

@@ -37,6 +37,22 @@ SCORE_FILES = (".csv", ".json", ".parquet")
 SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "use", "model", "variant", "align")
 
 
+def _features_options(when: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return --features and --device of a command that, with the options `when`, runs a trained model once more."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option("--device", default="cpu", show_default=True, help=f"With {when}: cpu, cuda or cuda:1.")(
+            command
+        )
+        return click.option(
+            "--features",
+            type=click.Path(path_type=Path),
+            help=f"With {when}: the run's features, where they lie elsewhere now.",
+        )(command)
+
+    return add
+
+
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     from fmltk.model.settings import choices_of
 
@@ -241,12 +257,7 @@ def _time_name() -> str:
     metavar="SD",
     help="M with normal noise on each modality, in standard deviations of the training clips. Repeatable.",
 )
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path),
-    help="With --drop and --noise: the run's features, where they lie elsewhere now.",
-)
-@click.option("--device", default="cpu", show_default=True, help="With --drop and --noise: cpu, cuda or cuda:1.")
+@_features_options("--drop and --noise")
 @click.option("--latex", type=click.Path(path_type=Path), help="Also write the table as LaTeX (package booktabs).")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table as CSV.")
 @output_options
@@ -428,12 +439,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
     is_flag=True,
     help="Also what T, A and V each add to M: the prediction less that with the training mean instead of the modality.",
 )
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path),
-    help="With --attribution: the run's features, where they lie elsewhere now.",
-)
-@click.option("--device", default="cpu", show_default=True, help="With --attribution: cpu, cuda or cuda:1.")
+@_features_options("--attribution")
 @output_options
 def cases(run: Path, *, split: str, seed: int | None, limit: int, reporter: Reporter, **options: Any) -> None:
     """Print the paper's table 12 of RUN: per clip the sign of every task; truth/prediction* where it is wrong.
