@@ -76,7 +76,8 @@ def _share(whole: NDArray[np.float64], without: NDArray[np.float64]) -> NDArray[
     if whole.ndim == 1:
         return lost
     likeliest = np.nan_to_num(whole).argmax(axis=1)
-    return lost[np.arange(len(lost)), likeliest]
+    of_class: NDArray[np.float64] = lost[np.arange(len(lost)), likeliest]
+    return of_class
 
 
 def _check_same(

@@ -56,7 +56,7 @@ def hidden_blocks(run: Path, seed: int, part: pd.DataFrame, family: Family, scal
     hidden = read_hidden(run, seed)
     if hidden is None:
         return []
-    columns = [name for name in hidden if name.startswith(HIDDEN_PREFIX)]
+    columns = [name for name in map(str, hidden.columns) if name.startswith(HIDDEN_PREFIX)]
     row_of = {utterance: row for row, utterance in enumerate(hidden["utterance_id"])}
     try:
         values = np.hstack([np.stack(hidden[name].tolist()).astype(np.float64) for name in columns])  # (n, d)
@@ -66,7 +66,7 @@ def hidden_blocks(run: Path, seed: int, part: pd.DataFrame, family: Family, scal
             f"{seed_folder(run, seed) / HIDDEN_FILE} is damaged: it has not one H of one size for every clip; run the "
             "same `fmltk train` again"
         ) from error
-    known = np.isfinite(values).all(axis=1)
+    known = np.asarray(np.isfinite(values).all(axis=1), bool)
     train = values[known & (hidden["split"] == "train").to_numpy()]
     if min(train.shape) < 2:
         return []
@@ -108,8 +108,8 @@ def _classes_of(
         both = part["truth_M"].notna() & part["pred_M"].notna()
         groups = [truth if has_both else None for truth, has_both in zip(part["truth_M"], both, strict=True)]
         return scale.names, groups, (part["truth_M"] != part["pred_M"]).to_numpy()
-    truth, predicted = (part[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("truth_M", "pred_M"))
-    truth = np.where(np.isfinite(predicted), truth, np.nan)
+    labels, predicted = (part[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("truth_M", "pred_M"))
+    truth = np.where(np.isfinite(predicted), labels, np.nan)
     names = class_names(scale)
     if names:
         groups = classes_of_values(truth, scale).tolist()
