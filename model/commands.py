@@ -37,6 +37,22 @@ SCORE_FILES = (".csv", ".json", ".parquet")
 SETTING_OPTIONS = ("bimodal", "unimodal", "missing", "fusion_inputs", "modalities", "use", "model", "variant", "align")
 
 
+def _features_options(when: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return --features and --device of a command that, with the options `when`, runs a trained model once more."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option("--device", default="cpu", show_default=True, help=f"With {when}: cpu, cuda or cuda:1.")(
+            command
+        )
+        return click.option(
+            "--features",
+            type=click.Path(path_type=Path),
+            help=f"With {when}: the run's features, where they lie elsewhere now.",
+        )(command)
+
+    return add
+
+
 def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     from fmltk.model.settings import choices_of
 
@@ -146,7 +162,8 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         reporter.json(document)
         return
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
-    _show_classes(out, document, reporter)
+    for one in _class_tables(out, document) if document["family"] == "nominal" else []:
+        reporter.table(one.columns, one.rows, title=one.title)
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:
@@ -188,15 +205,28 @@ def _run_options(options: dict[str, Any]) -> Any:
     )
 
 
-def _show_classes(run: Path, document: dict[str, Any], reporter: Reporter) -> None:
-    from fmltk.model.evaluation import class_rows
-    from fmltk.model.nominal import CLASS_COLUMNS
+def _class_tables(run: Path, document: dict[str, Any]) -> list[ResultTable]:
+    """Return the tables of M's classes, the confusion and, of intensities, the calibration; put them in the document.
 
-    rows, confusion = class_rows(run, document)
-    if rows:
-        names = [row[0] for row in confusion]
-        reporter.table(list(CLASS_COLUMNS), rows, title="Classes of M, the predictions of all seeds together")
-        reporter.table(["true \\ predicted", *names], confusion, title="Confusion of M")
+    Labels on a scale without classes have the calibration alone.
+    """
+    from fmltk.model.calibration import CALIBRATION_COLUMNS, calibration, calibration_rows, describe_calibration
+    from fmltk.model.evaluation import class_rows, confusion_of_m, pairs_of_m
+    from fmltk.model.nominal import CLASS_COLUMNS, class_table
+
+    tables = []
+    names, confusion = confusion_of_m(run, document["split"])
+    if names:
+        document["classes"], document["confusion"] = class_table(confusion, names), confusion
+        rows, counts = class_rows(names, confusion)
+        title = "Classes of M, the predictions of all seeds together"
+        tables.append(ResultTable("classes", title, CLASS_COLUMNS, rows))
+        tables.append(ResultTable("confusion", "Confusion of M", ["true \\ predicted", *names], counts))
+    if document["family"] != "nominal":
+        found = document["calibration"] = calibration(*pairs_of_m(run, document["split"]))
+        title = f"Calibration of M, the predictions of all seeds together: {describe_calibration(found)}"
+        tables.append(ResultTable("calibration", title, CALIBRATION_COLUMNS, calibration_rows(found)))
+    return tables
 
 
 def _title(document: dict[str, Any]) -> str:
@@ -212,6 +242,11 @@ def _time_name() -> str:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @SPLIT_OPTION
+@click.option(
+    "--classes",
+    is_flag=True,
+    help="Also precision, recall and F1 of M's classes, the confusion and the calibration; of classes always.",
+)
 @click.option("--ensemble", is_flag=True, help="Also score the mean of the seeds' predictions.")
 @click.option("--drop", "drops", multiple=True, metavar="A,T", help="M without these modalities. Repeatable.")
 @click.option(
@@ -222,12 +257,7 @@ def _time_name() -> str:
     metavar="SD",
     help="M with normal noise on each modality, in standard deviations of the training clips. Repeatable.",
 )
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path),
-    help="With --drop and --noise: the run's features, where they lie elsewhere now.",
-)
-@click.option("--device", default="cpu", show_default=True, help="With --drop and --noise: cpu, cuda or cuda:1.")
+@_features_options("--drop and --noise")
 @click.option("--latex", type=click.Path(path_type=Path), help="Also write the table as LaTeX (package booktabs).")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table as CSV.")
 @output_options
@@ -236,23 +266,30 @@ def evaluate(run: Path, *, split: str, reporter: Reporter, **options: Any) -> No
 
     Shares are in percent; mean and deviation over the seeds. The constant predictor says the median of the training
     labels. F1 is weighted by truth, F1-pred by prediction (the paper's tables 5 to 9). With --drop and --noise: what
-    the trained model does where a modality is missing or noisy; its report shows the last such call.
+    the trained model does where a modality is missing or noisy; its report shows the last such call. With --classes,
+    --latex and --csv write the table of classes; of a scale without classes, the calibration.
     Example: fmltk evaluate runs/first --drop A --drop T --noise 0.5
     """
     from fmltk.model.evaluation import evaluation_rows
 
     if options["drops"] or options["noises"]:
-        if options["ensemble"]:
-            raise click.UsageError("--ensemble scores the predictions of all clips; it goes without --drop and --noise")
+        for name in ("ensemble", "classes"):
+            if options[name]:
+                raise click.UsageError(f"--{name} is about the predictions as they are; leave out --drop and --noise")
         _evaluate_robustness(run, split, reporter, **options)
         return
     columns, rows, document = evaluation_rows(run, split, ensemble=options["ensemble"])
-    _write_table(ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows), options)
+    tables = _class_tables(run, document) if options["classes"] or document["family"] == "nominal" else []
+    tasks = ResultTable("tasks", f"{_title(document)}, seeds {document['seeds']}", columns, rows)
+    _write_table(tables[0] if options["classes"] else tasks, options)
     if reporter.json_output:
         reporter.json(document)
         return
-    reporter.table(columns, rows, title=f"{run}: {_title(document)}, seeds {document['seeds']}")
-    _show_classes(run, document, reporter)
+    reporter.table(columns, rows, title=f"{run}: {tasks.title}")
+    for one in tables:
+        reporter.table(one.columns, one.rows, title=one.title)
+    if options["classes"] and "classes" not in document:
+        reporter.say("The labels' scale has no classes; the calibration is of its numbers.")
     for name in document["collapsed"]:
         reporter.warn(f"constant predictions: {name}")
 
@@ -397,17 +434,33 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
 )
 @click.option("--wrong", is_flag=True, help="Only clips with a wrong multimodal sign.")
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many clips.")
+@click.option(
+    "--attribution",
+    is_flag=True,
+    help="Also what T, A and V each add to M: the prediction less that with the training mean instead of the modality.",
+)
+@_features_options("--attribution")
 @output_options
-def cases(run: Path, *, split: str, seed: int | None, sort: str, wrong: bool, limit: int, reporter: Reporter) -> None:
+def cases(run: Path, *, split: str, seed: int | None, limit: int, reporter: Reporter, **options: Any) -> None:
     """Print the paper's table 12 of RUN: per clip the sign of every task; truth/prediction* where it is wrong.
 
-    Example: fmltk cases runs/first --sort disagreement --limit 9
+    The run's report shows the last --attribution of its best seed.
+    Example: fmltk cases runs/first --sort error --limit 9 --attribution
     """
     from fmltk.model.cases import case_rows
     from fmltk.model.evaluation import describe_sources
     from fmltk.model.run_folder import chosen_seed, run_document
 
-    columns, rows, documents = case_rows(run, seed=chosen_seed(run, seed), split=split, sort=sort, wrong=wrong)
+    seed = chosen_seed(run, seed)
+    columns, rows, documents = case_rows(run, seed=seed, split=split, sort=options["sort"], wrong=options["wrong"])
+    if options["attribution"]:
+        from fmltk.model.attribution import attribution_columns, write_attribution
+
+        shares = write_attribution(run, seed=seed, split=split, features=options["features"], device=options["device"])
+        letters, cells = attribution_columns(shares, [case["utterance_id"] for case in documents])
+        columns = [*columns, *letters]
+        rows = [[*row, *own] for row, own in zip(rows, cells, strict=True)]
+        documents = [{**case, "attribution": shares[case["utterance_id"]]} for case in documents]
     if reporter.json_output:
         reporter.json(documents[:limit])
         return

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.model.metrics import metric_names, score
-from fmltk.model.nominal import CLASS_COLUMNS, class_numbers, class_table, decided
+from fmltk.model.nominal import CLASS_COLUMNS, class_numbers, class_table, count_pairs, decided
 from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
 from fmltk.model.tasks import stage_title, task_title
+from fmltk.toolkit.classes import class_names, classes_of_values
 from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 PERCENT = ("Acc", "F1")
 
@@ -113,15 +116,45 @@ def ensemble_scores(run: Path, split: str) -> dict[str, dict[str, Any]]:
     return scores
 
 
-def class_rows(run: Path, document: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the rows of two tables of M's classes: how each fares, and the confusion; none where labels are numbers.
+def pairs_of_m(run: Path, split: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return M's predictions and their truth, (n,), of all seeds together; clips that lack either are left out.
 
-    document : as `evaluation_rows` returns it; all seeds' predictions are counted together
+    Of labels that are words they are the numbers of the classes.
     """
-    confusion = list(document["tasks"].values())[-1].get("confusion")
     names = Scale.parse(run_document(run)["scale"]).names
-    if confusion is None or [len(counts) for counts in confusion] != [len(names)] * len(names):
-        return [], []
+    frames = [read_predictions(run, seed) for seed in run_seeds(run)]
+    columns = []
+    for name in ("pred_M", "truth_M"):
+        parts = [frame.loc[frame["split"] == split, name] for frame in frames]
+        if names:
+            columns.append(class_numbers([word for part in parts for word in part], names, source=str(run)))
+        else:
+            columns.append(np.concatenate([part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts]))
+    predicted, truth = columns
+    known = np.isfinite(predicted) & np.isfinite(truth)
+    return predicted[known], truth[known]
+
+
+def confusion_of_m(run: Path, split: str) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Return the classes of the labels' scale and the counts of (true, predicted) clips; neither where it has none.
+
+    All seeds' predictions are counted together.
+    """
+    scale = Scale.parse(run_document(run)["scale"])
+    names = class_names(scale)
+    if not names:
+        return (), []
+    predicted, true = pairs_of_m(run, split)
+    if not scale.names:
+        predicted, true = (
+            class_numbers(classes_of_values(values, scale).tolist(), names, source=str(run))
+            for values in (predicted, true)
+        )
+    return names, count_pairs(predicted, true, len(names)).tolist()
+
+
+def class_rows(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the rows of two tables of `confusion_of_m`: how each class fares, and the confusion."""
     rows = [
         [row["class"], str(row["n"]), str(row["predicted"]), *(format_score("F1", row[m]) for m in CLASS_COLUMNS[3:])]
         for row in class_table(confusion, names)

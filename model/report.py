@@ -38,7 +38,7 @@ def run_sections(request: ReportRequest) -> Contribution:
         seed = best_seed(path)
         frame = read_predictions(path, seed)
         if not contribution.used:
-            contribution.cases += _cases(frame, summary["family"], _scale(path))
+            contribution.cases += _cases(frame, summary["family"], _scale(path)) + _attributed(path, seed)
         contribution.used.append(path)
         contribution.sections.append(_run_section(path, summary, seed, frame))
     if len(contribution.used) > 1:
@@ -53,7 +53,9 @@ def _scale(run: Path) -> Scale:
 
 
 def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.DataFrame) -> Section:
-    from fmltk.model.evaluation import class_rows, evaluation_rows, evaluation_split, format_score
+    from fmltk.model.calibration import calibration_blocks
+    from fmltk.model.evaluation import class_rows, confusion_of_m, evaluation_rows, evaluation_split, format_score
+    from fmltk.model.hidden_map import hidden_blocks
     from fmltk.model.metrics import metric_names
     from fmltk.model.nominal import CLASS_COLUMNS
     from fmltk.model.run_folder import run_config
@@ -85,13 +87,16 @@ def _run_section(run: Path, summary: Mapping[str, Any], seed: int, frame: pd.Dat
             "of the training labels; a model below it has learned nothing.",
         )
     )
-    classes, _ = class_rows(run, document)
+    classes, _ = class_rows(*confusion_of_m(run, split))
     if classes:
         blocks.append(Table("Classes of M, the predictions of all seeds together", CLASS_COLUMNS, classes))
     blocks += _curves(run, summary)
     blocks.append(_errors(summary, split))
     part = frame[frame["split"] == split]
     blocks += _predictions(part, summary["family"], _scale(run), split, seed)
+    if summary["family"] != "nominal":
+        blocks += calibration_blocks(run, split, _scale(run))
+    blocks += hidden_blocks(run, seed, part, summary["family"], _scale(run))
     if len(summary["seeds"]) > 1:
         blocks.append(_seeds(summary, last, metrics))
     blocks += _robustness(run)
@@ -295,6 +300,17 @@ def _cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
             zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)
         )
     ]
+
+
+def _attributed(run: Path, seed: int) -> list[Case]:
+    """Return what the last `fmltk cases --attribution` found of this seed, if there was one."""
+    from fmltk.model.attribution import read_attribution
+
+    document = read_attribution(run)
+    if document is None or document["seed"] != seed:
+        return []
+    known = {clip: {k: v for k, v in own.items() if v is not None} for clip, own in document["clips"].items()}
+    return [Case(clip, shares=own) for clip, own in known.items() if own]
 
 
 def _class_cases(frame: pd.DataFrame) -> list[Case]:

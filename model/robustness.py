@@ -19,14 +19,14 @@ from fmltk.model.data import Ragged
 from fmltk.model.evaluation import evaluation_split, format_score
 from fmltk.model.metrics import metric_names, score
 from fmltk.model.predict import TrainedModel
-from fmltk.model.run_folder import read_predictions, run_document, run_seeds, run_summary
+from fmltk.model.run_folder import read_kept, read_predictions, run_document, run_seeds, run_summary
 from fmltk.model.settings import modality_letters
 from fmltk.model.table_files import ResultTable
 from fmltk.model.tasks import condition_predictions
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
-from fmltk.toolkit.io import documents
 from fmltk.toolkit.io.documents import write_json
+from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,6 +93,7 @@ def robustness_table(
 
     Raises ConfigError if the features do not fit the run or the modalities do not fit the model.
     """
+    check_device(device)
     summary = run_summary(run)
     split = evaluation_split(summary, split)
     if summary["family"] == "nominal":
@@ -129,12 +130,7 @@ def robustness_table(
 
 def read_robustness(run: Path) -> dict[str, Any] | None:
     """Return the last call's rows; None where there was none. Raises StoreError if the file is broken."""
-    path = run / ROBUSTNESS_FILE
-    if not path.is_file():
-        return None
-    document = documents.read_json(path, error=_damaged)
-    documents.check_shape(document, _SHAPE, name=str(path), error=_damaged)
-    return document
+    return read_kept(run / ROBUSTNESS_FILE, _SHAPE, _damaged)
 
 
 def write_robustness(run: Path, document: dict[str, Any]) -> None:

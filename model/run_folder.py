@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fmltk.model.settings import Settings
+    from fmltk.toolkit.errors import MakeError
 
 CONFIG_FILE, TRAINING_FILE, SUMMARY_FILE = "config.toml", "training.json", "summary.json"
 OLD_TRAINING_FILE = "run.json"  # the name of TRAINING_FILE in fmltk 0.1.0; also a file of feature folders
@@ -183,12 +184,27 @@ def read_history(run: Path, seed: int) -> pd.DataFrame:
     return _read_table(seed_folder(run, seed) / HISTORY_FILE)
 
 
+def read_hidden(run: Path, seed: int) -> pd.DataFrame | None:
+    """Return bimodal.parquet of a seed: a row per clip, H_<stage> a list of numbers; None where the model has no H."""
+    path = seed_folder(run, seed) / HIDDEN_FILE
+    return _read_table(path) if path.is_file() else None
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     from fmltk.toolkit.io.parquet import open_parquet_table, read_table, reading
 
     with open_parquet_table(path, what="run") as file, reading(path):
         frame: pd.DataFrame = read_table(file, path).to_pandas()
     return frame
+
+
+def read_kept(path: Path, shape: object, error: MakeError) -> dict[str, Any] | None:
+    """Return a JSON file that a command may have left in a run, else None. Raises `error` if it is broken."""
+    if not path.is_file():
+        return None
+    document = documents.read_json(path, error=error)
+    documents.check_shape(document, shape, name=str(path), error=error)
+    return document
 
 
 def read_json(path: Path) -> dict[str, Any]:

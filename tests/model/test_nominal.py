@@ -13,16 +13,18 @@ from click.testing import CliRunner
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from fmltk.model import commands
+from fmltk.model.attribution import clip_attributions
 from fmltk.model.cases import case_rows
 from fmltk.model.compare import compare
 from fmltk.model.config import load_config
-from fmltk.model.evaluation import class_rows, evaluation_rows
+from fmltk.model.evaluation import class_rows, confusion_of_m, evaluation_rows
 from fmltk.model.layers import masked_cross_entropy
 from fmltk.model.metrics import constant_score, score
 from fmltk.model.nominal import class_table, count_pairs, learned_labels, missing_classes
 from fmltk.model.options import RunOptions
-from fmltk.model.predict import FmlMSN
+from fmltk.model.predict import FmlMSN, TrainedModel
 from fmltk.model.report import run_sections
+from fmltk.model.robustness import Disturbance, disturbed
 from fmltk.model.run import train
 from fmltk.model.run_folder import read_history, read_predictions, run_document
 from fmltk.toolkit.conditions import Scale
@@ -162,8 +164,20 @@ def test_seven_tasks_of_words_are_learned_and_scored(emotion_run: Path, emotions
     assert np.array(document["tasks"]["AT_T"]["confusion"]).sum() == 2 * len(test)
     assert run_document(emotion_run)["scale"] == "angry|calm|happy"
     assert read_history(emotion_run, 0)["valid_mae"].isna().all()
-    classes, confusion = class_rows(emotion_run, document)
+    classes, confusion = class_rows(*confusion_of_m(emotion_run, "test"))
     assert [row[0] for row in classes] == [row[0] for row in confusion] == list(NAMES)
+
+
+def test_a_modality_adds_to_the_probability_of_the_predicted_class(emotion_run: Path, emotions: Path) -> None:
+    shares = clip_attributions(emotion_run, seed=0, split="test")
+    saved = read_predictions(emotion_run, 0).set_index("utterance_id")
+    model = TrainedModel.from_run(emotion_run, seed=0)
+    clips = model.read(emotions)
+    is_train = (saved["split"].reindex(clips.utterance_ids) == "train").to_numpy()
+    without = model.predict_features(disturbed(clips, Disturbance(("A",)), is_train))["fusion_M"]
+    for clip, found in shares.items():
+        whole, changed = saved.loc[clip, "prob_M"], without[clips.utterance_ids.index(clip)]
+        assert found["A"] == pytest.approx(whole.max() - changed[whole.argmax()], abs=1e-6)
 
 
 def test_predictions_are_words_with_probabilities(emotion_run: Path, emotions: Path, tmp_path: Path) -> None:

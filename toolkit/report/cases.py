@@ -72,6 +72,7 @@ def case_document(case: Case, clips: Clips | None) -> dict[str, Any]:
         "pred": _rounded(case.predictions),
         "class": case.classes,
         "wrong": None if case.wrong is None else list(case.wrong),
+        "adds": _rounded(case.shares),
         "look": None if case.look is None else list(case.look),
         "conflict": is_conflict(case) or None,
         "error": _round(error),

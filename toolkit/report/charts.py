@@ -256,25 +256,83 @@ def scatter(
     """Return points of y against x on equal axes; those that are `wrong` are crosses in the page's warning colour."""
     across, up, bad = np.asarray(x, float), np.asarray(y, float), np.asarray(wrong, bool)
     n = len(across)
-    if n > MAX_POINTS:
-        kept = np.linspace(0, n - 1, MAX_POINTS).astype(int)
-        across, up, bad = across[kept], up[kept], bad[kept]
+    kept = _thinned(n)
+    across, up, bad = across[kept], up[kept], bad[kept]
     with new_figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
         axes = figure.add_subplot()
-        axes.plot(limits, limits, color=colour("grid"), linewidth=1)
+        _square_axes(axes, limits, x_label, y_label)
         alpha = 0.8 if n < 200 else 0.45
         axes.plot(
             across[~bad], up[~bad], "o", color=colour("series-1"), alpha=alpha, markersize=3.5, label="right sign"
         )
         axes.plot(across[bad], up[bad], "x", color=colour("bad"), alpha=alpha, markersize=4, label="wrong sign")
-        margin = 0.06 * (limits[1] - limits[0])
-        axes.set_xlim(limits[0] - margin, limits[1] + margin)
-        axes.set_ylim(limits[0] - margin, limits[1] + margin)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
         words = f"{n} clips, {int(np.asarray(wrong, bool).sum())} with the wrong sign."
         return chart_of(figure, title, f"{y_label} against {x_label}. {words}")
+
+
+def against_diagonal(
+    title: str, x: Sequence[float], y: Sequence[float], *, limits: tuple[float, float], x_label: str, y_label: str
+) -> Chart:
+    """Return a few points, joined from left to right, on equal axes with their diagonal."""
+    with new_figure(WIDTH_IN, HEIGHT_IN + 0.7) as figure:
+        axes = figure.add_subplot()
+        _square_axes(axes, (min(limits[0], *x, *y), max(limits[1], *x, *y)), x_label, y_label)
+        axes.plot(x, y, "o-", color=colour("series-1"), linewidth=1.2, markersize=5)
+        words = "; ".join(f"{across:.2f}, {up:.2f}" for across, up in zip(x, y, strict=True))
+        return chart_of(figure, title, f"{y_label} against {x_label}; on the diagonal they are the same. {words}.")
+
+
+def _square_axes(axes: Any, limits: tuple[float, float], x_label: str, y_label: str) -> None:
+    """Draw the diagonal, and give both axes the same limits."""
+    axes.plot(limits, limits, color=colour("grid"), linewidth=1)
+    margin = 0.06 * (limits[1] - limits[0])
+    axes.set_xlim(limits[0] - margin, limits[1] + margin)
+    axes.set_ylim(limits[0] - margin, limits[1] + margin)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+def class_map(
+    title: str,
+    points: NDArray[np.float64],
+    *,
+    names: Sequence[str],
+    groups: Sequence[str],
+    wrong: NDArray[np.bool_],
+    wrong_label: str,
+    labels: Sequence[str],
+) -> Chart:
+    """Return points (n, 2) in the colours of their groups, which are among `names`; the `wrong` ones are crosses."""
+    colours = CLASSES.get(len(names), SERIES)
+    of_group = np.array(groups, dtype=object)
+    kept = np.zeros(len(points), bool)
+    kept[_thinned(len(points))] = True
+    with new_figure(WIDE_IN, HEIGHT_IN + 1.6) as figure:
+        axes = figure.add_subplot()
+        words = []
+        for number, name in enumerate(names):
+            own = of_group == name
+            if not own.any():
+                continue
+            shade = colour(colours[number % len(colours)])
+            for marker, some in (("o", own & ~wrong & kept), ("x", own & wrong & kept)):
+                axes.plot(*points[some].T, marker, color=shade, alpha=0.8, markersize=4 if marker == "o" else 6)
+            axes.plot([], [], "o", color=shade, label=name)
+            across, up = points[own].mean(axis=0)
+            words.append(
+                f"{name}: {own.sum()} clips, {(own & wrong).sum()} {wrong_label}, centre {across:.2f}, {up:.2f}"
+            )
+        axes.plot([], [], "x", color=colour("ink"), label=wrong_label)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        figure.legend(loc="outside upper center", ncols=8, handletextpad=0.2, columnspacing=1)
+        return chart_of(figure, title, f"Clips by {labels[0]} and {labels[1]}. {'; '.join(words)}.", wide=True)
+
+
+def _thinned(n: int) -> NDArray[np.int64]:
+    """Return which of n points are drawn."""
+    return np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(np.int64)
 
 
 def _known(values: ArrayLike) -> NDArray[np.float64]:

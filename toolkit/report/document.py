@@ -98,8 +98,8 @@ class Case:
     """What is known of one clip. Each contribution fills in what it knows; the first one to know something counts.
 
     truths, predictions, classes: by condition; wrong: conditions whose predicted sign is wrong, None without a
-    prediction; source, start_s, end_s: the clip's file below the folder of videos, and its part of it; duration_s: how
-    long that is; look: reasons to look at it.
+    prediction; shares: what each modality, by letter, adds to the prediction of M; source, start_s, end_s: the clip's
+    file below the folder of videos, and its part of it; duration_s: how long that is; look: reasons to look at it.
     """
 
     utterance_id: str
@@ -115,6 +115,7 @@ class Case:
     predictions: Mapping[str, float] | None = None
     classes: Mapping[str, str] | None = None
     wrong: Sequence[str] | None = None
+    shares: Mapping[str, float] | None = None
     look: Sequence[str] | None = None
 
     def add(self, other: Case) -> None:

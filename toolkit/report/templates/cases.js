@@ -117,6 +117,10 @@
     if (one.why) item.append(element("p", one.why, "said note"));
     if (one.clip || one.link) { item.classList.add("has-clip"); item.append(watch(one)); }
     if (one.truth || one.pred) item.append(scores(one));
+    if (one.adds) {
+      const parts = Object.entries(one.adds).map(([name, value]) => `${NAMES[name]} ${value > 0 ? "+" : ""}${number(value)}`);
+      item.append(element("p", `Adds to M: ${parts.join(", ")}`, "said note"));
+    }
     return item;
   };
 
