@@ -209,7 +209,11 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
     rounds = [[job for job in jobs if job.reuse is None], [job for job in jobs if job.reuse is not None]]
     with reporter.progress("Training", len(jobs), unit="systems") as progress:
         for some in filter(None, rounds):
-            ready = [job for job in some if job.reuse is None or job.reuse.is_dir()]
+            ready = [job for job in some if job.reuse is None or job.reuse.name not in failed]
+            for job in some:
+                if job not in ready:
+                    failed[job.name] = f"it takes the saved H of {job.reuse.name}, which has no result"
+                    progress.advance(note=job.name)
             with _engine(options, len(ready)) as engine:
                 for outcome in engine.run(Task(job, "train", job) for job in ready):
                     job: Job = outcome.task.key
