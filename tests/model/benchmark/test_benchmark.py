@@ -218,6 +218,19 @@ def test_a_seed_that_failed_is_a_reason_also_where_others_are_done(
     assert bool(found) == bool(reason)
 
 
+@pytest.mark.parametrize("name", ["cost.json", "seed_0/predictions.parquet", "seed_1/predictions.parquet"])
+def test_a_damaged_file_of_one_system_leaves_the_others_their_rows(
+    name: str, bench: tuple[Path, Results], folder: Path, quick: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bench"
+    for system in ("lmf", "late-fusion"):
+        shutil.copytree(bench[0] / "runs" / system, out / "runs" / system)
+    (out / "runs" / "lmf" / name).write_bytes(b'{"cpu_s": 1')
+    results = benchmark(folder, out=out, options=options(quick, "late-fusion", "lmf"))
+    assert results.scored[0].system.name == "late-fusion"
+    assert f"delete {out / 'runs' / 'lmf'}" in results.left_out["lmf"]
+
+
 def test_no_result_at_all_is_an_error(folder: Path, wrong: Path, tmp_path: Path) -> None:
     chosen = BenchmarkOptions(models=("lmf",), seeds=(0,), configs={"lmf": wrong}, jobs=1)
     with pytest.raises(TrainingError, match=r"no system has a result: lmf: .*no_such_setting"):
