@@ -192,7 +192,10 @@ def _preset_values(name: str, model: str, kind: type[Settings]) -> dict[str, Any
         return {}  # the model of another package, whose defaults are its only settings
     found = name if name in known else name.removesuffix("-aligned").removesuffix("-unaligned")
     if found not in known:
-        raise ConfigError(f"{model} has no preset {name!r}{nearest(name, known)}; presets: {', '.join(known)}")
+        raise ConfigError(
+            f"{model} has no preset {name!r}{nearest(name, known)}; presets: {', '.join(known)} "
+            f'(--preset {known[0]}, or preset = "{known[0]}" in a file for --config)'
+        )
     return checked(kind, documents.read_toml(folder / f"{found}.toml"), f"preset {found} of {model}", model=model)
 
 

@@ -11,7 +11,14 @@ from fmltk.model.checkpoint import schema_differences
 from fmltk.model.config import write_toml
 from fmltk.model.dataset import split_counts
 from fmltk.model.prepared import fingerprint
-from fmltk.model.run_folder import CONFIG_FILE, TRAINING_FILE, run_config, run_document, training_file
+from fmltk.model.run_folder import (
+    CONFIG_FILE,
+    TRAINING_FILE,
+    finished_seeds,
+    run_config,
+    run_document,
+    training_file,
+)
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import write_json
 
@@ -73,6 +80,11 @@ def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> None:
     Raises ConfigError with what differs.
     """
     if training_file(out) is None:
+        if finished_seeds(out):
+            raise ConfigError(
+                f"{out} has trained seeds, but no {TRAINING_FILE} that says of what; choose another -o, or delete the "
+                "folder"
+            )
         write_toml(config, out / CONFIG_FILE)
         write_json(out / TRAINING_FILE, document, indent=1)
         return

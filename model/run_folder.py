@@ -47,6 +47,7 @@ _TRAINING_SHAPE = {
     "fingerprint": str,
 }
 _damaged = advised(StoreError, "run the same `fmltk train` again")
+_unknown = advised(StoreError, "train into another folder (-o)")  # nothing says what its seeds learned
 
 
 def seed_folder(run: Path, seed: int) -> Path:
@@ -88,8 +89,8 @@ def run_document(run: Path) -> dict[str, Any]:
         raise ConfigError(f"{run} is a feature folder, not a run folder; `fmltk train {run}` makes one of it")
     if path is None:
         raise ConfigError(f"{run} is not a run folder: it has no {TRAINING_FILE}; `fmltk train` makes one")
-    document = read_json(path)
-    documents.check_shape(document, _TRAINING_SHAPE, name=str(path), error=_damaged)
+    document = documents.read_json(path, error=_unknown)
+    documents.check_shape(document, _TRAINING_SHAPE, name=str(path), error=_unknown)
     return document
 
 

@@ -103,6 +103,11 @@ def train_stage(
             f"stage {spec.name}: there is {len(known.train)} training clip; its batch normalisation needs "
             f"{spec.smallest_batch} or more"
         )
+    if config.bs < spec.smallest_batch and not spec.reads_videos:
+        raise TrainingError(
+            f"stage {spec.name}: bs is {config.bs}; its batch normalisation needs {spec.smallest_batch} clips or more "
+            f"in a batch: use --set bs={spec.smallest_batch} or larger"
+        )
     n_drawn = len(data.inputs.of_videos().divide(known.train)) if spec.reads_videos else len(known.train)
     n_batches = len(batches(np.arange(n_drawn), config.bs, smallest=spec.smallest_batch))
     if config.accumulate_rest == "drop" and n_batches < config.accumulate:

@@ -27,7 +27,7 @@ from fmltk.model.dataset import join
 from fmltk.model.run_folder import read_json, run_summary
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.conditions import MODALITY_OF
-from fmltk.toolkit.errors import ConfigError, StoreError, TrainingError, advised
+from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError, TrainingError, advised
 from fmltk.toolkit.features.label_file import as_labels, find_labels, write_labels
 from fmltk.toolkit.features.layout import is_feature_folder
 from fmltk.toolkit.features.splits import hold_out, video_folds
@@ -209,7 +209,11 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
     rounds = [[job for job in jobs if job.reuse is None], [job for job in jobs if job.reuse is not None]]
     with reporter.progress("Training", len(jobs), unit="systems") as progress:
         for some in filter(None, rounds):
-            ready = [job for job in some if job.reuse is None or job.reuse.is_dir()]
+            ready = [job for job in some if job.reuse is None or job.reuse.name not in failed]
+            for one in some:
+                if one.reuse is not None and one.reuse.name in failed:
+                    failed[one.name] = f"it takes the saved H of {one.reuse.name}, which has no result"
+                    progress.advance(note=one.name)
             with _engine(options, len(ready)) as engine:
                 for outcome in engine.run(Task(job, "train", job) for job in ready):
                     job: Job = outcome.task.key
@@ -245,10 +249,15 @@ def _results(
         if entry.name in left_out:
             continue
         folders = [part.run(entry.name) for part in parts]
-        systems.append(_joined(entry.name, [read_system(folder, split) for folder in folders]))
-        costs[entry.name] = _cost(folders)
-        runs[entry.name] = folders
-        constant = [one for folder in folders for one in run_summary(folder)["collapsed"]]
+        try:
+            system, cost = _joined(entry.name, [read_system(folder, split) for folder in folders]), _cost(folders)
+            constant = [one for folder in folders for one in run_summary(folder)["collapsed"]]
+        except FmltkError as error:  # a damaged file of one system leaves the others their rows
+            named = ", ".join(map(str, folders))
+            left_out[entry.name] = f"{error}; or delete {named}, and the same command trains it again"
+            continue
+        systems.append(system)
+        costs[entry.name], runs[entry.name] = cost, folders
         if constant:
             collapsed[entry.name] = constant
     if not systems:

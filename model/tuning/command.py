@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where trials run.")
 @click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
+@click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it.")
 @output_options
 def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter: Reporter, **options: Any) -> None:
     """Search for a model's settings on the validation clips of FEATURES (by default features/).

@@ -9,15 +9,18 @@ TUNING/best.toml        the best settings, for `fmltk train --config`
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmltk.model.config import default_preset, load_config, write_toml
-from fmltk.model.data import read_clip_names
+from fmltk.model.data import Reading, read_clip_features
 from fmltk.model.dataset import join
+from fmltk.model.options import RunOptions, check_options
+from fmltk.model.prepared import fingerprint
+from fmltk.model.registry import model_of
 from fmltk.model.significance import paired_test
 from fmltk.model.tuning.space import read_space
 from fmltk.model.tuning.trial import (
@@ -42,7 +45,7 @@ from fmltk.toolkit.run.engine import Task
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from optuna import Study
@@ -77,7 +80,7 @@ class TuningOptions:
     n_trials : in all, those of earlier calls included; the first has the preset's own settings
     space : a TOML file of ranges; None: the model's own
     seeds : of which every trial is the mean; sampler_seed : of Optuna's sampler
-    jobs, engine, ray_address, device : as of a benchmark
+    jobs, engine, ray_address, device, text_model : as of a benchmark
     exclude : a table of clips to leave out
     """
 
@@ -91,6 +94,7 @@ class TuningOptions:
     engine: str = "local"
     ray_address: str | None = None
     device: str = "cpu"
+    text_model: str | None = None
     exclude: Path | None = None
 
 
@@ -122,13 +126,15 @@ def tune(
     table.require_numbers("a search minimises errors of")
     default = default_preset(table.scale)
     config = load_config(options.preset, settings=[f'model="{options.model}"'], default=default)
-    space = read_space(options.model, options.space)
+    check_options(RunOptions(device=options.device, text_model=options.text_model), config, model_of(config))
+    space = read_space(config, options.space)
     with hold_folder(out):
-        _write_labels(features, table, out, config, options, reporter)
+        labels_of_trials, data = _data(features, table, config, options, reporter)
         study = open_study(out, seed=options.sampler_seed)
-        _bind(study, config, space, options, out)
+        _bind(study, config, space, options, out, data=data)
+        write_labels(labels_of_trials, out / LABELS_FILE)
         _requeue(study)
-        _run_trials(study, features, space, out, options, reporter)
+        _run_trials(study, features, space, out, config, options, reporter)
         document = _document(study, config, space)
         for remark in document["remarks"]:
             reporter.warn(remark)
@@ -151,26 +157,37 @@ def _require_optuna() -> None:
         raise ConfigError("tuning needs Optuna: pip install 'fmltk[tune]'") from error
 
 
-def _write_labels(
-    features: Path, table: LabelTable, out: Path, config: Settings, options: TuningOptions, reporter: Reporter
-) -> None:
-    """Write the labels of the training and the validation clips, with the splits that every trial has."""
+def _data(
+    features: Path, table: LabelTable, config: Settings, options: TuningOptions, reporter: Reporter
+) -> tuple[LabelTable, str]:
+    """Return the labels of the training and the validation clips, with the splits that every trial has, and a checksum.
+
+    The checksum is of those clips' labels and features: what a trial learns and is scored from.
+    """
     excluded = exclusions_of(features, options.exclude).reasons
-    dataset = join(read_clip_names(features), table, config, excluded=excluded)
+    reading = replace(Reading.of(model_of(config), config), pooled="", whole=False, tokens=False)
+    dataset = join(read_clip_features(features, reading=reading), table, config, excluded=excluded)
     for remark in dataset.remarks:
         reporter.warn(remark)
     splits = dict(zip(dataset.utterance_ids, dataset.splits.tolist(), strict=True))
     used = [row for row, one in enumerate(table.utterance_ids) if splits.get(one) in ("train", "valid")]
-    write_labels(table.with_splits(splits, how="without test", seed=config.split_seed).take(used), out / LABELS_FILE)
+    known = table.with_splits(splits, how="without test", seed=config.split_seed).take(used)
+    learned = join(dataset.features, known, config)
+    clips = learned.features
+    text = () if clips.text is None else (clips.text.steps, clips.text.offsets)
+    return known, fingerprint(learned, [*clips.means.values(), *text])
 
 
-def _bind(study: Study, config: Settings, space: Mapping[str, Range], options: TuningOptions, out: Path) -> None:
+def _bind(
+    study: Study, config: Settings, space: Mapping[str, Range], options: TuningOptions, out: Path, *, data: str
+) -> None:
     """Say what the study is of. Raises ConfigError if it is of something else already."""
     document = {
         "model": options.model,
         "preset": config.preset,
         "space": _space_document(space),
         "seeds": list(options.seeds),
+        "data": data,
     }
     before = study.user_attrs.get("search")
     if before is None:
@@ -199,12 +216,13 @@ def _run_trials(
     features: Path,
     space: Mapping[str, Range],
     out: Path,
+    config: Settings,
     options: TuningOptions,
     reporter: Reporter,
 ) -> None:
     done = len(_counted(study))
     if not study.trials:
-        _enqueue_preset(study, space, options, out)
+        study.enqueue_trial(_held(config, space))
     left = options.n_trials - done
     if left <= 0:
         return
@@ -224,13 +242,10 @@ def _counted(study: Study) -> list[FrozenTrial]:
     return list(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
 
-def _enqueue_preset(study: Study, space: Mapping[str, Range], options: TuningOptions, out: Path) -> None:
-    """Make the first trial one of the preset's own settings, as far as the ranges hold them."""
-    from fmltk.toolkit.features.label_file import read_labels
-
-    default = default_preset(read_labels(out / LABELS_FILE).scale)
-    preset = load_config(options.preset, settings=[f'model="{options.model}"'], default=default).as_dict()
-    study.enqueue_trial({name: preset[name] for name, one in space.items() if one.holds(preset[name])})
+def _held(config: Settings, space: Mapping[str, Range]) -> dict[str, Any]:
+    """Return the preset's own values of what is searched, as far as the ranges hold them."""
+    preset = config.as_dict()
+    return {name: preset[name] for name, one in space.items() if one.holds(preset[name])}
 
 
 def _tasks(
@@ -251,6 +266,7 @@ def _tasks(
             seeds=options.seeds,
             exclude=options.exclude,
             device=options.device,
+            text_model=options.text_model,
         )
         yield Task(trial.number, "run", job)
 
@@ -291,6 +307,8 @@ def _document(study: Study, config: Settings, space: Mapping[str, Range]) -> dic
     if not complete:
         raise TrainingError("no trial has a result; the warnings above say why")
     best = min(complete, key=lambda trial: (trial.value, trial.number))
+    preset = {name: config.as_dict()[name] for name in space}
+    outside = sorted(preset.keys() - _held(config, space))
     return {
         **study.user_attrs["search"],
         "trials": [
@@ -303,10 +321,20 @@ def _document(study: Study, config: Settings, space: Mapping[str, Range]) -> dic
             for trial in study.trials
         ],
         "best": best.number,
-        "preset_value": complete[0].value if complete[0].number == 0 else None,
+        "preset_value": next((trial.value for trial in complete if trial.params == preset), None),
         "importances": _importances(study, complete),
-        "remarks": _remarks(complete, best, config),
+        "remarks": [*_outside_remarks(preset, outside), *_remarks(complete, best, config)],
     }
+
+
+def _outside_remarks(preset: Mapping[str, Any], outside: Sequence[str]) -> list[str]:
+    if not outside:
+        return []
+    values = ", ".join(f"{name} = {preset[name]!r}" for name in outside)
+    return [
+        f"the ranges do not hold the preset's {values}: no trial has its settings, so the gain over it is not known; "
+        "widen these ranges in --space and search into another -o"
+    ]
 
 
 def _importances(study: Study, complete: list[FrozenTrial]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from optuna.distributions import BaseDistribution
+
+    from fmltk.model.settings import Settings
 
 _KEYS = {"low", "high", "log", "step", "choices"}
 
@@ -42,26 +44,46 @@ class Range:
 
     def holds(self, value: object) -> bool:
         """Return whether a value is one of them, so that it can be a trial."""
-        return (
-            value in self.choices if self.choices else isinstance(value, int | float) and self.low <= value <= self.high
-        )
+        if self.choices:
+            return value in self.choices
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-8
+
+    def widened(self, value: Any) -> Range:
+        """Return the range with a value in it, without its steps where they pass it over.
+
+        >>> Range(choices=(16, 32)).widened(24).choices, Range((), 0.0, 0.5, step=0.1).widened(0.7).high
+        ((16, 24, 32), 0.7)
+        """
+        if self.holds(value):
+            return self
+        if self.choices:
+            return replace(self, choices=tuple(sorted((*self.choices, value))))
+        wide = replace(self, low=min(self.low, value), high=max(self.high, value))
+        return wide if wide.holds(value) else replace(wide, step=None)
 
 
-def read_space(model: str, path: Path | None) -> dict[str, Range]:
+def read_space(config: Settings, path: Path | None) -> dict[str, Range]:
     """Return what is searched of a model: a file's ranges, else the model's own, else those of any model that it has.
+
+    Ranges that are not a file's are widened to the values of `config`, so that its settings can be a trial.
 
     Raises ConfigError if the file names a setting that the model does not have, or a range is not one.
     """
-    known = set(settings_class(model).__dataclass_fields__)
+    model, preset = config.model, config.as_dict()
     folder = resources.files("fmltk.model.tuning") / "spaces"
     own = folder / f"{model}.toml"
     source = str(path or own)
     if path is None:
         document = read_toml(own if own.is_file() else folder / "default.toml")
-        document = {name: value for name, value in document.items() if name in known}
+        document = {name: value for name, value in document.items() if name in preset}
     else:
         document = read_toml(path)
     ranges = {name: _range(name, value, source, model) for name, value in document.items()}
+    if path is None:
+        ranges = {name: one.widened(preset[name]) for name, one in ranges.items()}
     if not ranges:
         raise ConfigError(f"{source}: no setting of {model} is searched; name one, such as [lr] with low and high")
     return ranges

@@ -54,6 +54,7 @@ class TrialJob:
     seeds: tuple[int, ...]
     exclude: Path | None
     device: str
+    text_model: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class TuningWorker:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        options = RunOptions(seeds=job.seeds, jobs=0, device=job.device)
+        options = RunOptions(seeds=job.seeds, jobs=0, device=job.device, text_model=job.text_model)
         train(job.features, labels, out=out, config=config, exclude=job.exclude, options=options, watch=watch)
 
 

@@ -181,6 +181,18 @@ def test_another_run_in_the_same_folder_is_refused_with_what_differs(run: Path, 
         train(write_clips(clips, tmp_path / "other"), out=run, config=quick())
 
 
+def test_trained_seeds_of_unknown_data_are_not_taken_for_those_of_a_call(
+    run: Path, features: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / "training.json").unlink()
+    before = (tmp_path / "copy" / "config.toml").read_bytes()
+    for config in (run_config(run), run_config(run).changed(bs=7)):
+        with pytest.raises(ConfigError, match=r"trained seeds, but no training\.json .*; choose another -o, or delete"):
+            train(features, out=tmp_path / "copy", config=config, options=RunOptions(seeds=(0, 1), jobs=0))
+    assert (tmp_path / "copy" / "config.toml").read_bytes() == before
+
+
 def test_the_test_split_changes_nothing_that_is_learned(features: Path, run: Path, tmp_path: Path) -> None:
     """Noise in place of every test clip's features and labels: the same weights, to the bit."""
     clips = planted()

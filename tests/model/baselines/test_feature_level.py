@@ -246,6 +246,13 @@ def test_a_last_batch_of_one_clip_joins_the_one_before_it(tmp_path: Path) -> Non
         train(write_clips(clips, tmp_path / "one"), out=tmp_path / "two", config=config, options=RunOptions(jobs=0))
 
 
+@pytest.mark.parametrize("name", ["lf-dnn", "lmf", "mlf-dnn"])
+def test_batches_of_one_clip_are_refused_where_batches_are_normalised(name: str, tmp_path: Path) -> None:
+    folder = write_clips(planted(40), tmp_path / "features")
+    with pytest.raises(TrainingError, match="bs is 1; its batch normalisation needs 2 clips or more in a batch: use"):
+        train(folder, out=tmp_path / "run", config=small(name, "bs=1"), options=RunOptions(jobs=0))
+
+
 def test_the_memory_of_large_networks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmltk.model.memory.total_memory", lambda: 4 * 10**9)
     for name, jobs, said, warned in (

@@ -19,6 +19,7 @@ from fmltk.model.benchmark.analysis import best_by_metric, score_systems
 from fmltk.model.benchmark.entries import ablations, choose_entries
 from fmltk.model.benchmark.published import published_figures
 from fmltk.model.benchmark.run import BenchmarkOptions, benchmark, read_results
+from fmltk.model.benchmark.worker import BenchmarkWorker, Job
 from fmltk.model.compare import System
 from fmltk.model.run_folder import read_predictions, run_config
 from fmltk.model.table_files import ResultTable
@@ -168,6 +169,66 @@ def test_folds_of_whole_videos_test_every_clip_once(folder: Path, quick: Path, t
         others = {video for video, split in zip(labels.video_ids, labels.splits, strict=True) if split != "test"}
         assert tests
         assert not tests & others
+
+
+def test_what_fuses_the_h_of_a_system_that_failed_is_a_row_with_that_reason(
+    folder: Path, quick: Path, wrong: Path, tmp_path: Path
+) -> None:
+    chosen = options(quick, "fmlmsn", "fmlmsn-l", "late-fusion", seeds=(0,))
+    chosen = replace(chosen, configs={**chosen.configs, "fmlmsn": wrong})
+    results = benchmark(folder, out=tmp_path / "bench", options=chosen)
+    assert [one.system.name for one in results.scored][:1] == ["late-fusion"]
+    assert results.left_out["fmlmsn-l"] == "it takes the saved H of fmlmsn, which has no result"
+
+
+@pytest.mark.parametrize(("seeds", "reason"), [((0, 1), ""), ((0, 1, 2), "not finite"), ((2,), "not finite")])
+def test_a_seed_that_failed_is_a_reason_also_where_others_are_done(
+    seeds: tuple[int, ...],
+    reason: str,
+    bench: tuple[Path, Results],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Constant predictions are a result; a loss that is not finite is none, though an earlier call left a summary."""
+    run = tmp_path / "lmf"
+    shutil.copytree(bench[0] / "runs" / "lmf", run)
+    job = Job(
+        name="lmf",
+        model="lmf",
+        features=folder,
+        labels=bench[0] / "labels.parquet",
+        out=run,
+        seeds=seeds,
+        preset=None,
+        settings=(),
+        config=None,
+        reuse=None,
+        exclude=None,
+        device="cpu",
+        text_model=None,
+    )
+
+    def fails(*_: object, **__: object) -> None:
+        raise TrainingError("the loss is not finite")
+
+    monkeypatch.setattr("fmltk.model.benchmark.worker.train", fails)
+    found = BenchmarkWorker().train(job)
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+@pytest.mark.parametrize("name", ["cost.json", "seed_0/predictions.parquet", "seed_1/predictions.parquet"])
+def test_a_damaged_file_of_one_system_leaves_the_others_their_rows(
+    name: str, bench: tuple[Path, Results], folder: Path, quick: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bench"
+    for system in ("lmf", "late-fusion"):
+        shutil.copytree(bench[0] / "runs" / system, out / "runs" / system)
+    (out / "runs" / "lmf" / name).write_bytes(b'{"cpu_s": 1')
+    results = benchmark(folder, out=out, options=options(quick, "late-fusion", "lmf"))
+    assert results.scored[0].system.name == "late-fusion"
+    assert f"delete {out / 'runs' / 'lmf'}" in results.left_out["lmf"]
 
 
 def test_no_result_at_all_is_an_error(folder: Path, wrong: Path, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmltk.model.config import load_config
+from fmltk.model.config import load_config, preset_names
 from fmltk.model.registry import model_names
 from fmltk.model.tuning.pruner import EPOCHS_PER_STAGE, is_hopeless
 from fmltk.model.tuning.run import TuningOptions, read_tuning, tune
 from fmltk.model.tuning.space import read_space
+from fmltk.model.tuning.trial import open_study
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_file import read_labels, write_labels
 from tests.model.folders import planted, write_clips
@@ -111,6 +112,63 @@ def test_a_folder_of_another_search_is_refused(found: tuple[Path, dict[str, Any]
         tune(folder, out=found[0], options=options(space, seeds=(0, 1)))
 
 
+@pytest.mark.parametrize("changed", ["features", "labels", "splits"])
+def test_a_folder_of_a_search_on_other_data_is_refused(
+    changed: str, found: tuple[Path, dict[str, Any]], space: Path, tmp_path: Path
+) -> None:
+    clips = planted(120)
+    if changed == "features":
+        clips.sequences["V"][2] = clips.sequences["V"][2] + 1  # type: ignore[operator]  # planted clips have all three
+    elif changed == "labels":
+        clips.labels["M"][2] = -clips.labels["M"][2] or 1.0
+    else:
+        clips.splits[1], clips.splits[2] = clips.splits[2], clips.splits[1]
+    before = (found[0] / "labels.parquet").read_bytes()
+    with pytest.raises(ConfigError, match="a search of other data; choose another -o"):
+        tune(write_clips(clips, tmp_path / "features"), out=found[0], options=options(space, n_trials=9))
+    assert (found[0] / "labels.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("ranges", "outside"),
+    [
+        ("[lr]\nlow = 0.004\nhigh = 0.01\n", "lr = 0.001, max_epochs = 500"),
+        ("[bs]\nchoices = [24, 48]\n", "bs = 64, max_epochs = 500"),
+        ("[thid]\nlow = 8\nhigh = 248\nstep = 16\n", "max_epochs = 500, thid = 128"),
+    ],
+)
+def test_a_search_without_the_presets_settings_states_no_gain(
+    ranges: str, outside: str, folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "space.toml"
+    path.write_text(ranges + "[max_epochs]\nchoices = [1, 2]\n")
+    document = tune(folder, out=tmp_path / "tuning", options=options(path, n_trials=1))
+    assert document["preset_value"] is None
+    assert any(outside in remark and "gain over it is not known" in remark for remark in document["remarks"])
+
+
+@pytest.mark.parametrize(("model", "preset"), [(m, p) for m in model_names() for p in preset_names(m)])
+def test_every_models_own_ranges_hold_its_preset(model: str, preset: str) -> None:
+    config = load_config(preset, settings=[f'model="{model}"'])
+    values = config.as_dict()
+    for name, one in read_space(config, None).items():
+        assert one.holds(values[name]), name
+        assert one.distribution()._contains(one.distribution().to_internal_repr(values[name])), name
+
+
+def test_the_presets_trial_is_known_again_after_a_kill(folder: Path, tmp_path: Path) -> None:
+    """The first trial is lost with the process that ran it, and its settings are tried again under another number."""
+    path = tmp_path / "space.toml"
+    path.write_text("[lr]\nlow = 0.0001\nhigh = 0.01\n")
+    config = load_config(settings=['model="late-fusion"'])
+    study = open_study(tmp_path, seed=0)
+    study.enqueue_trial({"lr": config.as_dict()["lr"]})
+    study.ask({"lr": read_space(config, path)["lr"].distribution()})
+    document = tune(folder, out=tmp_path, options=options(path, n_trials=1))
+    assert [trial["state"] for trial in document["trials"]] == ["fail", "complete"]
+    assert document["preset_value"] == document["trials"][1]["value"]
+
+
 def test_labels_that_the_features_know_choose_nothing(space: Path, tmp_path: Path) -> None:
     clips = planted(120)
     clips.sequences["A"] = [
@@ -125,7 +183,7 @@ def test_labels_that_the_features_know_choose_nothing(space: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("model", model_names())
 def test_every_model_has_something_to_search(model: str) -> None:
-    assert "lr" in read_space(model, None)
+    assert "lr" in read_space(load_config(preset_names(model)[0], settings=[f'model="{model}"']), None)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +204,7 @@ def test_a_wrong_space_is_one_line(text: str, words: str, tmp_path: Path) -> Non
     path = tmp_path / "space.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words) as error:
-        read_space("late-fusion", path)
+        read_space(load_config(settings=['model="late-fusion"']), path)
     assert "\n" not in str(error.value)
 
 
