@@ -68,11 +68,9 @@ def _try(call: Call, noise: NDArray[np.float32], file: LibrosaFile) -> NDArray[n
     n_mfcc, n_most = arguments.get("n_mfcc", 1), arguments.get("n_mels", _N_MELS)
     if isinstance(n_mfcc, int) and not 1 <= n_mfcc <= n_most:  # librosa gives what there is; below 0 it leaves some out
         raise ConfigError(f"{file.name}: n_mfcc of {call.name} is {n_mfcc}; expected 1 to {n_most}, which is n_mels")
-    limits = [arguments.get(key) for key in ("fmin", "fmax")]
-    if all(isinstance(limit, (int, float)) for limit in limits) and limits[0] >= limits[1]:
-        raise ConfigError(
-            f"{file.name}: {call.name} has fmin = {limits[0]} and fmax = {limits[1]}; fmin is the lower one"
-        )
+    fmin, fmax = arguments.get("fmin"), arguments.get("fmax")
+    if isinstance(fmin, (int, float)) and isinstance(fmax, (int, float)) and fmin >= fmax:
+        raise ConfigError(f"{file.name}: {call.name} has fmin = {fmin} and fmax = {fmax}; fmin is the lower one")
     try:
         values = _values(call, noise, file)
     except Exception as error:  # librosa and what is below it raise anything for arguments that do not fit
