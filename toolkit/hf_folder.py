@@ -24,7 +24,7 @@ from fmltk.toolkit.io.files import cannot_read, open_file
 from fmltk.toolkit.machine import is_out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # For every from_pretrained: nothing comes from anywhere but the folder, and no code of the folder's is run.
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -32,6 +32,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 _WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 _VOCABULARIES = ("tokenizer.json", "vocab.json")  # large, and they name no code
+_LAYER = re.compile(r".*?\blayers?\.\d+\.")  # of a weight's name: encoder.layer.11.output.dense.bias
 _HUB_TIMEOUT_S = 5.0
 _BLOCK_BYTES = 1 << 20
 
@@ -143,6 +144,7 @@ def _reason(error: BaseException) -> str:
 def check_folder(name: str, folder: Path, kind: ModelKind, *, revision: str | None = None) -> ModelFolder:
     """Return a folder with its identity. Raises the kind's error if it is incomplete, or names Python code."""
     make_error = advised(lambda said: kind.error(f"{kind.noun} {name!r}: {said}"), kind.advice)
+    _check_place(name, folder, kind)
     small = [folder / file for file in kind.small_files if file == "config.json" or (folder / file).is_file()]
     for path in small:
         if path.suffix == ".json" and path.name not in _VOCABULARIES and _names_code(read_json(path, error=make_error)):
@@ -161,6 +163,16 @@ def check_folder(name: str, folder: Path, kind: ModelKind, *, revision: str | No
             "save the model there (model.save_pretrained)"
         )
     return ModelFolder(name, folder, revision, _files_digest([*small, *weights], error=make_error))
+
+
+def _check_place(name: str, folder: Path, kind: ModelKind) -> None:
+    """Raise the kind's error where the model lies in a folder of this folder, as in the hub's own cache."""
+    if (folder / "config.json").is_file():
+        return
+    places = ("*/config.json", "*/*/config.json", "*/*/*/config.json")
+    inner = sorted(path.parent for place in places for path in folder.glob(place))
+    if inner:
+        raise kind.error(f"{kind.noun} {name!r}: {folder} has no config.json, but {inner[0]} has one; give that folder")
 
 
 def _names_code(document: Any) -> bool:
@@ -208,6 +220,8 @@ def loading(source: ModelFolder, kind: ModelKind) -> Iterator[None]:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if "weights_only" in str(error):  # torch advises to switch off what keeps a pickle from running code
             said = "its pickled weights are damaged or hold more than numbers, which may be code that fmltk never runs"
+        if "ignore_mismatched_sizes" in str(error):  # torch's words point to a report that is not shown
+            said = "its config.json and its weight file do not belong together: sizes differ"
         raise kind.error(
             f"{kind.noun} {source.name!r} in {source.folder} cannot be loaded ({said}); {kind.advice}"
         ) from error
@@ -221,7 +235,8 @@ def load_weights(
     architecture : of transformers, such as AutoModel
     unused : patterns of weights that may be missing because the features do not depend on them
 
-    Raises the kind's error where other weights are missing: transformers would draw them at random.
+    Raises the kind's error where other weights are missing, which transformers would draw at random, and where there
+    are more layers than the configuration says, which it would leave out.
     """
     import torch
 
@@ -236,7 +251,25 @@ def load_weights(
             f"{kind.noun} {source.name!r} in {source.folder} lacks {len(missing)} of its weights, first {missing[0]}: "
             "its config.json and its weight file do not belong together"
         )
+    surplus = _surplus_layer(model, report["unexpected_keys"])
+    if surplus is not None:
+        raise kind.error(
+            f"{kind.noun} {source.name!r} in {source.folder} has weights of more layers than its config.json "
+            f"counts, first {surplus}: they do not belong together"
+        )
     return model.to(device).eval()
+
+
+def _surplus_layer(model: Any, unexpected: Iterable[str]) -> str | None:
+    """Return the first unexpected weight that is of a further layer in one of the model's rows of layers."""
+    own = f"{model.base_model_prefix}."
+    layers = {match[0] for key in model.state_dict() if (match := _LAYER.match(key))}  # encoder.layer.0. and so on
+    rows = {layer.rstrip("0123456789.") for layer in layers}
+    for key in sorted(unexpected):
+        match = _LAYER.match(key.removeprefix(own))
+        if match and match[0] not in layers and match[0].rstrip("0123456789.") in rows:
+            return key
+    return None
 
 
 @contextmanager

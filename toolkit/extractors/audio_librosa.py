@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MAX_VALUES = 2**26  # of a clip's largest spectrum: 25 minutes at 22,050 Hz, hop 512 and n_fft 2048
 _TRIAL_S = 2
-_N_FFT = 2048  # librosa's default
+_N_FFT, _N_MELS = 2048, 128  # librosa's defaults
 
 
 def extractor(argument: str | None) -> LibrosaSet:
@@ -47,24 +47,42 @@ def extractor(argument: str | None) -> LibrosaSet:
     """
     file = read_file(argument)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, _TRIAL_S * file.rate_hz).astype(np.float32)
-    counts: dict[str, tuple[int, int]] = {}  # steps and values of each function
-    for call in file.calls:
-        try:
-            values = _values(call, noise, file)
-        except Exception as error:  # librosa and what is below it raise anything for arguments that do not fit
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ConfigError(f"{file.name}: librosa refuses the arguments of {call.name} ({reason})") from error
-        if values.ndim != 2:
-            raise ConfigError(f"{file.name}: {call.name} does not give one vector per step; change its arguments")
-        counts[call.name] = (values.shape[0], values.shape[1])
-    n_steps = {steps for steps, _ in counts.values()}
-    if len(n_steps) > 1:
-        said = ", ".join(f"{name} {steps}" for name, (steps, _) in counts.items())
+    trials = [_try(call, noise, file) for call in file.calls]
+    if len({len(trial) for trial in trials}) > 1:
+        said = ", ".join(f"{call.name} {len(trial)}" for call, trial in zip(file.calls, trials, strict=True))
         raise ConfigError(
             f"{file.name}: the functions give different numbers of steps for {_TRIAL_S} s of sound ({said}); give all "
             "the same center, and n_fft or frame_length where it is false"
         )
-    return LibrosaSet(file, tuple(n_values for _, n_values in counts.values()))
+    found = LibrosaSet(file, tuple(trial.shape[1] for trial in trials))
+    names = [name for name, _ in found.card.features]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f'{file.name} has {twice} twice; give each a name of its own, such as name = "{twice}_b"')
+    return found
+
+
+def _try(call: Call, noise: NDArray[np.float32], file: LibrosaFile) -> NDArray[np.float32]:
+    """Return a call's features of noise. Raises ConfigError where its arguments give none that say anything."""
+    arguments = dict(call.arguments)
+    n_mfcc, n_most = arguments.get("n_mfcc", 1), arguments.get("n_mels", _N_MELS)
+    if isinstance(n_mfcc, int) and not 1 <= n_mfcc <= n_most:  # librosa gives what there is; below 0 it leaves some out
+        raise ConfigError(f"{file.name}: n_mfcc of {call.name} is {n_mfcc}; expected 1 to {n_most}, which is n_mels")
+    fmin, fmax = arguments.get("fmin"), arguments.get("fmax")
+    if isinstance(fmin, (int, float)) and isinstance(fmax, (int, float)) and fmin >= fmax:
+        raise ConfigError(f"{file.name}: {call.name} has fmin = {fmin} and fmax = {fmax}; fmin is the lower one")
+    try:
+        values = _values(call, noise, file)
+    except Exception as error:  # librosa and what is below it raise anything for arguments that do not fit
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ConfigError(f"{file.name}: librosa refuses the arguments of {call.name} ({reason})") from error
+    if values.ndim != 2:
+        raise ConfigError(f"{file.name}: {call.name} does not give one vector per step; change its arguments")
+    if not np.isfinite(values).any(axis=0).all():
+        raise ConfigError(f"{file.name}: {call.name} gives no finite numbers; change its arguments")
+    if len(values) > 1 and (values == values[0]).all():
+        raise ConfigError(f"{file.name}: {call.name} gives the same numbers in every step; change its arguments")
+    return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,10 +98,6 @@ def read_file(argument: str | None) -> LibrosaFile:
     rate_hz = _integer(document, "sample_rate_hz", AUDIO_RATE_HZ, range(1000, _MAX_RATE_HZ + 1), of=name)
     hop_length = _integer(document, "hop_length", HOP_SAMPLES, range(1, _MAX_INTEGER + 1), of=name)
     calls = tuple(_call(row, of=name) for row in rows)
-    names = [call.name for call in calls]
-    twice = next((one for one in names if names.count(one) > 1), None)
-    if twice is not None:
-        raise ConfigError(f'{name} has {twice} twice; give each a name of its own, such as name = "{twice}_b"')
     return LibrosaFile(name, rate_hz, hop_length, calls)
 
 

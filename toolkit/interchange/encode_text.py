@@ -90,7 +90,8 @@ def encode_text(
     n_earlier = len(reporter.warnings)
     if (folder / RUN_FILE).exists():
         raise ConfigError(
-            f"{folder} was made by `fmltk extract`: run it with this --text-model and another folder (-o)"
+            f"{folder} was made by `fmltk extract`: add a text to it with fmltk extract VIDEOS -o {folder} --add "
+            "--text SET, or run that with this --text-model and another folder (-o)"
         )
     if not (folder / MANIFEST_FILE).is_file():
         raise ConfigError(f"{folder} has no {MANIFEST_FILE}; expected a folder that `fmltk dataset import` wrote")

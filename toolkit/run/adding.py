@@ -89,11 +89,13 @@ def clips_for_adding(catalog: Catalog, folder: AnyPath, names: Mapping[str, str]
     names : of the shards, by their keys
     """
     entries = entries_of_manifest(folder / MANIFEST_FILE, names)
-    clips = []
+    clips, retold = [], []
     for clip in catalog.clips:
         entry = entries.get(clip.utterance_id)
         if entry is not None and entry.shard is not None:
             row = entry.row
+            if clip.text and clip.text != row.text:
+                retold.append(clip.utterance_id)
             clips.append(
                 replace(
                     clip,
@@ -110,6 +112,7 @@ def clips_for_adding(catalog: Catalog, folder: AnyPath, names: Mapping[str, str]
     absent = [utterance for utterance, entry in entries.items() if entry.shard is not None and utterance not in found]
     _warn(reporter, "clips that the folder does not have yet, left out", strangers)
     _warn(reporter, "clips of the folder that are not among these videos, so without the new sets", absent)
+    _warn(reporter, "clips whose transcript is now another one; --add reads the one that the folder has", retold)
     if not clips:
         raise ConfigError(f"--add: none of these clips is in {folder}; give the videos that it was made of")
     return replace(catalog, clips=tuple(clips), problems=())

@@ -132,6 +132,11 @@ def assemble(
             )
             summary.modalities.setdefault(key, ModalitySummary()).length = length
             _warn_of_length(summary, key, length, survey, padding)
+    strangers = sorted({*padding.fixed, *padding.max_length} - {*surveys, *MODALITIES})
+    if strangers:
+        summary.warnings.append(
+            f"a length was given of {', '.join(strangers)}, which the folder does not have; it has {', '.join(surveys)}"
+        )
     _remove_stale(folder, surveys, specs)
     further = [key for key in surveys if key not in MODALITIES]
     document = {**run, "padding": padding.document(), "schema_version": SCHEMA_VERSION}

@@ -116,11 +116,18 @@ class TextEncoder:
 
         Lone surrogates, which no file can hold, count as U+FFFD. Text beyond `max_tokens` is cut off and counted.
 
-        Raises MissingModalityError where the text is blank or holds no token, for example only control characters.
+        Raises MissingModalityError where the text is blank or holds no token, for example only control characters,
+        TextModelError where the tokenizer is another model's.
         """
         import torch
 
         ids, spans, n_truncated = self._kept_tokens(text)
+        n_known = self._model.get_input_embeddings().num_embeddings
+        if max(ids) >= n_known:
+            raise TextModelError(
+                f"text model {self._source.name!r} in {self._source.folder} has vectors for {n_known} tokens, and its "
+                f"tokenizer gives token {max(ids)}: they do not belong together; save both of one model there"
+            )
         batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
         with torch.inference_mode():
             output = self._model(

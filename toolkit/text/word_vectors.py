@@ -6,6 +6,7 @@ word is met. So memory is 20 bytes a word, 44 MB for glove.840B.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import hashlib
 import re
@@ -95,9 +96,13 @@ class WordVectors:
         if written != word.encode("utf-8", "replace"):
             raise FeatureError(f"{self.path.name} has changed since the run began; run the same command again")
         try:
-            return np.array(numbers, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                values = np.array(numbers, dtype=np.float32)
         except ValueError as fault:
             raise FeatureError(f"{self.path.name}: of the word {word!r}, {fault}; is the file damaged?") from fault
+        if not np.isfinite(values).all():
+            raise FeatureError(f"{self.path.name}: the word {word!r} has a number that is not finite; fetch it again")
+        return values
 
 
 def read_word_vectors(path: Path) -> WordVectors:
@@ -108,7 +113,7 @@ def read_word_vectors(path: Path) -> WordVectors:
     Raises ConfigError if the file cannot be read, is packed or binary, or a line has too few numbers.
     """
     hashes, offsets = array("Q"), array("q")
-    digest, n_cased = hashlib.sha256(), 0
+    digest, n_cased, n_foreign, n_unreadable = hashlib.sha256(), 0, 0, 0
     try:
         with open_file(path) as file:
             line = file.readline(_LONGEST_LINE)
@@ -116,11 +121,13 @@ def read_word_vectors(path: Path) -> WordVectors:
             dimension, n_expected = _sizes(path, line)
             offset, number = 0, 1
             while line:
-                if number > 1 or n_expected is None:
+                if line.strip() and (number > 1 or n_expected is None):
                     word = _word(path, line, dimension, number)
                     hashes.append(_hash(word))
                     offsets.append(offset)
                     n_cased += word != word.lower()
+                    n_foreign += not word.isascii()
+                    n_unreadable += not _is_utf8(word)
                 digest.update(line)
                 offset, number = offset + len(line), number + 1
                 line = file.readline(_LONGEST_LINE)
@@ -129,6 +136,11 @@ def read_word_vectors(path: Path) -> WordVectors:
     if n_expected is not None and n_expected != len(hashes):
         raise ConfigError(
             f"{path} has {len(hashes):,} words, its first line says {n_expected:,}: it is cut off; fetch it again"
+        )
+    if n_unreadable > n_foreign / 2:
+        raise ConfigError(
+            f"{path} is not UTF-8: of {n_foreign:,} words with other letters than English, {n_unreadable:,} cannot be "
+            "read; save it as UTF-8"
         )
     unique, first = np.unique(np.frombuffer(hashes, np.uint64), return_index=True)
     return WordVectors(
@@ -154,6 +166,8 @@ def _check_text(path: Path, line: bytes) -> None:
     packed = next((name for start, name in _PACKED if line.startswith(start)), None)
     if packed:
         raise ConfigError(f"{path} is packed ({packed}); unpack it first")
+    if line.startswith(codecs.BOM_UTF8):
+        raise ConfigError(f"{path} begins with a byte order mark, which hides its first word; save it as plain UTF-8")
     if b"\0" in line or len(line) >= _LONGEST_LINE:
         raise ConfigError(
             f"{path} is not text; expected GloVe's text format or fastText's .vec: a word and its numbers in each line"
@@ -165,6 +179,11 @@ def _sizes(path: Path, line: bytes) -> tuple[int, int | None]:
     sizes = _SIZES.fullmatch(line)
     if sizes:
         return int(sizes[2]), int(sizes[1])
+    if b"" in line.rstrip().split(b" "):
+        raise ConfigError(
+            f"{path} line 1 begins with a space, or has several between two numbers; expected a word and its numbers "
+            "with one space between them"
+        )
     dimension = line.rstrip().count(b" ")
     while dimension and not _is_number(line.rstrip().rsplit(b" ", dimension)[1]):  # the word has spaces
         dimension -= 1
@@ -191,4 +210,19 @@ def _word(path: Path, line: bytes, dimension: int, number: int) -> bytes:
             f"{path} line {number} has {n_spaces} numbers, expected {dimension} as in the first: it is cut off, or not "
             "a table of word vectors; fetch it again"
         )
-    return line.rsplit(b" ", dimension)[0]
+    word = line.rsplit(b" ", dimension)[0]
+    last = word.split()[-1] if word.split() else b""
+    if b"." in last and _is_number(last) and last != word:  # a word may have spaces, but does not end like a vector
+        raise ConfigError(
+            f"{path} line {number} has more numbers than the {dimension} that the first line has or says; it needs one "
+            "word and its numbers in each line, with one space between them: fetch it again"
+        )
+    return word
+
+
+def _is_utf8(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

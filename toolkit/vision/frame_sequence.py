@@ -98,6 +98,7 @@ def frame_sequence(
     """
     notes: list[str] = []
     kept = _of_face(rows, choice, error)
+    _check_confidence(rows, choice, error)
     times, keys, interval_s = _row_times(rows, clock, choice, notes, n_frames=n_frames, error=error)
     end_s = float(times.max()) + interval_s
     if end_s < clock.end_s - DURATION_TOLERANCE_S:
@@ -138,6 +139,20 @@ def _of_face(rows: FrameRows, choice: RowChoice, error: MakeError) -> NDArray[np
     if not kept.any():
         raise error(f"{rows.name} has no face {choice.face!r}; its faces are {_faces(rows.face_id)}")
     return kept
+
+
+def _check_confidence(rows: FrameRows, choice: RowChoice, error: MakeError) -> None:
+    """Raise `error` where `min_confidence` would leave every row, for lack of a confidence or because of its scale."""
+    if not choice.min_confidence:
+        return
+    said = rows.confidence[~np.isnan(rows.confidence)]
+    if not len(said) and rows.success.any():
+        raise error(f"{rows.name} has no column of confidence, which min_confidence needs; name it, confidence=COLUMN")
+    if len(said) and said.max() > 1:
+        raise error(
+            f"{rows.name} has a confidence of {said.max():g}, and min_confidence={choice.min_confidence:g} expects 0 "
+            "to 1; bring the column to that scale, or leave min_confidence out"
+        )
 
 
 def _faces(face_id: NDArray[np.str_]) -> str:

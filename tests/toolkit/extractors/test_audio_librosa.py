@@ -180,3 +180,36 @@ def test_a_clip_that_needs_too_much_memory_is_refused_before_it_is_read(tmp_path
     fine = extractor(write(tmp_path, "hop_length = 256\n[[features]]\nfunction = 'mfcc'\nn_fft = 8192")).load("cpu")
     with pytest.raises(FeatureError, match="cut the clip, or raise hop_length"):
         fine(tone(0.4))
+
+
+@pytest.mark.parametrize("n_mfcc", [-3, 0, 129])
+def test_as_many_mfcc_as_asked_for_or_none(tmp_path, n_mfcc):
+    text = f'[[features]]\nfunction = "mfcc"\ndeltas = 1\nn_mfcc = {n_mfcc}\n'
+    with pytest.raises(ConfigError, match=f"n_mfcc of mfcc is {n_mfcc}; expected 1 to 128"):
+        extractor(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("fmin = 9000\nfmax = 100", "fmin is the lower one"),
+        ("fmin = 30000", "the same numbers in every step"),
+        ("fmax = nan", "no finite numbers"),
+        ("power = nan", "no finite numbers"),
+    ],
+)
+def test_arguments_that_leave_no_sound_are_refused(tmp_path, arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        extractor(write(tmp_path, f'[[features]]\nfunction = "melspectrogram"\n{arguments}\n'))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [("a", "a_0", "a_0"), ("a", "delta_a_1", "delta_a_1"), ("zcr", "zcr", "zcr")],
+)
+def test_two_features_of_one_name_are_refused(tmp_path, first, second, name):
+    functions = ('"mfcc"\ndeltas = 1', '"rms"') if first == "a" else ('"rms"', '"zero_crossing_rate"')
+    calls = zip(functions, (first, second), strict=True)
+    text = "".join(f'[[features]]\nfunction = {function}\nname = "{one}"\n' for function, one in calls)
+    with pytest.raises(ConfigError, match=f"my has {name} twice"):
+        extractor(write(tmp_path, text))

@@ -173,3 +173,40 @@ def test_memory_does_not_grow_with_the_numbers(write):
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("the 0.1\nfilm 0.3 0.4\n", "line 2 has more numbers than the 1"),
+        ("the 0.1 0.2\nfilm 0.3 0.4 0.5\nit 1 2\n", "line 2 has more numbers than the 2"),
+        ("2 1\nthe 0.1 0.2\nfilm 0.3 0.4\n", "line 2 has more numbers than the 1"),
+        ("\ufeffthe 0.1 0.2\n", "byte order mark"),
+        ("\ufeff1 2\nthe 0.1 0.2\n", "byte order mark"),
+        ("the  0.1  0.2\nfilm  0.3  0.4\n", "several between two numbers"),
+        (" the 0.1 0.2\n film 0.3 0.4\n", "begins with a space"),
+        ("the 0.1 0.2\ncaf\xe9 0.3 0.4\nna\xefve 1 2\n".encode("latin-1"), "is not UTF-8"),
+        ("喜欢 0.1 0.2\n我 0.3 0.4\n".encode("gb18030"), "is not UTF-8"),
+    ],
+)
+def test_a_table_whose_words_would_not_be_found_is_refused(write, content, said):
+    with pytest.raises(ConfigError, match=said):
+        extractor(str(write(content)))
+
+
+@pytest.mark.parametrize("blank", ["\n", " \n", "\r\n\r\n"])
+def test_blank_lines_hold_no_word(write, blank):
+    table = extractor(str(write(f"the 0.5 1\n{blank}film 2 3\n{blank}"))).table
+    assert (table.n_words, table.find("film")) == (2, 1)
+    np.testing.assert_array_equal(features_of(table.path, "film the").values, [[2, 3], [0.5, 1]])
+
+
+@pytest.mark.parametrize("word", ["model 7", "windows 3.x", "at name@domain.com"])
+def test_a_word_of_several_parts_is_one_word(write, word):
+    assert extractor(str(write(f"the 0.5 1\n{word} 2 3\n"))).table.find(word) == 1
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e39"])
+def test_a_number_that_is_not_finite_fails_the_clip(write, number):
+    with pytest.raises(FeatureError, match="word 'the' has a number that is not finite"):
+        features_of(write(f"the {number} 1\nfilm 2 3\n"), "the film")

@@ -278,3 +278,53 @@ def test_a_vocabulary_of_sentence_pieces_is_read_where_the_package_is_there(piec
     found = function_of(folder)(Transcript("i love this film"))
     assert (found.tokens.strings[0], found.tokens.strings[-1]) == ("[CLS]", "[SEP]")
     assert "".join("i love this film"[start:end] for start, end in found.tokens.spans) == "ilovethisfilm"
+
+
+@pytest.fixture
+def changed(folders, tmp_path):
+    """A copy of the tiny BERT whose configuration has other values, and its folder."""
+
+    def changed(name="model", **values):
+        folder = tmp_path / name
+        shutil.copytree(folders("bert"), folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **values}))
+        return folder
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"num_hidden_layers": 1}, r"weights of more layers than its config.json counts, first encoder\.layer\.1"),
+        ({"num_hidden_layers": 9}, r"lacks \d+ of its weights, first encoder\.layer\."),
+        ({"vocab_size": 7}, r"do not belong together: sizes differ"),
+        ({"intermediate_size": 8}, r"do not belong together: sizes differ"),
+    ],
+)
+def test_weights_of_another_configuration_are_refused(changed, values, said):
+    with pytest.raises(TextModelError, match=said):
+        function_of(changed(**values))
+
+
+@pytest.mark.parametrize("place", ["inner", "snapshots/0123abc", "models--a--b/snapshots/0123abc"])
+def test_a_folder_around_the_model_says_which_to_give(folders, tmp_path, place):
+    shutil.copytree(folders("bert"), tmp_path / "outer" / place)
+    with pytest.raises(TextModelError, match=rf"has no config.json, but \S*outer/{place} has one; give that folder"):
+        extractor(str(tmp_path / "outer"))
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 500])
+def test_a_tokenizer_of_another_model_fails_the_clip_in_one_line(changed, beyond):
+    folder = changed()
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    n_known = json.loads((folder / "config.json").read_text())["vocab_size"]
+    word = next(word for word in reversed(vocabulary) if word.isalpha())
+    vocabulary[word] = n_known + beyond
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(
+        TextModelError, match=rf"vectors for {n_known} tokens, .* token {n_known + beyond}: they do not"
+    ):
+        function_of(folder)(Transcript(word))

@@ -386,3 +386,22 @@ def test_mediapipe(write):
     found = features_of(write(rows))
     np.testing.assert_allclose(found.values[8:, 0], CROP_FRAMES[8:] / 200, rtol=1e-6)
     assert np.flatnonzero(~found.valid).tolist() == [7]
+
+
+# A limit that could leave nothing out
+
+
+@pytest.mark.parametrize("scale", [100, 10, 1.5])
+def test_a_confidence_on_another_scale_is_not_compared_with_min_confidence(write, scale):
+    folder = write(table(AU01=CROP_FRAMES, confidence=np.linspace(0.1, 1, N_FRAMES) * scale))
+    with pytest.raises(FeatureError, match=rf"confidence of {scale:g}, and min_confidence=0.8 expects 0 to 1"):
+        features_of(folder, ",min_confidence=0.8")
+    assert features_of(folder).valid.all()
+
+
+@pytest.mark.parametrize("other", ["trust", "p_face", "c"])
+def test_min_confidence_without_a_confidence_is_refused(write, other):
+    folder = write(table(AU01=CROP_FRAMES, **{other: np.where(CROP_FRAMES % 2, 0.5, 0.9)}))
+    with pytest.raises(FeatureError, match="no column of confidence, which min_confidence needs"):
+        features_of(folder, ",columns=AU01,min_confidence=0.8")
+    assert features_of(folder, f",columns=AU01,min_confidence=0.8,confidence={other}").valid.sum() == N_FRAMES // 2

@@ -69,6 +69,16 @@ def test_a_few_long_clips_that_stretch_all_are_named_with_what_to_do(tmp_path: P
     assert read_features(tmp_path)["audio"].truncated.max() == 2988
 
 
+@pytest.mark.parametrize(
+    "padding", [{"fixed": {"audio.two": 3}}, {"max_length": {"text.g": 4}}, {"fixed": {"audio": 9, "vision.csv": 2}}]
+)
+def test_a_length_of_a_set_that_is_not_there_is_said(tmp_path: Path, padding: dict[str, dict[str, int]]) -> None:
+    (warning,) = made(tmp_path, {"a": 10, "b": 12}, **padding).warnings
+    stranger = next(key for lengths in padding.values() for key in lengths if "." in key)
+    assert warning.startswith(f"a length was given of {stranger}, which the folder does not have; it has text, audio")
+    assert made(tmp_path, {"a": 10, "b": 12}, fixed={"text": 1, "audio": 9, "vision": 3}).warnings == []
+
+
 def test_tables_that_would_be_huge_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SIZE_WARNING_BYTES", 1000)
     (warning,) = made(tmp_path, {"a": 10, "b": 12}).warnings

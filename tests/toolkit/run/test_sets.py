@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, FeatureError, MissingModalityError
 from fmltk.toolkit.extractors.contract import Card, Features, Reads, Tokens
 from fmltk.toolkit.features.feature_set import read_features
@@ -167,6 +168,30 @@ def test_a_set_is_added_without_doing_the_others_again(clips: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize(
+    ("texts", "changed"),
+    [
+        ({"1": "good film"}, ["talk$_$1"]),
+        ({"1": "film film good", "2": "good"}, ["talk$_$1", "talk$_$2"]),
+        ({"1": "", "2": "film"}, []),
+    ],
+)
+def test_adding_reads_the_transcripts_of_the_folder_and_says_which_are_others_now(tmp_path, texts, changed) -> None:
+    vectors, table, out = tmp_path / "vectors.txt", tmp_path / "transcripts.csv", tmp_path / "features"
+    vectors.write_text("good 0.5 1\nfilm 2 3\n")
+    settings = ExtractSettings(modalities=("text",), text_sets=(f"glove:{vectors}",))
+    first = {"1": "good", "2": "film"}
+    for given, add, name in ((first, False, ""), (first | texts, True, "b=")):
+        table.write_text("video_id,clip_id,text\n" + "".join(f"talk,{clip},{text}\n" for clip, text in given.items()))
+        reporter = Reporter(quiet=True)
+        sets = dataclasses.replace(settings, text_sets=(f"{name}glove:{vectors}",))
+        extract(table, out, settings=sets, add=add, n_workers=1, reporter=reporter)
+    features = read_features(out)
+    np.testing.assert_array_equal(features["text.b"].features(), features["text"].features())
+    said = [warning for warning in reporter.warnings if "transcript is now another one" in warning]
+    assert [warning.rpartition(": ")[2] for warning in said] == ([", ".join(changed)] if changed else [])
+
+
 def test_adding_that_is_killed_between_two_clips_ends_as_adding_at_once(clips: Path, tmp_path: Path) -> None:
     out, go = tmp_path / "features", tmp_path / "go"
     extract(clips, out, settings=AUDIO, n_workers=1)
