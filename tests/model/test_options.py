@@ -148,7 +148,7 @@ def test_an_ensemble_of_one_seed_is_refused(run: Path, features: Path, tmp_path:
     result = CliRunner().invoke(commands.predict, [str(run), str(features), "--ensemble", "--seed", "1"])
     assert "give --seed or --ensemble, not both" in str(result.exception)
     result = CliRunner().invoke(commands.evaluate, [str(run), "--ensemble", "--drop", "A"])
-    assert (result.exit_code, "goes without --drop and --noise" in result.output) == (2, True)
+    assert (result.exit_code, "leave out --drop and --noise" in result.output) == (2, True)
     config = load_config("ch-sims", settings=small_settings("max_epochs=8", "lr=0.01"))
     train(features, out=tmp_path / "run", config=config, options=RunOptions(jobs=0))
     with pytest.raises(ConfigError, match="has one seed, and an ensemble is of several; train it with --seeds 5"):

@@ -158,7 +158,7 @@ def _test_mae(frame: pd.DataFrame) -> float:
 def test_options_of_raw_clips_are_refused_for_features(run: Path, features: Path, tmp_path: Path) -> None:
     result = invoke("predict", run, features, "--transcripts", tmp_path / "t.csv")
     assert isinstance(result.exception, ConfigError)
-    assert "--transcripts and --features go with raw clips" in str(result.exception)
+    assert "--transcripts, --transcribe and --features go with raw clips" in str(result.exception)
 
 
 def test_compare_needs_two(run: Path) -> None:
