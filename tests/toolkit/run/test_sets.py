@@ -167,7 +167,6 @@ def test_a_set_is_added_without_doing_the_others_again(clips: Path, tmp_path: Pa
     assert summary.counts["ok"] == 2
 
 
-@pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize(
     ("texts", "changed"),
     [
@@ -192,6 +191,7 @@ def test_adding_reads_the_transcripts_of_the_folder_and_says_which_are_others_no
     assert [warning.rpartition(": ")[2] for warning in said] == ([", ".join(changed)] if changed else [])
 
 
+@pytest.mark.usefixtures("plugin")
 def test_adding_that_is_killed_between_two_clips_ends_as_adding_at_once(clips: Path, tmp_path: Path) -> None:
     out, go = tmp_path / "features", tmp_path / "go"
     extract(clips, out, settings=AUDIO, n_workers=1)
@@ -204,6 +204,7 @@ def test_adding_that_is_killed_between_two_clips_ends_as_adding_at_once(clips: P
     program = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
     changed = lambda: {path.name for path in (out / "shards").glob("*/*.parquet")} - shards  # noqa: E731
     assert wait_until(lambda: changed() or program.poll() is not None)  # clip a is short, and does not wait
+    assert program.poll() is None, program.communicate()
     kill_session(program.pid)
     program.communicate()
     assert len(changed()) == 1
