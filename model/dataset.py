@@ -122,7 +122,7 @@ def join(
     if not any(named) and all(joined.splits):
         named = list(joined.splits)
         remarks.append("the labels name no splits: those of the features' manifest are taken")
-    splits, told = draw_splits(named, videos, own["M"], config, n_classes=len(scale.names))
+    splits, said = draw_splits(named, videos, own["M"], config, n_classes=len(scale.names))
     if not np.isfinite(own["M"]).any():
         raise ConfigError("no clip has a multimodal label (label_M), which the fusion learns")
     if scale.names and config.bimodal == "mean-unimodal":
@@ -130,8 +130,8 @@ def join(
             f"--bimodal mean-unimodal needs numbers, and the labels are the classes {scale}; leave it out"
         )
     targets, sources = choose_targets(own, config)
-    told = (*told, *missing_classes(scale.names, targets["M"], splits))
-    dataset = Dataset(joined, videos, splits, own, targets, sources, scale, (*remarks, *told))
+    said = (*said, *missing_classes(scale.names, targets["M"], splits))
+    dataset = Dataset(joined, videos, splits, own, targets, sources, scale, (*remarks, *said))
     for split in ("train", "valid"):
         if not np.isfinite(targets["M"][dataset.rows(split)]).any():
             raise ConfigError(f"no clip of the {split} split has a multimodal label; see `fmltk dataset check`")

@@ -118,7 +118,7 @@ class ModelSpec:
     settings : the class of its settings; FmlMSN's where it is None
     presets : a folder of TOML files, one per preset, named by it; FmlMSN's where it is None
     takes_classes : whether it learns nominal labels: where `build` is given a dimension "classes", its networks return
-        scores of so many classes, (B, classes), in place of intensities
+        scores of so many classes, (B, classes), instead of intensities
 
     Raises ConfigError if the stages cannot be trained: one reads or predicts what there is not, two have one name.
 

@@ -201,7 +201,7 @@ def _report_reading(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> No
         "clip_id where it has none"
     )
     if len(set(videos)) == len(videos):
-        reporter.warn("each video has one clip, so there is no context to read")
+        reporter.warn("each video has one clip, so it is read without context")
     several = split_videos(videos, splits)
     if several:
         named = ", ".join(map(repr, several[:3])) + (", ..." if len(several) > 3 else "")

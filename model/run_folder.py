@@ -137,7 +137,7 @@ def _check_summary(summary: Mapping[str, Any], name: str) -> None:
 
 
 def error_name(summary: Mapping[str, Any]) -> str:
-    """Return what a stage's seeds are told apart by: the mean absolute error on validation; of classes, the loss."""
+    """Return what a stage's seeds are compared by: the mean absolute error on validation; of classes, the loss."""
     return "valid_loss" if summary["family"] == "nominal" else "valid_mae"
 
 

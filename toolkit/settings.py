@@ -299,7 +299,7 @@ class PaddingSettings:
         metadata=option(
             "--lengths",
             type=FixedLengths(),
-            help="Fixed L per modality in place of the rule: 39/400/55, or some: audio=400,audio.egemaps=300; 'rule' "
+            help="Fixed L per modality instead of the rule: 39/400/55, or some: audio=400,audio.egemaps=300; 'rule' "
             "goes back to it.",
         ),
     )

@@ -191,7 +191,7 @@ def run(folder: Path, out: Path, *settings: str, **options: Any) -> tuple[Any, L
     [
         (15, False, ""),
         (15, True, "15 videos have clips in more than one split ('v000', 'v001', 'v002', ...)"),
-        (60, False, "each video has one clip, so there is no context to read"),
+        (60, False, "each video has one clip, so it is read without context"),
     ],
 )
 def test_a_run_says_what_context_there_is(n_videos: int, by_clip: bool, warned: str, tmp_path: Path) -> None:

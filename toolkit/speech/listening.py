@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.speech.whisper import Heard, Whisper
     from fmltk.toolkit.speech.windows import Segment
 
-ACTIVITY_HZ = 10  # how finely it is told where somebody speaks
+ACTIVITY_HZ = 10  # steps per second in which speech is looked for
 LEAST_SAMPLES = SPEECH_RATE_HZ // 10  # nobody says anything in what is left after the last segment
 _NAMED = 3  # stretches that a note names
 _HEARD_BY = {SILERO: "silero-vad hears no speech", "energy": "it is quiet"}

@@ -115,7 +115,7 @@ class Whisper:
             encoded = self._model.model.encoder(prepared["input_features"])
             no_speech, likeliest = self._first_look(encoded)
             language = (language or likeliest) if self._languages else None
-            told = {"language": language, "task": "transcribe"} if language else {}
+            asked = {"language": language, "task": "transcribe"} if language else {}
             found = self._model.generate(
                 encoder_outputs=encoded,
                 attention_mask=prepared["attention_mask"],
@@ -126,7 +126,7 @@ class Whisper:
                 force_unique_generate_call=True,
                 do_sample=False,
                 num_beams=1,
-                **told,
+                **asked,
                 **limits,
             )
             log_probs = [float(one.log_softmax(-1)[0, token]) for one, token in _chosen(found)]
