@@ -173,6 +173,7 @@ def _config(options: dict[str, Any], default: str) -> Settings:
     published = AS_PUBLISHED if options["as_published"] else {}
     settings = [f"{name}={value}".lower() for name, value in published.items()]
     settings += [f'{name}="{options[name]}"' for name in SETTING_OPTIONS if options[name] is not None]
+    _check_owned(options)
     retrain = options["retrain"]
     if retrain is None and options["reuse"] is not None and options["stages"] == "fusion":
         retrain = "never"
@@ -181,6 +182,20 @@ def _config(options: dict[str, Any], default: str) -> Settings:
     return load_config(
         options["preset"], path=options["config_file"], settings=[*settings, *options["settings"]], default=default
     )
+
+
+def _check_owned(options: dict[str, Any]) -> None:
+    """Raise ConfigError if the model does not have an option's setting."""
+    from fmltk.model.config import settings_class
+    from fmltk.toolkit.errors import ConfigError
+
+    model = options["model"]
+    if model is None:
+        return  # then it is fmlmsn's or named by a file, whose own errors say so
+    for name in ("variant", "align"):
+        if options[name] is not None and name not in settings_class(model).__dataclass_fields__:
+            owners = [one for one in model_names() if name in settings_class(one).__dataclass_fields__]
+            raise ConfigError(f"--{name} is of {', '.join(owners)}; {model} does not have it: leave it out")
 
 
 def _run_options(options: dict[str, Any]) -> Any:

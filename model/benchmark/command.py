@@ -32,6 +32,12 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
         click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned."),
+        click.option(
+            "--modalities", metavar="LIST", help="Train on these alone, such as A,V; by default all that there are."
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting that every model has. Repeatable."
+        ),
         click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once."),
         EXCLUDE,
         click.option("--jobs", "-j", type=click.IntRange(1), help="Systems at a time; by default one per core."),
@@ -99,10 +105,15 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
     from fmltk.model.benchmark.run import benchmark as run
     from fmltk.model.benchmark.tables import result_tables
 
-    first = options.pop("first_seed")
+    first, modalities = options.pop("first_seed"), options.pop("modalities")
+    if modalities is not None:
+        options["settings"] = (*options["settings"], f'modalities="{modalities}"')
     seeds = tuple(range(first, first + options.pop("seeds")))
     chosen = BenchmarkOptions(seeds=seeds, folds=_folds(options.pop("cv")), **options)
     results = run(features, labels, out=out, options=chosen, reporter=reporter)
+    others = {seed for one in results.scored for seed in one.system.seeds} - set(seeds)
+    if results.costs and others:
+        reporter.warn(f"{out} also holds seeds of earlier calls, which are in the tables: {_listed(others)}")
     if reporter.json_output:
         reporter.json(read_results(out))
         return
@@ -112,6 +123,10 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
             reporter.say(table.note)
     reporter.say(f"all tables: {out / MARKDOWN_FILE}, {out / LATEX_FILE} and {out / TABLES_FOLDER}/*.csv")
     reporter.say(f"next: fmltk report {out} -o {out / 'report.html'}")
+
+
+def _listed(seeds: set[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _configs(texts: tuple[str, ...]) -> dict[str, Path]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from fmltk.model.settings import Settings
     from fmltk.toolkit.features.label_table import LabelTable
 
 ALL = "all"
@@ -59,6 +60,8 @@ def choose_entries(
     for name in (*wanted, *configs):
         if name not in known:
             raise ConfigError(f"there is no model {name!r}{nearest(name, known)}; models: all, {', '.join(known)}")
+    if variant is not None and not any(_has_variants(_model_of(name)) for name in wanted):
+        raise ConfigError(f"--variant {variant}: {', '.join(wanted)} has one form only; leave it out")
     entries, left_out = [], {}
     fine = any(np.isfinite(labels.values(condition)).any() for condition in (*UNIMODAL, *BIMODAL))
     for name in wanted:
@@ -73,30 +76,39 @@ def choose_entries(
 
 def _entry(name: str, variant: str | None, configs: Mapping[str, Path]) -> Entry:
     settings, reuse = _FAMILY.get(name, ((), None))
-    model = MAIN if name in _FAMILY else name
-    if variant is not None and "variant" in settings_class(model_spec(model).name).__dataclass_fields__:
+    model = _model_of(name)
+    if variant is not None and _has_variants(model):
         settings = (*settings, f"variant={variant}")
     return Entry(name, model, settings, configs.get(name, configs.get(model)), reuse)
 
 
-def ablations(model: str, labels: LabelTable, *, config: Path | None) -> list[Entry]:
+def _model_of(name: str) -> str:
+    return MAIN if name in _FAMILY else name
+
+
+def _has_variants(model: str) -> bool:
+    return "variant" in settings_class(model).__dataclass_fields__
+
+
+def ablations(model: str, labels: LabelTable, config: Settings, *, file: Path | None) -> list[Entry]:
     """Return a model whole, and without each modality, kind of labels and kind of tasks that it and the data have.
 
+    config : the settings that every model has; file : a TOML file of the model's own
     Without labels, the tasks learn the multimodal one; without tasks, their weights in the loss are 0.
     """
-    spec = model_spec(model)
+    spec = model_spec(model).within(config.modalities.split(","))
     read = spec.modalities(spec.stages[-1])
-    entries = [Entry(model, model, config=config)]
+    entries = [Entry(model, model, config=file)]
     if len(read) > 1:
         for letter in read:
             rest = ",".join(one for one in read if one != letter)
-            entries.append(Entry(f"{model}-without-{letter}", model, (f'modalities="{rest}"',), config))
+            entries.append(Entry(f"{model}-without-{letter}", model, (f'modalities="{rest}"',), file))
     tasks = {task for stage in spec.stages for task in stage.tasks}
     for kind, conditions in (("unimodal", UNIMODAL), ("bimodal", BIMODAL)):
         learned = [one for one in conditions if one in tasks]
         if learned and any(np.isfinite(labels.values(one)).any() for one in learned):
-            entries.append(Entry(f"{model}-without-{kind}-labels", model, (f"{kind}=multimodal",), config))
+            entries.append(Entry(f"{model}-without-{kind}-labels", model, (f"{kind}=multimodal",), file))
         weights = tuple(f"omega_{one.lower()}=0.0" for one in learned)
         if learned and kind == "unimodal":  # FmlMSN's stages are trained by their bimodal task
-            entries.append(Entry(f"{model}-without-{kind}-tasks", model, weights, config))
+            entries.append(Entry(f"{model}-without-{kind}-tasks", model, weights, file))
     return entries

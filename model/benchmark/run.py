@@ -9,7 +9,7 @@ BENCH/tables.md, .tex     the tables; BENCH/tables/KEY.csv has each by itself
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,14 @@ from fmltk.model.benchmark.tables import Results, as_document, result_tables
 from fmltk.model.benchmark.worker import COST_FILE, BenchmarkWorker, Job
 from fmltk.model.compare import System, read_system
 from fmltk.model.config import default_preset, load_config
-from fmltk.model.data import read_clip_features, read_clip_names
+from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join
 from fmltk.model.run_folder import read_json, run_summary
+from fmltk.model.settings import Settings, nearest
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError, TrainingError, advised
+from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import as_labels, find_labels, write_labels
 from fmltk.toolkit.features.layout import is_feature_folder
 from fmltk.toolkit.features.splits import hold_out, video_folds
@@ -73,6 +75,7 @@ class BenchmarkOptions:
     models : names of installed models, "fmlmsn-m", "fmlmsn-l", or "all"
     seeds : one result each
     preset : of every model; None: by the labels' scale
+    settings : KEY=VALUE texts, as `--set` takes them, of every model: those that all models have
     ablated : a model that is compared with itself without parts of what it learns from, instead of `models`
     variant : of the systems that have variants
     configs : by model, a TOML file of settings, such as `fmltk tune` writes
@@ -89,6 +92,7 @@ class BenchmarkOptions:
     ablated: str | None = None
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     preset: str | None = None
+    settings: tuple[str, ...] = ()
     variant: str | None = None
     configs: Mapping[str, Path] = field(default_factory=dict)
     folds: int = 0
@@ -139,22 +143,53 @@ def benchmark(
         raise ConfigError(f"{out} is a feature folder; a benchmark has a folder of its own: choose another -o")
     table = as_labels(find_labels(features) if labels is None else labels)
     table.require_numbers("a benchmark compares")
+    settings, config = _common_settings(features, table, options, reporter)
+    options = replace(options, settings=settings)
     if options.ablated is None:
         entries, left_out = choose_entries(options.models, table, variant=options.variant, configs=options.configs)
     else:
-        entries, left_out = ablations(options.ablated, table, config=options.configs.get(options.ablated)), {}
+        entries, left_out = ablations(options.ablated, table, config, file=options.configs.get(options.ablated)), {}
     with hold_folder(out, places=("", RUNS_FOLDER, "fold_*")):
-        parts = _parts(features, table, out, options, reporter)
+        parts = _parts(features, table, out, config, options, reporter)
         jobs = [_job(part, entry, features, options) for part in parts for entry in entries]
         left_out |= _train(jobs, options, reporter)
-        results = _results(parts, entries, left_out, features, options)
+        results = _results(parts, entries, left_out, features, config, options)
         write_results(out, results, with_published=options.with_published)
     return results
 
 
-def _parts(features: Path, table: LabelTable, out: Path, options: BenchmarkOptions, reporter: Reporter) -> list[_Part]:
+def _common_settings(
+    features: Path, table: LabelTable, options: BenchmarkOptions, reporter: Reporter
+) -> tuple[tuple[str, ...], Settings]:
+    """Return the settings of every model, as texts and as they change the preset.
+
+    Where the features lack a modality and no setting names those to read, the others are read.
+
+    Raises ConfigError for a setting that not every model has.
+    """
+    common = {one.name for one in fields(Settings)} - {"model", "preset", "retrain"}
+    keys = [text.partition("=")[0].strip() for text in options.settings]
+    for key in keys:
+        if key not in common:
+            raise ConfigError(
+                f"--set {key}: not every model has it{nearest(key, sorted(common))}; settings of one model go into a "
+                "file, --config MODEL=FILE"
+            )
+    default = default_preset(table.scale)
+    config = load_config(options.preset, settings=options.settings, default=default)
+    held = read_features(features).keys_in_use(config.use)
+    letters = ",".join(letter for letter, modality in MODALITY_OF.items() if modality in held)
+    if "modalities" in keys or letters == config.modalities:
+        return options.settings, config
+    absent = " and ".join(modality for modality in MODALITY_OF.values() if modality not in held)
+    reporter.warn(f"{features} holds no {absent}: every system is trained with --modalities {letters}")
+    return (*options.settings, f'modalities="{letters}"'), config.changed(modalities=letters)
+
+
+def _parts(
+    features: Path, table: LabelTable, out: Path, config: Settings, options: BenchmarkOptions, reporter: Reporter
+) -> list[_Part]:
     """Write the labels of each part with its splits, so that every system has the same."""
-    config = load_config(options.preset, default=default_preset(table.scale))
     excluded = exclusions_of(features, options.exclude).reasons
     dataset = join(read_clip_names(features), table, config, excluded=excluded)
     for remark in dataset.remarks:
@@ -194,7 +229,7 @@ def _job(part: _Part, entry: Entry, features: Path, options: BenchmarkOptions) -
         out=part.run(entry.name),
         seeds=options.seeds,
         preset=options.preset,
-        settings=entry.settings,
+        settings=(*options.settings, *entry.settings),
         config=entry.config,
         reuse=None if entry.reuse is None else part.run(entry.reuse),
         exclude=options.exclude,
@@ -241,6 +276,7 @@ def _results(
     entries: Sequence[Entry],
     left_out: dict[str, str],
     features: Path,
+    config: Settings,
     options: BenchmarkOptions,
 ) -> Results:
     split = "test" if any((part.dataset.splits == "test").any() for part in parts) else "valid"
@@ -265,16 +301,15 @@ def _results(
             "no system has a result: " + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         )
     systems.sort(key=lambda one: one.name != (options.ablated or MAIN))
-    systems += _references(parts, features, split)
+    systems += _references(parts, features, split, config)
     truths = _truths(parts, split)
     first = parts[0].dataset
     scored, shared = score_systems(systems, truths, first.family)
     if not shared:
         raise TrainingError(f"no labelled {split} clip is predicted by all of {', '.join(s.name for s in systems)}")
-    preset = options.preset or default_preset(first.scale)
     tests = tests_of_first(scored, first.family)
     return Results(
-        scored, tests, costs, runs, left_out, collapsed, first.family, preset, split, len(shared), len(truths)
+        scored, tests, costs, runs, left_out, collapsed, first.family, config.preset, split, len(shared), len(truths)
     )
 
 
@@ -301,11 +336,12 @@ def _cost(folders: Sequence[Path]) -> dict[str, float]:
     return cost if None in peaks else cost | {"peak_mb": max(peaks)}
 
 
-def _references(parts: Sequence[_Part], features: Path, split: str) -> list[System]:
+def _references(parts: Sequence[_Part], features: Path, split: str, config: Settings) -> list[System]:
     """Return the constant predictor and the ridge regressions, of text and of all modalities, as systems of no seed."""
-    clips = read_clip_features(features)
+    letters = config.modalities.split(",")
+    clips = read_clip_features(features, reading=Reading(letters=tuple(letters), use=config.use))
     row_of = {utterance: row for row, utterance in enumerate(clips.utterance_ids)}
-    letters = [letter for letter in MODALITY_OF if clips.present(letter).any()]
+    letters = [letter for letter in letters if clips.present(letter).any()]
     kinds = {"constant": (), **{f"ridge {letter}": (letter,) for letter in letters[:1]}}
     if len(letters) > 1:
         kinds[f"ridge {' '.join(letters)}"] = tuple(letters)

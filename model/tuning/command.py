@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 )
 @click.option("--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="Whose settings.")
 @click.option("--preset", help="What is not searched: ch-sims or mosi-, mosei- with aligned or unaligned.")
+@click.option("--modalities", metavar="LIST", help="Train on these alone, such as A,V.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting that is not searched. Repeatable."
+)
 @click.option("--trials", "n_trials", type=click.IntRange(1), default=50, show_default=True, help="How many in all.")
 @click.option("--space", type=click.Path(path_type=Path), help="A TOML file of ranges; by default the model's own.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="A trial is the mean of so many.")
@@ -48,6 +52,9 @@ def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter
     from fmltk.model.tuning.run import BEST_FILE, TuningOptions
     from fmltk.model.tuning.run import tune as run
 
+    modalities = options.pop("modalities")
+    if modalities is not None:
+        options["settings"] = (*options["settings"], f'modalities="{modalities}"')
     chosen = TuningOptions(seeds=tuple(range(seeds)), **options)
     document = run(features, labels, out=out, options=chosen, reporter=reporter)
     if reporter.json_output:

@@ -77,6 +77,7 @@ class TuningOptions:
     """What is searched, and how.
 
     model, preset : whose settings, and what those are that are not searched; None: by the labels' scale
+    settings : KEY=VALUE texts that change the preset, as `--set` takes them
     n_trials : in all, those of earlier calls included; the first has the preset's own settings
     space : a TOML file of ranges; None: the model's own
     seeds : of which every trial is the mean; sampler_seed : of Optuna's sampler
@@ -86,6 +87,7 @@ class TuningOptions:
 
     model: str = "fmlmsn"
     preset: str | None = None
+    settings: tuple[str, ...] = ()
     n_trials: int = 50
     space: Path | None = None
     seeds: tuple[int, ...] = (0,)
@@ -125,9 +127,12 @@ def tune(
     table = as_labels(find_labels(features) if labels is None else labels)
     table.require_numbers("a search minimises errors of")
     default = default_preset(table.scale)
-    config = load_config(options.preset, settings=[f'model="{options.model}"'], default=default)
+    config = load_config(options.preset, settings=[f'model="{options.model}"', *options.settings], default=default)
     check_options(RunOptions(device=options.device, text_model=options.text_model), config, model_of(config))
     space = read_space(config, options.space)
+    for key in (text.partition("=")[0].strip() for text in options.settings):
+        if key in space:
+            raise ConfigError(f"--set {key}: the search varies it; give it one value, or a range in --space, not both")
     with hold_folder(out):
         labels_of_trials, data = _data(features, table, config, options, reporter)
         study = open_study(out, seed=options.sampler_seed)
@@ -185,6 +190,7 @@ def _bind(
     document = {
         "model": options.model,
         "preset": config.preset,
+        "settings": list(options.settings),
         "space": _space_document(space),
         "seeds": list(options.seeds),
         "data": data,
@@ -262,6 +268,7 @@ def _tasks(
             trial_id=trial._trial_id,
             model=options.model,
             preset=options.preset,
+            settings=options.settings,
             values=dict(trial.params),
             seeds=options.seeds,
             exclude=options.exclude,

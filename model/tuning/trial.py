@@ -41,7 +41,7 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 class TrialJob:
     """One trial of a study.
 
-    folder : of the tuning; number, trial_id : Optuna's; values : by setting
+    folder : of the tuning; number, trial_id : Optuna's; settings : KEY=VALUE texts of every trial; values : by setting
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class TrialJob:
     trial_id: int
     model: str
     preset: str | None
+    settings: tuple[str, ...]
     values: dict[str, Any]
     seeds: tuple[int, ...]
     exclude: Path | None
@@ -90,7 +91,8 @@ class TuningWorker:
         import optuna
 
         labels = job.folder / "labels.parquet"
-        settings = [f'model="{job.model}"', *(f"{name}={json_text(value)}" for name, value in job.values.items())]
+        values = [f"{name}={json_text(value)}" for name, value in job.values.items()]
+        settings = [f'model="{job.model}"', *job.settings, *values]
         config = load_config(job.preset, settings=settings, default=default_preset(read_labels(labels).scale))
         stages = [stage.name for stage in model_of(config).stages]
 

@@ -427,3 +427,12 @@ def test_tensorboard_is_asked_for_before_anything_is_trained(
     assert isinstance(result.exception, ConfigError)
     assert 'pip install "fmltk[tensorboard]"' in str(result.exception)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", [("--variant", "corrected"), ("--align", "ctc")])
+def test_an_option_of_other_systems_names_them(option: tuple[str, str], features: Path) -> None:
+    result = invoke("train", features, "--model", "bc-lstm", *option)
+    assert isinstance(result.exception, ConfigError), result.output
+    assert f"{option[0]} is of " in str(result.exception)
+    assert "mctn" in str(result.exception)
+    assert str(result.exception).endswith("bc-lstm does not have it: leave it out")

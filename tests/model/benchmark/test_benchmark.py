@@ -21,6 +21,7 @@ from fmltk.model.benchmark.published import published_figures
 from fmltk.model.benchmark.run import BenchmarkOptions, benchmark, read_results
 from fmltk.model.benchmark.worker import BenchmarkWorker, Job
 from fmltk.model.compare import System
+from fmltk.model.config import load_config
 from fmltk.model.run_folder import read_predictions, run_config
 from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.errors import ConfigError, TrainingError
@@ -321,13 +322,61 @@ def test_texts_of_others_are_texts_in_every_format(tmp_path: Path) -> None:
 
 def test_a_model_is_ablated_part_by_part(folder: Path, quick: Path, tmp_path: Path) -> None:
     labels = read_labels(folder / "labels.parquet")
-    assert [entry.name.removeprefix("fmlmsn") for entry in ablations("fmlmsn", labels, config=None)] == [
+    assert [entry.name.removeprefix("fmlmsn") for entry in ablations("fmlmsn", labels, load_config(), file=None)] == [
         *("", "-without-T", "-without-A", "-without-V"),
         *("-without-unimodal-labels", "-without-unimodal-tasks", "-without-bimodal-labels"),
     ]
+    without_text = load_config(settings=["modalities=A,V"])
+    names = [entry.name for entry in ablations("late-fusion", labels, without_text, file=None)]
+    assert names[:3] == ["late-fusion", "late-fusion-without-A", "late-fusion-without-V"]
     chosen = BenchmarkOptions(ablated="late-fusion", configs={"late-fusion": quick}, seeds=(0, 1), jobs=2)
     results = benchmark(folder, out=tmp_path / "ablation", options=chosen)
     names = [one.system.name for one in results.scored]
     assert names[:4] == ["late-fusion", *(f"late-fusion-without-{letter}" for letter in "TAV")]
     assert results.left_out == {}
     assert run_config(tmp_path / "ablation" / "runs" / "late-fusion-without-A").modalities == "T,V"
+
+
+def test_data_without_a_modality_trains_on_the_others_and_says_so(
+    folder: Path, quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FmlMSN keeps its stage AV, the ridge reads A and V, and a system that needs text is a row with the reason."""
+    from fmltk.toolkit.console import Reporter
+
+    mute = tmp_path / "features"
+    shutil.copytree(folder, mute)
+    (mute / "text.parquet").unlink()
+    results = benchmark(
+        mute, out=tmp_path / "bench", options=options(quick, "fmlmsn", "lmf", seeds=(0,)), reporter=Reporter()
+    )
+    assert [one.system.name for one in results.scored] == ["fmlmsn", "constant", "ridge A", "ridge A V"]
+    assert "audio and vision alone" in results.left_out["lmf"]
+    assert run_config(tmp_path / "bench" / "runs" / "fmlmsn").modalities == "A,V"
+    assert "holds no text: every system is trained with --modalities A,V" in capsys.readouterr().err
+
+
+def test_settings_of_every_model_reach_every_run(folder: Path, tmp_path: Path) -> None:
+    common = ('modalities="T,V"', "max_epochs=1", "lr=0.004")
+    chosen = BenchmarkOptions(models=("fmlmsn", "late-fusion"), seeds=(0,), settings=common, jobs=2)
+    results = benchmark(folder, out=tmp_path / "bench", options=chosen)
+    for name in ("fmlmsn", "late-fusion"):
+        config = run_config(tmp_path / "bench" / "runs" / name)
+        assert (config.modalities, config.max_epochs, config.lr) == ("T,V", 1, 0.004)
+    assert {"ridge T", "ridge T V"} <= {one.system.name for one in results.scored}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"settings": ("thid=32",)}, "--set thid: not every model has it"),
+        ({"settings": ("lrr=0.1",)}, "the nearest is 'lr'"),
+        ({"settings": ('modalities="X"',)}, "not one of T, A, V"),
+        ({"models": ("fmlmsn", "late-fusion"), "variant": "corrected"}, "fmlmsn, late-fusion has one form only"),
+    ],
+)
+def test_settings_that_do_not_fit_every_model_are_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        benchmark(folder, out=tmp_path / "bench", options=BenchmarkOptions(seeds=(0,), **changes))
+    assert not (tmp_path / "bench").exists()

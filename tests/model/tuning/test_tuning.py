@@ -112,6 +112,17 @@ def test_a_folder_of_another_search_is_refused(found: tuple[Path, dict[str, Any]
         tune(folder, out=found[0], options=options(space, seeds=(0, 1)))
 
 
+def test_settings_that_are_not_searched_hold_in_every_trial(folder: Path, space: Path, tmp_path: Path) -> None:
+    chosen = options(space, n_trials=2, settings=('modalities="A,V"', "bs=48"))
+    with pytest.raises(ConfigError, match="--set max_epochs: the search varies it"):
+        tune(folder, out=tmp_path / "tuning", options=replace(chosen, settings=("max_epochs=3",)))
+    tune(folder, out=tmp_path / "tuning", options=chosen)
+    config = load_config(path=tmp_path / "tuning" / "best.toml")
+    assert (config.modalities, config.bs) == ("A,V", 48)
+    with pytest.raises(ConfigError, match="a search of other settings, data; choose another -o"):
+        tune(folder, out=tmp_path / "tuning", options=replace(chosen, settings=("bs=48",)))
+
+
 @pytest.mark.parametrize("changed", ["features", "labels", "splits"])
 def test_a_folder_of_a_search_on_other_data_is_refused(
     changed: str, found: tuple[Path, dict[str, Any]], space: Path, tmp_path: Path
