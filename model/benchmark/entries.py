@@ -57,6 +57,11 @@ def choose_entries(
     """
     known = [*model_names(), *_FAMILY]
     wanted = known if ALL in models else list(dict.fromkeys(models))
+    if not wanted:
+        raise ConfigError(f"--models names none; models: all, {', '.join(known)}")
+    for name, path in configs.items():
+        if not path.is_file():
+            raise ConfigError(f"--config {name}={path}: the file does not exist")
     for name in (*wanted, *configs):
         if name not in known:
             raise ConfigError(f"there is no model {name!r}{nearest(name, known)}; models: all, {', '.join(known)}")

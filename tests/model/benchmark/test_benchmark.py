@@ -372,6 +372,8 @@ def test_settings_of_every_model_reach_every_run(folder: Path, tmp_path: Path) -
         ({"settings": ("lrr=0.1",)}, "the nearest is 'lr'"),
         ({"settings": ('modalities="X"',)}, "not one of T, A, V"),
         ({"models": ("fmlmsn", "late-fusion"), "variant": "corrected"}, "fmlmsn, late-fusion has one form only"),
+        ({"models": ()}, "--models names none; models: all, "),
+        ({"configs": {"lmf": Path("none.toml")}}, "--config lmf=none.toml: the file does not exist"),
     ],
 )
 def test_settings_that_do_not_fit_every_model_are_refused(
