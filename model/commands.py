@@ -13,7 +13,7 @@ from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
-from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS
+from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, SCALE
 from fmltk.toolkit.settings import ReadingOptions
 from fmltk.toolkit.speech.settings import TranscriptionSettings
 
@@ -75,6 +75,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(path_type=Path),
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
+@SCALE
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
 @EXCLUDE
 @click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
@@ -130,21 +131,24 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     from fmltk.model.config import default_preset
     from fmltk.model.evaluation import evaluation_rows
     from fmltk.model.run import train as run
-    from fmltk.toolkit.features.label_file import find_labels, read_labels
+    from fmltk.toolkit.features.label_file import find_labels, labels_on_scale, read_labels
 
     if options["tensorboard"]:
         from fmltk.model.history import require_tensorboard
 
         require_tensorboard()
-    labels = labels or find_labels(features)
-    table = read_labels(labels)
+    if options["scale"] is None:
+        given: Any = labels or find_labels(features)
+        table = read_labels(given)
+    else:
+        given = table = labels_on_scale(features, labels, options["scale"])
     for note in table.notes:
         reporter.say(note)
     config = _config(options, default_preset(table.scale))
     out = options["out"] or Path("runs") / _time_name()
     run(
         features,
-        labels,
+        given,
         out=out,
         config=config,
         exclude=options["exclude"],

@@ -151,8 +151,20 @@ def _join_remarks(
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
             remarks.append(f"{len(ids)} clips {what} and are left out: {named}")
     if labels.scale_source == "guessed" and labels.scale.kind != "nominal":
+        _refuse_codes(labels)
         remarks.append(f"the labels do not state their scale: {labels.scale} is taken, which all of them fit")
     return remarks
+
+
+def _refuse_codes(labels: LabelTable) -> None:
+    """Raise ConfigError if numbers without a scale are as likely the codes of classes as intensities."""
+    values = np.concatenate([labels.values(condition) for condition in CONDITIONS])
+    known = np.unique(values[np.isfinite(values)])
+    if len(known) > 1 and (known >= 0).all() and np.equal(known, np.round(known)).all():
+        raise ConfigError(
+            f"the labels are whole numbers from {known[0]:g} to {known[-1]:g} and none is negative: say whether they "
+            f"stand for classes (--scale nominal) or are intensities (--scale={labels.scale})"
+        )
 
 
 def draw_splits(

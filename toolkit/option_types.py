@@ -28,6 +28,13 @@ EXCLUDE = click.option(
 )
 
 
+SCALE = click.option(
+    "--scale",
+    metavar="SCALE",
+    help="Of labels that do not state it: -1..1, -3..3, or nominal where numbers stand for classes.",
+)
+
+
 class ModalityList(click.ParamType[tuple[str, ...]]):
     """text,audio,vision or some of them."""
 

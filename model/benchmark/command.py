@@ -9,7 +9,7 @@ import click
 
 from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import EXCLUDE
+from fmltk.toolkit.option_types import EXCLUDE, SCALE
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="A table of labels; by default labels.parquet in FEATURES or next to it.",
         ),
+        SCALE,
         click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
         click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned."),
@@ -104,13 +105,16 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
     from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, BenchmarkOptions, read_results
     from fmltk.model.benchmark.run import benchmark as run
     from fmltk.model.benchmark.tables import result_tables
+    from fmltk.toolkit.features.label_file import labels_on_scale
 
     first, modalities = options.pop("first_seed"), options.pop("modalities")
     if modalities is not None:
         options["settings"] = (*options["settings"], f'modalities="{modalities}"')
     seeds = tuple(range(first, first + options.pop("seeds")))
+    scale = options.pop("scale")
+    table = labels if scale is None else labels_on_scale(features, labels, scale)
     chosen = BenchmarkOptions(seeds=seeds, folds=_folds(options.pop("cv")), **options)
-    results = run(features, labels, out=out, options=chosen, reporter=reporter)
+    results = run(features, table, out=out, options=chosen, reporter=reporter)
     others = {seed for one in results.scored for seed in one.system.seeds} - set(seeds)
     if results.costs and others:
         reporter.warn(f"{out} also holds seeds of earlier calls, which are in the tables: {_listed(others)}")

@@ -9,7 +9,7 @@ import click
 
 from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import EXCLUDE
+from fmltk.toolkit.option_types import EXCLUDE, SCALE
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
+@SCALE
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), default=Path("tuning"), show_default=True, help="Where to."
 )
@@ -51,12 +52,14 @@ def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter
     """
     from fmltk.model.tuning.run import BEST_FILE, TuningOptions
     from fmltk.model.tuning.run import tune as run
+    from fmltk.toolkit.features.label_file import labels_on_scale
 
-    modalities = options.pop("modalities")
+    modalities, scale = options.pop("modalities"), options.pop("scale")
     if modalities is not None:
         options["settings"] = (*options["settings"], f'modalities="{modalities}"')
     chosen = TuningOptions(seeds=tuple(range(seeds)), **options)
-    document = run(features, labels, out=out, options=chosen, reporter=reporter)
+    table = labels if scale is None else labels_on_scale(features, labels, scale)
+    document = run(features, table, out=out, options=chosen, reporter=reporter)
     if reporter.json_output:
         reporter.json(document)
         return

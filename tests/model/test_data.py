@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from fmltk.model.config import Config, load_config
-from fmltk.model.data import Reading, read_clip_features
+from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import choose_targets, draw_splits, join
 from fmltk.model.prepared import Prepared, prepare
 from fmltk.model.registry import model_spec
 from fmltk.model.standardise import fit_scaler
+from fmltk.toolkit.conditions import MOSI_SCALE
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.label_file import read_labels
+from fmltk.toolkit.features.label_file import labels_on_scale, read_labels
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
 from tests.model.folders import Clips, planted, write_clips, write_labels
 
@@ -369,3 +370,16 @@ def test_prepared_arrays_come_back_from_disk(tmp_path: Path) -> None:
     assert after.splits.tolist() == before.splits.tolist()
     assert after.schema == before.schema
     np.testing.assert_array_equal(after.scalers["T"].inverse, before.scalers["T"].inverse)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (0, 1, 2, 3), (1, 2, 3)])
+def test_numbers_that_may_be_codes_of_classes_are_asked_about(codes: tuple[int, ...], tmp_path: Path) -> None:
+    folder = write_clips(planted(30), tmp_path / "features")
+    ids = read_clip_names(folder).utterance_ids
+    path = tmp_path / "labels.csv"
+    path.write_text("utterance_id,label\n" + "".join(f"{one},{codes[k % len(codes)]}\n" for k, one in enumerate(ids)))
+    names = read_clip_names(folder)
+    with pytest.raises(ConfigError, match=r"stand for classes \(--scale nominal\) or are intensities \(--scale=-"):
+        join(names, read_labels(path), load_config())
+    assert join(names, labels_on_scale(folder, path, "-3..3"), load_config()).scale == MOSI_SCALE
+    assert join(names, labels_on_scale(folder, path, "nominal"), load_config()).n_classes == len(codes)

@@ -122,6 +122,21 @@ def load_labels(
     return labels if document else replace(labels, notes=(columns.note(), *labels.notes))
 
 
+def labels_on_scale(features: Path, path: Path | None, scale: str) -> LabelTable:
+    """Read a table of labels that does not state its scale; on a nominal one, numbers are the names of classes.
+
+    path : by default that of `find_labels`; scale : as `Scale.parse` reads it
+
+    Raises ConfigError if the table has another scale, and as `read_labels` does.
+    """
+    own = Scale.parse(scale)
+    path = find_labels(features) if path is None else path
+    labels = read_labels(path, scales=dict.fromkeys(CONDITIONS, own))
+    if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
+        raise ConfigError(f"{path} has labels on the scale {labels.scale}; leave out --scale")
+    return labels
+
+
 def as_labels(labels: str | os.PathLike[str] | pd.DataFrame | LabelTable) -> LabelTable:
     """Return labels from what a caller of Python has: a file, a data frame with its columns, or the labels themselves.
 
@@ -202,7 +217,7 @@ def _label_table(
 ) -> LabelTable:
     ids = _ids(path, columns, as_written=bool(document))
     notes: list[str] = []
-    of_words = _word_columns(columns)
+    of_words = _word_columns(columns) | _numbered_classes(columns, document, given or {})
     converted: dict[str, Any] = dict(zip(ID_COLUMNS, ids, strict=True))
     for name, values in columns.items():
         if name == "file":
@@ -240,6 +255,14 @@ def _word_columns(columns: Mapping[str, Any]) -> set[str]:
     return set(words) if len(set().union(*words.values())) > 1 else set()
 
 
+def _numbered_classes(columns: Mapping[str, Any], document: Mapping[str, Any], given: Mapping[str, Scale]) -> set[str]:
+    """Return the columns of labels whose numbers are the names of classes, as a user says."""
+    if "scales" in document:
+        return set()
+    nominal = {condition for condition, scale in given.items() if scale.kind == "nominal"}
+    return {name for name in LABEL_COLUMNS.keys() & columns.keys() if LABEL_COLUMNS[name] in nominal}
+
+
 def _is_number(cell: str) -> bool:
     try:
         parse_number(cell)
@@ -255,7 +278,8 @@ def _words(path: AnyPath, name: str, values: Any) -> tuple[Any, str]:
     """
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.string())
-    words = [None if is_missing(cell) else cell.strip() for cell in _text_cells(values)]
+    cells = _text_cells(values) or [_number_text(value) for value in values.to_pylist()]
+    words = [None if is_missing(cell) else cell.strip() for cell in cells]
     classes = sorted({word for word in words if word is not None})
     if len(classes) > MAX_SPAN:
         raise AnnotationError(
@@ -267,8 +291,13 @@ def _words(path: AnyPath, name: str, values: Any) -> tuple[Any, str]:
         other = folded.setdefault(word.casefold(), word)
         if other != word:
             raise AnnotationError(f"{path}: {name} has {other!r} and {word!r}, which differ in case alone; keep one")
-    note = f"{path.name}: {name} has words, so the labels are classes: {', '.join(classes)}"
+    why = "numbers, which are classes here" if any(map(_is_number, classes)) else "words, so the labels are classes"
+    note = f"{path.name}: {name} has {why}: {', '.join(classes)}"
     return pa.array(words, pa.string()), note
+
+
+def _number_text(value: float | None) -> str:
+    return "" if value is None else f"{value:.15g}"
 
 
 def _own_metadata(document: Mapping[str, Any]) -> dict[str, Any]:

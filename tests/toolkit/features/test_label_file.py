@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from fmltk.toolkit.cli.main import main
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, DamagedFileError, FmltkError, StoreError
-from fmltk.toolkit.features.label_file import as_labels, find_labels, has_labels, load_labels, read_labels, write_labels
+from fmltk.toolkit.features.label_file import (
+    as_labels,
+    find_labels,
+    has_labels,
+    labels_on_scale,
+    load_labels,
+    read_labels,
+    write_labels,
+)
 from fmltk.toolkit.features.label_table import LabelTable, label_faults
 from tests.model.folders import Clips, planted, small_settings, write_clips
 from tests.spreadsheets import write_ods, write_xlsx
@@ -618,3 +626,41 @@ def test_labels_join_clips_whose_ids_are_written_in_another_way(tmp_path: Path, 
     assert dataset.utterance_ids == clips.utterance_ids
     assert dataset.labels["M"][0] == 0.5
     assert "labels: 1 id matches once" in dataset.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["0", "1", "1", ""], ["0", "1", "1", None]),
+        (["0.0", "6", "2", "n/a"], ["0.0", "6", "2", None]),
+        (["-1", "1", "0", "1"], ["-1", "1", "0", "1"]),
+    ],
+)
+def test_numbers_are_classes_where_a_user_says_so(cells: list[str], classes: list[str | None], tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("utterance_id,label\n" + "".join(f"v$_${k},{cell}\n" for k, cell in enumerate(cells)))
+    labels = labels_on_scale(tmp_path, path, "nominal")
+    assert labels.classes("M") == classes
+    assert labels.scale.names == tuple(sorted({one for one in classes if one is not None}))
+    assert np.isnan(labels.values("M")).all()
+    assert "label_M has numbers, which are classes here: " in labels.notes[-1]
+    assert labels_on_scale(tmp_path, path, "-6..6").values("M")[1] == float(cells[1])
+
+
+def test_numbers_of_parquet_are_classes_where_a_user_says_so(tmp_path: Path) -> None:
+    columns = {"utterance_id": ["a$_$1", "a$_$2", "b$_$1"], "label_M": [0.0, 1.0, None], "label_T": [3, 3, 5]}
+    pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
+    labels = labels_on_scale(tmp_path, None, "nominal")
+    assert (labels.classes("M"), labels.classes("T")) == (["0", "1", None], ["3", "3", "5"])
+
+
+def test_a_scale_that_the_labels_state_otherwise_is_refused(tmp_path: Path) -> None:
+    columns = {"utterance_id": ["v$_$1"], "video_id": ["v"], "clip_id": ["1"], "label_M": [0.6]}
+    write_labels(LabelTable.from_columns(columns, {"M": CH_SIMS_SCALE}), tmp_path / "labels.parquet")
+    for scale in ("nominal", "-3..3"):
+        with pytest.raises(ConfigError, match=r"has labels on the scale -1..1; leave out --scale"):
+            labels_on_scale(tmp_path, None, scale)
+    (tmp_path / "words.csv").write_text("utterance_id,label\nv$_$1,happy\nv$_$2,sad\n")
+    assert labels_on_scale(tmp_path, tmp_path / "words.csv", "nominal").classes("M") == ["happy", "sad"]
+    with pytest.raises(ConfigError, match=r"has labels on the scale happy\|sad; leave out --scale"):
+        labels_on_scale(tmp_path, tmp_path / "words.csv", "-1..1")
