@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.model.registry import model_names
-from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
 from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS
 from fmltk.toolkit.settings import ReadingOptions
 from fmltk.toolkit.speech.settings import TranscriptionSettings
+from fmltk.toolkit.table_files import ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
