@@ -12,6 +12,7 @@ from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import FILE, ImportOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ OVERWRITE = click.option(
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=FILE)
-@click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
+@out_option("output", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @settings_options(ImportOptions, "options")
 @settings_options(RaterNames, "names")
 @CLIPS

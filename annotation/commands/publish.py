@@ -13,6 +13,7 @@ from fmltk.annotation.settings import FILE
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("labels", type=FILE)
 @click.argument("ratings", type=FILE)
-@click.option(
-    "--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write."
-)
+@out_option("output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write.")
 @settings_options(Terms, "terms")
 @click.option(
     "--new-ids",

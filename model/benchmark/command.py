@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.completion import presets, setting_texts
 from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import EXCLUDE
+from fmltk.toolkit.option_types import EXCLUDE, Suggested, out_option
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other tables are in the files
+
+
+def _systems(ctx: click.Context) -> list[str]:
+    """Return what --models may name, for Tab."""
+    from fmltk.model.benchmark.entries import ALL, known_systems
+
+    return [ALL, *known_systems()]
 
 
 def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,12 +39,21 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
-        click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned."),
+        click.option(
+            "--preset",
+            type=Suggested(presets),
+            help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned.",
+        ),
         click.option(
             "--modalities", metavar="LIST", help="Train on these alone, such as A,V; by default all that there are."
         ),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting that every model has. Repeatable."
+            "--set",
+            "settings",
+            type=Suggested(setting_texts),
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A setting that every model has. Repeatable.",
         ),
         click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once."),
         EXCLUDE,
@@ -55,13 +72,19 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _out_option(default: str) -> Callable[..., Any]:
     kind = click.Path(path_type=Path)
-    return click.option("--out", "-o", type=kind, default=Path(default), show_default=True, help="Where to.")
+    return out_option(type=kind, default=Path(default), show_default=True, help="Where to.")
 
 
 @click.command()
 @_data_options
 @_out_option("bench")
-@click.option("--models", default="all", show_default=True, help="Names with commas, also fmlmsn-m and fmlmsn-l.")
+@click.option(
+    "--models",
+    type=Suggested(_systems, separator=","),
+    default="all",
+    show_default=True,
+    help="Names with commas, also fmlmsn-m and fmlmsn-l.",
+)
 @click.option("--variant", type=click.Choice(["published", "corrected"]), help="Of the systems that have variants.")
 @click.option(
     "--config",

@@ -11,7 +11,7 @@ from fmltk.toolkit.alignment.settings import AlignSettings
 from fmltk.toolkit.cli.extract import exit_code, show_summary
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place, out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("features", type=Place())
-@click.option(
-    "-o",
-    "--out",
+@out_option(
     type=click.Path(path_type=Path),
     default=Path("aligned"),
     show_default=True,

@@ -9,7 +9,7 @@ import click
 
 from fmltk.toolkit.command_options import given_options, settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place, out_option
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
@@ -41,9 +41,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 
 @click.command()
 @click.argument("videos", type=Place())
-@click.option(
-    "-o",
-    "--out",
+@out_option(
     type=Place(),
     default="features",
     show_default=True,
