@@ -176,6 +176,7 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
     for one in _class_tables(out, document) if document["family"] == "nominal" else []:
         reporter.table(one.columns, one.rows, title=one.title)
+    reporter.suggest("report", features, labels, out, "-o", out / "report.html")
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:

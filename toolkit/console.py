@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 import sys
 import time
 import traceback
@@ -60,6 +61,10 @@ class Reporter:
         """Write one line for people."""
         if not self.silent:
             echo_error(message)
+
+    def suggest(self, *words: object) -> None:
+        """Say which command of fmltk makes sense next, so that it can be copied as it stands."""
+        self.say(f"next: {shlex.join(['fmltk', *map(str, words)])}")
 
     def warn(self, message: str) -> None:
         """Write one warning, once, also with --json: only --quiet leaves it out."""

@@ -109,6 +109,12 @@ def aggregate(
                 documents.append(_aggregate_document(labels, own, outputs[name]))
     for document in documents:
         _show_aggregate(document, reporter)
+    labelled = next(iter(outputs.values()))
+    features = labelled.with_name("features")
+    if (features / "manifest.parquet").is_file():
+        reporter.suggest("train", features, "--labels", labelled)
+    else:
+        reporter.suggest("annotation", "summary", labelled)
     if reporter.json_output:
         reporter.json(documents[0] if len(documents) == 1 else documents)
 

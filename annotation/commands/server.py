@@ -120,6 +120,16 @@ def push(
         ("project", "", "tasks there", "addresses changed", "tasks added", "link"),
         [(one.title, _state(one), one.n_there, one.n_moved, one.n_added, one.link) for one in pushed],
     )
+    reporter.suggest(
+        "annotation",
+        "status",
+        "--url",
+        server.url,
+        "--project-prefix",
+        server.prefix,
+        "--conditions",
+        ",".join(server.conditions),
+    )
 
 
 def _state(project: PushedProject) -> str:

@@ -82,3 +82,5 @@ def _show(stimuli: list[Stimulus], showable: dict[str, int], output: Path, repor
     reporter.table(("condition", "clips that can be shown"), list(showable.items()))
     for entry in errors:
         reporter.warn(f"{entry['utterance_id']}: {entry['part']} {entry['status']}: {entry['error']}")
+    if any(showable.values()):
+        reporter.suggest("annotation", "push", output, "--url", "http://localhost:8080", "--document-root", ".")

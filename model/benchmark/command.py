@@ -145,7 +145,7 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
             reporter.table(table.columns, table.marked_rows(" *"), title=table.title)
             reporter.say(table.note)
     reporter.say(f"all tables: {out / MARKDOWN_FILE}, {out / LATEX_FILE} and {out / TABLES_FOLDER}/*.csv")
-    reporter.say(f"next: fmltk report {out} -o {out / 'report.html'}")
+    reporter.suggest("report", out, "-o", out / "report.html")
 
 
 def _listed(seeds: set[int]) -> str:

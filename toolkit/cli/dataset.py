@@ -87,6 +87,7 @@ def import_command(
         title=f"{out}: {clips}; scale {summary.scale}",
     )
     reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items()])
+    reporter.suggest("dataset", "check", out)
 
 
 @dataset.command("export")
@@ -197,7 +198,8 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.check import check_dataset
 
-    findings = check_dataset(features, labels or find_labels(features), official_split=official_split)
+    labels = labels or find_labels(features)
+    findings = check_dataset(features, labels, official_split=official_split)
     errors = [finding for finding in findings if finding.level == "error"]
     if reporter.json_output:
         reporter.json({"errors": len(errors), "findings": [dataclasses.asdict(finding) for finding in findings]})
@@ -205,3 +207,4 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
         reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
     if errors:
         raise click.exceptions.Exit(1)
+    reporter.suggest("train", features, "--labels", labels)

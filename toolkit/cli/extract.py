@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -149,7 +150,27 @@ def extract(
         **{**asdict(reading), **asdict(options), **inputs},
     )
     show_summary(summary, reporter)
+    if any(one.counts["ok"] for one in summary.modalities.values()):
+        suggest_training(summary.folder, reporter, known=inputs["transcripts"])
     return exit_code(summary, strict=strict)
+
+
+def suggest_training(features: AnyPath, reporter: Reporter, *, known: AnyPath | None = None) -> None:
+    """Say how a model learns from features; where no labels are found, how to look at the features.
+
+    known : a table that may hold labels, such as the transcripts of MMSA's label.csv
+    """
+    from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.features.label_file import find_labels, has_labels
+
+    if not isinstance(features, Path):  # neither is done from a bucket
+        return
+    try:
+        labels = known if isinstance(known, Path) and has_labels(known) else find_labels(features)
+    except ConfigError:
+        reporter.suggest("report", features, "-o", features.with_name("report.html"))
+        return
+    reporter.suggest("train", features, "--labels", labels)
 
 
 def exit_code(summary: Summary, *, strict: bool = False) -> int:
