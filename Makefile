@@ -1,4 +1,4 @@
-# A fresh machine needs Python 3.11 or newer and make; everything else is installed into $(VENV).
+# A fresh machine needs Python 3.11, 3.12 or 3.13 and make; everything else is installed into $(VENV).
 #
 #   make demo      the whole job on bundled clips
 #   make test      every test that this machine can run
@@ -27,16 +27,16 @@ help:
 	@echo 'make test           install and run every test that this machine can run'
 	@echo 'make test-rounding  run the numeric tests as older x86 processors round'
 	@echo 'make setup          install everything for work on fmltk itself, also the git hooks'
-	@echo 'make lint           format, lint, types, import rules (make format mends what can be mended)'
+	@echo 'make lint           format, lint, types, import rules (make format repairs what a program can)'
 	@echo 'make bench          measure speed and memory, and write docs/performance.md (20 minutes)'
 	@echo 'make soak           run the slow tests at full size, and write docs/reliability.md'
 	@echo 'make docs           build the documentation into site/'
-	@echo 'make constraints    write constraints.txt anew from what pip resolves today'
+	@echo 'make constraints    write constraints.txt from what pip resolves today'
 	@echo 'make clean          remove what these targets made, $(VENV) too'
 
 # Stamps say what $(VENV) holds, so that a second call is quick. Each is written after its step has succeeded.
 $(VENV)/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fmltk needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "fmltk needs Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

@@ -83,12 +83,12 @@ class BesideOthers:
 
 
 def beside_others(panel: Panel) -> dict[int, BesideOthers]:
-    """Return each rater of the panel, by number, next to the others; nobody on a nominal scale, which has no mean."""
-    if panel.scale.kind == "nominal":
-        return {}
+    """Return each rater of the panel, by number, next to the others; nobody who shares no clip, or on words alone."""
     n = np.bincount(panel.clip)[panel.clip]
     total = np.bincount(panel.clip, weights=panel.value)[panel.clip]
     shared = np.flatnonzero(n > 1)
+    if panel.scale.kind == "nominal" or not shared.size:
+        return {}
     mean = (total[shared] - panel.value[shared]) / (n[shared] - 1)
     order = np.argsort(panel.rater[shared], kind="stable")
     raters, starts = np.unique(panel.rater[shared][order], return_index=True)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.completion import presets, setting_texts
 from fmltk.model.registry import model_names
-from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
-from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, SCALE
+from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, SCALE, Suggested, out_option
 from fmltk.toolkit.settings import ReadingOptions
 from fmltk.toolkit.speech.settings import TranscriptionSettings
+from fmltk.toolkit.table_files import ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +77,22 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @SCALE
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
+@out_option(type=click.Path(path_type=Path), help="The run folder; by default runs/<time>.")
 @EXCLUDE
-@click.option("--preset", help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.")
+@click.option(
+    "--preset",
+    type=Suggested(presets),
+    help="ch-sims or mosi-, mosei- with aligned or unaligned; default: by the labels' scale.",
+)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file of settings.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting; may be given many times.")
+@click.option(
+    "--set",
+    "settings",
+    type=Suggested(setting_texts),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One setting; may be given many times.",
+)
 @click.option("--model", type=click.Choice(model_names()), help="By default fmlmsn; installed packages may add others.")
 @click.option(
     "--variant",
@@ -168,6 +180,7 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
     for one in _class_tables(out, document) if document["family"] == "nominal" else []:
         reporter.table(one.columns, one.rows, title=one.title)
+    reporter.suggest("report", features, labels, out, "-o", out / "report.html")
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:
@@ -369,7 +382,7 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, help="Which seed of the run; by default the best on validation.")
 @click.option("--ensemble", is_flag=True, help="The mean of all seeds' predictions instead of one seed's.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="A .csv, .json or .parquet file; else a table.")
+@out_option(type=click.Path(path_type=Path), help="A .csv, .json or .parquet file; else a table.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -400,7 +413,7 @@ def predict(run: Path, source: Path, *, seed: int | None, out: Path | None, repo
     from fmltk.toolkit.errors import ConfigError
     from fmltk.toolkit.io.outputs import hold_file
 
-    if out is not None and out.suffix not in SCORE_FILES:
+    if out is not None and out.suffix.lower() not in SCORE_FILES:
         raise ConfigError(f"--out {out} must end in {', '.join(SCORE_FILES)}")
     spreadsheet_safe, ensemble = options.pop("spreadsheet_safe"), options.pop("ensemble")
     with nullcontext() if out is None else hold_file(out):
@@ -429,11 +442,11 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
         cells = [[row["utterance_id"], *(row[n] for n in scores), row["class_M"], row["reason"] or ""] for row in rows]
         reporter.table(names, cells)
         return
-    if out.suffix == ".csv":
+    if out.suffix.lower() == ".csv":
         write_csv(out, list(table.columns), table.itertuples(index=False, name=None), spreadsheet_safe=spreadsheet_safe)
-    elif out.suffix == ".json":
+    elif out.suffix.lower() == ".json":
         write_json(out, rows, indent=1)
-    elif out.suffix == ".parquet":
+    elif out.suffix.lower() == ".parquet":
         import pyarrow as pa
 
         write_table(pa.Table.from_pandas(table, preserve_index=False), out)

@@ -149,7 +149,7 @@ def as_config(config: Settings | Mapping[str, object] | str | os.PathLike[str] |
     if config in presets:
         return load_config(str(config))
     path = Path(config)
-    if not path.exists() and path.suffix != ".toml":
+    if not path.exists() and path.suffix.lower() != ".toml":
         near = nearest(str(config), presets)
         raise ConfigError(f"{str(config)!r} is neither a preset nor a file{near}; presets: {', '.join(presets)}")
     return load_config(path=path, default=default)

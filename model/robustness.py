@@ -21,12 +21,12 @@ from fmltk.model.metrics import metric_names, score
 from fmltk.model.predict import TrainedModel
 from fmltk.model.run_folder import read_kept, read_predictions, run_document, run_seeds, run_summary
 from fmltk.model.settings import modality_letters
-from fmltk.model.table_files import ResultTable
 from fmltk.model.tasks import condition_predictions
 from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError, StoreError, advised
 from fmltk.toolkit.io.documents import write_json
 from fmltk.toolkit.machine import check_device
+from fmltk.toolkit.table_files import ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from fmltk.model.checkpoint import load_history
 from fmltk.model.compute import one_thread
+from fmltk.model.live import StageBoard, duration, read_state, seconds_left
 from fmltk.model.registry import model_of
 from fmltk.model.results import finish_seed
 from fmltk.model.run_folder import stage_history_file
 from fmltk.model.stages import run_stage
-from fmltk.toolkit.errors import StoreError, TrainingError
-from fmltk.toolkit.io.documents import read_json
+from fmltk.toolkit.errors import TrainingError
 from fmltk.toolkit.io.standard_streams import guard_standard_streams
 from fmltk.toolkit.machine import end_with_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from fmltk.model.results import SeedJob
     from fmltk.model.stages import StageJob, Watch
@@ -52,11 +53,15 @@ def run_jobs(
 
     Raises TrainingError as the stages do, or where a worker is killed; what is done is kept.
     """
+    board = StageBoard(len(stages), "stages")
     if n_workers == 0:
         with one_thread():
-            for job in stages:
-                run_stage(job, watch)
-                _report_done(job, reporter)
+            with reporter.live(board.view):
+                for job in stages:
+                    board.running = [_on_board(job)]
+                    run_stage(job, watch)
+                    board.n_done += 1
+                    _report_done(job, reporter)
             for seed in seeds:
                 finish_seed(seed)
         return
@@ -65,7 +70,8 @@ def run_jobs(
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker, initargs=(theirs,))
     with theirs, ours, pool:
         try:
-            _run_parallel(pool, list(stages), reporter)
+            with reporter.live(board.view) as is_shown:
+                _run_parallel(pool, list(stages), reporter, board, says_lines=not is_shown)
             for future in [pool.submit(finish_seed, seed) for seed in seeds]:
                 future.result()
         except BrokenProcessPool as error:
@@ -78,7 +84,9 @@ def run_jobs(
             raise
 
 
-def _run_parallel(pool: ProcessPoolExecutor, waiting: list[StageJob], reporter: Reporter) -> None:
+def _run_parallel(
+    pool: ProcessPoolExecutor, waiting: list[StageJob], reporter: Reporter, board: StageBoard, *, says_lines: bool
+) -> None:
     running: dict[Future[None], StageJob] = {}
     reported = time.monotonic()
     while waiting or running:
@@ -86,14 +94,20 @@ def _run_parallel(pool: ProcessPoolExecutor, waiting: list[StageJob], reporter: 
         for job in [job for job in waiting if not _needs(job) & busy]:
             running[pool.submit(run_stage, job)] = job
             waiting.remove(job)
+        board.running = [_on_board(job) for job in running.values()]
         done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
         for future in done:
             future.result()
+            board.n_done += 1
             _report_done(running.pop(future), reporter)
-        if time.monotonic() - reported >= REPORT_EVERY_S:
+        if says_lines and time.monotonic() - reported >= REPORT_EVERY_S:
             reported = time.monotonic()
             for job in running.values():
                 _report_progress(job, reporter)
+
+
+def _on_board(job: StageJob) -> tuple[int, str, Path, int]:
+    return job.seed, job.stage, job.progress_file, job.config.patience
 
 
 def _needs(job: StageJob) -> set[tuple[int, str]]:
@@ -111,15 +125,13 @@ def _report_done(job: StageJob, reporter: Reporter) -> None:
 
 
 def _report_progress(job: StageJob, reporter: Reporter) -> None:
-    try:
-        state = read_json(job.progress_file)
-    except StoreError:
-        return  # not yet through its first epoch, or just being written
-    left = max(job.config.patience - (state["epoch"] - state["best"]), 0) * state["seconds"]
+    state = read_state(job.progress_file)
+    if state is None:
+        return
     reporter.say(
         f"seed {job.seed}, stage {job.stage}: epoch {state['epoch']}: loss {state['train_loss']:.4f}, "
         f"validation {state['valid_loss']:.4f}{_mae(state['valid_mae'])}, best {state['best']}, "
-        f"{left:.0f} s left if it improves no more"
+        f"{duration(seconds_left(state, job.config.patience))} left if it improves no more"
     )
 
 

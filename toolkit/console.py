@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 import sys
 import time
 import traceback
@@ -39,6 +40,15 @@ class Progress:
         self.update(n, note)
 
 
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """What is shown of work that goes on: a line on the whole, and a table of what is in work."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+
 @dataclass
 class Reporter:
     """Where a command writes: results to stdout, everything else to stderr.
@@ -60,6 +70,10 @@ class Reporter:
         """Write one line for people."""
         if not self.silent:
             echo_error(message)
+
+    def suggest(self, *words: object) -> None:
+        """Say which command of fmltk makes sense next, so that it can be copied as it stands."""
+        self.say(f"next: {shlex.join(['fmltk', *map(str, words)])}")
 
     def warn(self, message: str) -> None:
         """Write one warning, once, also with --json: only --quiet leaves it out."""
@@ -110,6 +124,23 @@ class Reporter:
             if number < len(rows) - 1:
                 records.add_row()
         console.print(records)
+
+    @contextmanager
+    def live(self, view: Callable[[], LiveView]) -> Iterator[bool]:
+        """Show what `view` returns, twice a second, below what is said meanwhile; give whether that is shown.
+
+        It is on a terminal alone: in a pipe the caller says plain lines. `view` is called in another thread.
+        """
+        if self.silent or not sys.stderr.isatty():
+            yield False
+            return
+        from rich.live import Live
+
+        def render() -> Any:
+            return _live_table(view())
+
+        with Live(get_renderable=render, console=_console(sys.stderr), refresh_per_second=2, transient=True):
+            yield True
 
     @contextmanager
     def progress(self, label: str, total: int, *, unit: str = "clips", done: int = 0) -> Iterator[Progress]:
@@ -179,6 +210,21 @@ class _Count:
         return ", ".join(part for part in (self.unit, printable(note), f"{rate} {self.unit}/s") if part)
 
 
+def _live_table(view: LiveView) -> Any:
+    """Return a table that is one line per row however narrow the terminal, since it is drawn again in its place."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in view.columns:
+        table.add_column(Text(printable(column)), no_wrap=True)
+    for row in view.rows:
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    title = Text(printable(view.title), no_wrap=True, overflow="ellipsis")
+    return Group(title, table) if view.rows else title
+
+
 def _console(stream: Any) -> Console:
     from rich.console import Console
 
@@ -202,8 +248,11 @@ def _cells(values: Sequence[object]) -> list[str]:
 
 
 def echo_error(message: str) -> None:
-    """Write one line to stderr."""
-    click.echo(printable(message), err=True)
+    """Write one line to stderr; above a bar or a live view, where one is shown.
+
+    rich puts itself in the place of sys.stderr while it draws, which click's echo goes past.
+    """
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def echo_usage_error(error: click.ClickException) -> None:

@@ -10,8 +10,11 @@ import click
 from fmltk.toolkit.clip import MODALITIES, modality_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from click.shell_completion import CompletionItem
+
+OLD_OUT = "--output"  # what some commands called --out; still taken, not shown
 
 IGNORE_COLUMNS = click.option(
     "--ignore-columns",
@@ -33,6 +36,52 @@ SCALE = click.option(
     metavar="SCALE",
     help="Of labels that do not state it: -1..1, -3..3, or nominal where numbers stand for classes.",
 )
+
+
+class _OutOption(click.Option):
+    """--out, which has another name that help does not show."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser know both names."""
+        super().add_to_parser(parser, ctx)
+        parser.add_option(self, [OLD_OUT], dest=self.name, action="store", nargs=1)
+
+
+def out_option(name: str = "out", **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that says what a command writes: -o or --out.
+
+    name : of the command's parameter; attributes : what `click.option` takes, such as type, default and help
+    """
+    return click.option("--out", "-o", name, cls=_OutOption, **attributes)
+
+
+class Suggested(click.ParamType[str]):
+    """A text of which Tab knows what it may be.
+
+    candidates : of a command line so far, what there is; separator : between several in one text
+    """
+
+    name = "text"
+
+    def __init__(self, candidates: Callable[[click.Context], Iterable[str]], *, separator: str = "") -> None:
+        self._candidates, self._separator = candidates, separator
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, whatever it is: who reads it says what is wrong with it."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what the text may go on with; nothing where the command line so far names what is not there."""
+        from click.shell_completion import CompletionItem
+
+        from fmltk.toolkit.errors import FmltkError
+
+        parts = incomplete.rpartition(self._separator) if self._separator else ("", "", incomplete)
+        try:
+            found = [one for one in self._candidates(ctx) if one.startswith(parts[2])]
+        except FmltkError:
+            return []
+        return [CompletionItem(parts[0] + parts[1] + one) for one in found]
 
 
 class ModalityList(click.ParamType[tuple[str, ...]]):

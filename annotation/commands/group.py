@@ -7,13 +7,14 @@ import click
 from fmltk.annotation.commands.agreement import agreement
 from fmltk.annotation.commands.imports import import_command
 from fmltk.annotation.commands.labels import aggregate, summary
+from fmltk.annotation.commands.publish import publish
 from fmltk.annotation.commands.server import pull, push
 from fmltk.annotation.commands.status import status
 from fmltk.annotation.commands.stimuli import prepare
 from fmltk.toolkit.console import CommandList
 
 # In the order of a user's work.
-COMMANDS = (prepare, push, status, pull, import_command, aggregate, agreement, summary)
+COMMANDS = (prepare, push, status, pull, import_command, aggregate, agreement, summary, publish)
 
 
 class _InOrder(CommandList):

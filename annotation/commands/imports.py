@@ -12,6 +12,7 @@ from fmltk.annotation.raters import RaterNames
 from fmltk.annotation.settings import FILE, ImportOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ OVERWRITE = click.option(
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=FILE)
-@click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
+@out_option("output", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @settings_options(ImportOptions, "options")
 @settings_options(RaterNames, "names")
 @CLIPS
@@ -96,6 +97,8 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
     if not report.n_ratings:
         reporter.warn(f"{output} contains no rating: nothing that was read has one")
     reporter.say(f"{report.n_ratings} rows in {output}; every dropped annotation is a line of {dropped_path(output)}")
+    if report.n_ratings:
+        reporter.suggest("annotation", "aggregate", output, "-o", output.with_name("labels.parquet"))
 
 
 def _dropped_rows(report: ImportReport) -> list[tuple[str, int, str]]:

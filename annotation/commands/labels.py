@@ -13,6 +13,7 @@ from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.conditions import WEIGHED
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ratings", required=False, type=FILE)
-@click.option("--output", "-o", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
+@out_option("output", type=PARQUET, required=True, help="The labels, such as labels.parquet.")
 @settings_options(ShippedOptions, "shipped")
 @CLIPS
 @settings_options(Policy, "policy")
@@ -108,6 +109,12 @@ def aggregate(
                 documents.append(_aggregate_document(labels, own, outputs[name]))
     for document in documents:
         _show_aggregate(document, reporter)
+    labelled = next(iter(outputs.values()))
+    features = labelled.with_name("features")
+    if (features / "manifest.parquet").is_file():
+        reporter.suggest("train", features, "--labels", labelled)
+    else:
+        reporter.suggest("annotation", "summary", labelled)
     if reporter.json_output:
         reporter.json(documents[0] if len(documents) == 1 else documents)
 

@@ -36,4 +36,4 @@ def refuse_overwriting(output: Path, sources: Iterable[Path | None]) -> None:
     """Raise ConfigError if a command would write its result over one of the files that it reads."""
     for source in sources:
         if source is not None and source.resolve() == output.resolve():
-            raise ConfigError(f"{output} would be written over what is read from it; give another --output")
+            raise ConfigError(f"{output} would be written over what is read from it; give another --out")

@@ -16,6 +16,7 @@ from fmltk.annotation.settings import ImportOptions, ProjectOptions, ScaleOption
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from fmltk.annotation.labelling.label_studio_client import Server
@@ -119,6 +120,16 @@ def push(
         ("project", "", "tasks there", "addresses changed", "tasks added", "link"),
         [(one.title, _state(one), one.n_there, one.n_moved, one.n_added, one.link) for one in pushed],
     )
+    reporter.suggest(
+        "annotation",
+        "status",
+        "--url",
+        server.url,
+        "--project-prefix",
+        server.prefix,
+        "--conditions",
+        ",".join(server.conditions),
+    )
 
 
 def _state(project: PushedProject) -> str:
@@ -129,7 +140,7 @@ def _state(project: PushedProject) -> str:
 
 @click.command()
 @settings_options(ServerOptions, "server")
-@click.option("--output", "-o", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
+@out_option("output", type=PARQUET, required=True, help="The ratings, such as ratings.parquet.")
 @click.option(
     "--exports", type=click.Path(file_okay=False, path_type=Path), help="Keep the server's exports in this folder."
 )

@@ -12,7 +12,7 @@ from fmltk.annotation.settings import FILE, StimuliOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.errors import AnnotationError
-from fmltk.toolkit.option_types import IGNORE_COLUMNS
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, out_option
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("clips", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--output", "-o", type=click.Path(file_okay=False, path_type=Path), required=True, help="The stimuli/ folder."
-)
+@out_option("output", type=click.Path(file_okay=False, path_type=Path), required=True, help="The stimuli/ folder.")
 @click.option("--transcripts", type=FILE, help="Table with video_id, clip_id, text, as for fmltk extract.")
 @settings_options(ReadingOptions, "reading")
 @IGNORE_COLUMNS
@@ -84,3 +82,5 @@ def _show(stimuli: list[Stimulus], showable: dict[str, int], output: Path, repor
     reporter.table(("condition", "clips that can be shown"), list(showable.items()))
     for entry in errors:
         reporter.warn(f"{entry['utterance_id']}: {entry['part']} {entry['status']}: {entry['error']}")
+    if any(showable.values()):
+        reporter.suggest("annotation", "push", output, "--url", "http://localhost:8080", "--document-root", ".")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.completion import presets, setting_texts
 from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import EXCLUDE, SCALE
+from fmltk.toolkit.option_types import EXCLUDE, SCALE, Suggested, out_option
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
 
 SHOWN = ("systems", "published", "costs", "remarks")  # on a terminal; the other tables are in the files
+
+
+def _systems(ctx: click.Context) -> list[str]:
+    """Return what --models may name, for Tab."""
+    from fmltk.model.benchmark.entries import ALL, known_systems
+
+    return [ALL, *known_systems()]
 
 
 def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,12 +40,21 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         SCALE,
         click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
-        click.option("--preset", help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned."),
+        click.option(
+            "--preset",
+            type=Suggested(presets),
+            help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned.",
+        ),
         click.option(
             "--modalities", metavar="LIST", help="Train on these alone, such as A,V; by default all that there are."
         ),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting that every model has. Repeatable."
+            "--set",
+            "settings",
+            type=Suggested(setting_texts),
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A setting that every model has. Repeatable.",
         ),
         click.option("--cv", metavar="video:K", help="K folds of whole videos, each the test split once."),
         EXCLUDE,
@@ -56,13 +73,19 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _out_option(default: str) -> Callable[..., Any]:
     kind = click.Path(path_type=Path)
-    return click.option("--out", "-o", type=kind, default=Path(default), show_default=True, help="Where to.")
+    return out_option(type=kind, default=Path(default), show_default=True, help="Where to.")
 
 
 @click.command()
 @_data_options
 @_out_option("bench")
-@click.option("--models", default="all", show_default=True, help="Names with commas, also fmlmsn-m and fmlmsn-l.")
+@click.option(
+    "--models",
+    type=Suggested(_systems, separator=","),
+    default="all",
+    show_default=True,
+    help="Names with commas, also fmlmsn-m and fmlmsn-l.",
+)
 @click.option("--variant", type=click.Choice(["published", "corrected"]), help="Of the systems that have variants.")
 @click.option(
     "--config",
@@ -126,7 +149,7 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
             reporter.table(table.columns, table.marked_rows(" *"), title=table.title)
             reporter.say(table.note)
     reporter.say(f"all tables: {out / MARKDOWN_FILE}, {out / LATEX_FILE} and {out / TABLES_FOLDER}/*.csv")
-    reporter.say(f"next: fmltk report {out} -o {out / 'report.html'}")
+    reporter.suggest("report", out, "-o", out / "report.html")
 
 
 def _listed(seeds: set[int]) -> str:

@@ -45,6 +45,11 @@ class Entry:
     reuse: str | None = None
 
 
+def known_systems() -> list[str]:
+    """Return the name of every system that can be in a benchmark."""
+    return [*model_names(), *_FAMILY]
+
+
 def choose_entries(
     models: Sequence[str], labels: LabelTable, *, variant: str | None, configs: Mapping[str, Path]
 ) -> tuple[list[Entry], dict[str, str]]:
@@ -55,7 +60,7 @@ def choose_entries(
 
     Raises ConfigError if a name is not known.
     """
-    known = [*model_names(), *_FAMILY]
+    known = known_systems()
     wanted = known if ALL in models else list(dict.fromkeys(models))
     if not wanted:
         raise ConfigError(f"--models names none; models: all, {', '.join(known)}")

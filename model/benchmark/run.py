@@ -24,6 +24,7 @@ from fmltk.model.compare import System, read_system
 from fmltk.model.config import default_preset, load_config
 from fmltk.model.data import Reading, read_clip_features, read_clip_names
 from fmltk.model.dataset import join
+from fmltk.model.live import SystemBoard
 from fmltk.model.run_folder import read_json, run_summary
 from fmltk.model.settings import Settings, nearest
 from fmltk.toolkit.catalog.exclusions import exclusions_of
@@ -242,12 +243,17 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
     """Train every job, those that take another's saved H last; return why a system has no result, by name."""
     failed: dict[str, str] = {}
     rounds = [[job for job in jobs if job.reuse is None], [job for job in jobs if job.reuse is not None]]
-    with reporter.progress("Training", len(jobs), unit="systems") as progress:
+    board = SystemBoard(len(jobs), "systems", n_seeds=len(options.seeds), waiting={job.out: job.name for job in jobs})
+    with (
+        reporter.live(board.view) as is_shown,
+        reporter.progress("Training", 0 if is_shown else len(jobs), unit="systems") as progress,
+    ):
         for some in filter(None, rounds):
             ready = [job for job in some if job.reuse is None or job.reuse.name not in failed]
             for one in some:
                 if one.reuse is not None and one.reuse.name in failed:
                     failed[one.name] = f"it takes the saved H of {one.reuse.name}, which has no result"
+                    board.settle(one.out)
                     progress.advance(note=one.name)
             with _engine(options, len(ready)) as engine:
                 for outcome in engine.run(Task(job, "train", job) for job in ready):
@@ -256,6 +262,9 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
                     if reason:
                         failed.setdefault(job.name, reason)
                         reporter.warn(f"{job.name}: {reason}")
+                    elif is_shown:
+                        reporter.say(f"{job.name}: trained")
+                    board.settle(job.out)
                     progress.advance(note=job.name)
     return failed
 

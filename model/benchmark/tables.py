@@ -12,7 +12,7 @@ from fmltk.model.benchmark.entries import MAIN, MULTIMODAL_LABELS, REFERENCES, S
 from fmltk.model.benchmark.published import published_figures, published_table
 from fmltk.model.evaluation import evaluation_rows, format_score
 from fmltk.model.metrics import metric_names
-from fmltk.model.table_files import ResultTable
+from fmltk.toolkit.table_files import ResultTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

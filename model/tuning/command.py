@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmltk.model.completion import presets, setting_texts
 from fmltk.model.registry import model_names
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import EXCLUDE, SCALE
+from fmltk.toolkit.option_types import EXCLUDE, SCALE, Suggested, out_option
 from fmltk.toolkit.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @SCALE
-@click.option(
-    "--out", "-o", type=click.Path(path_type=Path), default=Path("tuning"), show_default=True, help="Where to."
-)
+@out_option(type=click.Path(path_type=Path), default=Path("tuning"), show_default=True, help="Where to.")
 @click.option("--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="Whose settings.")
-@click.option("--preset", help="What is not searched: ch-sims or mosi-, mosei- with aligned or unaligned.")
+@click.option(
+    "--preset",
+    type=Suggested(presets),
+    help="What is not searched: ch-sims or mosi-, mosei- with aligned or unaligned.",
+)
 @click.option("--modalities", metavar="LIST", help="Train on these alone, such as A,V.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting that is not searched. Repeatable."
+    "--set",
+    "settings",
+    type=Suggested(setting_texts),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting that is not searched. Repeatable.",
 )
 @click.option("--trials", "n_trials", type=click.IntRange(1), default=50, show_default=True, help="How many in all.")
 @click.option("--space", type=click.Path(path_type=Path), help="A TOML file of ranges; by default the model's own.")
@@ -68,4 +76,4 @@ def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter
     reporter.table(["setting", "value"], [[name, str(value)] for name, value in best["settings"].items()], title=title)
     if document["preset_value"] is not None:
         reporter.say(f"the preset's own settings: validation MAE {document['preset_value']:.4f}")
-    reporter.say(f"next: fmltk train {features} --model {chosen.model} --config {out / BEST_FILE} --seeds 5")
+    reporter.suggest("train", features, "--model", chosen.model, "--config", out / BEST_FILE, "--seeds", 5)

@@ -225,7 +225,7 @@ def test_one_condition_is_given_to_tasks_that_do_not_say_theirs(run, tmp_path):
 def test_no_result_is_written_over_what_it_is_made_from(ratings, run, tmp_path):
     before = ratings.read_bytes()
     code, _, err = run("annotation", "aggregate", ratings, "-o", tmp_path / "." / "ratings.parquet")
-    assert (code, "give another --output" in err, ratings.read_bytes()) == (1, True, before)
+    assert (code, "give another --out" in err, ratings.read_bytes()) == (1, True, before)
     export = tmp_path / "AT.json"
     before = export.read_bytes()
     code, _, err = run("annotation", "import", export, "-o", export, "--overwrite")
@@ -233,7 +233,7 @@ def test_no_result_is_written_over_what_it_is_made_from(ratings, run, tmp_path):
     named = tmp_path / "export.parquet"
     named.write_bytes(before)
     code, _, err = run("annotation", "import", named, "-o", named, "--overwrite")
-    assert (code, "give another --output" in err, named.read_bytes()) == (1, True, before)
+    assert (code, "give another --out" in err, named.read_bytes()) == (1, True, before)
 
 
 @pytest.mark.parametrize("command", ["import", "aggregate"])

@@ -143,3 +143,18 @@ def test_every_pattern_is_explained():
     planted = {kind.split()[0] for kind in PLANTED}
     assert planted < set(PATTERNS)
     assert set(PATTERNS) - planted == {"tiring", "fast"}
+
+
+@pytest.mark.parametrize(
+    "ratings",
+    [[("c1", "ann", 1)], [(f"c{k}", "ann", k % 3 - 1) for k in range(12)], [("c1", "ann", 1), ("c2", "bob", -1)]],
+)
+def test_raters_without_a_common_clip_have_no_others(ratings, tmp_path, run_json):
+    lines = [f"{clip},AT,{rater},{value}" for clip, rater, value in ratings]
+    (tmp_path / "r.csv").write_text("utterance_id,condition,annotator,value\n" + "\n".join(lines) + "\n")
+    run_json("import", tmp_path / "r.csv", "-o", tmp_path / "ratings.parquet")
+    document = run_json("agreement", tmp_path / "ratings.parquet")
+    raters = document["raters"]["AT"]
+    assert {entry["rater"] for entry in raters} == {rater for _, rater, _ in ratings}
+    assert [entry["bias"] for entry in raters] == [None] * len(raters)
+    assert document["agreement"]["AT"]["alpha_ordinal"]["alpha"] is None

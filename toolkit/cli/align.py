@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.toolkit.alignment.settings import AlignSettings
-from fmltk.toolkit.cli.extract import exit_code, show_summary
+from fmltk.toolkit.cli.extract import exit_code, show_summary, suggest_training
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place, out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("features", type=Place())
-@click.option(
-    "-o",
-    "--out",
+@out_option(
     type=click.Path(path_type=Path),
     default=Path("aligned"),
     show_default=True,
@@ -91,4 +89,6 @@ def align(
         name, given = words_heard(aligner or "", options["videos"], reporter)
     summary = run(features, given, out, source=name, settings=settings, reporter=reporter)
     show_summary(summary, reporter)
+    if any(one.counts["ok"] for one in summary.modalities.values()):
+        suggest_training(summary.folder, reporter)
     return exit_code(summary, strict=strict)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import Place
+from fmltk.toolkit.option_types import Place, out_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ LISTED = 5  # clips that a warning names
 
 @click.command()
 @click.argument("features", type=Place())
-@click.option("-o", "--out", type=PATH, default=Path("curation.csv"), show_default=True, help="The table to write.")
+@out_option(type=PATH, default=Path("curation.csv"), show_default=True, help="The table to write.")
 @click.option(
     "--crop-speaker",
     type=PATH,

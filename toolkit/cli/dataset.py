@@ -10,7 +10,7 @@ import click
 
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
-from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, Place, out_option
 from fmltk.toolkit.settings import PaddingSettings, ReadingOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def dataset() -> None:
 
 @dataset.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    "-o",
+@out_option(
     type=click.Path(path_type=Path),
     default=Path("features"),
     show_default=True,
@@ -69,7 +67,7 @@ def import_command(
 
     options: dict[str, Any] = {"non_finite": non_finite, "scale": None if scale is None else Scale.parse(scale)}
     with hold_folder(out):
-        if source.suffix == ".parquet":
+        if source.suffix.lower() == ".parquet":
             from fmltk.toolkit.interchange.utterances import import_utterances
 
             summary = import_utterances(source, out, **options)
@@ -89,6 +87,7 @@ def import_command(
         title=f"{out}: {clips}; scale {summary.scale}",
     )
     reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items()])
+    reporter.suggest("dataset", "check", out)
 
 
 @dataset.command("export")
@@ -98,7 +97,7 @@ def import_command(
     type=click.Path(path_type=Path),
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="The pickle to write.")
+@out_option(type=click.Path(path_type=Path), required=True, help="The pickle to write.")
 @click.option(
     "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
 )
@@ -199,7 +198,8 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.check import check_dataset
 
-    findings = check_dataset(features, labels or find_labels(features), official_split=official_split)
+    labels = labels or find_labels(features)
+    findings = check_dataset(features, labels, official_split=official_split)
     errors = [finding for finding in findings if finding.level == "error"]
     if reporter.json_output:
         reporter.json({"errors": len(errors), "findings": [dataclasses.asdict(finding) for finding in findings]})
@@ -207,3 +207,4 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
         reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
     if errors:
         raise click.exceptions.Exit(1)
+    reporter.suggest("train", features, "--labels", labels)

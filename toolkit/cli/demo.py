@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -68,8 +69,7 @@ def story(folder: Path) -> list[Step]:
 
 
 @click.command()
-@click.option(
-    "--out",
+@out_option(
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
@@ -82,7 +82,7 @@ def demo(reporter: Reporter, *, out: Path) -> int:
     It prints each command before it runs it, takes a minute or two on two cores, and can be run again.
 
     \b
-    fmltk demo --out demo/
+    fmltk demo -o demo/
     """
     started = time.monotonic()
     _copy_bundled(out)

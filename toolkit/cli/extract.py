@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fmltk.toolkit.command_options import given_options, settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place
+from fmltk.toolkit.option_types import IGNORE_COLUMNS, Place, out_option
 from fmltk.toolkit.settings import (
     ExtractSettings,
     PaddingSettings,
@@ -41,9 +42,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
 
 @click.command()
 @click.argument("videos", type=Place())
-@click.option(
-    "-o",
-    "--out",
+@out_option(
     type=Place(),
     default="features",
     show_default=True,
@@ -151,7 +150,27 @@ def extract(
         **{**asdict(reading), **asdict(options), **inputs},
     )
     show_summary(summary, reporter)
+    if any(one.counts["ok"] for one in summary.modalities.values()):
+        suggest_training(summary.folder, reporter, known=inputs["transcripts"])
     return exit_code(summary, strict=strict)
+
+
+def suggest_training(features: AnyPath, reporter: Reporter, *, known: AnyPath | None = None) -> None:
+    """Say how a model learns from features; where no labels are found, how to look at the features.
+
+    known : a table that may hold labels, such as the transcripts of MMSA's label.csv
+    """
+    from fmltk.toolkit.errors import ConfigError
+    from fmltk.toolkit.features.label_file import find_labels, has_labels
+
+    if not isinstance(features, Path):  # neither is done from a bucket
+        return
+    try:
+        labels = known if isinstance(known, Path) and has_labels(known) else find_labels(features)
+    except ConfigError:
+        reporter.suggest("report", features, "-o", features.with_name("report.html"))
+        return
+    reporter.suggest("train", features, "--labels", labels)
 
 
 def exit_code(summary: Summary, *, strict: bool = False) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -17,7 +18,7 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=PATH)
-@click.option("-o", "--output", type=PATH, default=Path("report.html"), show_default=True, help="The report.")
+@out_option("output", type=PATH, default=Path("report.html"), show_default=True, help="The report.")
 @click.option("--videos", type=PATH, help="What extract read: makes the clips in the report playable.")
 @click.option(
     "--embed-mb",

@@ -154,7 +154,9 @@ def _first_features(
 ) -> tuple[tuple[FeatureColumn, ...], tuple[str, ...]]:
     if not folder.is_dir():
         raise ConfigError(f"csv:{folder} is not a folder; expected one with a table for each clip")
-    tables = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
+    tables = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
     faults = [f"{folder} has no table; expected one for each clip, such as <video_id>/<clip_id>.csv"]
     for path in tables[:_MOST_TRIED]:
         try:

@@ -62,7 +62,7 @@ def _schema() -> pa.Schema:
 # Every column of labels.parquet, in order. A table has the ids, the labels and the split; the others where raters gave
 # the labels.
 LABEL_SCHEMA = _schema()
-_ALWAYS = {*ID_COLUMNS, *(f"label_{name}" for name in CONDITIONS), "split"}
+REQUIRED_COLUMNS = {*ID_COLUMNS, *(f"label_{name}" for name in CONDITIONS), "split"}
 
 
 def _array(values: Any, type_: pa.DataType) -> Any:
@@ -111,7 +111,7 @@ class LabelTable:
         ['WP']
         """
         n = len(columns["utterance_id"])
-        fields = [one for one in LABEL_SCHEMA if one.name in columns or one.name in _ALWAYS]
+        fields = [one for one in LABEL_SCHEMA if one.name in columns or one.name in REQUIRED_COLUMNS]
         arrays = [
             _array(columns[one.name], one.type) if one.name in columns else pa.nulls(n, one.type) for one in fields
         ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.console import Reporter
     from fmltk.toolkit.report.clips import Clips
-    from fmltk.toolkit.report.document import Block, Case, Section
+    from fmltk.toolkit.report.document import Block, Case, Chart, Section
 
 _NUMBER = r"[+-]?\d[\d,.]*"
 NUMERIC = re.compile(rf"{_NUMBER}( %)?( (±|–|to) {_NUMBER}| \({_NUMBER} to {_NUMBER}\))?|–|nan \(constant\)")
@@ -126,6 +126,15 @@ def _safe(text: str) -> Any:
 
 def _asset(name: str) -> str:
     return resources.files("fmltk.toolkit.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def standalone_svg(chart: Chart) -> str:
+    """Return a chart as an SVG file of its own, in the colours of the light page: other programs know no variables."""
+    colours: dict[str, str] = {}
+    for name, value in re.findall(r"--([\w-]+): (#[0-9a-f]{6})", _asset("style.css")):
+        colours.setdefault(name, value)  # those of the light page are the first
+    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], chart.svg)
+    return svg.replace("<svg ", '<svg font-family="sans-serif" ', 1) + "\n"
 
 
 def anchor(text: str) -> str:

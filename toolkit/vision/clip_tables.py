@@ -46,7 +46,7 @@ def find_clip_table(
         Names that more than one video file of the run has (`a/0001.mp4`, `b/0001.mp4`): `<stem>.csv` cannot tell whose
         it is, and is not taken for them.
     suffixes
-        What tables' names may end in.
+        What tables' names may end in, in small letters; capital ones are taken too.
     what
         What messages call a table, such as "OpenFace CSV".
 
@@ -58,7 +58,7 @@ def find_clip_table(
         if not all(_is_plain_name(part) for part in parts):
             continue
         looked_for.append("/".join(parts))
-        found = [path for path in (folder.joinpath(*parts[:-1], parts[-1] + end) for end in suffixes) if _is_file(path)]
+        found = _existing(folder.joinpath(*parts[:-1]), parts[-1], suffixes)
         if len(found) > 1:
             raise error(
                 f"{folder}: clip {clip.utterance_id!r} has {found[0].name} and {found[1].name}; keep one of them"
@@ -86,6 +86,18 @@ def _candidates(clip: Clip, shared_stems: Collection[str]) -> Iterator[tuple[tup
         yield (clip.video_id,), True
     if clip.path is not None and clip.path.stem not in shared_stems:
         yield (clip.path.stem,), True
+
+
+def _existing(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files of this name with one of the endings, whatever its case, each once."""
+    found: dict[tuple[int, int], Path] = {}
+    for ending in suffixes:
+        for written in (ending, ending.upper(), f".{ending[1:].capitalize()}"):
+            path = folder / f"{stem}{written}"
+            if _is_file(path):  # where the disk knows no case, the same file by three names
+                own = path.stat()
+                found.setdefault((own.st_dev, own.st_ino), path)
+    return list(found.values())
 
 
 def _is_plain_name(part: str) -> bool:

@@ -23,10 +23,10 @@ from fmltk.model.benchmark.worker import BenchmarkWorker, Job
 from fmltk.model.compare import System
 from fmltk.model.config import load_config
 from fmltk.model.run_folder import read_predictions, run_config
-from fmltk.model.table_files import ResultTable
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.ridge import ridge_weights
+from fmltk.toolkit.table_files import ResultTable
 from tests.model.folders import planted, write_clips
 from tests.processes import kill_session, wait_until
 from tests.program import fmltk_here

@@ -33,6 +33,19 @@ with Reporter().progress("Extracting", 4) as progress:
 """
 
 
+SAYING = """
+import time
+from fmltk.toolkit.console import LiveView, Reporter
+from fmltk.toolkit.io.standard_streams import guard_standard_streams
+guard_standard_streams()
+reporter = Reporter()
+with {shown}:
+    for number in range(3):
+        time.sleep(0.6)
+        reporter.say(f"message {{number}}")
+"""
+
+
 def shown_on_terminal(code: str, **environment: str) -> str:
     """Run Python code on a terminal of 60 columns and return what appears there."""
     exit_code, written = on_terminal([sys.executable, "-c", code], width=WIDTH, **environment)
@@ -42,6 +55,28 @@ def shown_on_terminal(code: str, **environment: str) -> str:
 
 def piped(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "reporter.live(lambda: LiveView('in work', ('stage', 'epoch'), [('AV', 1), ('AT', 2)]))",
+        "reporter.live(lambda: LiveView('in work', ('stage',), []))",
+        "reporter.progress('in work', 3)",
+    ],
+)
+def test_what_is_said_meanwhile_stands_on_lines_of_its_own(shown: str) -> None:
+    written = shown_on_terminal(SAYING.format(shown=shown))
+    assert "in work" in written
+    for number in range(3):
+        assert re.search(rf"(^|\n|\x1b\[2K)message {number}\r\n", written), written
+    assert piped(SAYING.format(shown=shown)).stderr.count("message") == 3
+
+
+def test_a_live_view_is_for_a_terminal_alone() -> None:
+    code = SAYING.format(shown="reporter.live(lambda: 1 / 0) as is_shown") + "\nprint(is_shown)"
+    done = piped(code)
+    assert (done.stdout, done.stderr) == ("False\n", "message 0\nmessage 1\nmessage 2\n")
 
 
 def test_a_table_fits_the_terminal_and_loses_no_word() -> None:

@@ -235,6 +235,24 @@ def test_parquet_is_read_and_true_and_false_are_numbers(write):
     np.testing.assert_array_equal(features_of(folder).values[:, 0], CROP_FRAMES % 2 == 0)
 
 
+@pytest.mark.parametrize("suffix", [".CSV", ".Csv", ".TSV", ".PARQUET"])
+def test_endings_in_capital_letters_are_seen(write, suffix):
+    folder = write(table(), "video_0001/0001.csv")
+    plain = folder / "video_0001" / "0001.csv"
+    if suffix == ".PARQUET":
+        table().to_parquet(plain)
+    elif suffix == ".TSV":
+        table().to_csv(plain, index=False, sep="\t")
+    plain.rename(plain.with_suffix(suffix))
+    np.testing.assert_array_equal(features_of(folder).values[:, 0], CROP_FRAMES)
+
+
+def test_two_endings_of_one_kind_are_two_tables(write):
+    write(table(), "video_0001/0001.CSV")
+    with pytest.raises(FeatureError, match=r"0001\.csv and 0001\.CSV; keep one of them"):
+        features_of(write(table(), "video_0001/0001.csv"))
+
+
 def test_two_tables_of_one_clip_are_refused(write):
     write(table())
     folder = write(table(), "video_0001/0001.parquet")
