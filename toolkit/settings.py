@@ -40,6 +40,7 @@ AUTO = "auto"
 ENERGY, SILERO = "energy", "silero"
 AUTO, BUILTIN, DLIB, NONE = IDENTITIES = ("auto", "builtin", "dlib", "none")
 SPEECH_METHODS = (AUTO, ENERGY, SILERO)
+TORCH, OPENVINO = FACE_NETWORKS = ("torch", "openvino")
 CROP_SIZES = (112, 224)
 OPENFACE_INPUTS = ("face", "clip")
 LENGTH_SOURCES = ("all", "train")
@@ -72,7 +73,7 @@ class ExtractSettings:
         What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
-    face_tracking, face_select, speaker_scope, identity, min_face_px
+    face_tracking, face_networks, face_select, speaker_scope, identity, min_face_px
         See docs/features.md, "Faces". `extract` turns the identity "auto" into "dlib" or "builtin".
     asd_weights
         The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
@@ -156,6 +157,14 @@ class ExtractSettings:
         metadata=option(
             type=Words({"on": True, "off": False}),
             help="Follow faces between full detections, or detect in every frame.",
+        ),
+    )
+    face_networks: str = field(
+        default=TORCH,
+        metadata=option(
+            type=click.Choice(FACE_NETWORKS),
+            help="Who runs the face detector's networks: torch, or OpenVINO (the extra fast), in about 0.7 of the time "
+            "for faces, boxes the same to 0.001 px.",
         ),
     )
     face_select: str = field(
@@ -250,6 +259,11 @@ class ExtractSettings:
 
     def __post_init__(self) -> None:
         check_choices(self)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages of extras whose numbers the features depend on."""
+        return (OPENVINO,) if self.face_networks == OPENVINO and "vision" in self.modalities else ()
 
     def document(self) -> dict[str, Any]:
         """Return what the numbers depend on, as JSON holds it: the settings without the limits and the sets' names."""

@@ -32,6 +32,7 @@ EXTRAS = {
     "tensorboard": "fmltk[tensorboard]",
     "dlib": "fmltk[identity]",
     "silero_vad": "fmltk[speech]",
+    "openvino": "fmltk[fast]",
 }
 HUB_MODEL, HUB_TIMEOUT_S = "bert-base-uncased", 5.0
 

@@ -98,7 +98,7 @@ class ClipWorker:
         if self._paths.asd is not None:
             self._load_speaker_network()
         described = {key: one.document() for key, one in self._sets.items() if one.name}
-        return {"text_model": identity, "sets": described, "versions": numeric_versions()}
+        return {"text_model": identity, "sets": described, "versions": numeric_versions(self._settings.packages)}
 
     def inspect(self, clip: Clip) -> float:
         """Return a clip's duration in seconds. Raises MediaError if its file cannot be read or is over a limit."""
@@ -193,7 +193,8 @@ class ClipWorker:
     def _detector(self) -> FaceDetector:
         from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
-        return FaceDetector(device=self._settings.device, min_face_px=self._settings.min_face_px)
+        settings = self._settings
+        return FaceDetector(device=settings.device, min_face_px=settings.min_face_px, networks=settings.face_networks)
 
     def _load_speaker_network(self) -> ActiveSpeakerNetwork:
         return self._speaker_network

@@ -309,7 +309,7 @@ def _prepare(run: Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
         model = run.paths.text_model
         if recorded.get("sha256") == (model.sha256 if model is not None else None):
             described = {key: one.document() for key, one in run.paths.sets.items() if one.name}
-            return {"text_model": recorded, "sets": described, "versions": numeric_versions()}
+            return {"text_model": recorded, "sets": described, "versions": numeric_versions(run.settings.packages)}
     prepared: dict[str, Any] = engine.call("prepare", _sample_of_texts(run.catalog))
     return prepared
 

@@ -11,13 +11,13 @@ from fmltk.toolkit.io.documents import read_json, write_json
 from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.run.sets import refuse_other_sets
 from fmltk.toolkit.run.versions import differences
+from fmltk.toolkit.settings import ExtractSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from fmltk.toolkit.io.paths import AnyPath
-    from fmltk.toolkit.settings import ExtractSettings
 
 _WRITTEN = ("", "faces/", "faces/crops/*/", "shards/??/")  # where a run writes
 
@@ -91,9 +91,13 @@ def _check_same(folder: AnyPath, recorded: Mapping[str, Any], now: Mapping[str, 
 
 
 def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document with the text model, and what recognises text, as one line each, for messages."""
+    """Return the document with the text model, and what recognises text, as one line each, for messages.
+
+    A setting that the fmltk of an older folder did not have counts as its default.
+    """
     model = document.get("text_model") or {}
-    settings = {name: value for name, value in document.get("settings", {}).items() if name != "text_model"}
+    settings = {**ExtractSettings().document(), **document.get("settings", {})}
+    del settings["text_model"]
     short = f"{model.get('name')} {str(model.get('revision') or model.get('sha256'))[:12]}" if model else "none"
     heard = document.get("transcription") or {}
     parts = (f"{name}={str(value)[:12]}" for name, value in sorted(heard.items()) if value not in (None, ""))

@@ -13,7 +13,8 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.machine import check_device
 from fmltk.toolkit.run.sets import default_name, default_sets, held_sets, licences, name_sets, with_names
 from fmltk.toolkit.run.tasks import RunPaths, RunSet
-from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, ExtractSettings
+from fmltk.toolkit.run.versions import installed_version
+from fmltk.toolkit.settings import GEOMETRY_LAYOUT, OPENFACE_LAYOUT, OPENVINO, ExtractSettings
 from fmltk.toolkit.vision.looks import resolve_identity
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ def resolve(
         source = _choose_text_model(catalog, text_model, reporter)
         settings = replace(settings, text_model=source.name if source else "")
         paths = replace(paths, text_model=source)
+    for package in () if elsewhere else settings.packages:
+        installed_version(package)
+    if OPENVINO in settings.packages and settings.device != "cpu":
+        raise ConfigError(f"--face-networks openvino runs on the processor, not on {settings.device}; leave one out")
     if "vision" in settings.modalities:
         settings = replace(settings, identity=resolve_identity(settings.identity))
         if "vision" in named.defaults:

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows)
 
 from fmltk.toolkit.errors import FeatureError
+from fmltk.toolkit.settings import OPENVINO, TORCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WEIGHTS_DISTRIBUTION = "facenet_pytorch"
 
@@ -112,11 +117,11 @@ def _flat(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks, loaded and ready, on one device."""
+    """The three networks, loaded and ready, on one device; called as PNet, RNet and ONet are."""
 
-    pnet: PNet
-    rnet: RNet
-    onet: ONet
+    pnet: Callable[[Tensor], tuple[Tensor, ...]]
+    rnet: Callable[[Tensor], tuple[Tensor, ...]]
+    onet: Callable[[Tensor], tuple[Tensor, ...]]
     device: torch.device
 
 
@@ -135,26 +140,36 @@ def weights_folder() -> Path:
     )
 
 
-def load_networks(device: str = "cpu") -> Networks:
+def load_networks(device: str = "cpu", *, runtime: str = TORCH) -> Networks:
     """Return the networks with facenet-pytorch's weights, in channels-last layout.
 
-    Raises FeatureError where the weights are missing or damaged, or the device is not usable.
+    runtime : who runs them, "torch", or "openvino" on the processor
+
+    Raises FeatureError where the weights are missing or damaged, or the device or the runtime is not usable.
     """
     folder = weights_folder()
     try:
         torch_device = torch.device(device)
-        pnet = PNet(_load_weights(folder / "pnet.pt", torch_device))
-        rnet = RNet(_load_weights(folder / "rnet.pt", torch_device))
-        onet = ONet(_load_weights(folder / "onet.pt", torch_device))
-        with torch.inference_mode():
-            for network, size in ((pnet, 12), (rnet, 24), (onet, 48)):
-                network(
-                    torch.zeros(1, 3, size, size, device=torch_device)
-                )  # fails here rather than on a user's first frame
+        pnet, rnet, onet = (_load_weights(folder / f"{name}.pt", torch_device) for name in ("pnet", "rnet", "onet"))
+        networks = Networks(PNet(pnet), RNet(rnet), ONet(onet), torch_device)
+        if runtime == OPENVINO:
+            networks = _compiled(pnet, rnet, onet)
+        with torch.inference_mode():  # fails here rather than on a user's first frame
+            for network, size in ((networks.pnet, 12), (networks.rnet, 24), (networks.onet, 48)):
+                network(torch.zeros(1, size, size, 3, device=torch_device).permute(0, 3, 1, 2))
     except (RuntimeError, OSError, ValueError, EOFError, AssertionError, KeyError, UnpicklingError) as error:
         said = str(error).replace(str(folder), "facenet_pytorch's folder")
         raise FeatureError(f"the face detector cannot be loaded to the device {device!r}: {said}") from error
-    return Networks(pnet, rnet, onet, torch_device)
+    return networks
+
+
+def _compiled(pnet: Weights, rnet: Weights, onet: Weights) -> Networks:
+    """Return the networks as OpenVINO runs them. Raises FeatureError where it is not installed."""
+    try:
+        from fmltk.toolkit.vision.mtcnn.openvino_networks import compile_onet, compile_pnet, compile_rnet
+    except ImportError as error:
+        raise FeatureError(f"OpenVINO cannot be loaded ({error}); run: pip install 'fmltk[fast]'") from error
+    return Networks(compile_pnet(pnet), compile_rnet(rnet), compile_onet(onet), torch.device("cpu"))
 
 
 def _load_weights(path: Path, device: torch.device) -> Weights:

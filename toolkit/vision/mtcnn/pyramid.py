@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cv2 import integral
 
 from fmltk.toolkit.settings import MIN_FACE_PX
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FIELD = MIN_FACE_PX  # cells: the side of the field that PNet judges
 STRIDE = 2  # cells between two fields
 FACTOR = 0.709  # from one level to the next: half the area; facenet-pytorch's default
+LARGEST_SUM = 2**31 - 1  # of OpenCV's integral images: 8.4 megapixels of white
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,7 @@ class IntegralImage:
         piece = frame[top:bottom, left:right]
         self.top, self.left = top, left
         self.bottom, self.right = top + piece.shape[0], left + piece.shape[1]
-        # Unsigned sums may wrap, their differences do not. Colours lie one after the other in a row: cumsum over
-        # neighbours in memory is three times as fast.
-        sums = np.empty((piece.shape[0] + 1, 3, piece.shape[1] + 1), np.uint32)
-        sums[0], sums[:, :, 0], sums[1:, :, 1:] = 0, 0, piece.transpose(0, 2, 1)
-        for above, row in pairwise(sums):  # row by row: twice as fast as cumsum over axis 0
-            np.add(above, row, row)
-        np.cumsum(sums, axis=2, out=sums)
-        self._sums = sums
+        self._sums = _sums(piece)
 
     def cells(self, window: CellWindow) -> NDArray[np.float32]:
         """Return the cells of a level's window, float32, shape (rows, columns, 3), 0..255.
@@ -101,10 +95,10 @@ class IntegralImage:
         """
         top, bottom = level_bins(window.level.rows, self.height)[:, window.top : window.bottom]
         left, right = level_bins(window.level.columns, self.width)[:, window.left : window.right]
-        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, 3, width + 1)
-        sums = rows.take(right - self.left, axis=2)
-        sums -= rows.take(left - self.left, axis=2)  # (rows, 3, columns)
-        return _means(sums.transpose(0, 2, 1), (bottom - top)[:, None, None], (right - left)[None, :, None])
+        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, width + 1, 3)
+        sums = rows.take(right - self.left, axis=1)
+        sums -= rows.take(left - self.left, axis=1)  # (rows, columns, 3)
+        return _means(sums, (bottom - top)[:, None, None], (right - left)[None, :, None])
 
     def crops(self, rectangles: NDArray[np.int64], size: int) -> NDArray[np.float32]:
         """Return crops resized to size x size cells by area, float32, shape (n, size, size, 3), 0..255.
@@ -116,15 +110,31 @@ class IntegralImage:
         y1, y2 = top + steps[:-1] * (bottom - top) // size, top - (-steps[1:] * (bottom - top) // size)  # (n, size)
         x1, x2 = left + steps[:-1] * (right - left) // size, left - (-steps[1:] * (right - left) // size)
         heights, widths = y2 - y1, x2 - x1
-        line = self._sums.shape[2]
-        y1, y2, x1, x2 = (y1 - self.top) * 3 * line, (y2 - self.top) * 3 * line, x1 - self.left, x2 - self.left
-        corners = [y[:, :, None] + x[:, None, :] for y, x in ((y2, x2), (y1, x2), (y2, x1), (y1, x1))]
-        sums = np.empty((len(rectangles), size, size, 3), np.uint32)
-        for colour in range(3):
-            pixels = self._sums.reshape(-1)[colour * line :]
-            sums[..., colour] = pixels.take(corners[0]) - pixels.take(corners[1])
-            sums[..., colour] += pixels.take(corners[3]) - pixels.take(corners[2])
+        line = self._sums.shape[1]
+        y1, y2, x1, x2 = (y1 - self.top) * line, (y2 - self.top) * line, x1 - self.left, x2 - self.left
+        pixels = self._sums.reshape(-1, 3)
+        sums = pixels.take(y2[:, :, None] + x2[:, None, :], axis=0)  # (n, size, size, 3)
+        sums -= pixels.take(y1[:, :, None] + x2[:, None, :], axis=0)
+        sums -= pixels.take(y2[:, :, None] + x1[:, None, :], axis=0)
+        sums += pixels.take(y1[:, :, None] + x1[:, None, :], axis=0)
         return _means(sums, heights[:, :, None, None], widths[:, None, :, None])
+
+
+def _sums(piece: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the sums of all pixels above and left of each corner, shape (height + 1, width + 1, 3), modulo 2**32.
+
+    OpenCV's sums are signed and of 32 bits: a piece that would go beyond them is summed in bands. Unsigned sums may
+    wrap, their differences do not.
+    """
+    height, width = piece.shape[:2]
+    step = max(LARGEST_SUM // max(255 * width, 1), 1)
+    if 0 < height <= step and width:
+        return integral(piece).view(np.uint32)
+    sums = np.zeros((height + 1, width + 1, 3), np.uint32)
+    for top in range(0, height if width else 0, step):
+        band = integral(piece[top : top + step]).view(np.uint32)[1:]
+        np.add(band, sums[top], out=sums[top + 1 : top + 1 + len(band)])
+    return sums
 
 
 def _means(sums: NDArray[np.uint32], heights: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fmltk.toolkit.errors import FeatureError
-from fmltk.toolkit.vision.mtcnn import networks
+from fmltk.toolkit.vision.mtcnn import networks, pyramid
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector, same_picture
 from fmltk.toolkit.vision.mtcnn.pyramid import CellWindow, IntegralImage, Level, pyramid_levels
 from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix, suppress
@@ -283,6 +283,38 @@ def test_crops_are_area_means():
         piece = torch.from_numpy(frame[y1:y2, x1:x2]).permute(2, 0, 1)[None].float()
         expected = torch.nn.functional.interpolate(piece, size=(24, 24), mode="area")[0].permute(1, 2, 0)
         np.testing.assert_allclose(crop, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("band_rows", [1, 7, 40])
+def test_a_picture_too_large_for_opencvs_sums_is_summed_in_bands(monkeypatch, band_rows):
+    frame = np.random.default_rng(5).integers(0, 256, (61, 83, 3), np.uint8)
+    rectangles = np.array([[0, 0, 83, 61], [3, 6, 60, 50]])
+    level, size = Level(0.5, 31, 42), 24
+    at_once = IntegralImage(frame)
+    monkeypatch.setattr(pyramid, "LARGEST_SUM", band_rows * 255 * 83)
+    in_bands = IntegralImage(frame)
+    np.testing.assert_array_equal(in_bands.crops(rectangles, size), at_once.crops(rectangles, size))
+    window = CellWindow(level, 0, 31, 0, 42)
+    np.testing.assert_array_equal(in_bands.cells(window), at_once.cells(window))
+
+
+@pytest.mark.parametrize("part", [{"top": 50, "bottom": 50}, {"top": 61, "bottom": 40}, {"left": 90, "right": 95}])
+def test_a_piece_without_a_pixel_holds_no_crop(part):
+    empty = IntegralImage(np.ones((61, 90, 3), np.uint8), **part)
+    assert empty.crops(np.zeros((0, 4), np.int64), 24).shape == (0, 24, 24, 3)
+
+
+def test_pixels_may_lie_in_any_order_in_memory():
+    frame = np.random.default_rng(6).integers(0, 256, (40, 50, 3), np.uint8)
+    window = CellWindow(Level(0.5, 21, 26), 0, 21, 0, 26)
+    for view in (frame[::-1], frame[:, ::-1], frame[..., ::-1], frame[::2, ::2]):
+        np.testing.assert_array_equal(IntegralImage(view)._sums, IntegralImage(view.copy())._sums)
+    assert IntegralImage(frame[:, ::-1]).cells(window).mean() == pytest.approx(frame.mean(), abs=2)
+
+
+def test_white_beyond_eight_megapixels_stays_white():
+    frame = np.full((2900, 3000, 3), 255, np.uint8)
+    assert (IntegralImage(frame).cells(CellWindow(Level(0.01, 30, 31), 0, 30, 0, 31)) == 255).all()
 
 
 def test_the_pyramid_ends_where_a_field_no_longer_fits():

@@ -1,0 +1,76 @@
+"""What a feature folder is bound to: its settings, and the versions of whatever its numbers depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import metadata
+
+import pytest
+
+from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.io.documents import read_json, write_json
+from fmltk.toolkit.run.folder import bind
+from fmltk.toolkit.run.versions import installed_version, numeric_versions
+from fmltk.toolkit.settings import ExtractSettings
+
+FAST = ExtractSettings(face_networks="openvino")
+
+
+def prepared(settings: ExtractSettings, **versions: str) -> dict[str, object]:
+    known = {"ffmpeg": "7.1", **dict.fromkeys(settings.packages, "2026.4.1")}
+    return {"text_model": {}, "sets": {}, "versions": {**known, **versions}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "packages"),
+    [
+        (ExtractSettings(), ()),
+        (FAST, ("openvino",)),
+        (replace(FAST, modalities=("text", "audio")), ()),
+    ],
+)
+def test_openvino_counts_where_faces_are_found_with_it(settings, packages):
+    assert settings.packages == packages
+
+
+def test_the_version_of_openvino_is_recorded_where_it_is_used(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda package: f"1.0+{package}")
+    assert "openvino" not in numeric_versions()
+    assert numeric_versions(FAST.packages)["openvino"] == "1.0"
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
+    def version(package: str) -> str:
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(ConfigError, match=r"openvino, which is not installed; run: pip install 'fmltk\[fast\]'"):
+        installed_version("openvino")
+    with pytest.raises(ConfigError, match=r"needs? the package something, which is not installed$"):
+        installed_version("something")
+
+
+@pytest.mark.parametrize(
+    ("now", "versions", "said"),
+    [
+        (ExtractSettings(), {}, "face_networks: 'openvino' then, 'torch' now"),
+        (FAST, {"openvino": "2027.0"}, "versions.openvino: '2026.4.1' then, '2027.0' now"),
+        (replace(FAST, min_face_px=40), {}, "min_face_px: 20 then, 40 now"),
+    ],
+)
+def test_a_folder_is_not_continued_with_other_networks(tmp_path, now, versions, said):
+    bind(tmp_path, FAST, prepared(FAST))
+    with pytest.raises(ConfigError, match=said):
+        bind(tmp_path, now, prepared(now, **versions))
+    assert bind(tmp_path, FAST, prepared(FAST))["versions"]["openvino"] == "2026.4.1"
+
+
+@pytest.mark.parametrize("lacking", ["face_networks", "speaker_scope", "audio_stream"])
+def test_a_setting_that_an_older_folder_lacks_counts_as_its_default(tmp_path, lacking):
+    bind(tmp_path, ExtractSettings(), prepared(ExtractSettings()))
+    document = read_json(tmp_path / "run.json", error=ConfigError)
+    del document["settings"][lacking]
+    write_json(tmp_path / "run.json", document)
+    bind(tmp_path, ExtractSettings(), prepared(ExtractSettings()))
+    with pytest.raises(ConfigError, match="was made with other settings"):
+        bind(tmp_path, FAST, prepared(FAST))
