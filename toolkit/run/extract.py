@@ -284,7 +284,8 @@ def _make_engine(run: Run, *, n_tasks: int) -> Engine:
     options = run.options
     make_worker = functools.partial(limited_worker, run.settings, run.paths, options.worker_memory_gb)
     if options.engine == "local":
-        return LocalEngine(make_worker, n_workers=min(options.n_workers or n_cores(), n_tasks))
+        n_workers = min(options.n_workers or n_cores(), n_tasks)
+        return LocalEngine(make_worker, n_workers=n_workers, forks=run.settings.device == "cpu")
     from fmltk.toolkit.run.ray_engine import RayEngine
 
     return RayEngine(

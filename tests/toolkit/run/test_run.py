@@ -170,7 +170,8 @@ def test_a_clip_whose_worker_is_killed_becomes_a_row_and_the_others_are_done(sho
     )  # fmt: skip
     # the first clip is done, so the worker has the second in hand
     assert wait_until(lambda: any((out / "shards").glob("??/*.parquet")))
-    (worker,) = (one for one in child_ids(program.pid) if "fmltk.toolkit.run.local_engine" in command_line(one))
+    (origin,) = (one for one in child_ids(program.pid) if "fmltk.toolkit.run.worker_program" in command_line(one))
+    (worker,) = child_ids(origin) or {origin}  # a fork of it, where workers are forks
     os.kill(worker, signal.SIGKILL)
     assert program.wait() == 3
     manifest = read_features(out).manifest()
