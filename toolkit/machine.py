@@ -124,14 +124,31 @@ def end_with_pipe(descriptor: int, end: Callable[[], object]) -> None:
 
     The other end is the process that started this one: however that ends, its workers end within a moment.
     """
+    threading.Thread(target=_watch, args=(descriptor, end), daemon=True).start()
 
-    def watch() -> None:
-        hang_up = select.poll()
-        hang_up.register(descriptor, 0)  # that it hung up is reported without being asked for
-        hang_up.poll()
+
+@contextmanager
+def ending_with_pipe(descriptor: int, end: Callable[[], object]) -> Iterator[None]:
+    """Do as `end_with_pipe` within this alone: afterwards no thread is left, so that the process may fork."""
+    enough, close_it = os.pipe()
+    thread = threading.Thread(target=_watch, args=(descriptor, end, enough), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(close_it)
+        thread.join()
+        os.close(enough)
+
+
+def _watch(descriptor: int, end: Callable[[], object], enough: int | None = None) -> None:
+    """Call `end` when the other end of a pipe closes; return when that of `enough` does."""
+    hang_up = select.poll()
+    for one in (descriptor, enough):
+        if one is not None:
+            hang_up.register(one, 0)  # that it hung up is reported without being asked for
+    if any(found == descriptor for found, _ in hang_up.poll()):
         end()
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def check_device(device: str) -> None:

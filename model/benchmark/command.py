@@ -125,7 +125,8 @@ def ablate(features: Path, *, labels: Path | None, out: Path, reporter: Reporter
 
 
 def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:
-    from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, BenchmarkOptions, read_results
+    from fmltk.model.benchmark.result_file import read_results
+    from fmltk.model.benchmark.run import LATEX_FILE, MARKDOWN_FILE, TABLES_FOLDER, BenchmarkOptions
     from fmltk.model.benchmark.run import benchmark as run
     from fmltk.model.benchmark.tables import result_tables
     from fmltk.toolkit.features.label_file import labels_on_scale

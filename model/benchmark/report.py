@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.benchmark.run import RESULT_FILE, read_results
+from fmltk.model.benchmark.result_file import RESULT_FILE, read_results
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Contribution, Section, Table
 from fmltk.toolkit.table_files import ResultTable

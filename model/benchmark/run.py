@@ -17,6 +17,7 @@ import numpy as np
 
 from fmltk.model.benchmark.analysis import score_systems, tests_of_first
 from fmltk.model.benchmark.entries import MAIN, ablations, choose_entries
+from fmltk.model.benchmark.result_file import RESULT_FILE
 from fmltk.model.benchmark.ridge import reference_predictions
 from fmltk.model.benchmark.tables import Results, as_document, result_tables
 from fmltk.model.benchmark.worker import COST_FILE, BenchmarkWorker, Job
@@ -29,12 +30,11 @@ from fmltk.model.run_folder import read_json, run_summary
 from fmltk.model.settings import Settings, nearest
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.conditions import MODALITY_OF
-from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError, TrainingError, advised
+from fmltk.toolkit.errors import ConfigError, FmltkError, TrainingError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import as_labels, find_labels, write_labels
 from fmltk.toolkit.features.layout import is_feature_folder
 from fmltk.toolkit.features.splits import hold_out, video_folds
-from fmltk.toolkit.io import documents
 from fmltk.toolkit.io.documents import write_json
 from fmltk.toolkit.io.files import write_bytes
 from fmltk.toolkit.io.outputs import hold_folder
@@ -54,19 +54,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.label_table import LabelTable
     from fmltk.toolkit.run.engine import Engine
 
-LABELS_FILE, RESULT_FILE, RUNS_FOLDER, TABLES_FOLDER = "labels.parquet", "benchmark.json", "runs", "tables"
+LABELS_FILE, RUNS_FOLDER, TABLES_FOLDER = "labels.parquet", "runs", "tables"
 MARKDOWN_FILE, LATEX_FILE = "tables.md", "tables.tex"
-_NUMBER = (float, int, type(None))
-_RESULT_SHAPE = {
-    "family": str,
-    "split": str,
-    "n_clips": int,
-    "tables": [{"key": str, "title": str, "columns": [str], "rows": [[str]], "bold": [[int]], "note": str}],
-    "systems": [
-        {"name": str, "metrics": {"*": {"mean": _NUMBER, "low": _NUMBER, "high": _NUMBER, "values": [_NUMBER]}}}
-    ],
-}
-_damaged = advised(StoreError, "run the same `fmltk benchmark` again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,10 +383,3 @@ def write_results(out: Path, results: Results, *, with_published: bool) -> None:
     write_bytes(out / LATEX_FILE, "\n".join(table.latex() for table in tables).encode())
     for table in tables:
         table.write_csv(out / TABLES_FOLDER / f"{table.key}.csv")
-
-
-def read_results(out: Path) -> dict[str, Any]:
-    """Return benchmark.json of a benchmark's folder. Raises StoreError if there is none, or it is broken."""
-    document = documents.read_json(out / RESULT_FILE, error=_damaged)
-    documents.check_shape(document, _RESULT_SHAPE, name=str(out / RESULT_FILE), error=_damaged)
-    return document

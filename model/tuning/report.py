@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.model.tuning.run import RESULT_FILE, read_tuning
+from fmltk.model.tuning.result_file import RESULT_FILE, read_tuning
 from fmltk.toolkit.report import charts
 from fmltk.toolkit.report.document import Contribution, Remark, Section, Table, Tile
 

@@ -22,6 +22,7 @@ from fmltk.model.options import RunOptions, check_options
 from fmltk.model.prepared import fingerprint
 from fmltk.model.registry import model_of
 from fmltk.model.significance import paired_test
+from fmltk.model.tuning.result_file import RESULT_FILE
 from fmltk.model.tuning.space import read_space
 from fmltk.model.tuning.trial import (
     COMPLETE,
@@ -34,10 +35,9 @@ from fmltk.model.tuning.trial import (
     open_study,
 )
 from fmltk.toolkit.catalog.exclusions import exclusions_of
-from fmltk.toolkit.errors import ConfigError, StoreError, TrainingError, advised
+from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import as_labels, find_labels, write_labels
 from fmltk.toolkit.features.layout import is_feature_folder
-from fmltk.toolkit.io import documents
 from fmltk.toolkit.io.documents import write_json
 from fmltk.toolkit.io.outputs import hold_folder
 from fmltk.toolkit.machine import n_cores
@@ -57,19 +57,9 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.label_table import LabelTable
     from fmltk.toolkit.run.engine import Engine
 
-LABELS_FILE, RESULT_FILE, BEST_FILE = "labels.parquet", "tuning.json", "best.toml"
+LABELS_FILE, BEST_FILE = "labels.parquet", "best.toml"
 PERFECT_SHARE = 0.005  # of the labels' range: a mean error below this is no achievement of settings
 LEAST_P = 0.05  # of a paired t-test over the validation clips, of the best trial against the middle one
-_NUMBER = (float, int, type(None))
-_RESULT_SHAPE = {
-    "model": str,
-    "space": {},
-    "trials": [{"number": int, "state": str, "value": _NUMBER, "settings": {}}],
-    "best": int,
-    "importances": {"*": _NUMBER},
-    "remarks": [str],
-}
-_damaged = advised(StoreError, "run the same `fmltk tune` again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +135,6 @@ def tune(
             reporter.warn(remark)
         write_json(out / RESULT_FILE, document, indent=1)
         write_toml(config.changed(**document["trials"][document["best"]]["settings"]), out / BEST_FILE)
-    return document
-
-
-def read_tuning(out: Path) -> dict[str, Any]:
-    """Return tuning.json of a search. Raises StoreError if there is none, or it is broken."""
-    document = documents.read_json(out / RESULT_FILE, error=_damaged)
-    documents.check_shape(document, _RESULT_SHAPE, name=str(out / RESULT_FILE), error=_damaged)
     return document
 
 

@@ -120,7 +120,7 @@ def test_secrets_of_the_environment_are_in_no_process_list_log_or_feature_file(t
             shown.append(command_lines())
             time.sleep(0.1)
     assert program.returncode == 3, (tmp_path / "log").read_text()
-    for name in (b"fmltk extract", b"fmltk.toolkit.run.local_engine"):
+    for name in (b"fmltk extract", b"fmltk.toolkit.run.worker_program"):
         assert any(name in lines for lines in shown), f"{name!r} was looked at while it ran"
     assert not any(SECRET.encode() in lines for lines in shown)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

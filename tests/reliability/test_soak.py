@@ -39,7 +39,7 @@ def command(folder: Path, out: Path) -> list[str]:
 
 
 def n_shards(out: Path) -> int:
-    return len(list((out / "shards").glob("??/*.parquet")))
+    return len(list((out / "shards").glob("??/*.arrow")))
 
 
 class EndedEarlyError(Exception):

@@ -120,7 +120,7 @@ def test_every_column_of_faces_and_shards_is_described_and_no_other(folder: Path
     for name in ("faces/faces", "faces/shots"):
         assert first_column(section(f"{name}.parquet")) == set(schema(folder, name).names)
     found: set[str] = set()
-    for path in (folder / "features" / "shards").glob("*/*.parquet"):
+    for path in (folder / "features" / "shards").glob("*/*.arrow"):
         found |= set(pq.read_schema(path).names)
     assert first_column(section("shards/")) == found
 

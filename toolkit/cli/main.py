@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ from fmltk.toolkit.io.files import is_full
 from fmltk.toolkit.io.standard_streams import READER_GONE, guard_standard_streams, stream_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 COMMAND_GROUP = "fmltk.commands"
 # The order of a user's work; commands that are not named here follow in alphabetical order.
@@ -30,21 +31,28 @@ COMMAND_ORDER = (
 )
 
 
+@functools.cache
+def _commands() -> Mapping[str, metadata.EntryPoint]:
+    """Return the entry points of the commands by name; to find them, the files of every installed package are read."""
+    return {point.name: point for point in reversed(metadata.entry_points(group=COMMAND_GROUP))}
+
+
 class CommandGroup(CommandList):
     """A group whose commands are entry points, loaded when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every command's name, in the order of a user's work."""
-        names = {point.name for point in metadata.entry_points(group=COMMAND_GROUP)}
+        names = set(_commands())
         return [name for name in COMMAND_ORDER if name in names] + sorted(names.difference(COMMAND_ORDER))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, or None."""
-        for point in metadata.entry_points(group=COMMAND_GROUP, name=cmd_name):
-            command = point.load()
-            assert isinstance(command, click.Command)  # noqa: S101 - our own entry point, not input
-            return command
-        return None
+        point = _commands().get(cmd_name)
+        if point is None:
+            return None
+        command = point.load()
+        assert isinstance(command, click.Command)  # noqa: S101 - our own entry point, not input
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

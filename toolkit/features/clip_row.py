@@ -38,6 +38,7 @@ TRANSCRIPT_WARNING = "transcript:"  # how warnings about a recognised text begin
 OTHER_UNIT_FROM = 10  # times the length of the file: no transcriber is so far off, milliseconds are
 _KINDS = {"str": "string", "int": "int32", "float": "float64", "tuple[str, ...]": "list<string>"}
 _SKIPPED = ModalityStatus()
+_ABSENT = ModalityStatus(None)  # of a set that a row says nothing of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +204,17 @@ _STATUS_FIELDS = tuple(one.name for one in fields(ModalityStatus))
 CLIP_COLUMNS = tuple(one.name for one in fields(ClipRow) if one.name not in ("modalities", "warnings"))
 
 
+def columns_of_rows(rows: Sequence[ClipRow], keys: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the manifest's columns of many rows, as `ClipRow.columns` has them of one; keys: of feature sets."""
+    columns = {name: [encodable(getattr(row, name)) for row in rows] for name in CLIP_COLUMNS}
+    for key in keys:
+        outcomes = [row.modalities.get(key, _ABSENT) for row in rows]
+        for name in _STATUS_FIELDS:
+            columns[f"{key}_{name}"] = [encodable(getattr(outcome, name)) for outcome in outcomes]
+    columns["warnings"] = [[encodable(warning) for warning in row.warnings] for row in rows]
+    return columns
+
+
 def further_sets(columns: Iterable[str]) -> tuple[str, ...]:
     """Return the keys of the feature sets that a manifest has columns of besides each modality's first.
 
@@ -239,7 +251,9 @@ def manifest_fields(further: Iterable[str] = ()) -> list[pa.Field]:
 
 def encodable(value: Any) -> Any:
     """Return a value as a table can hold it: text without half characters."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def failed_row(

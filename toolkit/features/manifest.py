@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.features.clip_row import ClipRow, manifest_fields
+from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.features.clip_row import ClipRow, columns_of_rows, manifest_fields
 from fmltk.toolkit.io.parquet import ROWS_PER_GROUP, RowGroupWriter, encode_metadata
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ class ManifestWriter(RowGroupWriter):
     def __init__(self, path: AnyPath, document: Mapping[str, object], further: Iterable[str] = ()) -> None:
         import pyarrow as pa
 
-        super().__init__(path, pa.schema(manifest_fields(further), metadata=encode_metadata(document)))
+        self._keys = (*MODALITIES, *further)
+        super().__init__(
+            path, pa.schema(manifest_fields(self._keys[len(MODALITIES) :]), metadata=encode_metadata(document))
+        )
         self._rows: list[ClipRow] = []
 
     def append(self, row: ClipRow) -> None:
@@ -35,5 +39,7 @@ class ManifestWriter(RowGroupWriter):
         import pyarrow as pa
 
         if self._rows:
-            self._write(pa.Table.from_pylist([row.columns() for row in self._rows], self.schema))
+            columns = columns_of_rows(self._rows, self._keys)
+            arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
+            self._write(pa.Table.from_arrays(arrays, schema=self.schema))
         self._rows = []

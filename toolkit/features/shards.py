@@ -1,9 +1,10 @@
 """One clip's unpadded result: what a run writes as it goes, what resume reads, what padding is recomputed from.
 
-A shard is a Parquet file of one row. Its name says whose it is, from which input it was made, and what its content
-hashes to, so that resume needs to list a folder only and a damaged shard is seen when it is read:
+A shard is an Arrow file of one row (older versions of fmltk wrote Parquet). Its name says whose it is, from which input
+it was made, and what its content hashes to, so that resume needs to list a folder only and a damaged shard is seen when
+it is read:
 
-    shards/3f/3f0c9d2ab4e1f607.8d1e0b77a2c4d953-5b1a9fe2c0d47e38.<first 32 digits of the content's sha256>.parquet
+    shards/3f/3f0c9d2ab4e1f607.8d1e0b77a2c4d953-5b1a9fe2c0d47e38.<first 32 digits of the content's sha256>.arrow
 
 The input is the clip's files, its transcript and, where it has others than each modality's first, its feature sets.
 
@@ -19,23 +20,24 @@ import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fmltk.toolkit.clip import ordered_keys
 from fmltk.toolkit.errors import DamagedFileError, FmltkError
 from fmltk.toolkit.extractors.contract import Tokens
-from fmltk.toolkit.features.clip_row import ClipRow, failure_of
+from fmltk.toolkit.features.clip_row import OK, ClipRow, failure_of
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
+from fmltk.toolkit.io.arrow import ARROW_MAGIC, decode_arrow, encode_arrow
 from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
-from fmltk.toolkit.io.parquet import decode_parquet, encode_parquet
+from fmltk.toolkit.io.parquet import decode_parquet
 from fmltk.toolkit.io.paths import RemotePath, list_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     import pyarrow as pa
@@ -43,10 +45,11 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.io.paths import AnyPath
 
+Decoded = TypeVar("Decoded")
 ROW_COLUMN = "row"  # the clip's row of the manifest, as JSON
 _KEY_DIGITS = 16
 _CONTENT_DIGITS = 32
-_NAME = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}\.[^.]+\.[0-9a-f]{{{_CONTENT_DIGITS}}}\.parquet")
+_NAME = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}\.[^.]+\.[0-9a-f]{{{_CONTENT_DIGITS}}}\.(arrow|parquet)")
 # Columns that a shard's row holds also where they are null; leaving out the others keeps shards small.
 _ALWAYS_WRITTEN = frozenset(
     "utterance_id video_id clip_id source start_s end_s split language text text_tokens_cut status error_class "  # noqa: SIM905
@@ -64,9 +67,10 @@ class ClipSequence:
     valid: NDArray[np.bool_] | None = None
 
 
-class SequenceShape(NamedTuple):
-    """What is known of a sequence without reading it: how many features a step has, and whether there is a mask."""
+class SequenceLength(NamedTuple):
+    """What is known of a sequence without reading it: steps, features per step, and whether there is a mask."""
 
+    n_steps: int
     dimension: int
     has_mask: bool
 
@@ -80,7 +84,6 @@ class ClipResult:
     transcript that each token stands for, None where unknown
     shot_starts : int32 (n_shots,), the first frame of each shot; None where there is no picture
     further_tokens : of the other text sets, by their keys
-    shapes : of the sequences, also where these were not read; empty until a shard is read
     """
 
     row: ClipRow
@@ -92,7 +95,6 @@ class ClipResult:
     token_spans: NDArray[np.int32] | None = None
     shot_starts: NDArray[np.int32] | None = None
     further_tokens: Mapping[str, Tokens] = field(default_factory=dict)
-    shapes: Mapping[str, SequenceShape] = field(default_factory=dict)
 
     def with_tokens(self, key: str, tokens: Tokens | None) -> ClipResult:
         """Return the result with the tokens of a text set, or without them."""
@@ -126,7 +128,7 @@ def encode_shard(result: ClipResult, input_hash: str) -> tuple[str, bytes]:
     """Return the name and the content of one clip's shard; input_hash: what stands for the clip's input."""
     data = _encode(result)
     key = shard_key(result.row.utterance_id)
-    return f"{key}.{input_hash}.{hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS]}.parquet", data
+    return f"{key}.{input_hash}.{hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS]}.arrow", data
 
 
 class ShardFolder:
@@ -153,7 +155,7 @@ class ShardFolder:
 
     def path(self, name: str) -> AnyPath:
         """Return where a shard of that name lies."""
-        return self.folder / name[:2] / name
+        return self.folder / f"{name[:2]}/{name}"
 
     def write(self, result: ClipResult, input_hash: str, *, older: str | None = None) -> str:
         """Write one clip's shard whole or not at all, drop the older one, and return the new one's name.
@@ -170,21 +172,29 @@ class ShardFolder:
         if older is not None and older != name:
             self.remove(older)
 
-    def read(self, name: str, *, sequences: bool = True) -> ClipResult:
-        """Return one clip's result; without its sequences where only the manifest row is wanted.
+    def read(self, name: str) -> ClipResult:
+        """Return one clip's result. Raises DamagedFileError if the content is not what the name says."""
+        return _decode(self._checked(name, self._content(name)))
 
-        Raises DamagedFileError if the content is not what the name says.
-        """
-        return self._decode(name, self._content(name), sequences=sequences)
+    def read_row(self, name: str) -> ClipRow:
+        """Return one clip's row of the manifest alone. Raises DamagedFileError as `read` does."""
+        return ClipRow.from_columns(_written_row(_columns(self._checked(name, self._content(name)), whole=False)[1]))
 
-    def read_each(self, names: Iterable[str | None], *, sequences: bool = True) -> Iterator[ClipResult | None]:
+    def read_each(self, names: Iterable[str | None]) -> Iterator[ClipResult | None]:
         """Yield the result of each shard in order; None where its content is not what the name says, or there is none.
 
         Out of a store, `_READ_AHEAD` shards are fetched at a time: one by one, most of the time would be waiting.
         """
+        return self._each(names, _decode)
+
+    def read_lengths(self, names: Iterable[str | None]) -> Iterator[Mapping[str, SequenceLength] | None]:
+        """Yield the lengths of each shard's sequences that are ok, by the sets' keys, in the way of `read_each`."""
+        return self._each(names, _decode_lengths)
+
+    def _each(self, names: Iterable[str | None], decode: Callable[[bytes], Decoded]) -> Iterator[Decoded | None]:
         for name, content in self._contents(names):
             try:
-                yield None if name is None else self._decode(name, content, sequences=sequences)
+                yield None if name is None else decode(self._checked(name, content))
             except DamagedFileError:
                 yield None
 
@@ -212,12 +222,12 @@ class ShardFolder:
         with store_errors(f"reading {path}"):
             return path.read_bytes()
 
-    def _decode(self, name: str, data: bytes, *, sequences: bool) -> ClipResult:
+    def _checked(self, name: str, data: bytes) -> bytes:
         if hashlib.sha256(data).hexdigest()[:_CONTENT_DIGITS] != name.split(".")[2]:
             raise DamagedFileError(
                 f"{self.path(name)} does not match its checksum; run `fmltk extract` again to redo its clip"
             )
-        return _decode(data, sequences=sequences)
+        return data
 
     def remove(self, name: str) -> None:
         """Remove a shard that is damaged or that another takes the place of."""
@@ -253,7 +263,7 @@ def _encode(result: ClipResult) -> bytes:
         columns[f"{name}_fingerprint"] = _one_list(words)
     if result.shot_starts is not None:
         columns["shot_starts"] = _one_list(result.shot_starts)
-    return encode_parquet(pa.table(columns), use_dictionary=False, write_statistics=False)
+    return encode_arrow(pa.record_batch(columns))
 
 
 def _plain_number(value: Any) -> Any:
@@ -271,20 +281,36 @@ def _one_list(values: NDArray[Any]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), items)
 
 
-def _decode(data: bytes, *, sequences: bool) -> ClipResult:
+def _columns(data: bytes, *, whole: bool) -> tuple[pa.Schema, Mapping[str, pa.Array]]:
+    """Return the schema of a shard, and its columns, or that of the row alone."""
     with store_errors("reading a shard"):
+        if data.startswith(ARROW_MAGIC):
+            schema, batch = decode_arrow(data, columns=None if whole else [0])
+            return schema, dict(zip(batch.schema.names, batch.columns, strict=True))
         file = decode_parquet(data)
-        held = set(file.schema_arrow.names)
-        table = file.read(columns=None if sequences else [ROW_COLUMN], use_threads=False)
-    written = parse_json(table[ROW_COLUMN][0].as_py(), name="a shard's row")
-    row = ClipRow.from_columns(written)
+        table = file.read(columns=None if whole else [ROW_COLUMN], use_threads=False)
+        return file.schema_arrow, {name: table[name].combine_chunks() for name in table.column_names}
+
+
+def _written_row(columns: Mapping[str, pa.Array]) -> dict[str, Any]:
+    return parse_json(columns[ROW_COLUMN][0].as_py(), name="a shard's row")
+
+
+def _decode_lengths(data: bytes) -> dict[str, SequenceLength]:
+    schema, columns = _columns(data, whole=False)
+    written, held = _written_row(columns), set(schema.names)
+
+    def length(key: str) -> SequenceLength:
+        dimension = schema.field(f"{key}_features").type.value_type.list_size
+        return SequenceLength(written.get(f"{key}_length") or 0, dimension, f"{key}_valid" in held)
+
+    return {key: length(key) for key in _keys_with(held, "_features") if written.get(f"{key}_status") == OK}
+
+
+def _decode(data: bytes) -> ClipResult:
+    schema, table = _columns(data, whole=True)
+    held = set(schema.names)
     keys = _keys_with(held, "_features")
-    shapes = {
-        key: SequenceShape(file.schema_arrow.field(f"{key}_features").type.value_type.list_size, f"{key}_valid" in held)
-        for key in keys
-    }
-    if not sequences:
-        return ClipResult(row, shapes=shapes)
 
     def values(name: str) -> NDArray[Any] | None:
         return _array_of(table[name]) if name in held else None
@@ -307,13 +333,12 @@ def _decode(data: bytes, *, sequences: bool) -> ClipResult:
     words = {name: values(f"{name}_fingerprint") for name in FINGERPRINT_RATES_HZ}
     fingerprints = {name: one for name, one in words.items() if one is not None}
     return ClipResult(
-        row,
+        ClipRow.from_columns(_written_row(table)),
         found,
         faces=faces,
         fingerprints=fingerprints,
         shot_starts=values("shot_starts"),
         further_tokens={key: one for key, one in tokens.items() if key != "text"},
-        shapes=shapes,
     ).with_tokens("text", tokens.get("text"))
 
 
@@ -322,13 +347,14 @@ def _keys_with(columns: Iterable[str], ending: str) -> tuple[str, ...]:
     return ordered_keys(name.removesuffix(ending) for name in columns if name.endswith(ending))
 
 
-def _array_of(column: pa.ChunkedArray) -> NDArray[Any]:
+def _array_of(column: pa.ListArray) -> NDArray[Any]:
+    """Return a column of one row, a list of numbers or of lists of numbers, as an array."""
     import pyarrow as pa
 
-    items = column.combine_chunks().flatten()
+    items = column.values
     shape: tuple[int, ...] = (len(items),)
-    if pa.types.is_fixed_size_list(items.type):
+    if isinstance(items, pa.FixedSizeListArray):
         shape = (len(items), items.type.list_size)
-        items = items.flatten()
+        items = items.values
     array: NDArray[Any] = items.to_numpy(zero_copy_only=False).reshape(shape)
     return array

@@ -165,8 +165,25 @@ def write_bytes(path: AnyPath, data: bytes, *, error: MakeError = StoreError) ->
         with store_errors(f"writing {path}", error=error):
             path.write_bytes(data)
         return
-    with atomic_path(path, error=error) as temporary:
-        temporary.write_bytes(data)
+    with store_errors(f"writing {path}", error=error):
+        try:
+            temporary, handle = _temporary_file(path)
+        except FileNotFoundError:  # the first file of its folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary, handle = _temporary_file(path)
+        try:
+            with open(handle, "wb", buffering=0, closefd=False) as file:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+            os.fsync(handle)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
 
 
 def remove_temporary_files(folder: AnyPath, places: Sequence[str] = ("",), *, prefix: str = TEMPORARY_PREFIX) -> None:

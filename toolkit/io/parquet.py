@@ -266,16 +266,6 @@ def is_parquet(path: AnyPath, *, error: MakeError = StoreError) -> bool:
     return read_start(path, len(_MAGIC), error=error) == _MAGIC
 
 
-def encode_parquet(table: pa.Table, **options: Any) -> bytes:
-    """Return a table as the content of a Parquet file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", **options)
-    return bytes(sink.getvalue())
-
-
 def decode_parquet(data: bytes) -> pq.ParquetFile:
     """Open the content of a Parquet file. Raises an ArrowException if it is none."""
     import pyarrow as pa

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.exclusions import EXCLUDE, KEEP
 from fmltk.toolkit.catalog.sources import find_source, video_root
-from fmltk.toolkit.curation.curate import read_rows
 from fmltk.toolkit.curation.findings import REASONS
 from fmltk.toolkit.curation.table import is_curation, read_curation
 from fmltk.toolkit.features.layout import MANIFEST_FILE
@@ -47,6 +46,8 @@ def curation_sections(request: ReportRequest) -> Contribution:
 def _cases(paths: Sequence[Path]) -> dict[str, Case]:
     """Return where the clips of the feature folders among the paths lie."""
     found = {}
+    from fmltk.toolkit.curation.curate import read_rows  # which compares clips too
+
     for path in paths:
         if (path / MANIFEST_FILE).is_file():
             for row in read_rows(path):

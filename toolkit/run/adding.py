@@ -11,7 +11,7 @@ from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE
 from fmltk.toolkit.features.shards import shard_key
 from fmltk.toolkit.run.folder import read_run
 from fmltk.toolkit.run.sets import settings_from_document
-from fmltk.toolkit.run.work import COMPLETE, entries_of_manifest, replaced_sets
+from fmltk.toolkit.run.work import COMPLETE, ManifestEntries, replaced_sets
 from fmltk.toolkit.settings import SET_FIELDS, ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def clips_for_adding(catalog: Catalog, folder: AnyPath, names: Mapping[str, str]
 
     names : of the shards, by their keys
     """
-    entries = entries_of_manifest(folder / MANIFEST_FILE, names)
+    entries = {entry.row.utterance_id: entry for entry in ManifestEntries(folder / MANIFEST_FILE, names)}
     clips, retold = [], []
     for clip in catalog.clips:
         entry = entries.get(clip.utterance_id)

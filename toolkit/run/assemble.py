@@ -7,8 +7,11 @@ and the features of one row group per modality.
 from __future__ import annotations
 
 import contextlib
+import itertools
+from abc import ABC, abstractmethod
+from array import array
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,13 +39,14 @@ from fmltk.toolkit.run.summary import ModalitySummary, Summary
 from fmltk.toolkit.settings import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from fmltk.toolkit.features.shards import ClipResult, SequenceShape, ShardFolder
+    from fmltk.toolkit.features.shards import ClipResult, SequenceLength, ShardFolder
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.settings import PaddingSettings
 
 LONG_TAIL = 2  # a warning where L exceeds this many times the 99th percentile of the lengths
+_NAMED = 3  # of the longest clips
 SIZE_WARNING_BYTES = 50 << 30
 
 
@@ -57,6 +61,31 @@ class Entry:
 
     row: ClipRow
     shard: str | None = None
+
+
+class Place(NamedTuple):
+    """Where a clip's sequences are: the name of its shard, None where it has none; and its split."""
+
+    utterance_id: str
+    split: str | None
+    shard: str | None
+
+
+class Entries(ABC):
+    """The clips of a folder in the order of its tables. They are gone through twice, so that nobody need hold all."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how many clips there are."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield every clip."""
+
+    def places(self) -> Iterator[Place]:
+        """Yield which shard each clip has."""
+        for entry in self:
+            yield Place(entry.row.utterance_id, entry.row.split, entry.shard)
 
 
 class DamagedShardsError(DamagedFileError):
@@ -74,34 +103,40 @@ class DamagedShardsError(DamagedFileError):
 class _Survey:
     """What the first pass finds of a feature set.
 
-    lengths : true lengths by clip; training: of those in the training split; dimension: of the first clip
-    has_mask : whether a clip has one; others: why clips are left out that have another dimension, by clip
+    lengths : true lengths in the order of the clips; training: of those in the training split; first: the first clip;
+    longest : negative length and clip of the longest few, the longest first
+    dimension : of the first clip; has_mask: whether a clip has one
+    others : why clips are left out that have another dimension, by clip
     """
 
-    lengths: dict[str, int] = field(default_factory=dict)
-    training: list[int] = field(default_factory=list)
+    lengths: array[int] = field(default_factory=lambda: array("i"))
+    training: array[int] = field(default_factory=lambda: array("i"))
+    first: str = ""
+    longest: list[tuple[int, str]] = field(default_factory=list)
     dimension: int = 0
     has_mask: bool = False
     others: dict[str, FeatureError] = field(default_factory=dict)
 
-    def add(self, utterance: str, length: int, shape: SequenceShape, *, in_training: bool) -> None:
+    def add(self, place: Place, length: int, sequence: SequenceLength) -> None:
         """Take note of a clip's sequence; every clip has as many features per step as the first."""
-        self.dimension = self.dimension or shape.dimension
-        if shape.dimension != self.dimension:
-            self.others[utterance] = FeatureError(
-                f"the set gave {shape.dimension} features per step, and {self.dimension} of {next(iter(self.lengths))}"
+        self.dimension, self.first = self.dimension or sequence.dimension, self.first or place.utterance_id
+        if sequence.dimension != self.dimension:
+            self.others[place.utterance_id] = FeatureError(
+                f"the set gave {sequence.dimension} features per step, and {self.dimension} of {self.first}"
             )
             return
-        self.has_mask |= shape.has_mask
-        self.lengths[utterance] = length
-        if in_training:
+        self.has_mask |= sequence.has_mask
+        self.lengths.append(length)
+        if place.split == "train":
             self.training.append(length)
+        if len(self.longest) < _NAMED or length >= -self.longest[-1][0]:
+            self.longest = sorted([*self.longest, (-length, place.utterance_id)])[:_NAMED]
 
 
 def assemble(
     folder: AnyPath,
     shards: ShardFolder,
-    entries: Mapping[str, Entry],
+    entries: Entries,
     *,
     padding: PaddingSettings,
     run: Mapping[str, Any],
@@ -148,8 +183,11 @@ def assemble(
         writers = {
             key: stack.enter_context(ModalityWriter(folder / table_file(key), spec)) for key, spec in specs.items()
         }
-        results = shards.read_each(entry.shard for entry in entries.values())
-        for (utterance, entry), found in zip(entries.items(), results, strict=True):
+        lengths = {key: spec.length for key, spec in specs.items()}
+        entered, named = itertools.tee(entries)
+        results = shards.read_each(entry.shard for entry in named)
+        for entry, found in zip(entered, results, strict=True):
+            utterance = entry.row.utterance_id
             result = _checked(found, entry, utterance)
             for key, survey in surveys.items():
                 if utterance in survey.others:
@@ -158,7 +196,7 @@ def assemble(
             manifest.append(row)
             on_row(row)
             on_step()
-            summary.add(row, {key: spec.length for key, spec in specs.items()})
+            summary.add(row, lengths)
             for key in specs:
                 if row.modalities[key].status == OK:
                     one = result.sequences[key]
@@ -188,23 +226,18 @@ def _checked(result: ClipResult | None, entry: Entry, utterance: str) -> ClipRes
 
 
 def _survey(
-    shards: ShardFolder, entries: Mapping[str, Entry], pooling: Mapping[str, int], on_step: Callable[[], object]
+    shards: ShardFolder, entries: Entries, pooling: Mapping[str, int], on_step: Callable[[], object]
 ) -> dict[str, _Survey]:
     surveys = {key: _Survey() for key in pooling}
     damaged = []
-    results = shards.read_each((entry.shard for entry in entries.values()), sequences=False)
-    for (utterance, entry), result in zip(entries.items(), results, strict=True):
+    places, named = itertools.tee(entries.places())
+    for place, found in zip(places, shards.read_lengths(one.shard for one in named), strict=True):
         on_step()
-        if entry.shard is None:
-            continue
-        if result is None:
-            damaged.append(utterance)
-            continue
-        for key, survey in surveys.items():
-            outcome = result.row.modalities.get(key)
-            if outcome is not None and outcome.status == OK:
-                length = -(-(outcome.length or 0) // pooling[key])
-                survey.add(utterance, length, result.shapes[key], in_training=entry.row.split == "train")
+        if found is None and place.shard is not None:
+            damaged.append(place.utterance_id)
+        for key, sequence in (found or {}).items():
+            if key in surveys:
+                surveys[key].add(place, -(-sequence.n_steps // pooling[key]), sequence)
     if damaged:
         raise DamagedShardsError(damaged)
     return surveys
@@ -219,7 +252,7 @@ def _pooling(key: str, padding: PaddingSettings, run: Mapping[str, Any]) -> int:
 def _choose_length(key: str, survey: _Survey, padding: PaddingSettings) -> int:
     if key in padding.fixed:
         return padding.fixed[key]
-    lengths = list(survey.lengths.values())
+    lengths = survey.lengths
     if padding.lengths_from == "train":
         lengths = survey.training
         if not lengths:
@@ -227,12 +260,12 @@ def _choose_length(key: str, survey: _Survey, padding: PaddingSettings) -> int:
                 f"--lengths-from train: no clip with {key} is in the training split; "
                 "give --transcripts with a column mode or split, or use --lengths-from all"
             )
-    length = padded_length(lengths, n_sigmas=padding.n_sigmas)
+    length = padded_length(np.array(lengths), n_sigmas=padding.n_sigmas)
     return min(length, padding.max_length.get(key, padding.max_length.get(modality_of(key), length)))
 
 
 def _warn_of_length(summary: Summary, modality: str, length: int, survey: _Survey, padding: PaddingSettings) -> None:
-    lengths = np.array(list(survey.lengths.values()))
+    lengths = np.array(survey.lengths)
     summary.modalities[modality].lengths = {
         "min": int(lengths.min()),
         "median": float(np.median(lengths)),
@@ -241,7 +274,7 @@ def _warn_of_length(summary: Summary, modality: str, length: int, survey: _Surve
     }
     if modality in padding.fixed:
         return
-    longest = ", ".join(sorted(survey.lengths, key=lambda one: (-survey.lengths[one], one))[:3])
+    longest = ", ".join(utterance for _, utterance in survey.longest)
     if length > LONG_TAIL * np.percentile(lengths, 99):
         usual = np.percentile(lengths, 99)
         summary.warnings.append(
@@ -283,14 +316,20 @@ def _document(key: str, survey: _Survey, padding: PaddingSettings, run: Mapping[
 def _final_row(row: ClipRow, entry: Entry, pooling: Mapping[str, int]) -> ClipRow:
     """Return a clip's row with what the transcripts say now, every set, and lengths in steps after pooling."""
     now = entry.row
-    row = replace(row, split=now.split, language=now.language, text=now.text, text_source=now.text_source)
-    row = replace(row, warnings=(*_warnings(row, of_transcript=False), *_warnings(now, of_transcript=True)))
     outcomes = {**dict.fromkeys(pooling, ModalityStatus()), **row.modalities}
-    if entry.shard is not None:
-        for key, window in pooling.items():
-            length = outcomes[key].length
-            outcomes[key] = replace(outcomes[key], length=None if length is None else -(-length // window))
-    return replace(row, modalities=outcomes)
+    for key, window in pooling.items():
+        length = outcomes[key].length
+        if entry.shard is not None and window > 1 and length is not None:
+            outcomes[key] = replace(outcomes[key], length=-(-length // window))
+    return replace(
+        row,
+        split=now.split,
+        language=now.language,
+        text=now.text,
+        text_source=now.text_source,
+        warnings=(*_warnings(row, of_transcript=False), *_warnings(now, of_transcript=True)),
+        modalities=outcomes,
+    )
 
 
 def _warnings(row: ClipRow, *, of_transcript: bool) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
+# What is imported when the first clip needs it, unless workers are forks: then once for all of them.
+_LATE_IMPORTS = ("av", "pyarrow.parquet", "scipy.fft", "scipy.ndimage", "scipy.sparse", "soxr")
 END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
 
 
@@ -79,6 +83,23 @@ class ClipWorker:
             device=settings.device,
             face_crops=bool(settings.face_crops),
         )
+
+    def load(self) -> None:
+        """Load what the clips need, for the workers that are forks of this one; the task that needs it says what fails.
+
+        Nothing here may start a thread.
+        """
+        for module in _LATE_IMPORTS:
+            importlib.import_module(module)
+        encode_shard(ClipResult(ClipRow(utterance_id="")), "")
+        for key in self._sets:
+            with contextlib.suppress(FmltkError, MemoryError):
+                self._runner.function(key)
+        with contextlib.suppress(FmltkError, MemoryError):
+            if needs_file(self._sets) and any(modality_of(key) == "vision" for key in self._sets):
+                _ = self._detector
+            if self._paths.asd is not None:
+                self._load_speaker_network()
 
     def prepare(self, texts: Sequence[str]) -> dict[str, Any]:
         """Load the models that the user named, so that a broken one is reported before any clip is processed.

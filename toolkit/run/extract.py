@@ -46,7 +46,7 @@ from fmltk.toolkit.run.resolve import ordered_modalities, resolve
 from fmltk.toolkit.run.sets import held_sets
 from fmltk.toolkit.run.transcription import recognise, resolve_transcription
 from fmltk.toolkit.run.versions import numeric_versions
-from fmltk.toolkit.run.work import EXTRACT, Work, entries_of_manifest
+from fmltk.toolkit.run.work import EXTRACT, ManifestEntries, Work
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings, RunOptions
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.catalog.catalog import Catalog
     from fmltk.toolkit.features.clip_row import ClipRow
     from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.run.assemble import Entries
     from fmltk.toolkit.run.engine import Engine
     from fmltk.toolkit.run.summary import Summary
     from fmltk.toolkit.run.tasks import RunPaths
@@ -287,7 +288,8 @@ def _make_engine(run: Run, *, n_tasks: int) -> Engine:
     options = run.options
     make_worker = functools.partial(limited_worker, run.settings, run.paths, options.worker_memory_gb)
     if options.engine == "local":
-        return LocalEngine(make_worker, n_workers=min(options.n_workers or n_cores(), n_tasks))
+        n_workers = min(options.n_workers or n_cores(), n_tasks)
+        return LocalEngine(make_worker, n_workers=n_workers, forks=run.settings.device == "cpu")
     from fmltk.toolkit.run.ray_engine import RayEngine
 
     return RayEngine(
@@ -358,8 +360,8 @@ def _say_cost(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) 
     """Say how long the feature sets take; the clips of a folder that sets are added to have their durations there."""
     durations_s = work.durations_s
     if run.paths.adds:
-        entries = entries_of_manifest(run.folder / MANIFEST_FILE, work.names)
-        durations_s = {key: entry.row.duration_s or 0.0 for key, entry in entries.items()}
+        entries = ManifestEntries(run.folder / MANIFEST_FILE, work.names)
+        durations_s = {entry.row.utterance_id: entry.row.duration_s or 0.0 for entry in entries}
     held = run.held or {}
     sets = {key: one for key, one in run.paths.sets.items() if key not in held}
     say_cost(engine, sets, [durations_s.get(key, 0.0) for key in pending], run.options, run.reporter)
@@ -391,7 +393,7 @@ def _write_tables(run: Run, work: Work, record: Mapping[str, Any]) -> tuple[Summ
         found.extend(problems_of_row(row, run.options.usual_duration_s))
 
     if run.paths.adds:
-        entries = entries_of_manifest(run.folder / MANIFEST_FILE, work.names)
+        entries: Entries = ManifestEntries(run.folder / MANIFEST_FILE, work.names)
     else:
         entries = work.entries(run.catalog)
     with run.reporter.progress("Writing tables", 2 * len(entries), unit="steps") as progress:

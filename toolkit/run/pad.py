@@ -12,7 +12,7 @@ from fmltk.toolkit.features.shards import ShardFolder
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.run.assemble import assemble
 from fmltk.toolkit.run.folder import held, read_run
-from fmltk.toolkit.run.work import entries_of_manifest
+from fmltk.toolkit.run.work import ManifestEntries
 from fmltk.toolkit.settings import PaddingSettings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
     with held(folder):
         run = read_run(folder)
         shards = ShardFolder(folder / SHARD_FOLDER)
-        entries = entries_of_manifest(folder / MANIFEST_FILE, shards.names())
+        entries = ManifestEntries(folder / MANIFEST_FILE, shards.names())
         with reporter.progress("Writing tables", 2 * len(entries), unit="steps") as progress:
             summary = assemble(folder, shards, entries, padding=padding, run=run, on_step=progress.advance)
     for warning in summary.warnings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError, RunError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, OK, ClipRow, failed_row, rows_without_work
@@ -12,11 +12,13 @@ from fmltk.toolkit.features.layout import SHARD_FOLDER
 from fmltk.toolkit.features.shards import ClipResult, ShardFolder, shard_key, with_failure
 from fmltk.toolkit.io.parquet import open_parquet, reading
 from fmltk.toolkit.io.paths import look_up
-from fmltk.toolkit.run.assemble import Entry
+from fmltk.toolkit.run.assemble import Entries, Entry, Place
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, hash_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from fmltk.toolkit.catalog.catalog import Catalog
     from fmltk.toolkit.clip import Clip
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 EXTRACT, COMPLETE = "extract", "complete"  # what a worker can do with a clip: its methods
 # What the tables need of a clip besides its shard.
 WITH_SHARD = ("utterance_id", "split", "language", "text", "text_source", "warnings")
+_BATCH_CLIPS = 1024  # of a manifest that is read a part at a time
 TIMEOUT_S = 180.0  # for a clip, plus
 TIMEOUT_PER_VIDEO_S = 60.0  # per second of video: three times what full detection in 1080p needs
 
@@ -54,25 +57,50 @@ def replaced_sets(held: str, wanted: str, *, new_text: bool) -> str:
     return f"{media}-{wanted_text if new_text else text}-{sets}"
 
 
-def entries_of_manifest(manifest: AnyPath, names: Mapping[str, str]) -> dict[str, Entry]:
-    """Return every clip of the manifest; only what was read from a file, or is text alone, has a shard that counts.
+class ManifestEntries(Entries):
+    """Every clip of a manifest; only what was read from a file, or is text alone, has a shard that counts.
 
     names : of the shards, by their keys
 
-    Raises StoreError if a shard is gone.
+    Raises StoreError, while it is gone through, if a shard is gone.
     """
-    entries = {}
-    with open_parquet(manifest) as file, reading(manifest):
-        for batch in file.iter_batches():
+
+    def __init__(self, manifest: AnyPath, names: Mapping[str, str]) -> None:
+        self._manifest, self._names = manifest, names
+        with open_parquet(manifest) as file:
+            self._n = file.metadata.num_rows
+
+    def __len__(self) -> int:
+        return self._n
+
+    def places(self) -> Iterator[Place]:
+        """Yield which shard each clip has."""
+        for batch in self._batches(("utterance_id", "split", "sha256", "text_status")):
             for row in batch.to_pylist():
-                utterance = row["utterance_id"]
-                is_extracted = row["sha256"] or row["text_status"] == OK
-                name = names.get(shard_key(utterance)) if is_extracted else None
-                if name is None and is_extracted:
-                    raise StoreError(f"{utterance}: its shard is gone; run `fmltk extract` again")
-                kept = row if name is None else {column: row.get(column) for column in WITH_SHARD}
-                entries[utterance] = Entry(ClipRow.from_columns(kept), name)
-    return entries
+                yield Place(row["utterance_id"], row["split"], self._shard(row))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for batch in self._batches(None):
+            wanted = [name for name in (*WITH_SHARD, "sha256", "text_status") if name in batch.schema.names]
+            for number, row in enumerate(batch.select(wanted).to_pylist()):
+                name = self._shard(row)
+                if name is None:
+                    (kept,) = batch.slice(number, 1).to_pylist()
+                else:
+                    kept = {column: row.get(column) for column in WITH_SHARD}
+                yield Entry(ClipRow.from_columns(kept), name)
+
+    def _batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        with open_parquet(self._manifest) as file, reading(self._manifest):
+            yield from file.iter_batches(_BATCH_CLIPS, columns=columns, use_threads=False)
+
+    def _shard(self, row: Mapping[str, Any]) -> str | None:
+        if not (row["sha256"] or row["text_status"] == OK):
+            return None
+        name = self._names.get(shard_key(row["utterance_id"]))
+        if name is None:
+            raise StoreError(f"{row['utterance_id']}: its shard is gone; run `fmltk extract` again")
+        return name
 
 
 @dataclass(slots=True)
@@ -146,7 +174,7 @@ class Work:
     def has_failed(self, name: str) -> bool:
         """Return whether a shard is of a clip that failed, or is damaged."""
         try:
-            return self.shards.read(name, sequences=False).row.status == FAILED
+            return self.shards.read_row(name).status == FAILED
         except StoreError:
             return True
 
@@ -195,14 +223,9 @@ class Work:
         """Remove a clip's shard, which is damaged."""
         self.shards.remove(self.names.pop(shard_key(utterance)))
 
-    def entries(self, catalog: Catalog) -> dict[str, Entry]:
+    def entries(self, catalog: Catalog) -> Entries:
         """Return every clip of the catalogue as the tables are made of it."""
-        entries = {}
-        for clip in catalog.clips:
-            utterance = clip.utterance_id
-            shard = self.shard_name(utterance) if utterance in self.clips else None
-            entries[utterance] = Entry(self.rows.get(utterance) or ClipRow.of(clip), shard)
-        return entries
+        return _WorkEntries(self, catalog)
 
     def n_left_out(self, catalog: Catalog) -> int:
         """Return how many shards are of clips that the catalogue does not have."""
@@ -212,3 +235,27 @@ class Work:
     def n_done_again(self, pending: Mapping[str, str]) -> int:
         """Return how many of the pending clips have a shard that is out of date or failed."""
         return sum(how == EXTRACT and self.shard_name(utterance) is not None for utterance, how in pending.items())
+
+
+class _WorkEntries(Entries):
+    """The clips of a catalogue, whose rows are made as they are asked for: a million would fill the memory."""
+
+    def __init__(self, work: Work, catalog: Catalog) -> None:
+        self._work, self._catalog = work, catalog
+
+    def __len__(self) -> int:
+        return len(self._catalog.clips)
+
+    def places(self) -> Iterator[Place]:
+        """Yield which shard each clip has."""
+        for clip in self._catalog.clips:
+            utterance = clip.utterance_id
+            yield Place(utterance, clip.split, self._shard(utterance))
+
+    def __iter__(self) -> Iterator[Entry]:
+        for clip in self._catalog.clips:
+            utterance = clip.utterance_id
+            yield Entry(self._work.rows.get(utterance) or ClipRow.of(clip), self._shard(utterance))
+
+    def _shard(self, utterance: str) -> str | None:
+        return self._work.shard_name(utterance) if utterance in self._work.clips else None

@@ -17,6 +17,7 @@ from fmltk.toolkit.errors import MissingModalityError, TextModelError
 from fmltk.toolkit.hf_folder import SAFE, ModelFolder, load_weights, loading, transformers_version
 from fmltk.toolkit.text.folder import TEXT_MODEL, find_text_model
 from fmltk.toolkit.text.language import MAX_UNKNOWN_SHARE, default_text_model, majority_language, unknown_tokens
+from fmltk.toolkit.text.plain_bert import PlainBert, load_plain_bert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,9 +96,10 @@ class TextEncoder:
     ) -> None:
         self._source = find_text_model(model) if isinstance(model, str) else model
         self._device, self._states, self._keep_special = device, states, keep_special
-        self._tokenizer, self._model = _load(self._source, device)
-        self.dimension = int(self._model.config.hidden_size)
-        self.max_tokens = min(MAX_TOKENS, _n_positions(self._model), int(self._tokenizer.model_max_length))
+        plain = load_plain_bert(self._source.folder, device) if states is None else None
+        self._model: PlainBert | _OfTransformers = plain or _OfTransformers(self._source, device, states)
+        self.dimension = self._model.dimension
+        self.max_tokens = min(MAX_TOKENS, self._model.max_tokens)
 
     @property
     def identity(self) -> dict[str, str | int | None]:
@@ -122,23 +124,20 @@ class TextEncoder:
         import torch
 
         ids, spans, n_truncated = self._kept_tokens(text)
-        n_known = self._model.get_input_embeddings().num_embeddings
-        if max(ids) >= n_known:
+        if max(ids) >= self._model.n_known:
             raise TextModelError(
-                f"text model {self._source.name!r} in {self._source.folder} has vectors for {n_known} tokens, and its "
-                f"tokenizer gives token {max(ids)}: they do not belong together; save both of one model there"
+                f"text model {self._source.name!r} in {self._source.folder} has vectors for {self._model.n_known} "
+                f"tokens, and its tokenizer gives token {max(ids)}: they do not belong together; "
+                "save both of one model there"
             )
         batch = torch.tensor([ids], device=self._device)  # (1, n_tokens)
         with torch.inference_mode():
-            output = self._model(
-                input_ids=batch, attention_mask=torch.ones_like(batch), output_hidden_states=self._states is not None
-            )
-            hidden = output.last_hidden_state if self._states is None else self._states(output)
+            hidden = self._model.hidden(batch)
         kept_tokens = slice(None) if self._keep_special else slice(1, -1)
         return TextSequence(
             features=hidden[0, kept_tokens].to("cpu", torch.float32).numpy(),  # (n_tokens, d)
             ids=np.asarray(ids[kept_tokens], dtype=np.int32),
-            tokens=tuple(self._tokenizer.convert_ids_to_tokens(ids[kept_tokens])),
+            tokens=tuple(self._model.strings(ids[kept_tokens])),
             spans=None if spans is None else spans[kept_tokens],
             n_truncated=n_truncated,
             unknown_share=self._n_unknown(ids) / (len(ids) - 2),
@@ -153,8 +152,9 @@ class TextEncoder:
 
     def network(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the configuration, as config.json has it, and the weights by name, without the pooler's."""
-        weights = {name: value for name, value in self._model.state_dict().items() if not name.startswith("pooler.")}
-        return self._model.config.to_dict(), weights
+        _, model = _load(self._source, self._device)
+        weights = {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}
+        return model.config.to_dict(), weights
 
     def check_language(self, texts: Sequence[str]) -> None:
         """Raise TextModelError if the model does not know the language of these texts.
@@ -182,7 +182,7 @@ class TextEncoder:
         if not text.strip():  # to a vocabulary of bytes, white space is a token
             raise MissingModalityError("the transcript is empty")
         ids, spans = self._tokens(text)
-        if len(ids) <= self._tokenizer.num_special_tokens_to_add():
+        if len(ids) <= self._model.n_special:
             raise MissingModalityError("the transcript holds no word")
         n_truncated = max(len(ids) - self.max_tokens, 0)
         if n_truncated:
@@ -191,14 +191,50 @@ class TextEncoder:
         return ids, spans, n_truncated
 
     def _tokens(self, text: str) -> tuple[list[int], NDArray[np.int32] | None]:
-        fast, text = self._tokenizer.is_fast, without_surrogates(text)
-        encoded = self._tokenizer(text, verbose=False, return_offsets_mapping=fast)
-        ids = encoded["input_ids"]
-        tokens = self._tokenizer.convert_ids_to_tokens(ids)
-        return ids, _trimmed(text, tokens, encoded["offset_mapping"]) if fast else None
+        text = without_surrogates(text)
+        ids, spans = self._model.tokens(text)
+        return ids, None if spans is None else _trimmed(text, self._model.strings(ids), spans)
 
     def _n_unknown(self, ids: Sequence[int]) -> int:
-        return sum(one == self._tokenizer.unk_token_id for one in ids[1:-1])
+        return sum(one == self._model.unknown_id for one in ids[1:-1])
+
+
+class _OfTransformers:
+    """A tokenizer and a network of transformers, which reads every kind of BERT; the attributes are `PlainBert`'s."""
+
+    def __init__(self, source: ModelFolder, device: str, states: Callable[[Any], Any] | None) -> None:
+        self._tokenizer, self._model = _load(source, device)
+        self._states = states
+        self.dimension = int(self._model.config.hidden_size)
+        self.max_tokens = min(_n_positions(self._model), int(self._tokenizer.model_max_length))
+        self.n_known = int(self._model.get_input_embeddings().num_embeddings)
+        self.n_special = int(self._tokenizer.num_special_tokens_to_add())
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The number of the token for what the vocabulary does not have; None where there is none."""
+        number: int | None = self._tokenizer.unk_token_id
+        return number
+
+    def tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]] | None]:
+        """Return the numbers of a text's tokens, and which characters each stands for; None where that is unknown."""
+        fast = self._tokenizer.is_fast
+        encoded = self._tokenizer(text, verbose=False, return_offsets_mapping=fast)
+        return encoded["input_ids"], encoded["offset_mapping"] if fast else None
+
+    def strings(self, ids: Sequence[int]) -> list[str]:
+        """Return tokens as the vocabulary writes them."""
+        strings: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
+        return strings
+
+    def hidden(self, batch: Tensor) -> Any:
+        """Return what the features are, float32 (1, T, d), of token numbers int64 (1, T)."""
+        import torch
+
+        output = self._model(
+            input_ids=batch, attention_mask=torch.ones_like(batch), output_hidden_states=self._states is not None
+        )
+        return output.last_hidden_state if self._states is None else self._states(output)
 
 
 def without_surrogates(text: str) -> str:

@@ -18,7 +18,8 @@ from sklearn.linear_model import Ridge
 from fmltk.model.benchmark.analysis import best_by_metric, score_systems
 from fmltk.model.benchmark.entries import ablations, choose_entries
 from fmltk.model.benchmark.published import published_figures
-from fmltk.model.benchmark.run import BenchmarkOptions, benchmark, read_results
+from fmltk.model.benchmark.result_file import read_results
+from fmltk.model.benchmark.run import BenchmarkOptions, benchmark
 from fmltk.model.benchmark.worker import BenchmarkWorker, Job
 from fmltk.model.compare import System
 from fmltk.model.config import load_config

@@ -15,7 +15,8 @@ import pytest
 from fmltk.model.config import load_config, preset_names
 from fmltk.model.registry import model_names
 from fmltk.model.tuning.pruner import EPOCHS_PER_STAGE, is_hopeless
-from fmltk.model.tuning.run import TuningOptions, read_tuning, tune
+from fmltk.model.tuning.result_file import read_tuning
+from fmltk.model.tuning.run import TuningOptions, tune
 from fmltk.model.tuning.space import read_space
 from fmltk.model.tuning.trial import open_study
 from fmltk.toolkit.errors import ConfigError

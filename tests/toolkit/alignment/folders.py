@@ -15,6 +15,7 @@ from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
 from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.settings import ACOUSTIC_RATE_HZ, FRAME_RATE_HZ, ExtractSettings, PaddingSettings
 from fmltk.toolkit.vision.geometry import GEOMETRY_FEATURES
+from tests.entries import HeldEntries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ def write_features(folder: Path, clips: list[Made]) -> Path:
         result = clip.result()
         entries[clip.utterance] = Entry(result.row, shards.write(result, "0" * 16))
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {"name": "made", "sha256": "0"}}
-    assemble(folder, shards, entries, padding=PaddingSettings(), run=run)
+    assemble(folder, shards, HeldEntries(entries.values()), padding=PaddingSettings(), run=run)
     return folder
 
 

@@ -15,6 +15,7 @@ from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.shards import ClipSequence, ShardFolder
 from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from tests.entries import HeldEntries
 from tests.program import fmltk_here
 
 from .folders import Made, write_ctm
@@ -46,7 +47,7 @@ def write_sets(folder: Path, rates: dict[str, float | None], sets: dict[str, Cli
     }
     model = {"name": "made", "sha256": "0"}
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": model, "sets": made}
-    assemble(folder / "features", shards, entries, padding=PaddingSettings(), run=run)
+    assemble(folder / "features", shards, HeldEntries(entries.values()), padding=PaddingSettings(), run=run)
     write_ctm(folder / "words.ctm", {"talk": TIMES})
 
 

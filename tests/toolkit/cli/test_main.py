@@ -163,7 +163,7 @@ def test_a_terminal_that_cannot_show_a_name_shows_its_code() -> None:
 
 def test_commands_without_a_place_in_the_order_follow_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [metadata.EntryPoint(name, "x:y", COMMAND_GROUP) for name in ("zebra", "train", "apple", "extract")]
-    monkeypatch.setattr(cli.metadata, "entry_points", lambda **_: points)
+    monkeypatch.setattr(cli, "_commands", lambda: {point.name: point for point in points})
     assert fmltk.list_commands(click.Context(fmltk)) == ["extract", "train", "apple", "zebra"]
 
 

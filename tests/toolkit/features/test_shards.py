@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pyarrow import feather
 
+from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.errors import DamagedFileError, StoreError
 from fmltk.toolkit.extractors.contract import Tokens
-from fmltk.toolkit.features.clip_row import ClipRow
+from fmltk.toolkit.features.clip_row import ClipRow, ModalityStatus
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder, fingerprint, shard_key
 
@@ -84,6 +87,7 @@ def assert_equal(found: ClipResult, expected: ClipResult) -> None:
 def test_a_result_is_read_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, utterance: str, values: dict, words: list, n_faces: int, has_mask: bool
 ) -> None:
+    unused = {name: ModalityStatus() for name in MODALITIES if name not in values}
     masks = {name: np.arange(len(one)) % 2 == 0 if has_mask else None for name, one in values.items()}
     result = ClipResult(
         ClipRow(
@@ -93,6 +97,7 @@ def test_a_result_is_read_back_as_it_was(
             n_frames=3,
             fps=29.97,
             warnings=tuple(words),
+            modalities={name: ModalityStatus("ok", len(one)) for name, one in values.items()} | unused,
         ),
         {name: ClipSequence(one, masks[name]) for name, one in values.items()},
         np.arange(len(words), dtype=np.int32) if words else None,
@@ -105,14 +110,15 @@ def test_a_result_is_read_back_as_it_was(
     shards = ShardFolder(tmp_path_factory.mktemp("shards"))
     name = shards.write(result, "f" * 16)
     assert_equal(shards.read(name), result)
-    shapes = {key: (one.shape[1], has_mask) for key, one in values.items()}
-    assert shards.read(name, sequences=False).shapes == shapes
-    assert shards.read(name, sequences=False) == ClipResult(result.row, shapes=shapes)
+    assert shards.read_row(name) == result.row
+    (lengths,) = shards.read_lengths([name])
+    assert lengths == {key: (*one.shape, has_mask) for key, one in values.items()}
 
 
 def result(utterance: str = "a$_$0", value: float = 1.0) -> ClipResult:
     sequence = ClipSequence(np.full((50, 33), value, np.float32))
-    return ClipResult(ClipRow(utterance_id=utterance, status="ok"), {"audio": sequence})
+    row = ClipRow(utterance_id=utterance, status="ok").with_modality("audio", ModalityStatus("ok", 50))
+    return ClipResult(row, {"audio": sequence})
 
 
 def test_a_name_says_whose_shard_it_is_from_what_and_what_it_hashes_to(tmp_path: Path) -> None:
@@ -121,11 +127,11 @@ def test_a_name_says_whose_shard_it_is_from_what_and_what_it_hashes_to(tmp_path:
     name = shards.write(result(), mark)
     path = shards.path(name)
     key, input_mark, content, suffix = path.name.split(".")
-    assert (key, input_mark, suffix) == (shard_key("a$_$0"), mark, "parquet")
+    assert (key, input_mark, suffix) == (shard_key("a$_$0"), mark, "arrow")
     assert path.parent.name == key[:2]
     assert content == hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     assert shards.names() == {key: name}
-    assert pq.read_table(path).num_rows == 1, "any reader opens a shard"
+    assert feather.read_table(path).num_rows == 1, "any reader of Arrow's files opens a shard"
 
 
 def test_the_same_result_has_the_same_bytes_and_another_input_another_name(tmp_path: Path) -> None:
@@ -173,10 +179,33 @@ def test_what_is_no_shard_is_not_taken_for_one(tmp_path: Path) -> None:
     assert shards.names() == {}
     name = shards.write(result(), "0" * 16)
     folder = shards.path(name).parent
-    for stray in (f".tmp-77-{name}", "notes.parquet", f"{shard_key('a$_$0')}.parquet", f"{name}.txt", "README"):
+    for stray in (f".tmp-77-{name}", "notes.arrow", f"{shard_key('a$_$0')}.arrow", f"{name}.txt", "README"):
         (folder / stray).write_bytes(b"x")
     (tmp_path / "deeper" / "3f").mkdir(parents=True)
     assert shards.names() == {shard_key("a$_$0"): name}
+
+
+@pytest.mark.parametrize("n_faces", [None, 0, 3])
+def test_a_parquet_shard_of_an_older_version_is_read(tmp_path: Path, n_faces: int | None) -> None:
+    shards = ShardFolder(tmp_path)
+    expected = replace(
+        result(),
+        token_ids=np.arange(3, dtype=np.int32),
+        tokens=("a", "b", "c"),
+        faces=None if n_faces is None else faces(n_faces),
+    )
+    name = shards.write(expected, "0" * 16)
+    path = shards.path(name)
+    pq.write_table(feather.read_table(path), tmp_path / "old", compression="zstd", use_dictionary=False)
+    data = (tmp_path / "old").read_bytes()
+    path.unlink()
+    key, mark, _, _ = name.split(".")
+    old = f"{key}.{mark}.{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+    shards.path(old).write_bytes(data)
+    assert shards.names() == {key: old}
+    assert_equal(shards.read(old), expected)
+    assert shards.read_row(old) == expected.row
+    assert list(shards.read_lengths([old, None])) == [{"audio": (50, 33, False)}, None]
 
 
 def test_a_flipped_byte_anywhere_is_noticed(tmp_path: Path) -> None:
@@ -185,9 +214,10 @@ def test_a_flipped_byte_anywhere_is_noticed(tmp_path: Path) -> None:
     data = shards.path(name).read_bytes()
     for position in range(0, len(data), len(data) // 40):
         shards.path(name).write_bytes(data[:position] + bytes([data[position] ^ 0x01]) + data[position + 1 :])
-        for sequences in (True, False):
+        for read in (shards.read, shards.read_row):
             with pytest.raises(DamagedFileError, match=r"does not match its checksum; run `fmltk extract` again"):
-                shards.read(name, sequences=sequences)
+                read(name)
+        assert list(shards.read_lengths([name])) == list(shards.read_each([name])) == [None]
     shards.path(name).write_bytes(data)
     assert_equal(shards.read(name), result())
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import NoReturn
 
 from fmltk.toolkit.errors import ClipTimeoutError, DamagedFileError, FmltkError, MediaLimitError
+from fmltk.toolkit.machine import limit_memory
 from fmltk.toolkit.run.engine import UsedUpWorkerError
 
 ERRORS: dict[str, type[FmltkError]] = {
@@ -21,6 +23,13 @@ class Worker:
 
     def __init__(self) -> None:
         self.n_done = 0
+        self.loaded_by: int | None = None
+
+    def load(self) -> None:
+        self.loaded_by = os.getpid()
+
+    def loaded(self, _: object) -> int | None:
+        return self.loaded_by
 
     def double(self, number: int) -> int:
         self.n_done += 1
@@ -72,6 +81,28 @@ class Worker:
 
     def variable(self, name: str) -> str | None:
         return os.environ.get(name)
+
+
+class Threaded(Worker):
+    """What it loads leaves a thread behind."""
+
+    def load(self) -> None:
+        super().load()
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+
+
+class Hungry(Worker):
+    """May take little more memory than it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        limit_memory(300_000_000)
+
+    def take(self, n_bytes: int) -> int:
+        try:
+            return len(bytearray(n_bytes))
+        except MemoryError:
+            return 0
 
 
 def dies_at_start() -> NoReturn:

@@ -15,6 +15,7 @@ from fmltk.toolkit.features.shards import ClipResult, ClipSequence, ShardFolder
 from fmltk.toolkit.run import assemble as module
 from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from tests.entries import HeldEntries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ def made(folder: Path, lengths: dict[str, int], *, order: list[str] | None = Non
     shards = ShardFolder(folder / "shards")
     names = {name: shards.write(result(name, lengths[name]), "0" * 16) for name in order or list(lengths)}
     entries = {name: Entry(ClipRow(utterance_id=name), names[name]) for name in sorted(lengths)}
-    return assemble(folder, shards, entries, padding=PaddingSettings(**padding), run=RUN)  # type: ignore[arg-type]
+    return assemble(folder, shards, HeldEntries(entries.values()), padding=PaddingSettings(**padding), run=RUN)  # type: ignore[arg-type]
 
 
 def test_the_length_is_the_mean_and_three_standard_deviations(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_rows_without_a_shard_are_in_the_manifest_in_order(tmp_path: Path) -> No
     row = ClipRow(utterance_id="b", status="skipped", error_message="excluded: noise")
     shard = shards.write(result("a", 4), "0" * 16)
     entries = {"a": Entry(ClipRow(utterance_id="a", split="train"), shard), "b": Entry(row)}
-    summary = assemble(tmp_path, shards, entries, padding=PaddingSettings(), run=RUN)
+    summary = assemble(tmp_path, shards, HeldEntries(entries.values()), padding=PaddingSettings(), run=RUN)
     manifest = read_features(tmp_path).manifest()
     assert list(manifest["utterance_id"]) == ["a", "b"]
     assert list(manifest["status"]) == ["ok", "skipped"]

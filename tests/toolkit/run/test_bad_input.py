@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_clear_line_and_what_was_done_stays(tmp_path: Path, c
     assert done.returncode == 1, done.stderr
     assert "no space left" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    kept = list((out / "shards").rglob("*.parquet"))
+    kept = list((out / "shards").rglob("*.arrow"))
     assert len(kept) == 1
     assert not list(out.rglob(".tmp-*"))
     done = run(argv)

@@ -101,7 +101,7 @@ def test_a_second_run_does_no_clip_again_and_gives_the_same_bytes(
     short_clips: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(uninterrupted, tmp_path / "features")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "features" / "shards").rglob("*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "features" / "shards").rglob("*.arrow")}
     done = run(command(short_clips, tmp_path / "features"))
     assert done.returncode == 0
     assert "6 of 6 clips are extracted already" in done.stderr
@@ -150,7 +150,7 @@ def test_runs_killed_at_random_moments_are_finished_with_the_same_bytes(
 
 
 def n_shards(out: Path) -> int:
-    return len(list((out / "shards").glob("??/*.parquet")))
+    return len(list((out / "shards").glob("??/*.arrow")))
 
 
 def reaches(program: subprocess.Popen[bytes], out: Path, n_clips: int, *, then_s: float) -> bool:
@@ -169,8 +169,9 @@ def test_a_clip_whose_worker_is_killed_becomes_a_row_and_the_others_are_done(sho
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     # the first clip is done, so the worker has the second in hand
-    assert wait_until(lambda: any((out / "shards").glob("??/*.parquet")))
-    (worker,) = (one for one in child_ids(program.pid) if "fmltk.toolkit.run.local_engine" in command_line(one))
+    assert wait_until(lambda: any((out / "shards").glob("??/*.arrow")))
+    (origin,) = (one for one in child_ids(program.pid) if "fmltk.toolkit.run.worker_program" in command_line(one))
+    (worker,) = child_ids(origin) or {origin}  # a fork of it, where workers are forks
     os.kill(worker, signal.SIGKILL)
     assert program.wait() == 3
     manifest = read_features(out).manifest()
@@ -232,7 +233,7 @@ def test_a_damaged_shard_is_found_and_its_clip_done_again(
 ) -> None:
     out = tmp_path / "features"
     shutil.copytree(uninterrupted, out)
-    shard = sorted((out / "shards").rglob("*.parquet"))[2]
+    shard = sorted((out / "shards").rglob("*.arrow"))[2]
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)

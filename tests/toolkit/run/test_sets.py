@@ -202,7 +202,7 @@ def test_adding_that_is_killed_between_two_clips_ends_as_adding_at_once(clips: P
     argv = [str(Path(sys.executable).with_name("fmltk")), "extract", str(clips), "-o", str(out), "--add", "--audio",
             name, "--modalities", "audio", "--workers", "1"]  # fmt: skip
     program = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    changed = lambda: {path.name for path in (out / "shards").glob("*/*.parquet")} - shards  # noqa: E731
+    changed = lambda: {path.name for path in (out / "shards").glob("*/*.arrow")} - shards  # noqa: E731
     assert wait_until(lambda: changed() or program.poll() is not None)  # clip a is short, and does not wait
     assert program.poll() is None, program.communicate()
     kill_session(program.pid)

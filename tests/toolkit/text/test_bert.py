@@ -116,9 +116,9 @@ def test_a_language_that_the_model_does_not_know_is_refused_by_name(minilm, enco
 
 
 def test_a_vocabulary_of_bytes_has_no_unknown_token(encoder, monkeypatch):
-    monkeypatch.setattr(encoder._tokenizer, "_unk_token", None, raising=False)
-    monkeypatch.setitem(encoder._tokenizer._special_tokens_map, "unk_token", None)
-    assert encoder._tokenizer.unk_token_id is None
+    monkeypatch.setattr(encoder._model._tokenizer, "_unk_token", None, raising=False)
+    monkeypatch.setitem(encoder._model._tokenizer._special_tokens_map, "unk_token", None)
+    assert encoder._model.unknown_id is None
     assert encoder.encode("嗯嗯嗯").unknown_share == 0.0
 
 

@@ -188,7 +188,7 @@ class Cluster:
     def worker_processes(self) -> list[int]:
         """Return the processes that have the models, of every node."""
         members = [one for node in self.nodes for one in session_ids(node.pid)]
-        return [one for one in members if "-m fmltk.toolkit.run.local_engine" in command_line(one)]
+        return [one for one in members if "-m fmltk.toolkit.run.worker_program" in command_line(one)]
 
     def stop(self) -> None:
         for index in reversed(range(len(self.nodes))):

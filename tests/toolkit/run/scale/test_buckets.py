@@ -87,7 +87,7 @@ def test_a_bucket_gives_the_bytes_of_a_folder_and_names_no_secret(
     assert list(read_features(out).manifest()["text"])[:2] == ["words of 0000", "words of 0001"]  # the .txt beside them
     assert read_features(out)["audio"].features().shape[0] == 6
     written = everything(out)
-    assert sum(".parquet" in name and "/shards/" in name for name in written) == 6
+    assert sum(".arrow" in name and "/shards/" in name for name in written) == 6
     secret, key = os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"]
     for content in (*written.values(), done.stdout.encode(), done.stderr.encode()):
         assert secret.encode() not in content
