@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from fmltk.model.registry import StageSpec
 
 
-def list_jobs(plan: RunPlan, groups: Sequence[SeedGroup], arrays: Path) -> tuple[list[StageJob], list[SeedJob]]:
+def list_jobs(
+    plan: RunPlan, groups: Sequence[SeedGroup], arrays: Path, products: str
+) -> tuple[list[StageJob], list[SeedJob]]:
     """Return the stages that are left to train, and the seeds that are complete once they are.
 
     arrays : the folder that holds each group's arrays, in a folder of the group's name
+    products : how the stages compute large products
 
     Raises ConfigError if a stage needs one that is neither trained, to be trained, nor saved.
     """
@@ -37,7 +40,7 @@ def list_jobs(plan: RunPlan, groups: Sequence[SeedGroup], arrays: Path) -> tuple
             left, complete = _stages_left(plan, group, seed)
             folder = seed_folder(plan.out, seed)
             common = seed, plan.config, arrays / group.name, folder, plan.options.device
-            stage_jobs += [StageJob(stage.name, *common) for stage in left]
+            stage_jobs += [StageJob(stage.name, *common, products) for stage in left]
             if complete:
                 seed_jobs.append(SeedJob(*common, _clip_table(plan, group), group.reused))
     return stage_jobs, seed_jobs

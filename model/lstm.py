@@ -12,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ONEDNN_FROM_MULTIPLICATIONS = 10_000_000  # below, changing the layout costs more than it saves
-ONEDNN_MULTIPLE = 128
-ONEDNN_IS_FASTER = torch.backends.cpu.get_cpu_capability() == "AVX512"  # with AVX2, MKL was: 12 % of a whole epoch
+from fmltk.model.products import current_products
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,8 @@ class _PackedLSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Packed, w_in: Tensor, w_hidden: Tensor, bias: Tensor) -> Tensor:
         sizes, d = x.sizes, w_hidden.shape[1]
-        gates = x.filled(_product(x.steps, w_in).add_(bias), bias)  # (n_steps, 4 d)
+        products = current_products()
+        gates = x.filled(products.project(x.steps, w_in).add_(bias), bias)  # (n_steps, 4 d)
         hidden, cell, squashed = (gates.new_empty(len(gates), d) for _ in range(3))
         last = gates.new_empty(sizes[0], d)
         before, start = 0, 0
@@ -106,7 +105,7 @@ class _PackedLSTM(torch.autograd.Function):
             last[still:n] = hidden[start + still : start + n]
             before, start = start, start + n
         ctx.save_for_backward(x.steps, w_hidden, gates, hidden, cell, squashed)
-        ctx.sizes, ctx.places = sizes, x.places
+        ctx.sizes, ctx.places, ctx.products = sizes, x.places, products
         return last
 
     @staticmethod
@@ -138,23 +137,7 @@ class _PackedLSTM(torch.autograd.Function):
         previous = _previous_states(hidden, sizes)  # (n_steps - B, d)
         d_w_hidden = d_gates[sizes[0] :].t() @ previous
         d_of_steps = d_gates if ctx.places is None else d_gates.index_select(0, ctx.places)
-        return None, _product(d_of_steps.t(), steps.t()), d_w_hidden, d_gates.sum(0)
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a @ b.T, of shapes (n, k) and (m, k).
-
-    With AVX-512, large products go to oneDNN, which needs half the time of MKL on processors that are not Intel's. It
-    keeps compiled code per shape: sizes are rounded up, so that batches of different numbers of steps share it.
-    """
-    n, k = a.shape
-    large = ONEDNN_IS_FASTER and n * k * b.shape[0] >= ONEDNN_FROM_MULTIPLICATIONS
-    if not large or a.dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return a @ b.t()
-    more_n, more_k = -n % ONEDNN_MULTIPLE, -k % ONEDNN_MULTIPLE
-    left = nn.functional.pad(a, (0, more_k, 0, more_n)).contiguous().to_mkldnn()
-    right = nn.functional.pad(b, (0, more_k)).contiguous().to_mkldnn()
-    return nn.functional.linear(left, right).to_dense()[:n]
+        return None, ctx.products.gradient(d_of_steps, steps), d_w_hidden, d_gates.sum(0)
 
 
 def _previous_states(hidden: Tensor, sizes: tuple[int, ...]) -> Tensor:

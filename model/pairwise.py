@@ -69,7 +69,7 @@ class PairNet(nn.Module):
         """Return ({task: intensity (B,)}, H (B, fdim)) of the pair's two inputs."""
         r_alpha = self.nets[self.alpha](inputs[self.alpha])  # (B, d_alpha)
         r_beta = self.nets[self.beta](inputs[self.beta])  # (B, d_beta)
-        product = (r_alpha[:, :, None] * r_beta[:, None, :]).flatten(1)  # (B, d_alpha * d_beta), eq. 3
+        product = torch.bmm(r_alpha[:, :, None], r_beta[:, None, :]).flatten(1)  # (B, d_alpha * d_beta), eq. 3
         y_pair, hidden = self.bimodal(product)  # eq. 5
         predictions = {
             self.alpha: self.unimodal[self.alpha](r_alpha)[0],  # eq. 4

@@ -11,6 +11,7 @@ from fmltk.model.checkpoint import schema_differences
 from fmltk.model.config import write_toml
 from fmltk.model.dataset import split_counts
 from fmltk.model.prepared import fingerprint
+from fmltk.model.products import BLAS, usable_ways, way_for
 from fmltk.model.run_folder import (
     CONFIG_FILE,
     TRAINING_FILE,
@@ -62,6 +63,7 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
         "labels": plan.labels,
         "reuse": None if reuse is None else str(reuse),
         "device": plan.options.device.split(":")[0],
+        "products": _products(plan, prepared),
         "family": dataset.family,
         "scale": str(dataset.scale),
         "splits": split_counts(dataset),
@@ -74,10 +76,18 @@ def training_document(plan: RunPlan, prepared: Prepared, decisions: Mapping[int,
     }
 
 
-def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> None:
-    """Begin a run folder, or check that what it holds is the same run.
+def _products(plan: RunPlan, prepared: Prepared) -> str:
+    """Return how the run computes large products: those of text LSTMs, on a CPU."""
+    steps = prepared.steps
+    if steps is None or plan.model.reads_tokens or plan.options.device != "cpu":
+        return BLAS
+    return way_for(len(steps) / max(len(prepared.splits), 1) * plan.config.bs, steps.shape[1])
 
-    Raises ConfigError with what differs.
+
+def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> str:
+    """Begin a run folder, or check that what it holds is the same run; return how it computes large products.
+
+    Raises ConfigError with what differs, also if this torch cannot compute as the run began.
     """
     if training_file(out) is None:
         if finished_seeds(out):
@@ -87,7 +97,7 @@ def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> None:
             )
         write_toml(config, out / CONFIG_FILE)
         write_json(out / TRAINING_FILE, document, indent=1)
-        return
+        return str(document["products"])
     settings, before = run_config(out).as_dict(), run_document(out)
     same_model = settings["model"] == config.model  # else they have different settings
     differences = [
@@ -99,6 +109,13 @@ def open_run(out: Path, config: Settings, document: Mapping[str, Any]) -> None:
         differences.append("the features or the labels changed" + (f" ({'; '.join(words)})" if words else ""))
     if differences:
         raise ConfigError(f"{out} holds a run of other settings: {'; '.join(differences)}. Choose another -o")
+    products = before.get("products", document["products"])  # 0.1.0 recorded none
+    if products not in usable_ways():
+        raise ConfigError(
+            f"{out} was begun with products by {products!r}, and this torch has {', '.join(usable_ways())}: continue "
+            "it where it was begun, or choose another -o"
+        )
+    return str(products)
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> list[str]:

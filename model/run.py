@@ -94,11 +94,11 @@ def train(
     plan = plan.without_arrays()  # memory: the arrays are in `groups`
     # Nothing is left behind by what was refused so far.
     with hold_folder(out, places=("", "seed_*/")):
-        open_run(out, config, training_document(plan, groups[0].prepared, decisions))
+        products = open_run(out, config, training_document(plan, groups[0].prepared, decisions))
         _report_start(plan, groups[0].prepared, reporter)
         with ScratchFolder(out) as arrays:
             save_arrays(groups, arrays, plan.text)
-            stage_jobs, seed_jobs = list_jobs(plan, groups, arrays)
+            stage_jobs, seed_jobs = list_jobs(plan, groups, arrays, products)
             to_train = {job.stage for job in stage_jobs}
             report_memory(
                 [stage for stage in plan.model.stages if stage.name in to_train],

@@ -14,6 +14,7 @@ from fmltk.model.checkpoint import StageCheckpoint, load_stage, save_history, sa
 from fmltk.model.inputs import StageInputs, predict_stage, spread
 from fmltk.model.network import text_network_of
 from fmltk.model.prepared import Prepared
+from fmltk.model.products import BLAS, products_by
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import stage_file, stage_history_file, stage_progress_file
 from fmltk.model.training import StageData, train_stage
@@ -37,7 +38,10 @@ BERT_FILE = "bert.safetensors"  # next to the arrays: the weights that a BERT in
 
 @dataclass(frozen=True, slots=True)
 class StageJob:
-    """Train `stage` with `seed`, from the arrays in `prepared`, into `folder`."""
+    """Train `stage` with `seed`, from the arrays in `prepared`, into `folder`.
+
+    products : how large products are computed while it trains (`fmltk.model.products`)
+    """
 
     stage: str
     seed: int
@@ -45,6 +49,7 @@ class StageJob:
     prepared: Path
     folder: Path
     device: str
+    products: str = BLAS
 
     @property
     def progress_file(self) -> Path:
@@ -90,7 +95,8 @@ def run_stage(job: StageJob, watch: Watch | None = None) -> None:
             watch(job.stage, epoch, best)
 
     unfinished = stage_progress_file(job.folder, job.stage)
-    trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress, progress=unfinished)
+    with products_by(job.products):
+        trained = train_stage(spec, job.config, data, seed=job.seed, on_epoch=report_progress, progress=unfinished)
     folds = None
     if job.config.fusion_inputs == "cross-fit" and model.feeds_another(spec):
         folds = _out_of_fold(spec, job, data, prepared.videos)
@@ -149,7 +155,8 @@ def _out_of_fold(
     rows, hidden = [], []
     for held_out in folds_of(videos[data.train], job.config.folds):
         rest = dataclasses.replace(data, train=data.train[~held_out])
-        fold = train_stage(spec, job.config, rest, seed=job.seed)
+        with products_by(job.products):
+            fold = train_stage(spec, job.config, rest, seed=job.seed)
         rows.append(torch.from_numpy(data.train[held_out]))
         hidden.append(predict_stage(fold.net, spec, data.inputs, data.train[held_out])[1])
     return torch.cat(rows), torch.cat(hidden)

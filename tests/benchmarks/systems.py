@@ -219,7 +219,7 @@ def main() -> int:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread", file=sys.stderr)
     slower = []
     for name in [options.part] if options.part else options.systems:
-        share = LARGE.get(name, 1) * options.divide
+        share = max(LARGE.get(name, 1), options.divide)
         clips = (CLIPS[0] // share, CLIPS[1] // share)
         if options.part:
             print(json.dumps(measure_alone(name) if name in ALONE else measure_ours(name, clips, options.bert)))

@@ -12,7 +12,7 @@ from torch import nn
 from fmltk.model.config import Config, load_config, settings_class
 from fmltk.model.inputs import StageInputs, predict_stage
 from fmltk.model.layers import Dropout, masked_l1, weighted_loss
-from fmltk.model.lstm import ONEDNN_FROM_MULTIPLICATIONS, LastStateLSTM, Packed
+from fmltk.model.lstm import LastStateLSTM, Packed
 from fmltk.model.pairwise import PairNet
 from fmltk.model.registry import ModelSpec, StageSpec, model_names, model_spec
 from fmltk.model.training import StageData, TrainedStage, stage_seed, train_stage
@@ -60,27 +60,6 @@ def test_the_text_lstm_equals_torchs_on_each_sequence_alone(lengths: Sequence[in
     (torch.stack(alone) * weight).sum().backward()
     for mine, theirs in zip(net.lstm.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("onednn", [True, False])
-def test_large_products_equal_torchs_own(monkeypatch: pytest.MonkeyPatch, onednn: bool) -> None:
-    monkeypatch.setattr("fmltk.model.lstm.ONEDNN_IS_FASTER", onednn)
-    torch.manual_seed(0)
-    net, reference = LastStateLSTM(300, 64), nn.LSTM(300, 64)
-    reference.load_state_dict(net.lstm.state_dict())
-    offsets = np.arange(0, 201, 10)
-    inputs = StageInputs({}, torch.randn(200, 300), offsets)
-    assert ONEDNN_FROM_MULTIPLICATIONS < 200 * 300 * 256
-    packed = inputs.batch(["T"], np.arange(20))["T"]
-    assert isinstance(packed, Packed)
-    found = net(packed)
-    assert inputs.steps is not None
-    expected = reference(inputs.steps.view(20, 10, 300).transpose(0, 1))[1][0][0]
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    found.square().sum().backward()
-    expected.square().sum().backward()
-    for mine, theirs in zip(net.lstm.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-3, rtol=1e-3)
 
 
 def test_packing_follows_the_order_that_is_asked_for() -> None:
