@@ -13,7 +13,17 @@ import pytest
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.charts import histogram, small_histograms
 from fmltk.toolkit.report.clips import gather_clips
-from fmltk.toolkit.report.document import Case, Section, Table, Tile
+from fmltk.toolkit.report.document import (
+    CHECK,
+    KNOW,
+    SPOILS,
+    Case,
+    Contribution,
+    Finding,
+    Section,
+    Table,
+    Tile,
+)
 from fmltk.toolkit.report.render import render
 from tests.processes import wait_until
 
@@ -55,10 +65,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = [
         Tile("clips", "53"),
         histogram("Durations", [1, 2, 3], unit="s"),
-        small_histograms("Many", [f"feature {k}" for k in range(40)], [np.arange(9.0)] * 40),
+        small_histograms("Many", [f"feature {k}" for k in range(40)], [np.arange(9.0)] * 40, unit="Hz"),
         Table(HOSTILE, ("a", "b"), [(HOSTILE, 1)]),
+        Table("Wide", [f"column {k}" for k in range(30)], [[0.5] * 30], folded=True),
     ]
-    out.write_text(render("A report", [Section(HOSTILE, 1, blocks)], cases, clips), encoding="utf-8")
+    whole = Contribution(
+        findings=[
+            Finding(HOSTILE, KNOW, blocks[2]),
+            Finding("look", CHECK, clips="anywrong"),
+            Finding("folded", SPOILS, blocks[4]),
+        ],
+        sections=[Section(HOSTILE, 1, blocks)],
+        cases=cases,
+    )
+    out.write_text(render("A report", whole, clips), encoding="utf-8")
     return out
 
 

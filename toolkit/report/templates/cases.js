@@ -32,6 +32,9 @@
     failed: ["failed or incomplete", (one) => one.why],
     clip: ["with a clip to watch", (one) => one.clip || one.link],
   };
+  for (const reason of [...new Set(cases.flatMap((one) => one.look ?? []))].sort()) {
+    shows[`look-${reason}`] = [`to look at: ${reason}`, (one) => one.look?.includes(reason)];
+  }
   for (const [name, [text, test]] of Object.entries(shows)) {
     const some = name === "wrong" ? cases.some((one) => one.wrong?.length) : cases.some(test);
     if (some) at("show").append(option(name, text)); else delete shows[name];
@@ -85,7 +88,7 @@
     const table = element("table", undefined, "scores");
     table.setAttribute("aria-label", `Labels and predictions of ${one.id}`);
     const head = element("tr");
-    const columns = ["", ...(one.truth ? ["label"] : []), ...(one.class ? ["class"] : []), ...(one.pred ? ["predicted"] : [])];
+    const columns = ["condition", ...(one.truth ? ["label"] : []), ...(one.class ? ["class"] : []), ...(one.pred ? ["predicted"] : [])];
     for (const name of columns) { const cell = element("th", name); cell.scope = "col"; head.append(cell); }
     table.append(head);
     for (const name of CONDITIONS) {
@@ -142,5 +145,15 @@
   at("filter").addEventListener("submit", (event) => event.preventDefault());
   at("previous").addEventListener("click", turn(-1));
   at("next").addEventListener("click", turn(1));
+  // A finding names the clips that it is about: #cases=wrong.
+  const follow = () => {
+    const [, name] = location.hash.match(/^#cases=(.*)$/) ?? [];
+    if (name === undefined) return;
+    at("show").value = shows[name] ? name : "";
+    restart();
+    at("cases").scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
   draw();
+  follow();
 })();
