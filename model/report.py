@@ -87,9 +87,11 @@ def _contribution(run: Path) -> Contribution:
     settings = [(name, str(value)) for name, value in sorted(run_config(run).as_dict().items())]
     blocks.append(Table("Settings", ("setting", "value"), settings, folded=True))
     wrong = sum("M" in (case.wrong or ()) for case in run_cases(part, family, scale))
-    evidence = {"scores": scores[0], "errors": errors} | ({"curves": curves[0]} if curves else {})
+    evidence: dict[str, Block] = {"scores": scores[0], "errors": errors}
+    if curves:
+        evidence["curves"] = curves[0]
     findings = run_findings(run, summary, split, wrong=wrong, evidence=evidence)
-    findings += [one for table in classes for one in class_findings(run, table.rows, table)]
+    findings += [one for table in classes for one in class_findings(run, table)]
     findings += robustness_findings(run, robustness[1], robustness[0]) if robustness else []
     section = Section(f"Run: {run.name}", RUN_ORDER, blocks)
     return Contribution(sources=[_source(run, summary)], findings=findings, sections=[section])

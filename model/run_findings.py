@@ -13,10 +13,10 @@ from fmltk.toolkit.conditions import MODALITY_OF, UNIMODAL
 from fmltk.toolkit.report.document import CHECK, KNOW, SPOILS, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from fmltk.toolkit.report.document import Block
+    from fmltk.toolkit.report.document import Block, Table
 
 UNSURE_CLIPS = 100  # with fewer, an accuracy of 80 % has an interval of more than 16 points
 SMALL_LOSS = 0.01  # a part of the error: what a modality adds below it hardly counts
@@ -117,7 +117,7 @@ def robustness_findings(run: Path, document: Mapping[str, Any], chart: Block) ->
     return found
 
 
-def class_findings(run: Path, rows: Sequence[Sequence[str]], table: Block) -> list[Finding]:
-    """Return which classes that occur are never predicted: rows of class, n, predicted, and more."""
-    never = [row[0] for row in rows if int(row[1]) > 0 and int(row[2]) == 0]
+def class_findings(run: Path, table: Table) -> list[Finding]:
+    """Return which classes that occur are never predicted; the table has class, n, predicted, and more."""
+    never = [str(name) for name, n, predicted, *_ in table.rows if str(n) != "0" and str(predicted) == "0"]
     return [Finding(f"{run.name}: never predicted: {', '.join(never)}.", CHECK, table)] if never else []

@@ -130,7 +130,9 @@ def test_it_renders_without_an_error_and_without_a_request(opened: Any, page: Pa
 
 def test_hostile_words_are_shown_and_do_nothing(opened: Any) -> None:
     assert HOSTILE in opened.execute_script("return document.querySelector('.case .said').textContent")
-    assert opened.execute_script("return document.querySelector('h2').textContent") == HOSTILE
+    heads = opened.execute_script("return [...document.querySelectorAll('h2')].map((one) => one.textContent)")
+    assert heads == ["Findings", HOSTILE, "Clips"]
+    assert HOSTILE in opened.execute_script("return document.querySelector('.findings').textContent")
     choose(opened, "show", "failed")
     assert ids(opened) == [HOSTILE]
     assert HOSTILE in opened.execute_script("return document.querySelector('.case').textContent")
@@ -199,6 +201,47 @@ def test_a_clip_plays_embedded_and_linked(opened: Any, name: str) -> None:
     opened.execute_script("const one = document.querySelector('video'); one.muted = true; one.play();")
     until(lambda: opened.execute_script("return document.querySelector('video').currentTime") > 0.2)
     assert opened.execute_script("return document.querySelector('video').videoWidth") > 0
+
+
+def test_findings_lead_to_what_is_folded_and_to_the_clips_they_are_about(opened: Any) -> None:
+    links = opened.execute_script("return [...document.querySelectorAll('.findings a')].map((one) => one.hash)")
+    assert len(links) == 3
+    assert not opened.execute_script("return document.querySelector('details').open")
+    opened.execute_script("location.hash = arguments[0]", links[0])
+    until(lambda: opened.execute_script("return document.querySelector('details').open"))
+    opened.execute_script("location.hash = arguments[0]", links[1])
+    until(lambda: ids(opened) == ["clip$_$00"])
+    assert opened.execute_script("return document.getElementById('show').value") == "anywrong"
+
+
+@pytest.mark.parametrize("name", list(WIDTHS))
+def test_what_is_wider_than_the_screen_says_so_until_its_end_is_seen(opened: Any, name: str) -> None:
+    width(opened, name)
+    opened.execute_script("document.querySelector('details').open = true")
+    frame = "document.querySelector('details .frame')"
+    until(lambda: opened.execute_script(f"return {frame}.className") == "frame overflows")
+    assert opened.execute_script(f"return {frame}.querySelector('.hint').offsetHeight") > 0
+    opened.execute_script(f"{frame}.querySelector('.scroll').scrollLeft = 1e6")
+    until(lambda: opened.execute_script(f"return {frame}.className") == "frame overflows at-end")
+    first = opened.execute_script(f"return {frame}.querySelector('td').getBoundingClientRect().left")
+    assert 0 <= first < 300, "the first column stays"
+
+
+def test_the_contents_stay_in_view_and_mark_what_is_read(opened: Any) -> None:
+    opened.execute_script("scrollTo(0, document.body.scrollHeight)")
+    marked = "return document.querySelector('.contents [aria-current]').textContent"
+    until(lambda: "Clips" in opened.execute_script(marked))
+    box = "return document.querySelector('.contents').getBoundingClientRect().top"
+    assert 0 <= opened.execute_script(box) < 100
+
+
+def test_the_numbers_behind_a_chart_are_saved_as_csv(opened: Any, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    opened.execute_script("document.querySelector('figure a.csv').click()")
+    until(lambda: (tmp_path / "durations.csv").exists())
+    lines = (tmp_path / "durations.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "s from,to,clips"
+    assert sum(int(line.split(",")[2]) for line in lines[1:]) == 3
 
 
 def test_every_control_has_a_name_and_can_be_reached(opened: Any) -> None:
