@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from fmltk.toolkit.conditions import Scale
 
 
+ZERO_RULES = {  # what `sign_correct` takes 0 for
+    "ch-sims": "A label of 0 counts as negative, as in Acc-2 of CH-SIMS: only what is above 0 is positive.",
+    "mosi": "A label of 0 counts as positive, as in Acc-2 Has0 of MOSI: only what is below 0 is negative.",
+}
+
+
 def run_cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
     """Return the clips of a run's predictions as cases."""
     from fmltk.model.metrics import sign_correct
@@ -30,6 +36,7 @@ def run_cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
     truths = {c: numbers_of(frame, f"truth_{c}") for c in CONDITIONS if f"truth_{c}" in frame}
     predictions = {c: numbers_of(frame, f"pred_{c}") for c in CONDITIONS if f"pred_{c}" in frame}
     classes = {c: classes_of_values(values, scale) for c, values in truths.items()}
+    said = {c: classes_of_values(values, scale) for c, values in predictions.items()}
     wrong = {
         c: ~sign_correct(predictions[c], truths[c], family) & np.isfinite(predictions[c]) & np.isfinite(truths[c])
         for c in predictions
@@ -44,7 +51,9 @@ def run_cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
             truths=_finite(truths, row),
             predictions=_finite(predictions, row),
             classes={c: name for c, names in classes.items() if (name := names[row]) is not None},
+            predicted_classes={c: name for c, names in said.items() if (name := names[row]) is not None},
             wrong=[c for c, flags in wrong.items() if flags[row]],
+            note=ZERO_RULES[family] if any(values[row] == 0 for values in truths.values()) else None,
         )
         for row, (utterance, text, split, reason) in enumerate(
             zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)
@@ -73,6 +82,7 @@ def _class_cases(frame: pd.DataFrame) -> list[Case]:
             split=split or None,
             reason=reason,
             classes={c: true for c, pairs in both.items() if (true := pairs[row][0]) is not None},
+            predicted_classes={c: said for c, pairs in both.items() if (said := pairs[row][1]) is not None},
             wrong=[c for c, pairs in both.items() if None not in pairs[row] and pairs[row][0] != pairs[row][1]],
         )
         for row, (utterance, text, split, reason) in enumerate(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.report.timeline import Timeline
 
 SECTION_GROUP = "fmltk.report_sections"
 SPOILS, CHECK, KNOW = 3, 2, 1  # weights of findings: results cannot be trusted; look at it; good to know
@@ -141,9 +142,10 @@ class Section:
 class Case:
     """What is known of one clip. Each contribution fills in what it knows; the first one to know something counts.
 
-    truths, predictions, classes: by condition; wrong: conditions whose predicted sign is wrong, None without a
-    prediction; shares: what each modality, by letter, adds to the prediction of M; source, start_s, end_s: the clip's
-    file below the folder of videos, and its part of it; duration_s: how long that is; look: reasons to look at it.
+    truths, predictions, classes, predicted_classes: by condition; wrong: conditions whose predicted sign is wrong, None
+    without a prediction; note: what to know of that; shares: what each modality, by letter, adds to the prediction of
+    M; source, start_s, end_s: the clip's file below the folder of videos, and its part of it; duration_s: how long that
+    is; look: reasons to look at it; speaker: how the speaker was found; timeline: what happens when.
     """
 
     utterance_id: str
@@ -158,9 +160,13 @@ class Case:
     truths: Mapping[str, float] | None = None
     predictions: Mapping[str, float] | None = None
     classes: Mapping[str, str] | None = None
+    predicted_classes: Mapping[str, str] | None = None
     wrong: Sequence[str] | None = None
+    note: str | None = None
     shares: Mapping[str, float] | None = None
     look: Sequence[str] | None = None
+    speaker: str | None = None
+    timeline: Timeline | None = None
 
     def add(self, other: Case) -> None:
         """Take over what the other knows and this one does not."""

@@ -30,6 +30,7 @@ from fmltk.toolkit.report.document import (
     Tile,
     contribute,
 )
+from fmltk.toolkit.report.timeline import read_timelines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.features.feature_set import FeatureSet
     from fmltk.toolkit.features.sequences import ModalityTable
     from fmltk.toolkit.report.document import Block, ReportRequest
+    from fmltk.toolkit.report.timeline import Timeline
 
 RANK = 10
 MAX_SAMPLED_STEPS = 20_000
@@ -69,7 +71,8 @@ def _contribution(path: Path, *, is_curated: bool) -> Contribution:
     for row in read_rows(path):
         for found in findings_of_row(row):
             reasons.setdefault(found.utterance_id, []).append(found.reason)
-    cases = [_case(row) for row in manifest.to_dict("records")]
+    timelines = read_timelines(path, manifest)
+    cases = [_case(row, timelines) for row in manifest.to_dict("records")]
     findings = _status_findings(manifest, overview) + _cut_findings(features, overview)
     findings += [
         Finding(f"{path.name}, {block.text}", CHECK, block)
@@ -326,7 +329,7 @@ def _row(name: str, unit: str, column: NDArray[np.float32]) -> tuple[object, ...
     return (name, unit, float(values.mean()), float(values.std()), low, median, high, zeros)
 
 
-def _case(row: Mapping[Any, Any]) -> Case:
+def _case(row: Mapping[Any, Any], timelines: Mapping[str, Timeline]) -> Case:
     end = row["end_s"]
     reasons = [
         f"{name}: {_text(row[f'{name}_error_message'])}"
@@ -343,7 +346,17 @@ def _case(row: Mapping[Any, Any]) -> Case:
         start_s=None if _missing(row["start_s"]) else float(row["start_s"]),
         end_s=None if _missing(end) else float(end),
         duration_s=None if _missing(row["duration_s"]) else float(row["duration_s"]),
+        speaker=_speaker(row),
+        timeline=timelines.get(str(row["utterance_id"])),
     )
+
+
+def _speaker(row: Mapping[Any, Any]) -> str | None:
+    """Return how the speaker was found, and how sure that is."""
+    source = _text(row["speaker_source"])
+    if source is None or _missing(row["speaker_share"]):
+        return source
+    return f"{source}, {row['speaker_share']:.0%} of the speech"
 
 
 def _missing(value: object) -> bool:
