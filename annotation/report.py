@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +12,24 @@ from fmltk.annotation import agreement_tables as tables
 from fmltk.toolkit.classes import BINS, SEVEN
 from fmltk.toolkit.conditions import CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.report import charts
-from fmltk.toolkit.report.document import Case, Contribution, Remark, Section, Table, Tile
+from fmltk.toolkit.report import charts, planes
+from fmltk.toolkit.report.document import (
+    CHECK,
+    KNOW,
+    SPOILS,
+    Case,
+    Contribution,
+    Finding,
+    Remark,
+    Section,
+    Source,
+    Table,
+    Tile,
+    contribute,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -31,33 +45,21 @@ CLASS_NOTES = {
     BINS: "From negative (NG) over weakly negative, neutral and weakly positive to positive (PS).",
     SEVEN: "From strongly negative (SN) over neutral to strongly positive (SP).",
 }
+NAMED_RATERS = 6  # in a finding
+LARGE_CLASS = 0.6  # of a condition's clips
 POOR_ALPHA = 0.667  # Krippendorff: below it no conclusions should be drawn
 
 
 def rating_sections(request: ReportRequest) -> Contribution:
     """Return a section on every table of ratings among the paths."""
-    from fmltk.annotation.ratings import read_ratings
-
-    contribution = Contribution()
-    for path in request.paths:
-        if _has_ratings(path):
-            contribution.used.append(path)
-            contribution.sections.append(_ratings_section(path, read_ratings(path)))
-    return contribution
+    return contribute(request, _has_ratings, _ratings)
 
 
 def label_sections(request: ReportRequest) -> Contribution:
     """Return a section on every table of labels among the paths, and its clips as cases."""
-    from fmltk.toolkit.features.label_file import has_labels, read_labels
+    from fmltk.toolkit.features.label_file import has_labels
 
-    contribution = Contribution()
-    for path in request.paths:
-        if has_labels(path):
-            labels = read_labels(path)
-            contribution.used.append(path)
-            contribution.sections.append(_labels_section(path, labels))
-            contribution.cases += _cases(labels)
-    return contribution
+    return contribute(request, has_labels, _labels)
 
 
 def _has_ratings(path: Path) -> bool:
@@ -69,23 +71,24 @@ def _has_ratings(path: Path) -> bool:
         return False
 
 
-def _ratings_section(path: Path, ratings: pa.Table) -> Section:
-    from fmltk.annotation.patterns import PATTERNS
+def _ratings(path: Path) -> Contribution:
     from fmltk.annotation.protocols import OUT_OF_PROTOCOL
-    from fmltk.annotation.quality import marked_raters, overview
-    from fmltk.annotation.ratings import FLAGS, flag_counts
+    from fmltk.annotation.quality import overview
+    from fmltk.annotation.ratings import FLAGS, flag_counts, read_ratings
 
+    ratings = read_ratings(path)
     found = overview(ratings, n_items=N_DISPUTED)
     measures, raters = found.agreement, found.raters
     names = {entry["rater"] for entries in raters.values() for entry in entries}
+    scales = {str(entry["scale"]) for entry in measures.values()}
+    alphas = _alpha_chart(measures)
+    table = _rater_table(raters)
     blocks: list[Block] = [
         Tile("ratings", f"{sum(entry['ratings'] for entry in measures.values()):,}"),
         Tile("raters", f"{len(names)}"),
         Tile("conditions", f"{len(measures)}"),
-    ]
-    blocks += _alpha_blocks(measures)
-    blocks += _rater_charts(raters, {entry["scale"] for entry in measures.values()})
-    blocks.append(
+        *alphas,
+        *_rater_charts(raters, scales),
         Table(
             "Agreement",
             tables.AGREEMENT_COLUMNS,
@@ -93,22 +96,24 @@ def _ratings_section(path: Path, ratings: pa.Table) -> Section:
             note="Krippendorff's alpha with 95 % bootstrap intervals over clips; Fleiss' kappa of the clips with the "
             "same number of ratings; weighted kappa is the mean over pairs of raters (without weights on a nominal "
             "scale); agreement is the share of pairs of ratings that are equal.",
-        )
-    )
-    blocks.append(_rater_table(raters))
-    flags = flag_counts(ratings)
-    blocks += [
-        Remark(f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}: {_by_rater(ratings, flag)}.", "bad")
-        for flag in OUT_OF_PROTOCOL
-        if flag in flags
+        ),
+        table,
     ]
-    for pattern, meaning in PATTERNS.items():
-        suspicious = marked_raters(pattern, raters)
-        if suspicious:
-            blocks.append(Remark(f"{pattern}, {meaning}: {', '.join(suspicious)}", "bad"))
+    findings = _alpha_findings(path, measures, alphas) + _rater_findings(path, raters, table)
+    flags = flag_counts(ratings)
+    for flag in OUT_OF_PROTOCOL:
+        if flag in flags:
+            text = f"{flag} ({flags[flag]} ratings): {FLAGS[flag]}: {_by_rater(ratings, flag)}."
+            blocks.append(Remark(text, "bad"))
+            findings.append(Finding(f"{path.name}: {text}", CHECK, blocks[-1]))
     rows = tables.disputed_rows(found.disputed)
     blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
-    return Section(f"Ratings: {path.name}", RATINGS_RANK, blocks)
+    facts = {"ratings": f"{ratings.num_rows:,}", "raters": str(len(names)), "scale": ", ".join(sorted(scales))}
+    return Contribution(
+        sources=[Source(path, "ratings", path, facts)],
+        findings=findings,
+        sections=[Section(f"Ratings: {path.name}", RATINGS_RANK, blocks)],
+    )
 
 
 def _by_rater(ratings: pa.Table, flag: str) -> str:
@@ -117,23 +122,71 @@ def _by_rater(ratings: pa.Table, flag: str) -> str:
     return ", ".join(f"{name} ({count})" for name, count in flagged_raters(ratings, flag).items())
 
 
-def _alpha_blocks(measures: dict[str, dict[str, Any]]) -> list[Block]:
-    """Return the chart of alpha per condition, and a remark on those that are too low."""
-    alphas = [
-        (name, *(entry[f"alpha_{entry['level']}"][key] for key in ("alpha", "low", "high")))
+def _alpha_chart(measures: dict[str, dict[str, Any]]) -> list[Block]:
+    """Return the chart of alpha per condition, where it is known of one."""
+    rows = [
+        charts.Row(name, *(entry[f"alpha_{entry['level']}"][key] for key in ("alpha", "low", "high")))
         for name, entry in measures.items()
     ]
-    known = [row for row in alphas if np.isfinite(row[1:]).all()]
+    known = [row for row in rows if np.isfinite([row.value, row.low, row.high]).all()]
     if not known:
         return []
-    low = min(0.0, *(row[2] for row in known))
+    low = min(0.0, *(row.low for row in known))
     unit = f"Krippendorff's alpha, {' and '.join(sorted({entry['level'] for entry in measures.values()}))}"
-    blocks: list[Block] = [charts.intervals("Agreement per condition", known, unit=unit, limits=(low, 1))]
-    poor = ", ".join(f"{name} ({alpha:.2f})" for name, alpha, *_ in known if alpha < POOR_ALPHA)
-    if poor:
-        text = f"Below {POOR_ALPHA}, the least that Krippendorff advises to draw conclusions from: {poor}."
-        blocks.append(Remark(text))
-    return blocks
+    return [
+        charts.intervals(
+            "Agreement per condition",
+            known,
+            unit=unit,
+            limits=(low, 1),
+            reference=(POOR_ALPHA, f"alpha {POOR_ALPHA}"),
+            reading="With 95 % bootstrap intervals over clips: 1 is full agreement, 0 what chance gives. Left of the "
+            "line Krippendorff advises against conclusions.",
+        )
+    ]
+
+
+def _alpha_findings(path: Path, measures: dict[str, dict[str, Any]], evidence: Sequence[Block]) -> list[Finding]:
+    """Return which conditions' raters agree too little; by chance alone is worse."""
+    found: dict[int, list[str]] = {SPOILS: [], CHECK: []}
+    for name, entry in measures.items():
+        alpha, low = (entry[f"alpha_{entry['level']}"][key] for key in ("alpha", "low"))
+        if alpha < POOR_ALPHA:
+            found[SPOILS if low <= 0 else CHECK].append(f"{name} ({alpha:.2f})")
+    words = {
+        SPOILS: "raters may agree by chance alone: alpha's interval holds 0 in",
+        CHECK: f"raters agree less than conclusions need, alpha under {POOR_ALPHA}, in",
+    }
+    return [
+        Finding(f"{path.name}: {words[weight]} {', '.join(names)}.", weight, evidence[0] if evidence else None)
+        for weight, names in found.items()
+        if names
+    ]
+
+
+def _rater_findings(path: Path, raters: dict[str, list[dict[str, Any]]], table: Block) -> list[Finding]:
+    """Return which raters show each pattern and where, with the evidence that most clips speak for."""
+    from fmltk.annotation.patterns import PATTERNS
+
+    found = []
+    for pattern, meaning in PATTERNS.items():
+        marks = [
+            (mark["n_clips"], entry["rater"], condition, mark["evidence"])
+            for condition, entries in raters.items()
+            for entry in entries
+            for mark in entry["marks"]
+            if mark["pattern"] == pattern
+        ]
+        if marks:
+            conditions: dict[str, list[str]] = {}
+            for _, rater, condition, _ in marks:
+                conditions.setdefault(rater, []).append(condition)
+            who = "; ".join(f"{rater} in {', '.join(own)}" for rater, own in list(conditions.items())[:NAMED_RATERS])
+            who += f"; and {len(conditions) - NAMED_RATERS} more" if len(conditions) > NAMED_RATERS else ""
+            _, rater, condition, evidence = max(marks)
+            text = f"{path.name}: raters marked {pattern}, {meaning}: {who}"
+            found.append(Finding(f"{text}. For example {rater} in {condition}: {evidence}.", CHECK, table))
+    return found
 
 
 def _rater_charts(raters: dict[str, list[dict[str, Any]]], scales: Collection[str]) -> list[Block]:
@@ -150,9 +203,18 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]], scales: Collection[st
     from fmltk.toolkit.clip import reading_order
 
     names = sorted(biases, key=reading_order)
-    rows = [(name, float(np.mean(biases[name])), min(biases[name]), max(biases[name])) for name in names]
-    unit = "own rating minus the others'"
-    return [charts.intervals("Bias of each rater", rows, unit=unit, describe="mean and range over the conditions")]
+    rows = [charts.Row(name, float(np.mean(biases[name])), min(biases[name]), max(biases[name])) for name in names]
+    unit = f"own rating minus the others', on the scale {next(iter(scales))}"
+    return [
+        charts.intervals(
+            "Bias of each rater",
+            rows,
+            unit=unit,
+            reference=(0.0, "no bias"),
+            reading="Mean and range over the conditions: right of the line a rater says more positive values than the "
+            "others do of the same clips, left of it more negative ones.",
+        )
+    ]
 
 
 def _rater_table(raters: dict[str, list[dict[str, Any]]]) -> Table:
@@ -167,29 +229,76 @@ def _rater_table(raters: dict[str, list[dict[str, Any]]]) -> Table:
     )
 
 
-def _labels_section(path: Path, labels: LabelTable) -> Section:
+def _labels(path: Path) -> Contribution:
     from fmltk.annotation.summary import summarise_labels
+    from fmltk.toolkit.features.label_file import read_labels
 
+    labels = read_labels(path)
     document = summarise_labels(labels)
     sizes = document["sizes"]
+    classes, conflicts = _class_blocks(document), _conflict_blocks(labels, document)
     blocks: list[Block] = [
         Tile("clips", f"{sizes['total']:,}"),
         *(Tile(part, f"{count:,}") for part, count in sizes.items() if part != "total"),
         Tile("conditions", f"{len(document['classes'])}"),
+        *classes,
+        *_number_blocks(labels, document),
+        *conflicts,
     ]
-    blocks += _class_blocks(document)
-    blocks += _number_blocks(labels, document)
-    blocks += _conflict_blocks(labels, document)
     for condition in labels.scales:
         name = f"note_{condition}"
         n_noted = labels.table.num_rows - labels.table[name].null_count if name in labels.table.column_names else 0
         if n_noted:
             text = "were adjudicated, are a ground truth, or of a panel in which a rater was replaced"
             blocks.append(Remark(f"{n_noted} labels of {condition} {text}: {name} says by whom."))
+    findings = _class_findings(path, document, classes) + _sign_findings(path, document, conflicts)
     reasons = _null_reasons(labels)
     if reasons:
-        blocks.append(Table("Clips without a label, and why", ("condition", "reason", "clips"), reasons))
-    return Section(f"Labels: {path.name}", LABELS_RANK, blocks)
+        table = Table("Clips without a label, and why", ("condition", "reason", "clips"), reasons)
+        blocks.append(table)
+        counts = ", ".join(f"{condition}: {n}" for condition, n in _null_counts(reasons).items())
+        findings.append(Finding(f"{path.name}: clips without a label: {counts}.", CHECK, table))
+    facts = {
+        "clips": ", ".join(f"{count:,} {part}" for part, count in sizes.items()),
+        "scales": ", ".join(f"{condition} {scale}" for condition, scale in document["scales"].items()),
+    }
+    return Contribution(
+        sources=[Source(path, "labels", path, facts)],
+        findings=findings,
+        sections=[Section(f"Labels: {path.name}", LABELS_RANK, blocks)],
+        cases=_cases(labels),
+    )
+
+
+def _null_counts(reasons: Sequence[tuple[str, str, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for condition, _, n in reasons:
+        counts[condition] += n
+    return counts
+
+
+def _class_findings(path: Path, document: dict[str, Any], evidence: Sequence[Block]) -> list[Finding]:
+    """Return the conditions in which one class has most clips."""
+    large = []
+    for condition, counts in document["classes"].items():
+        total = sum(counts.values()) if counts else 0
+        if total and max(counts.values()) > LARGE_CLASS * total:
+            name = max(counts, key=lambda one: counts[one])
+            large.append(f"{condition} {name} {100 * counts[name] / total:.0f} %")
+    if not large:
+        return []
+    return [Finding(f"{path.name}: one class has most clips: {', '.join(large)}.", CHECK, evidence[0])]
+
+
+def _sign_findings(path: Path, document: dict[str, Any], evidence: Sequence[Block]) -> list[Finding]:
+    """Return the two conditions that differ in sign most often, and in how many clips T, A and V all differ."""
+    shares = {pair: one["differ"] / one["clips"] for pair, one in document["signs"].items() if one["clips"]}
+    if not evidence or not shares or max(shares.values()) == 0:
+        return []
+    pair = max(shares, key=lambda one: shares[one])
+    first, second = pair.split("-")
+    text = f"{path.name}: {first} and {second} differ in sign in {100 * shares[pair]:.0f} % of the clips."
+    return [Finding(text, KNOW, evidence[0])]
 
 
 def _class_blocks(document: dict[str, Any]) -> list[Block]:
@@ -255,7 +364,7 @@ def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block
                 shares[row, column] = share
                 texts[row][column] = f"{100 * share:.0f} %"
     blocks: list[Block] = [
-        charts.matrix(
+        planes.matrix(
             "Conditions that differ in sign, share of clips",
             names,
             names,
@@ -263,6 +372,7 @@ def _conflict_blocks(labels: LabelTable, document: dict[str, Any]) -> list[Block
             texts=texts,
             row_label="condition",
             column_label="condition",
+            reading="The share of clips that two conditions give different signs; the darker, the more they conflict.",
         )
     ]
     if document["three_signs"] is not None:

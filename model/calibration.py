@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.model.evaluation import pairs_of_m
-from fmltk.toolkit.report import charts
+from fmltk.toolkit.report import planes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def calibration_blocks(run: Path, split: str, scale: Scale) -> list[Block]:
     if not found["groups"]:
         return []
     return [
-        charts.against_diagonal(
+        planes.against_diagonal(
             f"Calibration of M, {split}, all seeds: {describe_calibration(found)}",
             [group["prediction"] for group in found["groups"]],
             [group["truth"] for group in found["groups"]],

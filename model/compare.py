@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmltk.model.evaluation import describe_sources, evaluation_split, format_score
+from fmltk.model.evaluation import describe_sources, evaluation_split, format_of_clips, format_score
 from fmltk.model.metrics import metric_names, score, sign_correct
 from fmltk.model.nominal import class_numbers
 from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
-from fmltk.model.significance import mean_interval, paired_test
+from fmltk.model.significance import mean_interval, p_text, paired_test
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
 
@@ -255,13 +255,18 @@ def _as_dict(test: Any) -> dict[str, Any]:
     return {"n": test.n, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
 
 
+def _signed(difference: float) -> str:
+    return "–" if np.isnan(difference) else f"{difference:+.4f}"
+
+
 def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]], list[str], list[list[str]]]:
     """Return (columns, rows) of the scores and (columns, rows) of the tests of `compare`."""
     metrics, over = metric_names(result["family"]), over_clips_name(result["family"])
     rows = []
     for system in result["systems"]:
         seconds = system["seconds_per_epoch"]
-        cells = [format_score(m, system["metrics"][m]["mean"], system["metrics"][m]["std"]) for m in metrics]
+        own = system["metrics"]
+        cells = [format_of_clips(m, own[m]["mean"], own[m]["std"], result["n_clips"]) for m in metrics]
         low, high = (format_score(over, system[f"{over.lower()}_over_clips"][end]) for end in ("low", "high"))
         time = "" if seconds is None else f"{seconds:.4f}"
         name, labels, n = system["name"], describe_sources(system["labels"]), str(system["n_seeds"])
@@ -275,9 +280,9 @@ def comparison_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
                         f"{test['a']} - {test['b']}",
                         metric,
                         f"{outcome['n']} {pairs}",
-                        f"{outcome['difference']:+.4f}",
-                        f"{outcome['low']:+.4f} to {outcome['high']:+.4f}",
-                        f"{outcome['p']:.4f}",
+                        _signed(outcome["difference"]),
+                        f"{_signed(outcome['low'])} to {_signed(outcome['high'])}" if outcome["n"] > 1 else "–",
+                        p_text(outcome["p"]) or "–",
                     ]
                 )
     columns = ["system", "model", "reads", "labels", "seeds", *metrics, f"{over}, 95 % over clips", "s/epoch"]

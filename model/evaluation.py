@@ -9,6 +9,7 @@ import numpy as np
 from fmltk.model.metrics import metric_names, score
 from fmltk.model.nominal import CLASS_COLUMNS, class_numbers, class_table, count_pairs, decided
 from fmltk.model.run_folder import read_predictions, run_config, run_document, run_model, run_seeds, run_summary
+from fmltk.model.significance import correlation_interval, share_interval
 from fmltk.model.tasks import stage_title, task_title
 from fmltk.toolkit.classes import class_names, classes_of_values
 from fmltk.toolkit.conditions import CONDITIONS, Scale
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PERCENT = ("Acc", "F1")
+FEW_CLIPS = 10  # of fewer a score is given with its interval over clips
 
 
 def format_score(metric: str, value: float | None, deviation: float | None = None) -> str:
@@ -36,6 +38,37 @@ def format_score(metric: str, value: float | None, deviation: float | None = Non
     if deviation is None or deviation != deviation:  # noqa: PLR0124
         return text
     return f"{text} ± {100 * deviation:.2f}" if percent else f"{text} ± {deviation:.3f}"
+
+
+def score_interval(metric: str, value: float | None, n: int) -> tuple[float, float] | None:
+    """Return the 95 % interval over n clips of an accuracy or a correlation; None of what has no simple one.
+
+    >>> [round(end, 2) for end in score_interval("Acc-2", 2 / 3, 3)]
+    [0.21, 0.94]
+    """
+    if value is None or value != value or n < 1:  # noqa: PLR0124 - NaN is not itself
+        return None
+    if metric.startswith("Acc"):
+        return share_interval(value, n)
+    return correlation_interval(value, n) if metric == "Corr" else None
+
+
+def format_of_clips(metric: str, value: float | None, deviation: float | None, n: int) -> str:
+    """Return a score over n clips: of few clips no digits that they do not carry, but the 95 % interval over clips.
+
+    >>> format_of_clips("Acc-2", 1.0, None, 1), format_of_clips("Corr", float("nan"), None, 1)
+    ('100 (21 to 100)', '– (1 clip)')
+    >>> format_of_clips("MAE", 0.385, 0.01, 3), format_of_clips("MAE", 0.385, 0.01, 300)
+    ('0.4', '0.385 ± 0.010')
+    """
+    if n >= FEW_CLIPS:
+        return format_score(metric, value, deviation)
+    if value is None or value != value:  # noqa: PLR0124
+        return f"– ({n} clip{'' if n == 1 else 's'})" if n < 2 else format_score(metric, value)
+    times, digits = (100, 0) if metric.startswith(PERCENT) else (1, 1)
+    ends = score_interval(metric, value, n)
+    interval = "" if ends is None else f" ({times * ends[0]:.{digits}f} to {times * ends[1]:.{digits}f})"
+    return f"{times * value:.{digits}f}{interval}"
 
 
 def evaluation_split(summary: Mapping[str, Any], split: str) -> str:
@@ -61,17 +94,18 @@ def evaluation_rows(
     rows = []
     for task in summary["tasks"].values():
         scores = task["splits"][split]
-        cells = [format_score(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"]) for m in metrics]
+        n = scores["n"]
+        cells = [format_of_clips(m, scores["metrics"][m]["mean"], scores["metrics"][m]["std"], n) for m in metrics]
         rows.append([stage_title(task["stage"]), task_title(task["task"]), task["labels"], str(scores["n"]), *cells])
     together = ensemble_scores(run, split) if ensemble else {}
     for condition, scores in together.items():
-        cells = [format_score(m, scores["metrics"][m]) for m in metrics]
+        cells = [format_of_clips(m, scores["metrics"][m], None, scores["n"]) for m in metrics]
         rows.append([f"ensemble of {len(summary['seeds'])}", task_title(condition), "", str(scores["n"]), *cells])
     for condition, splits in summary["constant"].items():
         if split in splits:
-            cells = [format_score(m, splits[split][m]) for m in metrics]
-            n = splits[split].get("n", "")  # runs of fmltk 0.1 do not say it
-            rows.append(["constant", task_title(condition), "", str(n), *cells])
+            n = splits[split].get("n", FEW_CLIPS)  # runs of fmltk 0.1 do not say it
+            cells = [format_of_clips(m, splits[split][m], None, n) for m in metrics]
+            rows.append(["constant", task_title(condition), "", str(splits[split].get("n", "")), *cells])
     document = {
         "run": str(run),
         "model": run_model(run),

@@ -11,7 +11,7 @@ from fmltk.model.registry import HIDDEN_PREFIX
 from fmltk.model.run_folder import HIDDEN_FILE, read_hidden, seed_folder
 from fmltk.toolkit.classes import class_names, classes_of_values
 from fmltk.toolkit.errors import StoreError
-from fmltk.toolkit.report import charts
+from fmltk.toolkit.report import planes
 from fmltk.toolkit.report.document import Remark
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def hidden_blocks(run: Path, seed: int, part: pd.DataFrame, family: Family, scal
     if not np.isfinite(shares).all():
         return [Remark(f"H, which the fusion reads of {stages}, is the same for every training clip", "bad")]
     title = f"Map of H, which the fusion reads of {stages}, seed {seed}"
-    chart = charts.class_map(
+    left_out = f" {int(np.sum(~shown))} clips without H, label or prediction are left out." if not shown.all() else ""
+    chart = planes.class_map(
         title,
         points,
         names=names,
@@ -86,18 +87,12 @@ def hidden_blocks(run: Path, seed: int, part: pd.DataFrame, family: Family, scal
         wrong=wrong[shown],
         wrong_label=f"wrong {what}",
         labels=[f"component {k}: {share:.0%} of the variance" for k, share in enumerate(shares, 1)],
+        reading=f"Each clip's {values.shape[1]} numbers are seen along the two directions in which those of the "
+        f"{len(train):,} training clips vary most, {sum(shares):.0%} of their variance. Clips that lie close are "
+        "alike to the fusion along these two. The colour is the true class; a cross is a prediction of the wrong "
+        f"{what}. Crosses among another colour: the stages give little to tell them apart by.{left_out}",
     )
-    left_out = f" {int(np.sum(~shown))} clips without H, label or prediction are left out." if not shown.all() else ""
-    return [
-        Remark(
-            f"How to read the map of H: each clip's {values.shape[1]} numbers are seen along the two directions in "
-            f"which those of the {len(train):,} training clips vary most, {sum(shares):.0%} of their variance. Clips "
-            "that lie close are alike to the fusion along these two. The colour is the true class; a cross is a "
-            f"prediction of the wrong {what}. Crosses among another colour: the stages give little to tell them apart "
-            f"by.{left_out}"
-        ),
-        chart,
-    ]
+    return [chart]
 
 
 def _classes_of(

@@ -16,7 +16,7 @@ import numpy as np
 
 from fmltk.model.compute import one_thread
 from fmltk.model.data import Ragged
-from fmltk.model.evaluation import evaluation_split, format_score
+from fmltk.model.evaluation import evaluation_split, format_of_clips
 from fmltk.model.metrics import metric_names, score
 from fmltk.model.predict import TrainedModel
 from fmltk.model.run_folder import read_kept, read_predictions, run_document, run_seeds, run_summary
@@ -119,7 +119,7 @@ def robustness_table(
         {"name": str(one), "metrics": {m: [seed[m] for seed in by_seed] for m in metrics}}
         for one, by_seed in zip(wanted, scores, strict=True)
     ]
-    cells = [[row["name"], *(_cell(m, row["metrics"][m]) for m in metrics)] for row in rows]
+    cells = [[row["name"], *(_cell(m, row["metrics"][m], n) for m in metrics)] for row in rows]
     note = (
         f"{n} {split} clips. The model is as it was trained. Missing: the mean of the training clips' steps instead; "
         "noise: in standard deviations of the training clips' values."
@@ -138,9 +138,9 @@ def write_robustness(run: Path, document: dict[str, Any]) -> None:
     write_json(run / ROBUSTNESS_FILE, document, indent=1)
 
 
-def _cell(metric: str, values: Sequence[float]) -> str:
+def _cell(metric: str, values: Sequence[float], n: int) -> str:
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return format_score(metric, float(np.mean(values)), deviation)
+    return format_of_clips(metric, float(np.mean(values)), deviation, n)
 
 
 def _predictions(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+Z_95 = 1.959964  # standard errors on each side of a 95 % interval
+SMALLEST_P = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
@@ -60,6 +63,43 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Pair
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(mean / error), n - 1))
     return PairedTest(n, mean, mean - half, mean + half, p)
+
+
+def p_text(p: float) -> str:
+    """Return a p as papers print it.
+
+    >>> p_text(0.0192), p_text(0.00004), p_text(float("nan"))
+    ('0.019', '< 0.001', '')
+    """
+    if p != p:  # noqa: PLR0124 - NaN is not itself
+        return ""
+    return f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
+
+
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of n clips (Wilson's).
+
+    >>> low, high = share_interval(1.0, 1)
+    >>> round(low, 2), round(high, 2)
+    (0.21, 1.0)
+    """
+    middle, half = share + Z_95**2 / (2 * n), Z_95 * np.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    return float((middle - half) / (1 + Z_95**2 / n)), float((middle + half) / (1 + Z_95**2 / n))
+
+
+def correlation_interval(r: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a correlation over n clips (Fisher's); up to three clips it is all there is.
+
+    >>> correlation_interval(0.9, 3)
+    (-1.0, 1.0)
+    >>> low, high = correlation_interval(0.5, 30)
+    >>> round(low, 2), round(high, 2)
+    (0.17, 0.73)
+    """
+    if n <= 3 or abs(r) >= 1:
+        return (-1.0, 1.0) if n <= 3 else (r, r)
+    half = Z_95 / np.sqrt(n - 3)
+    return float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

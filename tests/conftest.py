@@ -21,13 +21,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hypothesis
 import pytest
 
+from tests.processes import LIMIT_S
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # One thread for each library: the suite itself runs in several processes. A test of how the program starts its own
 # workers has to delete these first, or it cannot fail.
@@ -154,3 +156,22 @@ def mmsa_python(may_install: Callable[[str], None]) -> Path:
             subprocess.run([str(python), "-m", "pip", "install", "-q", *MMSA_REQUIREMENTS], check=True)
             ready.touch()
     return python
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, for tests marked `browser`."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+    more = ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
+    for flag in (*flags, *more, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    browser.set_script_timeout(LIMIT_S)
+    yield browser
+    browser.quit()

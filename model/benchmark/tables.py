@@ -12,6 +12,7 @@ from fmltk.model.benchmark.entries import MAIN, MULTIMODAL_LABELS, REFERENCES, S
 from fmltk.model.benchmark.published import published_figures, published_table
 from fmltk.model.evaluation import evaluation_rows, format_score
 from fmltk.model.metrics import metric_names
+from fmltk.model.significance import p_text
 from fmltk.toolkit.table_files import ResultTable
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from fmltk.model.benchmark.analysis import Against, Scored
     from fmltk.model.metrics import Family
-
-SMALLEST_P = 0.001
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,6 @@ class Results:
     split: str
     n_clips: int
     n_labelled: int
-
-
-def p_text(p: float) -> str:
-    """Return a p as papers print it.
-
-    >>> p_text(0.0192), p_text(0.00004), p_text(float("nan"))
-    ('0.019', '< 0.001', '')
-    """
-    if p != p:  # noqa: PLR0124 - NaN is not itself
-        return ""
-    return f"< {SMALLEST_P}" if p < SMALLEST_P else f"{p:.3f}"
 
 
 def result_tables(results: Results, *, with_published: bool) -> list[ResultTable]:

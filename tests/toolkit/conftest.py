@@ -1,4 +1,4 @@
-"""What the tests of the toolkit share: a user without rights, since root reads and writes everything; a browser."""
+"""What the tests of the toolkit share: a user without rights, since root reads and writes everything."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.processes import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,22 +62,3 @@ def without_rights(open_folder: Path) -> Callable[[str], str]:
         return done.stdout
 
     return run
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium, for tests marked `browser`."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-    more = ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
-    for flag in (*flags, *more, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(LIMIT_S)
-    yield browser
-    browser.quit()

@@ -8,12 +8,13 @@ first line `sep=;` shows; the encoding is found as for every text. Every value c
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_json_lines
@@ -320,13 +321,28 @@ def write_csv(
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write("\ufeff" if byte_order_mark else "")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row in rows:
-            cells = ["" if cell is None or cell != cell else cell for cell in row]  # noqa: PLR0124 - NaN is not itself
-            writer.writerow(
-                [guarded(one) if isinstance(one, str) else one for one in cells] if spreadsheet_safe else cells
-            )
+        _write_rows(file, header, rows, spreadsheet_safe=spreadsheet_safe)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    r"""Return a CSV for spreadsheets as text: no cell is run as a formula; None and NaN are blank cells.
+
+    >>> csv_text(["clip", "score"], [["=1+1", 0.5], ["b", None]])
+    "clip,score\\n'=1+1,0.5\\nb,\\n"
+    """
+    file = io.StringIO(newline="")
+    _write_rows(file, header, rows, spreadsheet_safe=True)
+    return file.getvalue()
+
+
+def _write_rows(
+    file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]], *, spreadsheet_safe: bool
+) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(guarded, header) if spreadsheet_safe else header)
+    for row in rows:
+        cells = ["" if cell is None or cell != cell else cell for cell in row]  # noqa: PLR0124 - NaN is not itself
+        writer.writerow([guarded(one) if isinstance(one, str) else one for one in cells] if spreadsheet_safe else cells)
 
 
 def unguarded(cell: str) -> str:

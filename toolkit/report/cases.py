@@ -71,8 +71,12 @@ def case_document(case: Case, clips: Clips | None) -> dict[str, Any]:
         "truth": _rounded(case.truths),
         "pred": _rounded(case.predictions),
         "class": case.classes,
+        "said": case.predicted_classes,
         "wrong": None if case.wrong is None else list(case.wrong),
         "adds": _rounded(case.shares),
+        "note": case.note,
+        "speaker": case.speaker,
+        "time": case.timeline and case.timeline.document(),
         "look": None if case.look is None else list(case.look),
         "conflict": is_conflict(case) or None,
         "error": _round(error),
@@ -81,6 +85,7 @@ def case_document(case: Case, clips: Clips | None) -> dict[str, Any]:
     if clips is not None:
         document["clip"] = (case.utterance_id in clips.previews) or None
         document["link"] = clips.links.get(case.utterance_id)
+        document["start"] = case.start_s if document["link"] else None
     return {key: value for key, value in document.items() if value not in (None, {}, "")}
 
 

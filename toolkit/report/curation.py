@@ -11,7 +11,20 @@ from fmltk.toolkit.curation.findings import REASONS
 from fmltk.toolkit.curation.table import is_curation, read_curation
 from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.report.clips import picture_strip
-from fmltk.toolkit.report.document import Case, Contribution, Gallery, Picture, Remark, Section, Table, Tile
+from fmltk.toolkit.report.document import (
+    CHECK,
+    Case,
+    Contribution,
+    Finding,
+    Gallery,
+    Picture,
+    Remark,
+    Section,
+    Source,
+    Table,
+    Tile,
+    contribute,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,22 +38,23 @@ MAX_PICTURES = 120  # some 15 kB each
 
 def curation_sections(request: ReportRequest) -> Contribution:
     """Return a gallery of every table of `fmltk curate` among the paths, and its clips as cases."""
-    contribution = Contribution()
-    tables = [path for path in request.paths if is_curation(path)]
-    if not tables:
-        return contribution
-    cases = _cases(request.paths)
-    for path in tables:
-        rows = read_curation(path)
-        by_clip: dict[str, list[Mapping[str, str]]] = {}
-        for row in rows:
-            by_clip.setdefault(row["utterance_id"], []).append(row)
-        contribution.used.append(path)
-        contribution.sections.append(Section(f"To look at: {path.name}", RANK, _blocks(by_clip, cases, request)))
-        contribution.cases += [
-            Case(utterance, look=[row["reason"] for row in own]) for utterance, own in by_clip.items()
-        ]
-    return contribution
+    cases = _cases(request.paths) if any(map(is_curation, request.paths)) else {}
+    return contribute(request, is_curation, lambda path: _contribution(path, cases, request))
+
+
+def _contribution(path: Path, cases: Mapping[str, Case], request: ReportRequest) -> Contribution:
+    by_clip: dict[str, list[Mapping[str, str]]] = {}
+    for row in read_curation(path):
+        by_clip.setdefault(row["utterance_id"], []).append(row)
+    blocks = _blocks(by_clip, cases, request)
+    n_open = sum(not _decision(rows) for rows in by_clip.values())
+    gallery = next(block for block in blocks if isinstance(block, Gallery))
+    return Contribution(
+        sources=[Source(path, "clips to look at", path, {"clips": f"{len(by_clip):,}"})],
+        findings=[Finding(f"{n_open:,} clips of {path.name} wait for a decision.", CHECK, gallery)] if n_open else [],
+        sections=[Section(f"To look at: {path.name}", RANK, blocks)],
+        cases=[Case(utterance, look=[row["reason"] for row in own]) for utterance, own in by_clip.items()],
+    )
 
 
 def _cases(paths: Sequence[Path]) -> dict[str, Case]:

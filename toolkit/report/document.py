@@ -1,8 +1,9 @@
-"""What a report is made of: sections of tiles, tables, figures and remarks, and one case per clip.
+"""What a report is made of: findings, sections of tiles, tables, charts and remarks, and one case per clip.
 
 A part of the program that has something to show registers a function under the entry-point group
-``fmltk.report_sections``. It gets the request, takes the paths that it knows, and returns a `Contribution`; see
-`fmltk.toolkit.report.features` for one. This module and the renderer know nothing of features, labels or runs.
+``fmltk.report_sections``. It gets the request, takes the paths that it knows, and returns a `Contribution`, mostly by
+`contribute`; see `fmltk.toolkit.report.features` for one. This module and the renderer know nothing of features, labels
+or runs.
 """
 
 from __future__ import annotations
@@ -11,21 +12,32 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.report.timeline import Timeline
 
 SECTION_GROUP = "fmltk.report_sections"
+SPOILS, CHECK, KNOW = 3, 2, 1  # weights of findings: results cannot be trusted; look at it; good to know
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading within a section; it is in the contents, too."""
+
+    title: str
+    kind: str = "heading"
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One number that matters, with its name; `tone` is "", "good" or "bad"."""
+    """One number that matters, with its name; `tone` is "", "good" or "bad"; `note` is what to know of the number."""
 
     name: str
     value: str
     tone: str = ""
+    note: str = ""
     kind: str = "tile"
 
 
@@ -52,11 +64,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart as SVG; `description` says in words what it shows, for those who do not see it. `wide`: a whole row."""
+    """A chart as SVG. `wide`: it takes a whole row.
+
+    description : in words what it shows, for those who do not see it
+    reading : a sentence below the chart that says how to read it
+    columns, rows : the numbers that are drawn, which readers can save as CSV
+    """
 
     title: str
     description: str
     svg: str
+    reading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
     wide: bool = False
     kind: str = "chart"
 
@@ -81,7 +101,32 @@ class Gallery:
     kind: str = "gallery"
 
 
-Block = Tile | Remark | Table | Chart | Gallery
+Block = Heading | Tile | Remark | Table | Chart | Gallery
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence for the top of the report.
+
+    weight : SPOILS, CHECK or KNOW; the worst come first
+    evidence : the block of the section that shows it
+    clips : instead of a block, the group of the clips at the end that it is about, as their field Show names it
+    """
+
+    text: str
+    weight: int
+    evidence: Block | None = None
+    clips: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a path holds: the `file` whose time of change is its date, and facts such as versions and settings."""
+
+    path: Path
+    what: str
+    file: Path
+    facts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +142,10 @@ class Section:
 class Case:
     """What is known of one clip. Each contribution fills in what it knows; the first one to know something counts.
 
-    truths, predictions, classes: by condition; wrong: conditions whose predicted sign is wrong, None without a
-    prediction; shares: what each modality, by letter, adds to the prediction of M; source, start_s, end_s: the clip's
-    file below the folder of videos, and its part of it; duration_s: how long that is; look: reasons to look at it.
+    truths, predictions, classes, predicted_classes: by condition; wrong: conditions whose predicted sign is wrong, None
+    without a prediction; note: what to know of that; shares: what each modality, by letter, adds to the prediction of
+    M; source, start_s, end_s: the clip's file below the folder of videos, and its part of it; duration_s: how long that
+    is; look: reasons to look at it; speaker: how the speaker was found; timeline: what happens when.
     """
 
     utterance_id: str
@@ -114,9 +160,13 @@ class Case:
     truths: Mapping[str, float] | None = None
     predictions: Mapping[str, float] | None = None
     classes: Mapping[str, str] | None = None
+    predicted_classes: Mapping[str, str] | None = None
     wrong: Sequence[str] | None = None
+    note: str | None = None
     shares: Mapping[str, float] | None = None
     look: Sequence[str] | None = None
+    speaker: str | None = None
+    timeline: Timeline | None = None
 
     def add(self, other: Case) -> None:
         """Take over what the other knows and this one does not."""
@@ -139,5 +189,24 @@ class Contribution:
     """What one part of the program has to show, and of which paths."""
 
     used: list[Path] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+
+    def add(self, other: Contribution) -> None:
+        """Append what the other has to show."""
+        for one in fields(self):
+            getattr(self, one.name).extend(getattr(other, one.name))
+
+
+def contribute(
+    request: ReportRequest, knows: Callable[[Path], bool], show: Callable[[Path], Contribution]
+) -> Contribution:
+    """Return what `show` says of every path of the request that `knows` accepts."""
+    contribution = Contribution()
+    for path in request.paths:
+        if knows(path):
+            contribution.used.append(path)
+            contribution.add(show(path))
+    return contribution

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fmltk.toolkit.report.document import Chart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SERIES = ("series-1", "series-2", "series-3", "series-4", "series-5", "series-6", "series-7")
 CLASSES = {
@@ -71,8 +71,17 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def chart_of(figure: Any, title: str, description: str, *, wide: bool = False) -> Chart:
-    """Return the figure as a chart whose ids are its own and whose colours are the page's."""
+def chart_of(
+    figure: Any,
+    title: str,
+    description: str,
+    *,
+    reading: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    wide: bool = False,
+) -> Chart:
+    """Return the figure as a chart whose ids are its own and whose colours are the page's; see `Chart`."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = file.getvalue()
@@ -94,4 +103,4 @@ def chart_of(figure: Any, title: str, description: str, *, wide: bool = False) -
         f'aria-labelledby="{key}title {key}desc"><title id="{key}title">{html.escape(title)}</title>'
         f'<desc id="{key}desc">{html.escape(description)}</desc>'
     )
-    return Chart(title, description, head + svg[opening.end() :], wide)
+    return Chart(title, description, head + svg[opening.end() :], reading, columns, rows, wide)

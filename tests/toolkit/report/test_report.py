@@ -16,7 +16,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.report.cases import case_document, is_conflict, merge_cases, script_json
 from fmltk.toolkit.report.charts import histogram, stacked_shares
 from fmltk.toolkit.report.clips import gather_clips
-from fmltk.toolkit.report.document import Case, Section, Table, Tile
+from fmltk.toolkit.report.document import Case, Contribution, Section, Table, Tile
 from fmltk.toolkit.report.render import render, write_report
 
 from .conftest import DEMO, HOSTILE
@@ -189,9 +189,8 @@ def test_script_json_survives_lone_surrogates() -> None:
 
 
 def test_a_table_shows_missing_numbers_as_a_dash() -> None:
-    html = render(
-        "T", [Section("S", 1, [Tile("n", "1"), Table("t", ("a",), [(None,), (float("nan"),), (0.25,)])])], [], None
-    )
+    blocks = [Tile("n", "1"), Table("t", ("a",), [(None,), (float("nan"),), (0.25,)])]
+    html = render("T", Contribution(sections=[Section("S", 1, blocks)]), None)
     assert re.findall(r"<td[^>]*>(.*?)</td>", html) == ["–", "–", "0.25"]
 
 
