@@ -136,9 +136,9 @@ def _compare(features: Path, labels: Path | None, out: Path, reporter: Reporter,
         options["settings"] = (*options["settings"], f'modalities="{modalities}"')
     seeds = tuple(range(first, first + options.pop("seeds")))
     scale = options.pop("scale")
-    table = labels if scale is None else labels_on_scale(features, labels, scale)
+    given = labels if scale is None else labels_on_scale(features, labels, scale)
     chosen = BenchmarkOptions(seeds=seeds, folds=_folds(options.pop("cv")), **options)
-    results = run(features, table, out=out, options=chosen, reporter=reporter)
+    results = run(features, given, out=out, options=chosen, reporter=reporter)
     others = {seed for one in results.scored for seed in one.system.seeds} - set(seeds)
     if results.costs and others:
         reporter.warn(f"{out} also holds seeds of earlier calls, which are in the tables: {_listed(others)}")

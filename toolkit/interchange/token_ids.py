@@ -54,7 +54,7 @@ def _of_shards(features: FeatureSet, ids: Sequence[str]) -> Iterator[NDArray[np.
     names = shards.names()
     for utterance in ids:
         name = names.get(shard_key(utterance))
-        yield None if name is None else shards.read(name, sequences=True).token_ids
+        yield None if name is None else shards.read(name).token_ids
 
 
 def _of_aligned_clips(features: FeatureSet, ids: Sequence[str]) -> Iterator[NDArray[np.int32] | None]:

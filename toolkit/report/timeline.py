@@ -63,7 +63,8 @@ def read_timelines(folder: Path, manifest: pd.DataFrame) -> dict[str, Timeline]:
         starts = read_shots(folder / SHOT_FILE) if (folder / SHOT_FILE).is_file() else {}
         for utterance, faces in _faces_of_clips(folder / FACE_FILE):
             if utterance in rows.index:
-                found[utterance] = _timeline(faces, rows.loc[utterance], starts.get(utterance))
+                row: Any = rows.loc[utterance]
+                found[utterance] = _timeline(faces, row, starts.get(utterance))
     for name in (WORDS_FILE, TRANSCRIBED_WORDS_FILE):
         if (folder / name).is_file():
             for utterance, words in _words_of_clips(folder / name).items():
@@ -98,7 +99,7 @@ def _timeline(faces: pd.DataFrame, row: pd.Series[Any], starts: NDArray[np.int32
     timeline = Timeline(
         duration_s=last / FRAME_RATE_HZ,
         shots=[round(float(start) / FRAME_RATE_HZ, 2) for start in (starts if starts is not None else [])],
-        people={int(number): spans_of(own["frame"].to_numpy()) for number, own in people.groupby("person")},
+        people={int(own["person"].iloc[0]): spans_of(own["frame"].to_numpy()) for _, own in people.groupby("person")},
         speaker=spans_of(speaker["frame"].to_numpy()),
     )
     width, height = float(row["width"] or np.nan), float(row["height"] or np.nan)

@@ -68,7 +68,7 @@ class ManifestEntries(Entries):
     def __init__(self, manifest: AnyPath, names: Mapping[str, str]) -> None:
         self._manifest, self._names = manifest, names
         with open_parquet(manifest) as file:
-            self._n = file.metadata.num_rows
+            self._n: int = file.metadata.num_rows
 
     def __len__(self) -> int:
         return self._n

@@ -120,7 +120,7 @@ class PlainBert:
 
     def strings(self, ids: Sequence[int]) -> list[str]:
         """Return tokens as the vocabulary writes them."""
-        return [self._tokenizer.id_to_token(one) for one in ids]
+        return [str(self._tokenizer.id_to_token(one)) for one in ids]
 
     def hidden(self, batch: Tensor) -> Tensor:
         """Return the last hidden state, float32 (1, T, d), of token numbers int64 (1, T), each below `n_known`."""
