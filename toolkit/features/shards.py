@@ -142,16 +142,23 @@ class ShardFolder:
 
         Of two shards of one clip, which a kill can leave, the one last written counts and the other is removed.
         """
-        found: dict[str, tuple[int, str]] = {}
-        for path, state in list_files(self.folder):
-            if not _NAME.fullmatch(path.name):
+        found: dict[str, str] = {}
+        for name in list_files(self.folder):
+            if not _NAME.fullmatch(name):
                 continue
-            key = path.name.partition(".")[0]
-            this, held = (state.st_mtime_ns, path.name), found.get(key)
-            if held is not None:
-                self.remove(min(this, held)[1])
-            found[key] = this if held is None else max(this, held)
-        return {key: name for key, (_, name) in found.items()}
+            key = name[:_KEY_DIGITS]
+            if key not in found:
+                found[key] = name
+                continue
+            older, found[key] = sorted((found[key], name), key=self._written)
+            self.remove(older)
+        return found
+
+    def _written(self, name: str) -> tuple[int, str]:
+        """Return when a shard was written, and its name."""
+        with contextlib.suppress(OSError):
+            return self.path(name).stat().st_mtime_ns, name
+        return 0, name
 
     def path(self, name: str) -> AnyPath:
         """Return where a shard of that name lies."""
