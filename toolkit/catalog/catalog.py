@@ -138,18 +138,18 @@ def _with_turns(
 
 def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
     """Keep one clip per id; where several claim one id, that clip fails, for any of them would be a guess."""
-    by_id: defaultdict[str, list[Clip]] = defaultdict(list)
+    first: dict[str, Clip] = {}
+    repeated: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip in found:
-        by_id[clip.utterance_id].append(clip)
-    clips = []
-    for key, same in by_id.items():
-        clip = same[0]
-        if len(same) > 1:
-            names = list(dict.fromkeys(one.source for one in same))
-            message = f"several files claim the id {key}: {', '.join(names)}; rename all but one"
-            if len(names) == 1:
-                message = f"{len(same)} clips of {names[0]} claim the id {key}; give each a clip_id of its own"
-            problems.append(Problem("duplicate-id", key, message))
-            clip = replace(clip, fault=(ConfigError.__name__, message))
-        clips.append(clip)
-    return clips
+        key = clip.utterance_id
+        if first.setdefault(key, clip) is not clip:
+            repeated[key].append(clip)
+    for key, others in repeated.items():
+        same = [first[key], *others]
+        names = list(dict.fromkeys(one.source for one in same))
+        message = f"several files claim the id {key}: {', '.join(names)}; rename all but one"
+        if len(names) == 1:
+            message = f"{len(same)} clips of {names[0]} claim the id {key}; give each a clip_id of its own"
+        problems.append(Problem("duplicate-id", key, message))
+        first[key] = replace(first[key], fault=(ConfigError.__name__, message))
+    return list(first.values())

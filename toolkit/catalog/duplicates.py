@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fmltk.toolkit.io.files import open_file
 
 if TYPE_CHECKING:
@@ -24,20 +26,27 @@ def same_content(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
     these first their beginnings. Files in a store are not compared: each would have to be fetched.
     """
     by_size: defaultdict[int, dict[Path, Clip]] = defaultdict(dict)
-    for clip in clips:
-        if isinstance(clip.path, Path) and clip.exclude_reason is None:
-            try:
-                size = clip.path.stat().st_size
-            except OSError:
-                continue
-            if size:
-                by_size[size].setdefault(clip.path, clip)
+    taking_part = [clip for clip in clips if isinstance(clip.path, Path) and clip.exclude_reason is None]
+    sizes = np.fromiter(map(_size, taking_part), np.int64, len(taking_part))
+    found, counts = np.unique(sizes[sizes > 0], return_counts=True)
+    shared = np.isin(sizes, found[counts > 1])
+    for number in np.flatnonzero(shared):
+        clip = taking_part[number]
+        by_size[int(sizes[number])].setdefault(clip.file, clip)
     for alike in by_size.values():
         for begins_alike in _groups(alike, whole=False):
             for group in _groups(begins_alike, whole=True):
                 first, *others = group.values()
                 for other in others:
                     yield other, first
+
+
+def _size(clip: Clip) -> int:
+    """Return the size of a clip's file in bytes; 0 where it cannot be looked at."""
+    try:
+        return clip.file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _groups(files: dict[Path, Clip], *, whole: bool) -> list[dict[Path, Clip]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,23 +30,26 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
 
     Raises ConfigError if there are rows and none of them names a clip.
     """
-    given = list(rows)
+    given: deque[Transcript] = deque(rows)
+    n_rows = len(given)
     by_id = {clip.utterance_id: clip for clip in clips}
     exact = [_file_of(row, by_id) for row in given]
-    meant = MeantClips([row for row, own in zip(given, exact, strict=True) if own is None], clips, exact)
+    unclear = [row for row, own in zip(given, exact, strict=True) if own is None]
+    meant = MeantClips(unclear, clips if unclear else [], exact if unclear else [])
     joined: dict[str, Clip] = {}
-    first_row: dict[str, Transcript] = {}
+    first_rows: dict[str, tuple[str, int]] = {}  # of each clip: where its row is, and what stands for its content
     used: set[str] = set()
-    for written, own in zip(given, exact, strict=True):
+    for own in exact:
+        written = given.popleft()  # a million rows are not held next to their clips
         row, file = (written, own) if own is not None else meant.file(written)
         key = utterance_id(row.video_id, row.clip_id)
         if file is None and key in by_id:  # a clip of that name is there, but the row may not be its own
             files.problems.append(meant.problem(row, key))
             continue
-        if key in first_row:
-            _note_twice(joined, first_row[key], row, files.problems)
+        if key in first_rows:
+            _note_twice(joined, first_rows[key], row, files.problems)
             continue
-        first_row[key] = row
+        first_rows[key] = row.where, _content(row)
         if row.unknown_split is not None:
             message = f"{row.where}: the split {row.unknown_split!r} is not train, valid or test"
             files.problems.append(Problem("unknown-split", key, message))
@@ -53,13 +57,20 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
             files.problems.append(meant.problem(row, key))
             joined[key] = with_transcript(Clip(row.video_id, row.clip_id, None), row)
         else:
-            used.add(file.utterance_id)
-            joined[key] = with_transcript(replace(file, video_id=row.video_id, clip_id=row.clip_id), row)
-    if given and not used:
-        raise ConfigError(_none_matches(name, given, clips))
+            used.add(key if key in by_id and by_id[key] is file else file.utterance_id)
+            ids = {"video_id": row.video_id, "clip_id": row.clip_id}
+            is_whole = (row.video_id, row.clip_id) == (file.video_id, file.clip_id)  # the file's own texts are shared
+            joined[key] = with_transcript(file if is_whole else replace(file, **ids), row)
+    if n_rows and not used:
+        raise ConfigError(_none_matches(name, unclear, clips))
     files.notes += [f"{name}: {note}" for note in meant.notes()]
     rest = [clip for key, clip in by_id.items() if key not in used and key not in joined]
     return [*joined.values(), *rest]
+
+
+def _content(row: Transcript) -> int:
+    """Return what stands for the content of a row, whichever line and file name it has."""
+    return hash(replace(row, where="", file=None))
 
 
 def _file_of(row: Transcript, by_id: Mapping[str, Clip]) -> Clip | None:
@@ -142,10 +153,11 @@ def _with_ids(row: Transcript, clip: Clip) -> Transcript:
     return replace(row, video_id=clip.video_id, clip_id=clip.clip_id)
 
 
-def _note_twice(joined: dict[str, Clip], first: Transcript, row: Transcript, problems: list[Problem]) -> None:
+def _note_twice(joined: dict[str, Clip], first: tuple[str, int], row: Transcript, problems: list[Problem]) -> None:
     key = utterance_id(row.video_id, row.clip_id)
-    message = f"{row.where} repeats the id {key} of {first.where}"
-    if replace(row, where=first.where, file=first.file) != first:
+    where, content = first
+    message = f"{row.where} repeats the id {key} of {where}"
+    if _content(row) != content:
         message += " with another content; keep one of the two"
         if row.is_cut:
             message += ", or give each part of a video a clip_id of its own"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,8 @@ def transcript_of_row(where: str, row: Mapping[str, str], *, separator: str = ""
     split = split_name(word)
     return Transcript(
         where=where,
-        video_id=ids[0] if ids else path_form(file or "")[0][-1],
-        clip_id=ids[1] if ids else row.get("clip_id") or WHOLE,
+        video_id=sys.intern(ids[0] if ids else path_form(file or "")[0][-1]),  # many rows have the same
+        clip_id=sys.intern(ids[1] if ids else row.get("clip_id") or WHOLE),
         text=row.get("text") if (row.get("text") or "").strip() else None,
         start_s=start_s,
         end_s=end_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,7 @@ class _Listing:
             elif path.is_dir():
                 self._add_folder(path, video_id)
             elif path.suffix.lower() in VIDEO_SUFFIXES:
-                stem = composed(readable(path.stem))
+                stem = sys.intern(composed(readable(path.stem)))  # many videos have a clip 0001
                 ids = (stem, WHOLE) if video_id is None else (video_id, stem)
                 self.files.clips.append(Clip(*ids, path, source=self._source(path)))
             elif path.suffix.lower() in SIDECAR_SUFFIXES:

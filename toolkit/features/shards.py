@@ -22,15 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from fmltk.toolkit.clip import ordered_keys
 from fmltk.toolkit.errors import DamagedFileError, FmltkError
 from fmltk.toolkit.extractors.contract import Tokens
 from fmltk.toolkit.features.clip_row import OK, ClipRow, failure_of
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
-from fmltk.toolkit.io.arrow import ARROW_MAGIC, decode_arrow, encode_arrow
+from fmltk.toolkit.io.arrow import ARROW_MAGIC, decode_arrow, encode_arrow, number_array, one_list, text_array
 from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
 from fmltk.toolkit.io.parquet import decode_parquet
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -142,16 +141,23 @@ class ShardFolder:
 
         Of two shards of one clip, which a kill can leave, the one last written counts and the other is removed.
         """
-        found: dict[str, tuple[int, str]] = {}
-        for path, state in list_files(self.folder):
-            if not _NAME.fullmatch(path.name):
+        found: dict[str, str] = {}
+        for name in list_files(self.folder):
+            if not _NAME.fullmatch(name):
                 continue
-            key = path.name.partition(".")[0]
-            this, held = (state.st_mtime_ns, path.name), found.get(key)
-            if held is not None:
-                self.remove(min(this, held)[1])
-            found[key] = this if held is None else max(this, held)
-        return {key: name for key, (_, name) in found.items()}
+            key = name[:_KEY_DIGITS]
+            if key not in found:
+                found[key] = name
+                continue
+            older, found[key] = sorted((found[key], name), key=self._written)
+            self.remove(older)
+        return found
+
+    def _written(self, name: str) -> tuple[int, str]:
+        """Return when a shard was written, and its name."""
+        with contextlib.suppress(OSError):
+            return self.path(name).stat().st_mtime_ns, name
+        return 0, name
 
     def path(self, name: str) -> AnyPath:
         """Return where a shard of that name lies."""
@@ -242,7 +248,7 @@ def _encode(result: ClipResult) -> bytes:
     written = _ALWAYS_WRITTEN if result.row.duration_s is None else _ALWAYS_WRITTEN | _OF_THE_FILE
     row = {name: value for name, value in result.row.columns().items() if value is not None or name in written}
     text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=_plain_number)
-    columns: dict[str, pa.Array] = {ROW_COLUMN: pa.array([text], pa.string())}
+    columns: dict[str, pa.Array] = {ROW_COLUMN: text_array([text])}
     for key in ordered_keys(result.sequences):
         sequence = result.sequences[key]
         columns[f"{key}_features"] = _one_list(sequence.features)
@@ -253,7 +259,7 @@ def _encode(result: ClipResult) -> bytes:
         tokens = {"text": Tokens(result.token_ids, result.tokens, result.token_spans), **tokens}
     for key, one in tokens.items():
         columns[f"{key}_token_ids"] = _one_list(one.ids)
-        columns[f"{key}_tokens"] = pa.array([list(one.strings)], pa.list_(pa.string()))
+        columns[f"{key}_tokens"] = one_list(text_array(one.strings))
         if one.spans is not None:
             columns[f"{key}_token_spans"] = _one_list(one.spans)
     if result.faces is not None:
@@ -275,10 +281,10 @@ def _one_list(values: NDArray[Any]) -> pa.Array:
     """Return an array of shape (n, ...) as a column of one row: a list of n (lists of numbers)."""
     import pyarrow as pa
 
-    items = pa.array(np.ascontiguousarray(values).reshape(-1))
+    items = number_array(values)
     if values.ndim == 2:
         items = pa.FixedSizeListArray.from_arrays(items, values.shape[1])
-    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), items)
+    return one_list(items)
 
 
 def _columns(data: bytes, *, whole: bool) -> tuple[pa.Schema, Mapping[str, pa.Array]]:

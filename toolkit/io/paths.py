@@ -369,26 +369,21 @@ def look_up(paths: Iterable[AnyPath | None]) -> None:
                 path._state = _state(info)
 
 
-def list_files(folder: AnyPath) -> Iterator[tuple[AnyPath, FileState]]:
-    """Yield every file of the folders in `folder`, and its state, in no order; nothing where there is no such folder.
+def list_files(folder: AnyPath) -> Iterator[str]:
+    """Yield the name of every file of the folders in `folder`, in no order; nothing where there is no such folder.
 
     Local folders are read one at a time, so that memory does not grow with their number.
     """
     if isinstance(folder, RemotePath):
         for key, files in folder._list().items():
-            for name, state in files.items():
-                if not state.is_dir and key != folder.key:
-                    yield RemotePath(folder.scheme, key) / name, state
+            if key != folder.key:
+                yield from (name for name, state in files.items() if not state.is_dir)
         return
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as below:
         for entry in below:
-            if not entry.is_dir():
-                continue
-            with os.scandir(entry.path) as files_below:
-                for file in files_below:
-                    with contextlib.suppress(FileNotFoundError):
-                        found = file.stat()
-                        yield folder / entry.name / file.name, FileState(found.st_size, found.st_mtime_ns)
+            if entry.is_dir():
+                with os.scandir(entry.path) as files_below:
+                    yield from (file.name for file in files_below)
 
 
 class Fetcher:

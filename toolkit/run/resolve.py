@@ -167,7 +167,7 @@ def _choose_layout(
 
 
 def _shared_stems(catalog: Catalog) -> frozenset[str]:
-    stems = Counter(path.stem for path in {clip.path for clip in catalog.clips if clip.path is not None})
+    stems = Counter({str(clip.path): clip.path.stem for clip in catalog.clips if clip.path is not None}.values())
     return frozenset(stem for stem, n in stems.items() if n > 1)
 
 

@@ -23,7 +23,7 @@ class TranscriptStore:
     def __init__(self, features: AnyPath, transcription: Transcription) -> None:
         self._folder = features / TRANSCRIPT_FOLDER
         self._settings = fingerprint(transcription.document())
-        self._names = {path.name for path, _ in list_files(self._folder)}
+        self._names = set(list_files(self._folder))
 
     def read(self, utterance: str, sound: str) -> Recognition | None:
         """Return what was recognised in a clip; None where that is still to be done, or its file is damaged.
