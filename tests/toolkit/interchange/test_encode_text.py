@@ -38,7 +38,7 @@ SENTENCES = ["I love this film", "not good", "really bad!", "this film", "我很
 class OneProcess(Engine):
     """Runs tasks in the process of the test: a worker's start costs more than these few words."""
 
-    def __init__(self, make_worker: Callable[[], object], *, n_workers: int) -> None:
+    def __init__(self, make_worker: Callable[[], object], *, n_workers: int, forks: bool) -> None:
         self._worker = make_worker()
 
     def __exit__(self, *_: object) -> None:
