@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, and what they print put into docs/performance.md between its markers.
 
-    python tests/benchmarks/bench.py                      all, as `make bench` does: about 20 minutes
+    python tests/benchmarks/bench.py                      all, as `make bench` does: about 40 minutes
     python tests/benchmarks/bench.py --only extraction    one; each is also a program of its own
 
 Nothing else should run on the machine. The clips are those of $FMLTK_TEST_DATA/videos, without it the bundled ones. A
@@ -51,6 +51,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "annotations": Benchmark("million_annotations.py", (), ("--annotations", "5000")),
         "encoders": Benchmark("encoders.py", (), ("--only", "glove"), markdown=True),
         "sets": Benchmark("sets.py", (), ("--only", "fmltk33", "--long", "20"), markdown=True),
+        "ray": Benchmark("ray_nodes.py", (), ("--clips", "15", "--pair", "6"), markdown=True),
         "training": Benchmark(
             "training.py", (), ("--divide", "100", "--rounds", "1", "--skip", "mmsa", "mosei", "mtfn")
         ),

@@ -19,7 +19,13 @@ CLIPS = 1368  # CH-SIMS's training split
 def test_training_meets_its_targets(sized: Callable[[int], int], capsys: pytest.CaptureFixture[str]) -> None:
     divide = CLIPS // sized(CLIPS)
     script = Path(__file__).with_name("training.py")
-    command = [sys.executable, str(script), "--divide", str(divide), *(["--skip", "mtfn"] if divide > 1 else [])]
+    command = [
+        sys.executable,
+        str(script),
+        "--divide",
+        str(divide),
+        *(["--skip", "mtfn", "mmsa"] if divide > 1 else []),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     with capsys.disabled():
         print("\n" + done.stdout)

@@ -110,6 +110,7 @@ class RayEngine(Engine):
                     f"{_first_line(error)}; {_cure()}"
                 ) from error
             self._connected_here = True
+            _print_nothing(ray)
         if self._n_workers is None:
             self._n_workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         return self
@@ -265,6 +266,11 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise ConfigError("--engine ray needs Ray on all its machines: pip install 'fmltk[ray]'") from error
     return ray
+
+
+def _print_nothing(ray: Any) -> None:
+    """Keep Ray from printing on stdout, where results belong, which nodes it has lost: it has no option for that."""
+    ray._private.worker._worker_logs_enabled = False
 
 
 def _cure() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
+import json
 import os
 import resource
 import signal
@@ -101,7 +102,7 @@ def test_two_nodes_give_the_bytes_of_one_local_worker(
 
 def started(argv: list[str], out: str) -> subprocess.Popen[str]:
     """Start a run, and return when some of its clips are done and others are not."""
-    program = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    program = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert wait_until(lambda: n_shards(out) > 0 or program.poll() is not None)
     assert program.poll() is None, program.communicate()
     return program
@@ -113,7 +114,7 @@ def test_a_node_or_a_worker_killed_mid_run_changes_no_byte(
 ) -> None:
     out = f"s3://clips/killed-{victim[:4]}/features"
     argv = command(in_bucket, short_clips / "transcripts.csv", out, "--engine", "ray", "--ray-address",
-                   cluster.address, "--workers", 2)  # fmt: skip
+                   cluster.address, "--workers", 2, "--json")  # fmt: skip
     program = started(argv, out)
     assert n_shards(out) < 6
     if victim == "node":
@@ -121,8 +122,9 @@ def test_a_node_or_a_worker_killed_mid_run_changes_no_byte(
         cluster.add_node()
     else:
         os.kill(cluster.worker_processes()[0], signal.SIGKILL)
-    _, messages = program.communicate()
+    result, messages = program.communicate()
     assert program.returncode == 0, messages
+    assert json.loads(result)["clips"]["ok"] == 6  # nothing else is on stdout
     assert tables(out) == by_one_worker
 
 
@@ -179,6 +181,22 @@ def test_a_clip_that_kills_its_worker_each_time_is_given_up_and_the_others_are_d
     assert "3 times in a row" in str(outcomes["bad"].error)
     assert outcomes["once"].value == "done"
     assert [outcomes[n].value for n in range(20)] == [2 * n for n in range(20)]
+
+
+def test_what_ray_says_of_its_nodes_is_not_on_stdout(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    worker = ray._private.worker
+
+    def say(words: str) -> str:
+        worker.print_to_stdstream({"lines": [words], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+        return capsys.readouterr().out
+
+    assert not say("a node is dead")
+    monkeypatch.setattr(worker, "_worker_logs_enabled", True)
+    assert "lost a machine" in say("lost a machine")  # as it is without the engine; Ray holds like words back
 
 
 def test_clips_of_a_lost_node_are_done_elsewhere(cluster: Any, engine: Any) -> None:
