@@ -15,6 +15,7 @@ from fmltk.toolkit.io.parquet import (
     column_names,
     decode_metadata,
     encode_metadata,
+    is_parquet,
     open_parquet_table,
     reading,
 )
@@ -159,7 +160,11 @@ def read_ratings(path: Path) -> pa.Table:
     Raises AnnotationError if the file cannot be read, lacks a column, or holds a condition, status or value that
     cannot be.
     """
+    if not is_parquet(path, error=AnnotationError):
+        raise AnnotationError(f"{path} is not Parquet: `fmltk annotation import {path} -o ratings.parquet` makes it so")
     written = column_names(path, what=KIND, error=AnnotationError)
+    if "annotator" not in written and any(name.startswith("label_") for name in written):
+        raise AnnotationError(f"{path} is a table of labels; give the ratings that `fmltk annotation import` wrote")
     missing = [name for name in RATINGS_SCHEMA.names if name not in written and name not in _NEW_COLUMNS]
     if missing:
         some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
@@ -266,7 +271,7 @@ def rating_values(ratings: pa.Table, scale: Scale) -> NDArray[np.float64]:
 def _check_words(path: Path, table: pa.Table, name: str, allowed: tuple[str, ...]) -> None:
     for word in table.column(name).unique().to_pylist():
         if word not in allowed:
-            raise AnnotationError(f"{path}: {name} {word!r} is none of {', '.join(allowed)}")
+            raise AnnotationError(f"{path}: {name} {word!r} is not one of {', '.join(allowed)}")
 
 
 def _check_values(path: Path, table: pa.Table) -> None:

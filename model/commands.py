@@ -206,9 +206,10 @@ def _check_owned(options: dict[str, Any]) -> None:
     from fmltk.model.config import settings_class
     from fmltk.toolkit.errors import ConfigError
 
-    model = options["model"]
-    if model is None:
-        return  # then it is fmlmsn's or named by a file, whose own errors say so
+    model = options["model"] or "fmlmsn"
+    elsewhere = options["config_file"] is not None or any(text.startswith("model") for text in options["settings"])
+    if options["model"] is None and elsewhere:
+        return  # what may name the model there has errors of its own
     for name in ("variant", "align"):
         if options[name] is not None and name not in settings_class(model).__dataclass_fields__:
             owners = [one for one in model_names() if name in settings_class(one).__dataclass_fields__]

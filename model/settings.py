@@ -253,9 +253,21 @@ def checked(kind: type[Settings], values: Mapping[str, object], source: str, *, 
     return typed
 
 
+# What other programs call these settings.
+_OTHER_NAMES = {
+    **dict.fromkeys(("learning_rate", "learning-rate", "rate"), "lr"),
+    **dict.fromkeys(("batch_size", "batch-size", "batch", "batchsize"), "bs"),
+    **dict.fromkeys(("epochs", "n_epochs", "num_epochs", "epoch"), "max_epochs"),
+    **dict.fromkeys(("early_stop", "early_stopping"), "patience"),
+    **dict.fromkeys(("l2", "wd"), "weight_decay"),
+    "optimizer": "optimiser",
+}
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return the words that name the nearest of the known names; "" where none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    other = _OTHER_NAMES.get(name.lower(), name)
+    near = [other] if other in known else difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; the nearest is {near[0]!r}" if near else ""
 
 

@@ -93,10 +93,10 @@ class ModalityList(click.ParamType[tuple[str, ...]]):
         """Return the modalities named, or fail with the ones there are."""
         if isinstance(value, tuple):
             return value
-        names = tuple(name.strip() for name in str(value).split(","))
+        names = tuple(name.strip().lower() for name in str(value).split(","))
         for name in names:
             if name not in MODALITIES:
-                self.fail(f"{name!r} is none of {', '.join(MODALITIES)}", param, ctx)
+                self.fail(f"{name!r} is not one of {', '.join(MODALITIES)}", param, ctx)
         return names
 
 

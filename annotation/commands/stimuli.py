@@ -11,7 +11,7 @@ import click
 from fmltk.annotation.settings import FILE, StimuliOptions
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.option_types import IGNORE_COLUMNS, out_option
 from fmltk.toolkit.settings import ReadingOptions
 
@@ -48,8 +48,11 @@ def prepare(
     """
     from fmltk.annotation.labelling.stimuli import count_showable, prepare_stimuli
     from fmltk.toolkit.catalog.catalog import build_catalog
+    from fmltk.toolkit.features.layout import is_feature_folder
     from fmltk.toolkit.io.outputs import hold_folder
 
+    if is_feature_folder(output):
+        raise ConfigError(f"{output} is a feature folder; stimuli have a folder of their own: choose another -o")
     catalog = build_catalog(clips, transcripts=transcripts, ignore_columns=ignore_columns, **asdict(reading))
     for note in catalog.notes:
         reporter.say(note)

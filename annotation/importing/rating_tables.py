@@ -133,7 +133,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
         row = _clip_of(written, columns)
         status = row.get("status", "").strip()
         if status not in ("", *STATUSES):
-            raise AnnotationError(f"{where}: status {status!r} is none of {', '.join(STATUSES)}")
+            raise AnnotationError(f"{where}: status {status!r} is not one of {', '.join(STATUSES)}")
         for column in own or ("value",):
             report.annotations += 1
             dimension = column.removeprefix(_DIMENSION) if own else row.get("dimension", "").strip() or None

@@ -24,7 +24,7 @@ REASONS = {
     "ids disagree": "utterance_id is not video_id and clip_id joined",
     "unusable id": "an id holds control characters or is empty",
     "no condition": "the task does not say its condition (give it by --condition)",
-    "unknown condition": f"the condition is none of {', '.join(CONDITIONS)}",
+    "unknown condition": f"the condition is not one of {', '.join(CONDITIONS)}",
     "no rater": "the annotation does not say who made it (name the rater by --rater)",
     "unlisted rater": "the rater is not on the list given by --raters",
     "wrong control": "the answer was given to another control than the rating (name it by --control)",

@@ -584,7 +584,7 @@ def test_what_is_written_beside_the_ratings_accounts_for_every_annotation(test_d
 
 def test_ratings_that_cannot_be_written_leave_nothing_beside_them(exports, read, tmp_path):
     (tmp_path / "out" / "ratings.parquet").mkdir(parents=True)
-    with pytest.raises(AnnotationError, match=r"writing .*ratings.parquet: Is a directory"):
+    with pytest.raises(AnnotationError, match=r"writing .*ratings.parquet: a folder lies there"):
         read([exports.task(exports.annotation(3), exports.annotation(None))])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["ratings.parquet"]
 

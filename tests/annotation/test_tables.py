@@ -40,7 +40,7 @@ def test_a_long_table_under_other_names_with_status(read):
     text = "utterance,rater,rating,status\nv$_$1,ann,1,\nv$_$1,bob,,skipped\nv$_$1,cat,,draft\n"
     rows, _ = read(text, name="long.csv", options=ImportOptions(condition="AV"))
     assert {row["annotator"]: row["status"] for row in rows} == {"ann": "rated", "bob": "skipped", "cat": "draft"}
-    with pytest.raises(AnnotationError, match="line 2: status 'gone' is none of"):
+    with pytest.raises(AnnotationError, match="line 2: status 'gone' is not one of"):
         read("utterance,rater,rating,status\nv$_$1,ann,1,gone\n", name="l.csv", options=ImportOptions(condition="AV"))
 
 

@@ -76,7 +76,7 @@ def find_videos(
         raise ConfigError(f"{root} does not exist; give a video, a folder of videos or a table with a path column")
     if root.suffix.lower() in OTHER_SUFFIXES:
         raise ConfigError(
-            f"{root} is no video by its name; give a video, a folder of videos or a table with a path column"
+            f"{root} does not end as a video does; give a video, a folder of videos or a table with a path column"
         )
     return VideoFiles([Clip(composed(readable(root.stem)), WHOLE, root, source=readable(root.name))])
 
@@ -124,7 +124,7 @@ class _Listing:
             elif path.suffix.lower() in ANIMATION_SUFFIXES:
                 self._ignore(path, "is a silent animation, not a video: not read (ffmpeg makes an mp4 of it)")
             elif path.suffix.lower() not in OTHER_SUFFIXES:
-                self._ignore(path, "its ending is none of a video's: not read")
+                self._ignore(path, "its ending is not one of a video's: not read")
 
     def _add_folder(self, path: AnyPath, video_id: str | None) -> None:
         if video_id is not None:

@@ -10,6 +10,7 @@ import click
 
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import CommandList, output_options, spreadsheet_option
+from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, Place, out_option
 from fmltk.toolkit.settings import PaddingSettings, ReadingOptions, RunOptions
 
@@ -65,6 +66,11 @@ def import_command(
     from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.io.outputs import hold_folder
 
+    if source.is_dir():
+        raise ConfigError(
+            f"{source} is a folder; give an MMSA pickle (.pkl) or a Parquet table of utterances; `fmltk extract` makes "
+            "features of videos"
+        )
     options: dict[str, Any] = {"non_finite": non_finite, "scale": None if scale is None else Scale.parse(scale)}
     with hold_folder(out):
         if source.suffix.lower() == ".parquet":

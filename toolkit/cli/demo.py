@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.option_types import out_option
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ def demo(reporter: Reporter, *, out: Path) -> int:
     \b
     fmltk demo -o demo/
     """
+    from fmltk.toolkit.features.layout import is_feature_folder
+
+    if is_feature_folder(out):
+        raise ConfigError(f"{out} is a feature folder; the demo has a folder of its own: choose another -o")
     started = time.monotonic()
     _copy_bundled(out)
     reporter.say(DEMONSTRATION)

@@ -182,6 +182,10 @@ def _columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> Colu
     """Return the columns of a file that belong to a table of labels, by their name in `LABEL_SCHEMA`, or as `file`."""
     if {"label", "label_M"} <= set(found):
         raise AnnotationError(f"{path} has the columns label and label_M, which mean the same; keep one of them")
+    if {"annotator", "condition", "value"} <= set(found):
+        raise AnnotationError(
+            f"{path} is a table of ratings: `fmltk annotation aggregate {path} -o labels.parquet` makes labels of them"
+        )
     columns = find_columns(LABELS, found, table=path.name, error=AnnotationError)
     own = {name: name for name in LABEL_SCHEMA.names if name in columns.unused}
     unused = tuple(name for name in columns.unused if name not in own)

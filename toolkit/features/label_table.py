@@ -236,7 +236,7 @@ def label_faults(labels: LabelTable) -> list[str]:
         faults.append(f"{len(twice)} clips occur twice in the labels: {named}; keep one row of each")
     unknown = sorted({split for split in labels.splits if split is not None} - set(SPLITS))
     if unknown:
-        faults.append(f"the split {unknown[0]!r} is none of {', '.join(SPLITS)}; val and dev are read as valid")
+        faults.append(f"the split {unknown[0]!r} is not one of {', '.join(SPLITS)}; val and dev are read as valid")
     for condition in CONDITIONS:
         values = labels.values(condition)
         scale = labels.scales.get(condition, labels.scale)

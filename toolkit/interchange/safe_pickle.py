@@ -84,7 +84,7 @@ def _fault(path: Path, answer: dict[str, str], *, is_protocol_2: bool) -> str:
     said = answer.get("said", "its pickle ends too early")
     if not is_protocol_2:
         expected = "expected an MMSA file (.pkl), or utterances as .parquet"
-        return f"{path}: no pickle of protocol 2 or later; {expected} ({said})"
+        return f"{path} is not a pickle of protocol 2 or later; {expected} ({said})"
     if answer["fault"] == "cut off":
         return f"{path} is cut off: its pickle ends too early; copy or download it again"
     return f"{path}: refused ({said})"

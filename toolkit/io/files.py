@@ -97,6 +97,8 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
             raise error(f"no permission while {doing}; choose another folder with -o, or change its rights") from fault
         if fault.errno in (errno.EEXIST, errno.ENOTDIR):
             raise error(f"{doing}: a file lies where a folder was expected; choose another place") from fault
+        if fault.errno == errno.EISDIR:
+            raise error(f"{doing}: a folder lies there; name a file, such as one in it") from fault
         raise error(f"{doing}: {fault.strerror or fault}") from fault
     except pa.ArrowException as fault:
         raise error(f"{doing}: {str(fault).splitlines()[0]}") from fault

@@ -184,7 +184,6 @@ def extract(
         recorded = recorded_for_adding(folder)
         settings, text_model = settings_for_adding(settings, recorded, text_model), None
         padding = padding_for_adding(padding, recorded_padding(folder))
-    reporter.say(f"Looking for clips in {videos}")
     catalog = build_catalog(
         videos,
         transcripts=transcripts,
@@ -241,7 +240,7 @@ def extract_clips(run: Run) -> Summary:
     """Do what is not done yet, clip by clip, then write the tables from every clip's shard."""
     run, work, pending = _plan(run)
     n_clips = len(work.clips)
-    run.reporter.say(f"{n_clips} clips, {len(pending)} of them to extract: starting workers and loading models")
+    run.reporter.say(f"Starting workers and loading models: {len(pending)} of {n_clips} clips to extract")
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
         how = run.paths.transcription
         prepared = _prepare(run, engine, needed=bool(pending))

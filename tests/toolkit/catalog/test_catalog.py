@@ -188,7 +188,7 @@ def test_a_folder_without_videos_and_a_missing_one_are_refused(videos: Path) -> 
         build_catalog(videos)
     with pytest.raises(ConfigError, match=r"nowhere does not exist; give a video, a folder of videos or a table"):
         build_catalog(videos / "nowhere")
-    with pytest.raises(ConfigError, match=r"notes\.txt is no video by its name"):
+    with pytest.raises(ConfigError, match=r"notes\.txt does not end as a video does"):
         build_catalog(videos / "notes.txt")
 
 

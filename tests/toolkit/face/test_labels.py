@@ -100,9 +100,9 @@ def test_a_rating_given_twice_counts_once_and_is_counted(ratings: pd.DataFrame) 
             r"row 0 is not a rating: the value is not on the scale.*'2'; a row that does not say its scale has -1",
         ),
         ({"value": 0.5}, "the value is not on the scale"),
-        ({"condition": "X"}, "row 0 is not a rating: the condition is none of M, T, A, V, AT, VT, AV"),
+        ({"condition": "X"}, "row 0 is not a rating: the condition is not one of M, T, A, V, AT, VT, AV"),
         ({"annotator": None}, "does not say who made it"),
-        ({"status": "later"}, "row 0: status 'later' is none of rated, skipped, empty, draft"),
+        ({"status": "later"}, "row 0: status 'later' is not one of rated, skipped, empty, draft"),
     ],
 )
 def test_a_row_that_is_not_a_rating_is_named(ratings: pd.DataFrame, change: dict[str, object], message: str) -> None:

@@ -93,7 +93,7 @@ def refused(name: str, labels: Path, features: Path, out: Path, capsys: pytest.C
         ("label_T", -np.inf, "label_T is -inf for 'v001$_$0001', which is not on the scale"),
         ("label_M", 7.0, "label_M is 7 for 'v001$_$0001', which is not on the scale"),
         ("utterance_id", "v000$_$0000", "1 clips occur twice in the labels: 'v000$_$0000'"),
-        ("split", "later", "the split 'later' is none of train, valid, test"),
+        ("split", "later", "the split 'later' is not one of train, valid, test"),
     ],
 )
 def test_every_command_refuses_the_same_labels_with_the_same_words(
@@ -386,7 +386,7 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
             r"label_T is 2.4 for .* not on the scale -1..1",
         ),
         ("video_id,clip_id,label\nv,a,1\nv,a,1\n", r"1 clips occur twice in the labels: 'v\$_\$a'; keep one row"),
-        ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is none of train, valid, test"),
+        ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is not one of train, valid, test"),
         ("video_id,clip_id,label\n", r"holds no row"),
         ("video_id,clip_id,label,label_M\nv,a,0,0\n", r"the columns label and label_M, which mean the same"),
         ("video_id,clip_id,class\nv,a,0\n", r"no column of labels; .* its columns are video_id, clip_id, class"),
@@ -484,7 +484,7 @@ def test_nothing_with_a_fault_is_written_and_each_fault_is_listed(tmp_path: Path
     labels = load_labels(write_frame(frame, tmp_path / "l.parquet"))
     assert [fault.split(",")[0].split(";")[0].split(":")[0] for fault in label_faults(labels)] == [
         "1 clips occur twice in the labels",
-        "the split 'x' is none of train",
+        "the split 'x' is not one of train",
         "label_M is inf for 'v$_$1'",
     ]
     with pytest.raises(AnnotationError, match=r"new\.parquet: 1 clips occur twice"):

@@ -151,7 +151,7 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
 
 def test_a_text_is_no_pickle(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("video_id,clip_id\n")
-    with pytest.raises(StoreError, match="no pickle of protocol 2 or later; expected an MMSA file"):
+    with pytest.raises(StoreError, match="is not a pickle of protocol 2 or later; expected an MMSA file"):
         load_pickle(tmp_path / "a.csv")
 
 
