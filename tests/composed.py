@@ -245,6 +245,15 @@ def two_places(c: Composer) -> Composed:
     return c.clip("two_places", [still(50, a), still(30, b), still(43, a), still(27, b)], voices=["fay"])
 
 
+def hurried(c: Composer) -> Composed:
+    """One person who sways by up to 14 pixels a frame, a sixth of the face's width."""
+
+    def views(k: int) -> list[View]:
+        return [View("ben", "talking", round(45 * math.sin(k / 3.2)), WIDTH)]
+
+    return c.clip("hurried", [Shot(90, views)], voices=["ben"])
+
+
 def night(c: Composer) -> Composed:
     """A-B-A-B at one place in the dark."""
     a, b = View("fay"), View("emil", "listening")

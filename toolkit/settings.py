@@ -73,7 +73,7 @@ class ExtractSettings:
         What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
-    face_tracking, face_networks, face_select, speaker_scope, identity, min_face_px
+    face_tracking, face_every, face_networks, face_select, speaker_scope, identity, min_face_px
         See docs/features.md, "Faces". `extract` turns the identity "auto" into "dlib" or "builtin".
     asd_weights
         The SHA-256 of LR-ASD's weights; "": mouths are looked at instead.
@@ -157,6 +157,14 @@ class ExtractSettings:
         metadata=option(
             type=Words({"on": True, "off": False}),
             help="Follow faces between full detections, or detect in every frame.",
+        ),
+    )
+    face_every: int = field(
+        default=1,
+        metadata=option(
+            type=click.IntRange(1, 2),
+            metavar="N",
+            help="Search every frame for faces, or (2) every second one; faces between are interpolated and checked.",
         ),
     )
     face_networks: str = field(

@@ -45,6 +45,7 @@ def benchmarks() -> dict[str, Benchmark]:
         "start": Benchmark("start.py", markdown=True),
         "extraction": Benchmark("extraction.py", (videos,), (*few, "--copies", "1", "--long", "12"), markdown=True),
         "faces": Benchmark("faces_tracking.py", (videos,), (*few, "--seconds", "1")),
+        "every": Benchmark("faces_tracking.py", (videos, "--every", "2"), (*few, "--every", "2", "--seconds", "1")),
         "clips": Benchmark(
             "million_clips.py", ("--clips", "50000", "--unsynced"), ("--clips", "500", "--unsynced"), markdown=True
         ),

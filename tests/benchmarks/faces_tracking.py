@@ -2,6 +2,11 @@
 
     python tests/benchmarks/faces_tracking.py $FMLTK_TEST_DATA/videos
 
+    python tests/benchmarks/faces_tracking.py $FMLTK_TEST_DATA/videos --every 2
+
+compares `--face-every 2` with every frame instead, over the videos and over clips composed of them: cuts, two and three
+people, quick motion.
+
 Per clip: the share of the frames with a face in which the speaker's box overlaps that of the full detection by 0.9 and
 0.8 (intersection over union), how many frames have the speaker's face, and CPU-seconds of both, decoding apart.
 """
@@ -9,6 +14,8 @@ Per clip: the share of the frames with a face in which the speaker's box overlap
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +83,14 @@ def speaker_overlaps(off: FaceTrack | None, on: FaceTrack | None) -> NDArray[np.
     return np.nan_to_num(shared / ((a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared))
 
 
-def compare(path: Path, detector: FaceDetector, *, end_s: float | None = None) -> Fidelity:
-    """Run both over a clip, or its first `end_s` seconds."""
+def compare(path: Path, detector: FaceDetector, *, end_s: float | None = None, every: int = 1) -> Fidelity:
+    """Run both over a clip, or its first `end_s` seconds: tracking against none, or every second frame against all."""
     info = probe_media(path)
     tracks, cpu_s = [], []
-    for tracking in (False, True):
+    for choice in ({"tracking": False}, {}) if every == 1 else ({}, {"every": every}):
         frames = TimedFrames(read_frames(path, info=info, end_s=end_s))
         start = time.process_time()
-        tracks.append(track_faces(frames, detector, tracking=tracking))
+        tracks.append(track_faces(frames, detector, **choice))
         cpu_s.append(time.process_time() - start - frames.cpu_s)
     off, on = (_speaker(one) for one in tracks)
     return Fidelity(
@@ -118,10 +125,30 @@ def line(name: str, clips: list[Fidelity]) -> str:
     )
 
 
+def composed(data: Path, folder: Path) -> list[Path]:
+    """Compose clips with cuts, several people and quick motion from the videos of `data`, where all are there."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests import composed as clips
+
+    if not all((data / "videos" / person.file).is_file() for person in clips.PEOPLE.values()):
+        return []
+
+    kinds = (
+        clips.same_place,
+        clips.two_places,
+        clips.listening_neighbour,
+        clips.three,
+        clips.comes_back,
+        clips.hurried,
+    )
+    return [kind(clips.Composer(data, folder)).path for kind in kinds]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, help="a video or a folder of videos (its own files only)")
+    parser.add_argument("--every", type=int, default=1, help="2: compare --face-every 2 with every frame")
     parser.add_argument("--seconds", type=float, help="only the first seconds of each clip")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -132,10 +159,13 @@ def main() -> None:
         f"{'n':>4} {'on':>4} {'CPU off':>8} {'CPU on':>8} {'ratio':>6}"
     )
     clips = []
-    for path in paths:
-        if path.suffix in VIDEO_SUFFIXES:
-            clips.append(compare(path, detector, end_s=args.seconds))
-            print(line(path.name, clips[-1:]), flush=True)
+    with tempfile.TemporaryDirectory(prefix="fmltk-bench-") as folder:
+        if args.every > 1:
+            paths += composed(args.videos.parent, Path(folder))
+        for path in paths:
+            if path.suffix in VIDEO_SUFFIXES:
+                clips.append(compare(path, detector, end_s=args.seconds, every=args.every))
+                print(line(path.name, clips[-1:]), flush=True)
     print(line("all", clips))
 
 

@@ -65,6 +65,8 @@ def resolve(
         installed_version(package)
     if OPENVINO in settings.packages and settings.device != "cpu":
         raise ConfigError(f"--face-networks openvino runs on the processor, not on {settings.device}; leave one out")
+    if settings.face_every > 1 and not settings.face_tracking:
+        raise ConfigError("--face-every 2 follows faces from frame to frame: leave out --face-tracking off")
     if "vision" in settings.modalities:
         settings = replace(settings, identity=resolve_identity(settings.identity))
         if "vision" in named.defaults:

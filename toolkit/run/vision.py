@@ -195,7 +195,8 @@ def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNet
     from fmltk.toolkit.vision.tracks import join_tracks
 
     picture, settings = PictureSigns(), source.settings
-    tracks = track_faces(picture.watch(clip_frames(source)), detector, tracking=settings.face_tracking)
+    frames = picture.watch(clip_frames(source))
+    tracks = track_faces(frames, detector, tracking=settings.face_tracking, every=settings.face_every)
     counted = counted_tracks(tracks)
     people = link_people(tracks, counted, lambda: clip_frames(source), looks_of(settings.identity))
     found = find_clip_speaker(source, tracks, people, load_network)

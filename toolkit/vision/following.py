@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, STAGE_OVERLAP, Detections, best_faces
+from fmltk.toolkit.vision.mtcnn.cascade import (
+    NO_FACES,
+    ONET_MIN,
+    STAGE_OVERLAP,
+    Detections,
+    best_faces,
+    squared,
+)
 from fmltk.toolkit.vision.mtcnn.detector import same_picture
+from fmltk.toolkit.vision.mtcnn.pyramid import IntegralImage
 from fmltk.toolkit.vision.mtcnn.suppression import overlap_matrix
 from fmltk.toolkit.vision.tracks import LINK_OVERLAP, MAX_GAP_FRAMES, match
 from fmltk.toolkit.vision.windows import neighbourhood
@@ -32,6 +40,7 @@ FULL_EVERY_AT_LEAST = 30  # in large frames; what is held is thinned out where e
 HELD_BYTES = 240 * 2**20  # frames held since the last full detection: 60 of 1.4 megapixels, 40 of 1080p
 FULL_APART_FRAMES = 10  # a loss sooner after a full detection waits: flicker must not cost one per frame
 SETTLED_FRAMES = 10  # a face seen for shorter may vanish without a full detection: it may be a texture
+SEEN_OVERLAP = 0.8  # with which the last network must see a face half way between its boxes
 SEARCH_CELLS = 35_000  # a neighbourhood's search costs as much as a full detection of so many pyramid cells
 
 
@@ -52,16 +61,19 @@ class HeldFrame:
     faces: Detections
 
 
-def follow_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector) -> Iterator[Detections]:
+def follow_faces(
+    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, every: int = 1
+) -> Iterator[Detections]:
     """Yield the faces of each frame, the largest first, in order but up to 60 frames late.
 
     frames : uint8, each of the same shape (H, W, 3), RGB. At most 240 MB of them are held.
+    every : 1, or 2 to search every second frame and look between with `faces_between`
     """
     iterator = iter(frames)
     frame = next(iterator, None)
     follower = None
     while frame is not None:
-        follower = follower or Follower(detector, frame)
+        follower = follower or Follower(detector, frame, every=every)
         following = next(iterator, None)
         yield from follower.take(frame, last=following is None)
         frame = following
@@ -70,8 +82,10 @@ def follow_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector) ->
 class Follower:
     """The state of `follow_faces`: feed it frames of one shape, it returns faces once they are settled."""
 
-    def __init__(self, detector: FaceDetector, frame: NDArray[np.uint8]) -> None:
+    def __init__(self, detector: FaceDetector, frame: NDArray[np.uint8], *, every: int = 1) -> None:
         self._detector = detector
+        self._skips = every > 1
+        self._n_skipped = 0  # how many frames before the current one show one picture that has not been searched yet
         self._levels = detector.levels(frame)
         self._factor = thinning_factor(frame.nbytes)
         self._full_every = full_detection_period(frame.nbytes)
@@ -93,17 +107,41 @@ class Follower:
             frame = self._previous
         known = frame is self._full_picture  # repeated since a full detection: another one would find the same
         due = self._full_is_due(last=last)
+        if self._skips and not due and repeated == (self._n_skipped > 0):
+            self._held.append(HeldFrame(self._thinned(frame), NO_FACES))
+            self._previous = frame
+            self._n_skipped += 1
+            return []
         if not due or known:
-            faces = self._previous_faces if repeated else self._search(frame)
+            faces = self._previous_faces if repeated and not self._n_skipped else self._search(frame)
             self._update_targets(faces)
             due = due or self._full_is_due(last=last)
         if due and not known:
             faces = self._detector.detect_frame(frame)
+        self._look_between(faces, shown=repeated)
+        if due and not known:
             self._trace_newcomers(faces)
             self._update_targets(faces)
         settled = self._settle(frame, faces, due=due)
         self._previous, self._previous_faces = frame, faces
         return settled
+
+    def _look_between(self, faces: Detections, *, shown: bool) -> None:
+        """Find the faces of the picture that was skipped: between those before it and the current frame's `faces`.
+
+        shown : the current frame shows that very picture
+        """
+        if self._n_skipped and self._previous is not None:
+            between: Detections | None = faces
+            if not shown:
+                between = faces_between(self._previous_faces, faces, self._previous, self._detector)
+            if between is None:
+                boxes = np.concatenate([self._previous_faces.boxes, faces.boxes])
+                near = [self._search_near(self._previous, box, self._levels) for box in boxes]
+                between = best_faces(join_faces(near))
+            for held in self._held[-self._n_skipped :]:
+                held.faces = between
+            self._n_skipped = 0
 
     def _settle(self, frame: NDArray[np.uint8], faces: Detections, *, due: bool) -> list[Detections]:
         """Hold the frame, or give out all held ones where it was detected fully."""
@@ -185,6 +223,36 @@ class Follower:
         if self._held and frame is self._previous:
             return self._held[-1].picture
         return np.ascontiguousarray(frame[:: self._factor, :: self._factor])
+
+
+def faces_between(
+    before: Detections, after: Detections, frame: NDArray[np.uint8], detector: FaceDetector
+) -> Detections | None:
+    """Return the faces of a frame from those of its two neighbours, or None where it has to be searched.
+
+    Each face, its landmarks and its probability are put half way, and the last network looks there: it must see a
+    face, whose box must overlap by 0.8.
+    """
+    pairs = match(overlap_matrix(before.boxes, after.boxes), at_least=LINK_OVERLAP)
+    if not len(before) == len(after) == len(pairs):
+        return None
+    if not pairs:
+        return NO_FACES
+    first, second = (np.array(index) for index in zip(*sorted(pairs), strict=True))
+    half_way = Detections(
+        (before.boxes[first] + after.boxes[second]) / 2,
+        (before.probabilities[first] + after.probabilities[second]) / 2,
+        (before.landmarks[first] + after.landmarks[second]) / 2,
+    )
+    squares = squared(half_way.boxes)
+    corners = np.trunc(np.concatenate([squares[:, :2].min(axis=0) - 2, squares[:, 2:].max(axis=0) + 2])).astype(int)
+    left, top, right, bottom = np.maximum(corners, 0).tolist()
+    seen = detector.judge(IntegralImage(frame, top=top, bottom=bottom, left=left, right=right), squares)
+    if len(seen) < len(squares) or (seen.probabilities <= ONET_MIN).any():
+        return None
+    if (np.diag(overlap_matrix(seen.boxes, half_way.boxes)) < SEEN_OVERLAP).any():
+        return None
+    return best_faces(half_way)
 
 
 def thinning_factor(n_bytes: int) -> int:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are nothing beside its 30 others
 
 
-def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True) -> FaceTracks:
+def track_faces(
+    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True, every: int = 1
+) -> FaceTracks:
     """Find the shots and the faces of every frame, and link the faces into tracks; see `link_faces` for the rule.
 
     Parameters
@@ -39,6 +41,7 @@ def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, 
     detector : finds the faces
     tracking : search most frames only where a face was before, at about a fifth of the cost; without it, every
         frame is searched wholly, and its boxes are those of facenet-pytorch
+    every : 2 to search every second frame only, and look between; see `following.faces_between`
 
     Raises FeatureError where there is no frame, a frame is no RGB picture, or their shapes differ.
     """
@@ -54,17 +57,17 @@ def track_faces(frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, 
     for _, numbered in groupby(numbered_frames(checked), key=attrgetter("shot")):
         starts.append(len(found))
         of_shot = (one.frame for one in numbered)
-        while stretch := find_faces(islice(of_shot, STRETCH_FRAMES), detector, tracking=tracking):
+        while stretch := find_faces(islice(of_shot, STRETCH_FRAMES), detector, tracking=tracking, every=every):
             found += stretch
     shots = Shots(np.array(starts, np.int32), len(found))
     return link_faces(found, width=width, height=height, shots=shots)
 
 
 def find_faces(
-    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True
+    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True, every: int = 1
 ) -> list[Detections]:
     """Return the faces of each frame of one stretch, the largest first; see `track_faces`."""
-    return list(follow_faces(frames, detector)) if tracking else detector.detect(frames)
+    return list(follow_faces(frames, detector, every=every)) if tracking else detector.detect(frames)
 
 
 def _checked(frames: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:

@@ -489,6 +489,7 @@ def test_fixed_and_longest_lengths_can_be_taken_back(uninterrupted: Path, tmp_pa
         (["--device", "nonsense"], "'nonsense' is not a device"),
         (["--openface-features", "au"], "action_units"),
         (["--lengths-from", "train"], "no clip is in the training split"),
+        (["--face-every", "2", "--face-tracking", "off"], "leave out --face-tracking off"),
         (["--usual-duration", "5", "2"], "usual durations of 5 to 2 s"),
         (["-o", "VIDEOS"], "is the folder of the videos; name another"),
     ],

@@ -33,6 +33,12 @@ def test_openvino_counts_where_faces_are_found_with_it(settings, packages):
     assert settings.packages == packages
 
 
+@pytest.mark.parametrize("wrong", [{"face_every": 3}, {"face_every": 0}, {"face_networks": "onnx"}])
+def test_a_value_that_is_not_a_choice_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        ExtractSettings(**wrong)
+
+
 def test_the_version_of_openvino_is_recorded_where_it_is_used(monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda package: f"1.0+{package}")
     assert "openvino" not in numeric_versions()
@@ -56,6 +62,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
         (ExtractSettings(), {}, "face_networks: 'openvino' then, 'torch' now"),
         (FAST, {"openvino": "2027.0"}, "versions.openvino: '2026.4.1' then, '2027.0' now"),
         (replace(FAST, min_face_px=40), {}, "min_face_px: 20 then, 40 now"),
+        (replace(FAST, face_every=2), {}, "face_every: 1 then, 2 now"),
     ],
 )
 def test_a_folder_is_not_continued_with_other_networks(tmp_path, now, versions, said):

@@ -15,7 +15,7 @@ from fmltk.toolkit.media.frames import read_frames
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.settings import LOOKS
 from fmltk.toolkit.vision import following, tracking
-from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, follow_faces, full_detection_period
+from fmltk.toolkit.vision.following import FULL_EVERY_FRAMES, faces_between, follow_faces, full_detection_period
 from fmltk.toolkit.vision.mtcnn.cascade import NO_FACES, Detections
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.mtcnn.pyramid import pyramid_levels
@@ -335,6 +335,89 @@ def test_two_clips_side_by_side_give_two_tracks(clip, detector):
     off, on = (track_faces(frames, detector, tracking=t) for t in (False, True))
     assert count_faces(on) == 2
     assert_same_faces(off, on)
+
+
+class JudgingDetector:
+    """Says of every square what it is given to say: probabilities, and how far beside it the face is."""
+
+    def __init__(self, *, probability=0.99, shift=0.0):
+        self.probability, self.shift, self.n_judged = probability, shift, 0
+
+    def judge(self, image, boxes):
+        self.n_judged += len(boxes)
+        moved = boxes + np.float32(self.shift)
+        return Detections(moved, np.full(len(boxes), self.probability, np.float32), np.ones((len(boxes), 5, 2), "f4"))
+
+
+GREY = np.full((400, 600, 3), 90, np.uint8)
+
+
+def test_a_face_between_two_frames_is_half_way():
+    detector = JudgingDetector(probability=0.75)
+    between = faces_between(faces(square(100), square(300, 20)), faces(square(110), square(280, 20)), GREY, detector)
+    assert sorted(between.boxes[:, 0].tolist()) == [105, 290]
+    assert between.probabilities.tolist() == pytest.approx([0.99, 0.99])
+    np.testing.assert_array_equal(between.landmarks[:, 0], between.boxes[:, :2])
+    assert detector.n_judged == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "judging"),
+    [
+        ([square(100)], [], {}),  # lost
+        ([], [square(100)], {}),  # new
+        ([square(100)], [square(250)], {}),  # elsewhere
+        ([square(100), square(300)], [square(100)], {}),  # one of two
+        ([square(100)], [square(104)], {"probability": 0.6}),  # nothing is seen there
+        ([square(100)], [square(104)], {"shift": 30.0}),  # it is seen beside
+        ([square(590, 390)], [square(598, 395)], {"shift": -30.0}),  # at the frame's edge
+    ],
+)
+def test_a_frame_is_searched_where_its_neighbours_do_not_say_enough(before, after, judging):
+    assert faces_between(faces(*before), faces(*after), GREY, JudgingDetector(**judging)) is None
+
+
+def test_between_two_frames_without_a_face_is_none_and_nothing_is_judged():
+    detector = JudgingDetector()
+    assert len(faces_between(NO_FACES, NO_FACES, GREY, detector)) == 0
+    assert detector.n_judged == 0
+
+
+@pytest.mark.parametrize("name", ["grid_bbaf2n.mpg", "grid_id2_swwp2s.mpg", "retalking_1.mp4"])
+def test_every_second_frame_gives_nearly_the_same_faces(clip, detector, benchmark, name):
+    frames = clip(name, 31)
+    whole, half = (track_faces(frames, detector, every=every) for every in (1, 2))
+    overlaps = benchmark.speaker_overlaps(speaker_of(whole), speaker_of(half))
+    assert len(overlaps) == len(frames)
+    assert (overlaps >= 0.8).all()
+    assert 10 <= (overlaps < 1).sum() <= 16  # those between, where the picture is not repeated
+    sides = np.diff(whole.boxes[:, 1::2])
+    assert (np.abs(whole.landmarks - half.landmarks).mean(axis=(1, 2)) < 0.04 * sides[:, 0]).all()
+
+
+@pytest.mark.parametrize("first", [18, 19, 20])
+def test_with_every_second_frame_a_face_still_comes_and_goes_at_its_frame(clip, detector, first):
+    shown = clip("grid_bbaf2n.mpg", 20)
+    black = [np.zeros_like(shown[0])] * 17
+    assert present_frames(track_faces(shown[:first] + black, detector, every=2), 0) == list(range(first))
+    comes = track_faces(black[: first - 5] + shown, detector, every=2)
+    assert present_frames(comes, 0) == list(range(first - 5, first + 15))
+
+
+def test_with_every_second_frame_a_cut_is_exact(clip, detector):
+    a, b = clip("grid_bbaf2n.mpg", 15), clip("grid_id2_swwp2s.mpg", 16)
+    tracks = track_faces(a + b, detector, every=2)
+    assert tracks.shots.starts.tolist() == [0, 15]
+    assert present_frames(tracks, 0) == list(range(15))
+    assert present_frames(tracks, 1) == list(range(15, 31))
+
+
+def test_with_every_second_frame_repeated_pictures_have_the_same_faces(clip):
+    frames = [frame for frame in clip("grid_bbaf2n.mpg", 16) for _ in range(3)]
+    found = list(follow_faces(frames, FaceDetector(), every=2))
+    for k in range(0, 48, 3):
+        boxes = [found[k + i].boxes.tobytes() for i in range(3)]
+        assert len(set(boxes)) == 1
 
 
 def test_a_second_face_that_joins_and_leaves(clip, detector):

@@ -68,6 +68,15 @@ def search(networks: Networks, image: IntegralImage, windows: Sequence[CellWindo
         return _decide(networks, image, boxes)
 
 
+def judge(networks: Networks, image: IntegralImage, boxes: NDArray[np.float32]) -> Detections:
+    """Return ONet's judgement of square boxes, float32 (n, 4), in their order, however improbable.
+
+    Boxes whose crop leaves the piece of the frame that `image` holds are dropped.
+    """
+    with torch.inference_mode():
+        return _onet(networks, image, boxes)
+
+
 def best_faces(faces: Detections) -> Detections:
     """Return the faces without doubles (overlap over the smaller box above 0.7), the largest first."""
     kept = faces.take(suppress(faces.boxes, faces.probabilities, STAGE_OVERLAP, over="smaller", edge=1.0))
@@ -84,7 +93,7 @@ def _propose(networks: Networks, image: IntegralImage, windows: Sequence[CellWin
     boxes, scores, shifts = (np.concatenate(parts)[kept] for parts in zip(*found, strict=True))
     kept = suppress(boxes, scores, STAGE_OVERLAP)
     boxes, shifts = boxes[kept], shifts[kept]
-    return _squared(boxes + shifts * (boxes[:, [2, 3, 2, 3]] - boxes[:, [0, 1, 0, 1]]))
+    return squared(boxes + shifts * (boxes[:, [2, 3, 2, 3]] - boxes[:, [0, 1, 0, 1]]))
 
 
 def _suppress_within_levels(levels: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> NDArray[np.intp]:
@@ -181,17 +190,20 @@ def _refine(networks: Networks, image: IntegralImage, boxes: NDArray[np.float32]
     passed = scores > RNET_MIN
     boxes, scores, shifts = boxes[passed], scores[passed], shifts[passed]
     kept = suppress(boxes, scores, STAGE_OVERLAP)
-    return _squared(_moved(boxes[kept], shifts[kept]))
+    return squared(_moved(boxes[kept], shifts[kept]))
 
 
 def _decide(networks: Networks, image: IntegralImage, boxes: NDArray[np.float32]) -> Detections:
     """ONet: the faces, with landmarks."""
+    judged = _onet(networks, image, boxes)
+    return best_faces(judged.take(judged.probabilities > ONET_MIN))
+
+
+def _onet(networks: Networks, image: IntegralImage, boxes: NDArray[np.float32]) -> Detections:
     boxes, (scores, shifts, points) = _judge(networks, networks.onet, image, boxes, 48)
-    passed = scores > ONET_MIN
-    boxes, scores, shifts, points = boxes[passed], scores[passed], shifts[passed], points[passed]
     x = (boxes[:, 2] - boxes[:, 0] + 1)[:, None] * points[:, :5] + boxes[:, 0, None] - 1  # (n, 5)
     y = (boxes[:, 3] - boxes[:, 1] + 1)[:, None] * points[:, 5:] + boxes[:, 1, None] - 1  # (n, 5)
-    return best_faces(Detections(_moved(boxes, shifts), scores, np.stack([x, y], axis=2)))
+    return Detections(_moved(boxes, shifts), scores, np.stack([x, y], axis=2))
 
 
 def _judge(
@@ -223,7 +235,7 @@ def _judge(
     return boxes, [torch.cat(parts).cpu().numpy() for parts in zip(*batches, strict=True)]
 
 
-def _squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+def squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each box as a square about its centre, with its longer side."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     side = np.maximum(width, height)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
 from fmltk.toolkit.settings import DEFAULT_MIN_FACE_PX, MIN_FACE_PX, TORCH
-from fmltk.toolkit.vision.mtcnn.cascade import search
+from fmltk.toolkit.vision.mtcnn.cascade import judge, search
 from fmltk.toolkit.vision.mtcnn.networks import load_networks
 from fmltk.toolkit.vision.mtcnn.pyramid import CellWindow, IntegralImage, Level, pyramid_levels
 
@@ -73,6 +73,10 @@ class FaceDetector:
     def search(self, image: IntegralImage, windows: Sequence[CellWindow]) -> Detections:
         """Return the faces proposed within windows of a frame's pyramid; see `cascade.search`."""
         return search(self._networks, image, windows)
+
+    def judge(self, image: IntegralImage, boxes: NDArray[np.float32]) -> Detections:
+        """Return what the last network says of square boxes; see `cascade.judge`."""
+        return judge(self._networks, image, boxes)
 
     def levels(self, frame: NDArray[np.uint8]) -> list[Level]:
         """Return the levels of the frame's pyramid."""
