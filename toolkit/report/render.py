@@ -237,9 +237,7 @@ def _asset(name: str) -> str:
 
 def standalone_svg(chart: Chart) -> str:
     """Return a chart as an SVG file of its own, in the colours of the light page: other programs know no variables."""
-    colours: dict[str, str] = {}
-    for name, value in re.findall(r"--([\w-]+): (#[0-9a-f]{6})", _asset("style.css")):
-        colours.setdefault(name, value)  # those of the light page are the first
+    colours = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}),", _asset("style.css")))
     svg = re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], chart.svg)
     return svg.replace("<svg ", '<svg font-family="sans-serif" ', 1) + "\n"
 
