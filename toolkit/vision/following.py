@@ -92,7 +92,7 @@ class Follower:
         self._most_targets = sum(level.rows * level.columns for level in self._levels) / SEARCH_CELLS
         self._targets: list[Target] = []
         self._held: list[HeldFrame] = []
-        self._k = -1  # the current frame
+        self._k = self._before = -1  # the current frame, and the last one before it that was not skipped
         self._last_full = -self._full_every  # the frame of the last full detection
         self._full_picture: NDArray[np.uint8] | None = None  # and its picture
         self._wants_full = False
@@ -123,7 +123,7 @@ class Follower:
             self._trace_newcomers(faces)
             self._update_targets(faces)
         settled = self._settle(frame, faces, due=due)
-        self._previous, self._previous_faces = frame, faces
+        self._previous, self._previous_faces, self._before = frame, faces, self._k
         return settled
 
     def _look_between(self, faces: Detections, *, shown: bool) -> None:
@@ -177,7 +177,7 @@ class Follower:
                 followed.append(Target(faces.boxes[renewed[i]], target.since, self._k))
             elif self._k - target.seen <= MAX_GAP_FRAMES:
                 followed.append(target)
-                just_lost = target.seen == self._k - 1
+                just_lost = target.seen == self._before
                 self._wants_full |= just_lost and self._k - target.since >= SETTLED_FRAMES
         newcomers = sorted(set(range(len(faces))) - set(renewed.values()))
         self._targets = followed + [Target(faces.boxes[j], self._k, self._k) for j in newcomers]

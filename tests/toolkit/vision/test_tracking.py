@@ -404,6 +404,17 @@ def test_with_every_second_frame_a_face_still_comes_and_goes_at_its_frame(clip, 
     assert present_frames(comes, 0) == list(range(first - 5, first + 15))
 
 
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("n_shown", [15, 16])
+def test_a_face_that_is_lost_costs_one_full_detection(clip, every, n_shown):
+    shown = clip("grid_bbaf2n.mpg", 16)[:n_shown]
+    moving = [np.full_like(shown[0], 90 + k) for k in range(13)]  # no picture twice
+    counting = CountingDetector()
+    found = list(follow_faces(shown + moving, counting, every=every))
+    assert [len(faces) for faces in found] == [1] * n_shown + [0] * 13
+    assert counting.n_full == 3  # the first frame, where the face is lost, and the last
+
+
 def test_with_every_second_frame_a_cut_is_exact(clip, detector):
     a, b = clip("grid_bbaf2n.mpg", 15), clip("grid_id2_swwp2s.mpg", 16)
     tracks = track_faces(a + b, detector, every=2)
