@@ -69,8 +69,9 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
 
 
 def _content(row: Transcript) -> int:
-    """Return what stands for the content of a row, whichever line and file name it has."""
-    return hash(replace(row, where="", file=None))
+    """Return what stands for the content of a row, ids apart, whichever line and file name it has."""
+    fields = (row.text, row.start_s, row.end_s, row.language, row.split, row.unknown_split, row.fault, row.has_ids)
+    return hash(fields)
 
 
 def _file_of(row: Transcript, by_id: Mapping[str, Clip]) -> Clip | None:

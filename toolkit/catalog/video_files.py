@@ -16,7 +16,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
 from fmltk.toolkit.io.columns import find_columns
 from fmltk.toolkit.io.fields import open_fields
-from fmltk.toolkit.io.paths import RemotePath, join
+from fmltk.toolkit.io.paths import RemotePath, folder_entries, join
 from fmltk.toolkit.io.table_kinds import VIDEOS
 from fmltk.toolkit.io.tables import TABLE_SUFFIXES, open_rows
 
@@ -105,25 +105,27 @@ class _Listing:
 
     def add(self, folder: AnyPath, video_id: str | None) -> None:
         """List one folder: of the video `video_id`, or, where that is None, of videos and of their folders."""
-        entries: list[AnyPath] = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
-        if folder != self._root and {RUN_FILE, SHARD_FOLDER} <= {entry.name for entry in entries}:
+        entries = sorted(folder_entries(folder), key=lambda entry: os.fsencode(entry[0].name))
+        if folder != self._root and {RUN_FILE, SHARD_FOLDER} <= {path.name for path, _ in entries}:
             return  # features, made of these videos by `fmltk extract .`
-        for path in entries:
+        place = "" if folder == self._root else f"{self._source(folder)}/"
+        for path, is_folder in entries:
+            suffix = path.suffix.lower()
             if path.name.startswith("."):
                 continue
             if path.name.lower() in SYSTEM_FOLDERS:
                 self._ignore(path, "is a folder of the computer or the network drive, not of videos: not read")
-            elif path.is_dir():
+            elif is_folder:
                 self._add_folder(path, video_id)
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
+            elif suffix in VIDEO_SUFFIXES:
                 stem = sys.intern(composed(readable(path.stem)))  # many videos have a clip 0001
                 ids = (stem, WHOLE) if video_id is None else (video_id, stem)
-                self.files.clips.append(Clip(*ids, path, source=self._source(path)))
-            elif path.suffix.lower() in SIDECAR_SUFFIXES:
+                self.files.clips.append(Clip(*ids, path, source=place + readable(path.name)))
+            elif suffix in SIDECAR_SUFFIXES:
                 self.files.texts.append(path)
-            elif path.suffix.lower() in ANIMATION_SUFFIXES:
+            elif suffix in ANIMATION_SUFFIXES:
                 self._ignore(path, "is a silent animation, not a video: not read (ffmpeg makes an mp4 of it)")
-            elif path.suffix.lower() not in OTHER_SUFFIXES:
+            elif suffix not in OTHER_SUFFIXES:
                 self._ignore(path, "its ending is not one of a video's: not read")
 
     def _add_folder(self, path: AnyPath, video_id: str | None) -> None:

@@ -369,6 +369,24 @@ def look_up(paths: Iterable[AnyPath | None]) -> None:
                 path._state = _state(info)
 
 
+def folder_entries(folder: AnyPath) -> Iterator[tuple[AnyPath, bool]]:
+    """Yield what a folder holds, and whether it is a folder; on this machine no file is looked at for that.
+
+    Raises OSError if it cannot be listed.
+    """
+    if isinstance(folder, RemotePath):
+        yield from ((path, path.is_dir()) for path in folder.iterdir())
+        return
+    os.stat(f"{folder}/.")  # noqa: PTH116 - raises where no file may be looked at; a Path has no dot
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link that leads nowhere, or to itself
+                is_folder = False
+            yield folder / entry.name, is_folder
+
+
 def list_files(folder: AnyPath) -> Iterator[str]:
     """Yield the name of every file of the folders in `folder`, in no order; nothing where there is no such folder.
 
