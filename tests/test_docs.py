@@ -16,12 +16,13 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 
 from fmltk.toolkit import errors
+from tests.accessibility import show, violations
 from tests.ffmpeg import copy_short_demo
 from tests.processes import one_core
 from tests.tools.make_cli_reference import reference
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.xdist_group("docs")
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if path.is_file())
+LARGE_BYTES = 70_000  # of a page's HTML
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -92,11 +94,36 @@ def test_every_page_is_in_the_site_s_navigation() -> None:
     assert [page.name for page in PAGES if page.parent.name == "docs" and page.name not in navigation] == []
 
 
-def test_the_site_builds_without_a_warning_and_asks_nothing_of_other_sites(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The pages of the site, which is built without a warning."""
     pytest.importorskip("mkdocstrings", reason="needs the extra docs")
-    code = f"mkdocs build --quiet --strict --config-file '{ROOT / 'mkdocs.yml'}' --site-dir '{tmp_path / 'site'}'"
-    run("bash", code, tmp_path)
-    pages = sorted((tmp_path / "site").glob("*.html"))
+    folder = tmp_path_factory.mktemp("docs")
+    code = f"mkdocs build --quiet --strict --config-file '{ROOT / 'mkdocs.yml'}' --site-dir '{folder / 'site'}'"
+    run("bash", code, folder)
+    return sorted((folder / "site").glob("*.html"))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["default", "slate"])
+def test_axe_finds_nothing_on_the_site(chromium: Any, pages: list[Path], scheme: str) -> None:
+    found = {}
+    shown = [page for page in pages if page.name != "404.html"]  # which a server shows, with its own paths
+    for page in shown[:: 1 if scheme == "default" else 6]:
+        show(chromium, page.as_uri(), size="desktop", scheme="light")
+        chromium.execute_script(
+            "const still = document.createElement('style'); still.textContent = '* { transition: none !important }';"
+            "document.head.append(still); document.body.dataset.mdColorScheme = arguments[0];",
+            scheme,
+        )
+        # On long pages axe takes long to compare colours, which are those of every other page.
+        slow = ("color-contrast",) if page.stat().st_size > LARGE_BYTES else ()
+        found[page.name] = violations(chromium, without=slow)
+    assert len(found) >= 4
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_the_site_asks_nothing_of_other_sites(pages: list[Path]) -> None:
     assert len(pages) > 10
     fetched = re.compile(r'<(?:script|img|iframe|source|link)[^>]* (?:src|href)="(?:https?:)?//')
     assert fetched.search('<link rel="stylesheet" href="https://a.example/b.css">')

@@ -57,18 +57,17 @@ class Timeline:
 
 def read_timelines(folder: Path, manifest: pd.DataFrame) -> dict[str, Timeline]:
     """Return the timelines of a feature folder's first MAX_CLIPS clips, by utterance_id."""
-    rows = manifest.head(MAX_CLIPS).set_index("utterance_id")
+    rows = {str(row["utterance_id"]): row for row in manifest.head(MAX_CLIPS).to_dict("records")}
     found: dict[str, Timeline] = {}
     if (folder / FACE_FILE).is_file():
         starts = read_shots(folder / SHOT_FILE) if (folder / SHOT_FILE).is_file() else {}
         for utterance, faces in _faces_of_clips(folder / FACE_FILE):
-            if utterance in rows.index:
-                row: Any = rows.loc[utterance]
-                found[utterance] = _timeline(faces, row, starts.get(utterance))
+            if utterance in rows:
+                found[utterance] = _timeline(faces, rows[utterance], starts.get(utterance))
     for name in (WORDS_FILE, TRANSCRIBED_WORDS_FILE):
         if (folder / name).is_file():
             for utterance, words in _words_of_clips(folder / name).items():
-                if utterance in rows.index:
+                if utterance in rows:
                     found.setdefault(utterance, Timeline()).words = words
             break
     return found
@@ -91,7 +90,7 @@ def _faces_of_clips(path: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(held[0]["utterance_id"].iloc[0]), pd.concat(held)
 
 
-def _timeline(faces: pd.DataFrame, row: pd.Series[Any], starts: NDArray[np.int32] | None) -> Timeline:
+def _timeline(faces: pd.DataFrame, row: Mapping[Any, Any], starts: NDArray[np.int32] | None) -> Timeline:
     n_frames = row["n_frames"]
     last = int(faces["frame"].max()) + 1 if not np.isfinite(n_frames or np.nan) else int(n_frames)
     people = faces[faces["person"] >= 0]
