@@ -58,9 +58,9 @@ def join_transcripts(clips: list[Clip], rows: Iterable[Transcript], files: Video
             joined[key] = with_transcript(Clip(row.video_id, row.clip_id, None), row)
         else:
             used.add(key if key in by_id and by_id[key] is file else file.utterance_id)
-            ids = {"video_id": row.video_id, "clip_id": row.clip_id}
-            is_whole = (row.video_id, row.clip_id) == (file.video_id, file.clip_id)  # the file's own texts are shared
-            joined[key] = with_transcript(file if is_whole else replace(file, **ids), row)
+            is_own = (row.video_id, row.clip_id) == (file.video_id, file.clip_id)  # then its texts are shared
+            clip = file if is_own else replace(file, video_id=row.video_id, clip_id=row.clip_id)
+            joined[key] = with_transcript(clip, row)
     if n_rows and not used:
         raise ConfigError(_none_matches(name, unclear, clips))
     files.notes += [f"{name}: {note}" for note in meant.notes()]
