@@ -87,7 +87,7 @@ def test_two_runs_are_compared_on_the_same_clips(run: Path, tmp_path: Path) -> N
     assert [section.title for section in found.sections] == ["Run: first", "Run: second", "Runs compared"]
     scores, tests = blocks(found.sections[-1], "table").values()
     assert scores.rows[0][1:-1] == scores.rows[1][1:-1]
-    assert {row[3] for row in tests.rows} <= {"+0.0000", "+nan"}
+    assert {row[3] for row in tests.rows} <= {"+0.0000", "–"}
 
 
 def test_what_is_no_run_is_left_to_others(features: Path, run: Path, shown: Any) -> None:
