@@ -157,9 +157,9 @@ def _today() -> str:
 
 
 def _written(source: Source) -> str:
-    """Return when a source's file was written."""
+    """Return the day on which a source's file was written: a run again on that day gives the same page."""
     changed = datetime.datetime.fromtimestamp(source.file.stat().st_mtime, datetime.UTC)
-    return changed.strftime("%Y-%m-%d %H:%M")
+    return changed.strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)
