@@ -23,7 +23,7 @@ from fmltk.model.prepared import fingerprint
 from fmltk.model.registry import model_of
 from fmltk.model.significance import paired_test
 from fmltk.model.tuning.result_file import RESULT_FILE
-from fmltk.model.tuning.space import read_space
+from fmltk.model.tuning.space import plain, read_space
 from fmltk.model.tuning.trial import (
     COMPLETE,
     ERRORS,
@@ -252,7 +252,7 @@ def _tasks(
             model=options.model,
             preset=options.preset,
             settings=options.settings,
-            values=dict(trial.params),
+            values=plain(trial.params),
             seeds=options.seeds,
             exclude=options.exclude,
             device=options.device,
@@ -306,12 +306,12 @@ def _document(study: Study, config: Settings, space: Mapping[str, Range]) -> dic
                 "number": trial.number,
                 "state": trial.state.name.lower(),
                 "value": trial.value if trial.state.name == "COMPLETE" else None,
-                "settings": dict(trial.params),
+                "settings": plain(trial.params),
             }
             for trial in study.trials
         ],
         "best": best.number,
-        "preset_value": next((trial.value for trial in complete if trial.params == preset), None),
+        "preset_value": next((trial.value for trial in complete if plain(trial.params) == plain(preset)), None),
         "importances": _importances(study, complete),
         "remarks": [*_outside_remarks(preset, outside), *_remarks(complete, best, config)],
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.model.config import settings_class
 from fmltk.model.settings import checked
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_toml
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fmltk.model.settings import Settings
 
 _KEYS = {"low", "high", "log", "step", "choices"}
+_LAYER_SETTINGS = ("drp", "hid", "out", "dim")  # of a modality, as the paper's table 3 names them: tdrp, thid, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,20 @@ class Range:
         return wide if wide.holds(value) else replace(wide, step=None)
 
 
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a trial proposes as people write it: 0.3 for 0.30000000000000004.
+
+    >>> plain({"fdrp": 3 * 0.1, "bs": 32})
+    {'fdrp': 0.3, 'bs': 32}
+    """
+    return {name: float(f"{value:.9g}") if isinstance(value, float) else value for name, value in values.items()}
+
+
 def read_space(config: Settings, path: Path | None) -> dict[str, Range]:
     """Return what is searched of a model: a file's ranges, else the model's own, else those of any model that it has.
 
-    Ranges that are not a file's are widened to the values of `config`, so that its settings can be a trial.
+    Ranges that are not a file's are widened to the values of `config`, so that its settings can be a trial; those of
+    modalities that are not read are left out.
 
     Raises ConfigError if the file names a setting that the model does not have, or a range is not one.
     """
@@ -78,7 +90,12 @@ def read_space(config: Settings, path: Path | None) -> dict[str, Range]:
     source = str(path or own)
     if path is None:
         document = read_toml(own if own.is_file() else folder / "default.toml")
-        document = {name: value for name, value in document.items() if name in preset}
+        unread = {
+            f"{letter.lower()}{layer}"
+            for letter in MODALITY_OF.keys() - set(config.modalities.split(","))
+            for layer in _LAYER_SETTINGS
+        }
+        document = {name: value for name, value in document.items() if name in preset and name not in unread}
     else:
         document = read_toml(path)
     ranges = {name: _range(name, value, source, model) for name, value in document.items()}

@@ -124,6 +124,14 @@ def test_settings_that_are_not_searched_hold_in_every_trial(folder: Path, space:
         tune(folder, out=tmp_path / "tuning", options=replace(chosen, settings=("bs=48",)))
 
 
+def test_settings_of_a_modality_that_is_not_read_are_not_searched() -> None:
+    whole = read_space(load_config(), None)
+    assert {"tdrp", "adrp", "vdrp", "thid", "ahid", "vhid", "tout"} <= whole.keys()
+    sound = read_space(load_config(settings=["modalities=A,V"]), None)
+    assert whole.keys() - sound.keys() == {"tdrp", "thid", "tout"}
+    assert {"lr", "bs", "fdrp", "fdim"} <= sound.keys()
+
+
 @pytest.mark.parametrize("changed", ["features", "labels", "splits"])
 def test_a_folder_of_a_search_on_other_data_is_refused(
     changed: str, found: tuple[Path, dict[str, Any]], space: Path, tmp_path: Path
