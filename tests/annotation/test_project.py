@@ -281,5 +281,5 @@ def test_the_commands_are_listed_in_the_order_of_work():
     from fmltk.annotation.commands.group import annotation
 
     listed = annotation.list_commands(None)
-    assert listed == ["prepare", "push", "status", "pull", "import", "aggregate", "agreement", "summary"]
+    assert listed == ["prepare", "push", "status", "pull", "import", "aggregate", "agreement", "summary", "publish"]
     assert set(listed) == set(annotation.commands)

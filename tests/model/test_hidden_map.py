@@ -74,10 +74,10 @@ def test_the_colours_are_classes_and_the_crosses_wrong(
     run = written(
         tmp_path, {"H_AV": rng.normal(size=(9, 4)), "H_AT": rng.normal(size=(9, 3))}, ["train"] * 6 + ["test"] * 3
     )
-    remark, chart = hidden_blocks(run, 0, predictions(truth, predicted, 6), family, scale)
-    assert "each clip's 7 numbers" in remark.text
-    assert "6 training clips" in remark.text
-    assert "left out" not in remark.text
+    (chart,) = hidden_blocks(run, 0, predictions(truth, predicted, 6), family, scale)
+    assert "Each clip's 7 numbers" in chart.reading
+    assert "6 training clips" in chart.reading
+    assert "left out" not in chart.reading
     assert all(word in chart.description for word in words), chart.description
 
 
@@ -91,8 +91,8 @@ def test_clips_that_cannot_be_shown_are_counted(
     values = np.random.default_rng(0).normal(size=(6, 4))
     values[4] += h
     run = written(tmp_path, {"H_AV": values}, ["train"] * 4 + ["test"] * 2)
-    remark, chart = hidden_blocks(run, 0, predictions(truth, predicted, 4), "ch-sims", CH_SIMS_SCALE)
-    assert "1 clips without H, label or prediction are left out" in remark.text
+    (chart,) = hidden_blocks(run, 0, predictions(truth, predicted, 4), "ch-sims", CH_SIMS_SCALE)
+    assert "1 clips without H, label or prediction are left out" in chart.reading
     assert "WP: 1 clips" in chart.description
 
 
@@ -123,9 +123,9 @@ def test_the_map_of_a_trained_run_is_of_what_the_fusion_reads(run: Path) -> None
     hidden, frame = read_hidden(run, seed), read_predictions(run, seed)
     assert hidden is not None
     part = frame[frame["split"] == "test"]
-    remark, chart = hidden_blocks(run, seed, part, "ch-sims", CH_SIMS_SCALE)
+    (chart,) = hidden_blocks(run, seed, part, "ch-sims", CH_SIMS_SCALE)
     width = sum(len(hidden[f"H_{stage}"][0]) for stage in ("AV", "AT", "VT"))
-    assert f"each clip's {width} numbers" in remark.text
+    assert f"Each clip's {width} numbers" in chart.reading
     both = part[part["truth_M"].notna() & part["pred_M"].notna()]
     counted = [
         int(words.split(": ")[1].split(" clips")[0]) for words in chart.description.split(". ", 1)[1].split("; ")
