@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hypothesis
 import pytest
 
-from tests.processes import LIMIT_S
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -163,6 +161,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium, for tests marked `browser`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
+
+    from tests.processes import LIMIT_S  # not above: this file is also tried alone
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""

@@ -328,7 +328,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     r"""Return a CSV for spreadsheets as text: no cell is run as a formula; None and NaN are blank cells.
 
     >>> csv_text(["clip", "score"], [["=1+1", 0.5], ["b", None]])
-    "clip,score\\n'=1+1,0.5\\nb,\\n"
+    "clip,score\n'=1+1,0.5\nb,\n"
     """
     file = io.StringIO(newline="")
     _write_rows(file, header, rows, spreadsheet_safe=True)
