@@ -123,6 +123,33 @@ def test_axe_finds_nothing_on_the_site(chromium: Any, pages: list[Path], scheme:
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("words", "page"), [("curation", "curation"), ("MMSA-FET", "coming-from"), ("lead_time_s", "data-format")]
+)
+def test_the_search_works_from_disk(chromium: Any, pages: list[Path], words: str, page: str) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    show(chromium, pages[0].with_name("index.html").as_uri(), size="desktop", scheme="light")
+    chromium.execute_script("document.querySelector('label[for=__search]').click()")
+    box = chromium.find_element(By.CSS_SELECTOR, "[data-md-component=search-query]")
+    WebDriverWait(chromium, 20).until(lambda _: box.is_displayed())
+    box.send_keys(words)
+    links = ".md-search-result__link"
+    found = WebDriverWait(chromium, 20).until(lambda _: chromium.find_elements(By.CSS_SELECTOR, links))
+    assert f"{page}.html" in " ".join(link.get_attribute("href") for link in found)
+
+
+def test_the_site_names_its_version_and_repository(pages: list[Path]) -> None:
+    named = f">fmltk {metadata.version('fmltk')}<"
+    links = 'href="https://github.com/fmltk/fmltk" title='
+    texts = {page.name: page.read_text(encoding="utf-8") for page in pages}
+    assert [name for name, text in texts.items() if named not in text or links not in text] == []
+    asked = 'data-md-component="source"'  # the theme's link, which asks the repository's server for its stars
+    assert [name for name, text in texts.items() if asked in text] == []
+
+
 def test_the_site_asks_nothing_of_other_sites(pages: list[Path]) -> None:
     assert len(pages) > 10
     fetched = re.compile(r'<(?:script|img|iframe|source|link)[^>]* (?:src|href)="(?:https?:)?//')

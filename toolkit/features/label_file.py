@@ -164,9 +164,9 @@ def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
 
 
 def has_labels(path: Path) -> bool:
-    """Whether a file is a table with a column of labels, under its own name."""
+    """Whether a file is a table with a column of labels, also under one of the other names that `read_labels` reads."""
     try:
-        return path.is_file() and not LABEL_COLUMNS.keys().isdisjoint(_column_names(path))
+        return path.is_file() and bool(_columns(path, _column_names(path), needs_labels=True))
     except FmltkError:
         return False
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("id", "regression_labels")
 EMBEDDED_KEY = "fmltk"
+SETTINGS_KEY, WORD_TIMES_KEY = "config", "align"  # what MMSA-FET notes of how it made a pickle; neither is read
 LABEL_KEYS = {"M": "regression_labels", **{m: f"regression_labels_{m}" for m in UNIMODAL}}
 MAX_STEPS = 1_000_000  # of a true length, before truncation: six hours of audio
 
@@ -76,16 +77,19 @@ def _checked_data(loaded: Any, path: Path) -> tuple[dict[str, dict[str, Any]], t
     """Return {split: its arrays}, every shape checked; the modalities that are not empty; remarks on the others."""
     if not isinstance(loaded, dict) or not set(loaded) & set(SPLITS):
         raise StoreError(f"{path} is no MMSA pickle: expected a dict with train, valid and test")
-    unknown = sorted(str(key) for key in set(loaded) - set(SPLITS))
+    unknown = sorted(str(key) for key in set(loaded) - {*SPLITS, SETTINGS_KEY})
     if unknown:
-        raise StoreError(f"{path} holds {', '.join(unknown)} beside train, valid and test; remove what is no split")
-    data: dict[str, dict[str, Any]] = {split: loaded[split] for split in SPLITS if split in loaded}
-    for split, part in data.items():
+        raise StoreError(f"{path} holds {', '.join(unknown)} next to train, valid and test; remove what is not a split")
+    parts: dict[str, dict[str, Any]] = {split: loaded[split] for split in SPLITS if split in loaded}
+    for split, part in parts.items():
         _check_part(part, f"{path}: {split}")
+    data = {split: {key: part[key] for key in part if key != WORD_TIMES_KEY} for split, part in parts.items()}
     for key in (f"{modality}_mask" for modality in MODALITIES):
         if 0 < sum(key in part for part in data.values()) < len(data):
             raise StoreError(f"{path}: some splits have {key} and some have not")
-    modalities, remarks = [], []
+    modalities = []
+    left_out = {SETTINGS_KEY} & loaded.keys() | {WORD_TIMES_KEY for part in parts.values() if WORD_TIMES_KEY in part}
+    remarks = [f"{key}, MMSA-FET's record of how the pickle was made, is not kept" for key in sorted(left_out)]
     for modality in MODALITIES:
         having = [split for split, part in data.items() if modality in part]
         if 0 < len(having) < len(data):

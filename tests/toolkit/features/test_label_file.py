@@ -419,6 +419,20 @@ def test_other_files_are_no_labels(tmp_path: Path) -> None:
     assert not has_labels(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("Filename;Transcript;Sentiment;Set\na.mp4;Well;2,5;train\n", True),
+        ("video_id,clip_id,Score\n1,2,0.5\n", True),
+        ("id,emotion\n1,happy\n", True),
+        ("utterance_id,condition,annotator,value\n1,M,ann,1\n", False),
+        ("utterance_id,reason\n1,noise\n", False),
+    ],
+)
+def test_a_table_of_labels_is_known_by_any_name_that_is_read(tmp_path: Path, text: str, known: bool) -> None:
+    assert has_labels(write_text(tmp_path / "sheet.csv", text)) is known
+
+
 def test_gb18030_and_utf_16_are_recognised(tmp_path: Path) -> None:
     text = "video_id,clip_id,text,label\n视频一,1,很好，我喜欢,0.6\n"
     for encoding in ("gb18030", "utf-16"):

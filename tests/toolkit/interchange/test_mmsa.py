@@ -140,6 +140,25 @@ def test_wide_numbers_are_narrowed_with_a_remark(tmp_path: Path) -> None:
     assert summary.remarks == ("test/audio was float64; it is stored as float32",)
 
 
+@pytest.mark.parametrize("keys", [("config",), ("align",), ("align", "config")])
+def test_what_mmsa_fet_notes_of_a_pickle_is_left_out_with_a_remark(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    data = mmsa_data(kind="mosi")
+    noted = {split: {**part, "id": np.array(part["id"])} for split, part in data.items()}
+    if "align" in keys:  # when each word is spoken, clip by clip
+        for part in noted.values():
+            part["align"] = np.array([[{"text": "well", "start": 0.0, "end": 0.4}] for _ in part["id"]])
+    if "config" in keys:
+        noted["config"] = {"audio": {"tool": "librosa", "sample_rate": None, "args": {"mfcc": {"n_mfcc": 20}}}}
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "plain")
+    summary = import_mmsa(write(tmp_path / "in.pkl", noted), tmp_path / "noted")
+    assert [remark.split(",")[0] for remark in summary.remarks] == list(keys)
+    assert (tmp_path / "noted" / "labels.parquet").read_bytes() == (tmp_path / "plain" / "labels.parquet").read_bytes()
+    plain, back = read_features(tmp_path / "plain"), read_features(tmp_path / "noted")
+    for name in ("text", "audio", "vision"):
+        np.testing.assert_array_equal(back[name].features(), plain[name].features())
+        np.testing.assert_array_equal(back[name].lengths, plain[name].lengths)
+
+
 def _endless() -> list[Any]:
     """Return a list that holds itself, as a pickle can make one."""
     value: list[Any] = []
@@ -184,7 +203,7 @@ def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("test", "id", ["video_0000$_$0000", "x"]), r"clip 'video_0000\$_\$0000' occurs twice"),
         (_set("test", "annotations", [_endless(), "x"]), r"a list in the pickle holds itself"),
         (lambda data: data.clear(), r"no MMSA pickle"),
-        (lambda data: data.update(more={}), r"holds more beside train"),
+        (lambda data: data.update(more={}), r"holds more next to train"),
         (lambda data: data.update(test=[1]), r"test is a list"),
     ],
 )
