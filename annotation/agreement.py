@@ -139,7 +139,7 @@ def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
     """Return Fleiss' kappa, the number of clips it stands on, and their number of ratings.
 
     Fleiss' kappa needs the same number of ratings for each clip: clips with the most frequent number (two or more; the
-    larger of two equally frequent) are used. NaN where all their ratings are equal or there is no such clip.
+    larger of two equally frequent) are used. NaN where all their ratings are equal or no clip has both.
 
     Source: Fleiss, 1971.
     """

@@ -54,7 +54,7 @@ def read_clip_list(path: Path, rated: Collection[str]) -> ClipList:
 
     rated : the utterance ids of the ratings, by which ids that are written in another way are understood
 
-    Raises AnnotationError if there is no list, or none of its clips was rated.
+    Raises AnnotationError without a list, or if none of its clips was rated.
     """
     utterances, notes = _listed(path)
     if not utterances:

@@ -1,4 +1,4 @@
-"""Each rater beside the others: bias, spread, speed, skips, suspicious patterns; and the most disputed clips."""
+"""Each rater compared with the others: bias, spread, speed, skips, suspicious patterns; and the most disputed clips."""
 
 from __future__ import annotations
 

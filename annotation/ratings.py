@@ -94,7 +94,7 @@ def write_ratings(table: pa.Table, path: Path, *, protocol: str | None = None) -
     ratings = sort_ratings(table)
     schema = RATINGS_SCHEMA.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION, "protocol": protocol}))
     with TableWriter(path, schema, error=AnnotationError) as writer:
-        for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts in place of dictionaries, a part at a time
+        for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts instead of dictionaries, a part at a time
             part = ratings.slice(start, ROWS_PER_GROUP)
             columns = [part.column(field.name).combine_chunks().cast(field.type) for field in schema]
             writer.append(pa.table(columns, schema=schema), group_rows=len(part))

@@ -132,7 +132,7 @@ def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
 def load_stage(path: Path) -> StageCheckpoint:
     """Read a stage, its network in eval mode on the CPU.
 
-    Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
+    Raises DamagedFileError if the file is not whole, and ConfigError if it is not one of ours.
     """
     tensors, document = _read(path)
     stage = restore_stage(document.get("stage", ""), tensors, document, source=str(path), remedy=REMEDY)
@@ -186,7 +186,7 @@ def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping
     for letter, wanted in expected.items():
         name = MODALITY_OF[letter]
         if letter not in found:
-            differences.append(f"{name}: there are no such features")
+            differences.append(f"{name}: these features are missing")
             continue
         for key in SCHEMA_KEYS:
             have, want = _schema_value(found[letter], key), _schema_value(wanted, key)

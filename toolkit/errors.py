@@ -1,6 +1,6 @@
 """Every error that fmltk raises on purpose.
 
-    FmltkError                    the user can mend it; says what, where, what was expected, what to do
+    FmltkError                    the user can fix it; says what, where, what was expected, what to do
     ├── MediaError                a video, its sound or its picture
     │   ├── UnreadableMediaError  no decoder opens it: empty, cut off, not a video, a script dressed as one
     │   ├── MediaLimitError       larger or longer than a limit that an option raises
@@ -58,7 +58,7 @@ class FeatureError(FmltkError):
 
 
 class MissingModalityError(FeatureError):
-    """The clip does not have this modality. Recorded as ``missing``, which is no failure."""
+    """The clip does not have this modality. Recorded as ``missing``, which is not a failure."""
 
 
 class OpenFaceError(FeatureError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.importing.clip_ids import ClipNames
     from fmltk.annotation.settings import ImportOptions
 
-# Why something in an export is no rating; every count in a report is one of these.
+# Why something in an export is not a rating; every count in a report is one of these.
 REASONS = {
     "no clip": "the task has no utterance_id, nor video_id and clip_id (name a field by --id-field)",
     "ids disagree": "utterance_id is not video_id and clip_id joined",
@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Something that is no rating, and why: one line of the report's file of dropped annotations."""
+    """Something that is not a rating, and why: one line of the report's file of dropped annotations."""
 
     where: str
     reason: str

@@ -69,7 +69,7 @@ class VerdictCount:
         """Yield what is to be said of them; `used` is whether reviews count."""
         reviewed = ", ".join(f"{self.counts[word]} {word}" for word in REVIEWED if self.counts[word])
         if reviewed:
-            done = "those rejected are no ratings, those fixed have the reviewer's answer" if used else "not used"
+            done = "those rejected are not ratings, those fixed have the reviewer's answer" if used else "not used"
             remedy = "" if used else "; --reviews leaves out what was rejected and takes what was fixed"
             yield f"reviews: {reviewed}; {done}{remedy}"
         if self.counts["ground_truth"]:

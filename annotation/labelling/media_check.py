@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SILENCE_S = 30.0  # a host that sends nothing for so long serves no media
 PART_BYTES = 1 << 16  # of the middle of a file
-FIRST_BYTES = 1 << 10  # of a medium that there is no file to compare with
+FIRST_BYTES = 1 << 10  # of a medium without a file to compare with
 SHOWN_BYTES = 12  # of what differs
 _REMEDIES = {
     401: "raters must get it without another password",

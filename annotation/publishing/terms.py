@@ -38,7 +38,9 @@ class Terms:
             "--creator", multiple=True, metavar="NAME", help="A person or group that made the labels. Repeatable."
         ),
     )
-    address: str | None = field(default=None, metadata=option(help="Where the release is published (https://...)."))
+    address: str | None = field(
+        default=None, metadata=option(help="Address where the release is published (https://...).")
+    )
     citation: str | None = field(default=None, metadata=option(help="How to cite the release."))
     version: str = field(default="1.0.0", metadata=option(help="Version of the release."))
     date: str | None = field(default=None, metadata=option(parse=parse_date, help="Day of publication: YYYY-MM-DD."))

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.run.engine import Engine
 
 LABELS_FILE, BEST_FILE = "labels.parquet", "best.toml"
-PERFECT_SHARE = 0.005  # of the labels' range: a mean error below this is no achievement of settings
+PERFECT_SHARE = 0.005  # of the labels' range: a mean error below this is not an achievement of settings
 LEAST_P = 0.05  # of a paired t-test over the validation clips, of the best trial against the middle one
 
 

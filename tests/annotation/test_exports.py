@@ -322,7 +322,7 @@ def test_addresses_that_an_earlier_import_kept_go_when_they_are_no_longer_to_be_
 
 def test_the_salt_may_not_lie_beside_the_ratings(exports, read, tmp_path):
     names = RaterNames(salt_path=tmp_path / "out" / "salt")
-    with pytest.raises(AnnotationError, match="lies beside the ratings"):
+    with pytest.raises(AnnotationError, match="lies next to the ratings"):
         read([exports.task(exports.annotation(3))], options=ImportOptions(names=names))
 
 
@@ -703,7 +703,7 @@ BAD_FILES = {
     "empty.json": (b"", "is empty"),
     "cut.json": (b'[{"id": 1, "annotations": [', "file ends inside"),
     "text.json": (b"[1, 2]", "element 0 is '1'"),
-    "list.json": (b'[{"id": 1}]', "is no task of an export"),
+    "list.json": (b'[{"id": 1}]', "is not a task of an export"),
     "deep.json": (b"[" * 200_000, "nested too deeply"),
     "extra.json": (b"[] []", "after the end"),
     "bytes.json": (b'["\xff"]', "not UTF-8"),

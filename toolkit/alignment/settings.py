@@ -21,7 +21,7 @@ TEXT_POOLINGS = ("mean", "first")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignSettings:
-    """What the aligned features depend on, beside the words and the features themselves.
+    """Settings that the aligned features depend on, besides the words and the features themselves.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class AlignSettings:
     lengths_from: str = field(
         default="all",
         metadata=option(
-            type=click.Choice(LENGTH_SOURCES), help="Whose lengths count: all clips' or the training split's."
+            type=click.Choice(LENGTH_SOURCES), help="Take the lengths of all clips, or of the training split."
         ),
     )
     length: int | None = field(

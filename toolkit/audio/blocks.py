@@ -40,7 +40,7 @@ def check_samples(samples: NDArray[np.float32], *, rate_hz: int = AUDIO_RATE_HZ)
     samples : float32, shape (n,), mono, full scale 1; may be a numpy.memmap
     rate_hz : samples per second, for the message
 
-    Raises MissingModalityError where there is no sample, and FeatureError where the array is not one channel of
+    Raises MissingModalityError without a sample, and FeatureError where the array is not one channel of
     float32, or holds NaN, infinity or a magnitude above 1e12: no such sample is replaced by a guess.
     """
     if samples.ndim != 1 or samples.dtype != np.float32:

@@ -60,9 +60,9 @@ def build_catalog(
         these and the tables below may lie in a store (``s3://bucket/videos``).
     transcripts
         A table with video_id, clip_id, text, and optionally start_s, end_s, language, mode. Without it, .txt, .srt
-        and .vtt files beside the videos are read.
+        and .vtt files next to the videos are read.
     cut_subtitles
-        One clip per subtitle cue, clip_id = four-digit cue number, in place of one clip per file.
+        One clip per subtitle cue, clip_id = four-digit cue number, instead of one clip per file.
     encoding
         Of the tables and text files; recognised where it is None.
     language
@@ -82,7 +82,7 @@ def build_catalog(
     """
     if cut_subtitles and transcripts is not None:
         raise ConfigError(
-            "--cut subtitles takes texts and times from .srt and .vtt files beside the videos; leave out "
+            "--cut subtitles takes texts and times from .srt and .vtt files next to the videos; leave out "
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)

@@ -91,7 +91,7 @@ def match_names(wanted: Mapping[Name, Sequence[Form]], known: Iterable[Name], *,
     Parameters
     ----------
     wanted
-        Names that are no known ones as they are written, each with what it may stand for, the best first.
+        Names that are not known ones as they are written, each with what it may stand for, the best first.
     by_file_name
         Whether the wanted names are paths, whose last part alone may name a file that lies in a folder.
 
@@ -118,7 +118,7 @@ def _plain(part: str) -> str:
 def _single(
     wanted: Mapping[Name, Sequence[Form]], known: Sequence[Name], key: Callable[[str], str], *, by_file_name: bool
 ) -> tuple[dict[Name, Name], dict[Name, list[Name]]]:
-    """Return the names that have one candidate, which is no other's, and those that have several or share theirs."""
+    """Return the names with one candidate that no other name has, and those that have several or share theirs."""
     whole: defaultdict[Name, list[Name]] = defaultdict(list)
     ends: defaultdict[Name, list[Name]] = defaultdict(list)
     for name in known:

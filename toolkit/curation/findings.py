@@ -89,12 +89,12 @@ def _other_face(row: Mapping[str, Any]) -> str | None:
 def _no_vision(row: Mapping[str, Any]) -> str | None:
     if row.get("vision_status") != MISSING:
         return None
-    return str(row.get("vision_error_message") or "there are no visual features")
+    return str(row.get("vision_error_message") or "the clip has no visual features")
 
 
 def _no_speech(row: Mapping[str, Any], level_range_db: float | None) -> str | None:
     if row.get("audio_status") == MISSING:
-        return str(row.get("audio_error_message") or "there is no audio")
+        return str(row.get("audio_error_message") or "the clip has no audio")
     silence = row.get("silence_share")
     if silence is not None and silence >= MAX_SILENCE:
         return f"{silence:.0%} of the audio is silent"

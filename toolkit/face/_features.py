@@ -118,7 +118,7 @@ def align(
     Raises
     ------
     ConfigError
-        If there are no word times, or it is not clear what they count from.
+        If word times are missing, or it is not clear what they count from.
     StoreError
         If `features` is not a folder that `extract` wrote.
     """
@@ -163,7 +163,7 @@ def report(
     Raises
     ------
     ConfigError
-        If an input does not exist or is none of these.
+        If an input does not exist or is not one of these.
     StoreError
         If the file cannot be written.
 

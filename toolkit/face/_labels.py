@@ -272,5 +272,5 @@ def _ratings_table(ratings: pd.DataFrame | str | os.PathLike[str], scale: str, r
 
 def _warn_of_dropped(dropped: Mapping[str, int], reporter: Reporter) -> None:
     if dropped:
-        told = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
-        reporter.warn(f"not every annotation counts: {told}")
+        reasons = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
+        reporter.warn(f"not every annotation counts: {reasons}")

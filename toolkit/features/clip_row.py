@@ -277,7 +277,7 @@ def rows_without_work(clips: Iterable[Clip], sets: Sequence[str]) -> dict[str, C
             error_class, message = clip.fault
             rows[clip.utterance_id] = failed_row(clip, FmltkError(message), sets, error_class=error_class)
         elif clip.path is None and needs_file(sets):
-            error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
+            error = MediaError(f"this transcript has no video ({clip.video_id}, {clip.clip_id})")
             rows[clip.utterance_id] = failed_row(clip, error, sets, status=MISSING)
     return rows
 

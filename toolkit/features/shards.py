@@ -54,7 +54,7 @@ _ALWAYS_WRITTEN = frozenset(
     "utterance_id video_id clip_id source start_s end_s split language text text_tokens_cut status error_class "  # noqa: SIM905
     "error_message warnings".split()
 )
-_OF_THE_FILE = frozenset(("fps", "width", "height"))  # null where there is no video
+_OF_THE_FILE = frozenset(("fps", "width", "height"))  # null without a video
 _READ_AHEAD = 16  # shards fetched from a store at a time
 
 
@@ -81,7 +81,7 @@ class ClipResult:
     sequences : by the feature sets' keys, such as "audio" and "audio.egemaps"
     token_ids, tokens, token_spans : of the first text set; the spans, int32 (n_tokens, 2), are the characters of the
     transcript that each token stands for, None where unknown
-    shot_starts : int32 (n_shots,), the first frame of each shot; None where there is no picture
+    shot_starts : int32 (n_shots,), the first frame of each shot; None without video frames
     further_tokens : of the other text sets, by their keys
     """
 
@@ -164,7 +164,7 @@ class ShardFolder:
         return self.folder / f"{name[:2]}/{name}"
 
     def write(self, result: ClipResult, input_hash: str, *, older: str | None = None) -> str:
-        """Write one clip's shard whole or not at all, drop the older one, and return the new one's name.
+        """Write one clip's shard atomically, drop the older one, and return the new one's name.
 
         input_hash : what stands for the clip's input; older : the name of the shard that this one takes the place of
         """

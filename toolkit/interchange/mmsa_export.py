@@ -230,7 +230,7 @@ def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, A
     tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1]) if "text" in sequences else None
     if tokens is None:
         remarks.append(
-            "the folder keeps no token numbers (shards, or `fmltk align --unit token`), so there is no text_bert: "
+            "the folder keeps no token numbers (shards, or `fmltk align --unit token`), so text_bert is left out: "
             "use_bert=False in MMSA"
         )
     else:

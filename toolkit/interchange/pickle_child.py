@@ -114,7 +114,7 @@ class Document:
                 raise RefusedError(f"an array of objects of shape {value.shape} with {len(value.data.held):,} objects")
             parts, weight, height = self._parts(value.data, depth)
             return ["objects", *layout, parts], weight, height
-        raise RefusedError("it holds an array that is not filled, or a name in place of data")
+        raise RefusedError("it holds an array that is not filled, or a name instead of data")
 
     def _parts(self, items: Items, depth: int) -> tuple[list[int], int, int]:
         if depth >= MAX_DEPTH:

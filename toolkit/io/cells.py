@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 
-# Words for "there is no value", whatever their case. A text may say them: they count in columns of numbers alone.
+# Words for a missing value, whatever their case. A text may say them: they count in columns of numbers alone.
 MISSING_WORDS = frozenset(("", "-", "–", "—", ".", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "<na>"))
 # What spreadsheets (Excel, LibreOffice) show where a formula has no result.
 _ERROR = re.compile(

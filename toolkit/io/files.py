@@ -71,7 +71,7 @@ def read_start(path: AnyPath, n_bytes: int, *, error: MakeError = StoreError) ->
 
 
 def is_full(fault: OSError) -> bool:
-    """Whether there is no space left: on the disk, in a quota, or below the largest size of a file.
+    """Whether no space is left: on the disk, in a quota, or below the largest size of a file.
 
     >>> is_full(OSError(errno.ENOSPC, "")), is_full(OSError("9 requested and 4 written")), is_full(FileNotFoundError())
     (True, True, False)
@@ -162,7 +162,7 @@ def replace_file(written: Path, path: Path) -> None:
 
 
 def write_bytes(path: AnyPath, data: bytes, *, error: MakeError = StoreError) -> None:
-    """Write a file whole or not at all. Raises `error` if it cannot be written."""
+    """Write a file atomically. Raises `error` if it cannot be written."""
     if isinstance(path, RemotePath):
         with store_errors(f"writing {path}", error=error):
             path.write_bytes(data)

@@ -193,7 +193,7 @@ def open_table(
 ) -> Iterator[DelimitedTable]:
     """Open a table of delimited text, whatever its name ends in. Memory is bounded by its longest row.
 
-    Raises `error` if the file cannot be read, is no text in a known encoding (see `open_text`), or is empty.
+    Raises `error` if the file cannot be read, is not text in a known encoding (see `open_text`), or is empty.
     """
     with open_text(path, encoding=encoding, error=error) as text:
         yield DelimitedTable(path, text, error)
@@ -312,7 +312,7 @@ def write_csv(
     spreadsheet_safe: bool,
     byte_order_mark: bool = False,
 ) -> None:
-    """Write a CSV in UTF-8, whole or not at all; None and NaN are blank cells.
+    """Write a CSV in UTF-8, atomically; None and NaN are blank cells.
 
     spreadsheet_safe : put an apostrophe before texts that a spreadsheet would run as a formula
     byte_order_mark : begin with one, without which Excel takes the file for one in an old encoding

@@ -83,7 +83,7 @@ def read_audio(
     rate_hz : samples per second
     timeout_s : the longest to wait for ffmpeg, in all; by default 2 s per second decoded, at least 120 s
 
-    Raises MissingModalityError if there is no sound (in that part), UnreadableMediaError if clearly less can be decoded
+    Raises MissingModalityError if there is no audio (in that part), UnreadableMediaError if clearly less can be decoded
     than the file holds, ProcessError if ffmpeg fails or hangs, MediaError if the part is empty or there is no room for
     the temporary file.
     """

@@ -74,7 +74,7 @@ def read_frames(
     ------
     uint8 array, shape (height, width, 3), RGB
 
-    Raises MissingModalityError if there is no picture (in that part), UnreadableMediaError if clearly fewer frames come
+    Raises MissingModalityError without video frames (in that part), UnreadableMediaError if clearly fewer frames come
     than the file holds, ProcessError if ffmpeg fails or hangs, MediaError if the part is empty.
     """
     if not info.has_video:
@@ -214,7 +214,7 @@ def write_video(
     note : a comment that the file holds, for `read_note`
     timeout_s : the longest to wait for ffmpeg, in all
 
-    Raises MediaError if there is no frame, their shapes differ, or the file cannot be written; ProcessError if ffmpeg
+    Raises MediaError without frames, if their shapes differ, or the file cannot be written; ProcessError if ffmpeg
     fails.
     """
     pending = iter(frames)
@@ -234,7 +234,7 @@ def write_video(
 
 
 def read_note(path: Path) -> str:
-    """Return the comment that `write_video` left in a file; "" where there is no such file, or it cannot be read."""
+    """Return the comment that `write_video` left in a file; "" where the file is missing or cannot be read."""
     if not path.is_file():
         return ""
     try:

@@ -49,7 +49,7 @@ class MediaInfo:
     audio_rate_hz : the sound's own sampling rate, as the header has it; 0 without sound
     pixel_format, container : ffmpeg's names, such as "yuv420p" and "mov"
     video_index, audio_index : number of the stream in the file; None where absent
-    video_note, audio_note : why there is no such stream, or which of several is used; "" where nothing is to be said
+    video_note, audio_note : why the stream is missing, or which of several is used; "" where nothing is to be said
     seekable : whether decoding may start at a key frame found in the file's index
     resets_clock : whether ffmpeg counts time from the start of the stream it decodes, not of the file (MPEG streams)
     max_pixels : the limit under which the file was probed, which also holds for decoding it

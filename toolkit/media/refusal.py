@@ -46,7 +46,7 @@ def check_readable(path: Path) -> None:
         if stat.S_ISDIR(found.st_mode):
             raise UnreadableMediaError(f"{name!r}: this is a folder; a video or sound file was expected")
         if not stat.S_ISREG(found.st_mode):
-            raise UnreadableMediaError(f"{name!r}: this is no regular file (a pipe, socket or device)")
+            raise UnreadableMediaError(f"{name!r}: this is not a regular file (a pipe, socket or device)")
         path.open("rb").close()
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -54,9 +54,9 @@ def check_readable(path: Path) -> None:
         elif error.errno == errno.ENOENT and path.is_symlink():
             reason = f"the symbolic link leads to {str(path.readlink())!r}, which does not exist"
         elif error.errno == errno.ENOENT:
-            reason = "there is no such file"
+            reason = "the file does not exist"
         elif error.errno == errno.EACCES:
-            reason = "there is no permission to read it; change its permissions (chmod +r)"
+            reason = "its permissions do not allow reading; change them (chmod +r)"
         else:
             reason = f"the file cannot be opened: {error.strerror}"
         raise UnreadableMediaError(f"{name!r}: {reason}") from error

@@ -154,8 +154,8 @@ def extract(
 
     Returns the summary: how many clips are ok, missing or failed, lengths per modality, every failure and warning.
 
-    Raises ConfigError, TextModelError or StoreError if the run cannot start or go on. A clip that fails raises nothing:
-    it is a row of the manifest.
+    Raises ConfigError, TextModelError or StoreError if the run cannot start or continue. A clip that fails raises
+    nothing: it is a row of the manifest.
 
     Example: ``summary = extract("videos", out="features", text_model="minilm")``
     """

@@ -107,7 +107,7 @@ class ClipInputs:
     @property
     def _source(self) -> ClipSource:
         if self._maybe_source is None:
-            raise UnreadableMediaError("there is no video file for this transcript")
+            raise UnreadableMediaError("this transcript has no video file")
         return self._maybe_source
 
     @property

@@ -9,7 +9,7 @@ What becomes of a clip whose worker is gone:
 - Its worker process died (killed, crashed, out of memory): the clip may be the cause. It is tried again in a fresh
   process, and after `MAX_DEATHS` deaths it becomes a row with WorkerDiedError.
 - Its actor or its machine was lost: not the clip's fault. It is tried again elsewhere, at most `MAX_LOSSES` times, so
-  that a clip that takes whole machines with it cannot go on for ever.
+  that a clip that takes whole machines with it is not tried for ever.
 """
 
 from __future__ import annotations

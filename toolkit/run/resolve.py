@@ -178,5 +178,5 @@ def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     names = modalities.split(",") if isinstance(modalities, str) else modalities
     unknown = sorted(set(names) - set(MODALITIES))
     if unknown:
-        raise ConfigError(f"{unknown[0]!r} is no modality; expected some of {', '.join(MODALITIES)}")
+        raise ConfigError(f"{unknown[0]!r} is not a modality; expected some of {', '.join(MODALITIES)}")
     return tuple(one for one in MODALITIES if one in names)

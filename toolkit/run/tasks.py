@@ -56,7 +56,7 @@ class RunSet:
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """Where a run reads and writes beside the videos; no number depends on it.
+    """Paths that a run reads and writes besides the videos; no number depends on them.
 
     features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
     files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
@@ -168,7 +168,7 @@ def find_csv(clip: Clip, paths: RunPaths) -> Path | None:
 
 
 def file_state(path: AnyPath | None) -> list[int] | None:
-    """Return a file's size in bytes and its time of change in ns; None where there is no file."""
+    """Return a file's size in bytes and its time of change in ns; None where the file is missing."""
     try:
         state = None if path is None else path.stat()
     except OSError:

@@ -48,7 +48,7 @@ def resolve_transcription(settings: TranscriptionSettings, speech: str, reporter
 
     speech : "auto", "silero" or "energy"
 
-    Raises ConfigError if there is no such Whisper, or it does not know the language.
+    Raises ConfigError if no Whisper has that name, or it does not know the language.
     """
     model = find_speech_model(settings.model)
     found = resolve_speech(speech)

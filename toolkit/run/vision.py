@@ -231,7 +231,7 @@ def write_crops(seen: SeenClip, files: Mapping[int, BinaryIO]) -> None:
     As a 30 Hz video below faces/crops/, black where the face is absent, where the settings ask for it; and into a file
     per side in pixels, uint8 (size, size, 3) each, the frames with the face alone.
 
-    Raises MissingModalityError if there is no face.
+    Raises MissingModalityError without a face.
     """
     import numpy as np
 

@@ -67,7 +67,7 @@ def find_speech_model(named: str) -> SpeechModel:
 def here(model: SpeechModel) -> SpeechModel:
     """Return the model's files on this machine, which may be another than the run's.
 
-    Raises ConfigError if there is no such model here, or another one of that name.
+    Raises ConfigError if the model is not here, or another one has that name.
     """
     if model.source.folder.is_dir():
         return model

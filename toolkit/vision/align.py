@@ -105,7 +105,7 @@ def upright_windows(track: FaceTrack) -> list[Window]:
     Raises FeatureError if the face is present in no frame.
     """
     if not track.present.any():
-        raise FeatureError("there is no window to follow a face that is present in no frame")
+        raise FeatureError("a face that is present in no frame has no window to follow")
     boxes = track.boxes[track.present].astype(np.float64)
     side = math.ceil(WINDOW_SIDES * float((boxes[:, 2:] - boxes[:, :2]).max()))
     width, height = (max(min(side, limit) // 2 * 2, 1) for limit in (track.width, track.height))

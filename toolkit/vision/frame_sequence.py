@@ -94,7 +94,7 @@ def frame_sequence(
     long as the clip: of `clock.fps`. A table without either has a row for each frame of the grid.
 
     Raises `error` where a frame has several rows that count and nothing says which, where times or numbers do not fit
-    the clip, or cannot be told; MissingModalityError where no row that counts is in the clip.
+    the clip, or are not clear; MissingModalityError where no row that counts is in the clip.
     """
     notes: list[str] = []
     kept = _of_face(rows, choice, error)

@@ -1,8 +1,8 @@
-"""The built-in layout `mtcnn-geometry`: what MTCNN's box and five landmarks tell, where there is no OpenFace.
+"""The built-in layout `mtcnn-geometry`: what MTCNN's box and five landmarks tell, without OpenFace.
 
 Head pose is a weak-perspective fit of five points of an average adult face. Five points do not tell a long nose from a
-lowered head: beside OpenFace's pose, roll is within 2 degrees and yaw within 8 on average over a clip, while pitch is
-off by up to 15 degrees, by person, though it follows the movements of a head.
+lowered head: compared with OpenFace's pose, roll is within 2 degrees and yaw within 8 on average over a clip, while
+pitch is off by up to 15 degrees, by person, though it follows the movements of a head.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.vision.mtcnn.cascade import Detections
 
-PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are told apart after 3 % of them
+PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are distinguished after 3 % of them
 
 
 class FaceDetector:

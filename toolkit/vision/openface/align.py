@@ -241,7 +241,7 @@ def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int
         n_frames = len(np.unique(table.frame[rows]))
         raise MissingModalityError(f"{table.path}: OpenFace found no face in any of {n_frames} frames")
     if n_chosen:
-        raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is no finite number")
+        raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is not a finite number")
     raise OpenFaceError(
         f"{table.path}: none of its faces is where MTCNN follows the speaker; was OpenFace given another clip, or a"
         " picture of another size or rotation?"
