@@ -65,7 +65,7 @@ def read_clip_list(path: Path, rated: Collection[str]) -> ClipList:
     if rated and len(unlisted) == len(set(rated)):
         raise AnnotationError(
             f"none of the clips of {path} was rated: it lists {_some(utterances)}; rated are {_some(unlisted)}; give "
-            "the list of the clips that raters were given"
+            "the list of the clips that annotators were given"
         )
     return ClipList({name: split_utterance_id(name) for name in names}, tuple(unlisted), (*notes, *remarks))
 

@@ -115,7 +115,7 @@ def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
             if not key[1] or not rater:
                 raise AnnotationError(f"{where}: id or rater is empty")
             if listed.setdefault(key, rater) != rater:
-                raise AnnotationError(f"{where}: id {key[1]!r} is given two raters")
+                raise AnnotationError(f"{where}: id {key[1]!r} is given two annotators")
     return listed
 
 

@@ -126,7 +126,7 @@ class Scale:
         scale = cls(int(found[1]), int(found[2]))
         if scale.high - scale.low > MAX_SPAN:
             raise ConfigError(
-                f"scale {text!r} spans more than {MAX_SPAN} steps; of a slider or other numbers that raters do not "
+                f"scale {text!r} spans more than {MAX_SPAN} steps; of a slider or other numbers that annotators do not "
                 f"choose one by one, give --scale {scale}:{CONTINUOUS}"
             )
         return scale

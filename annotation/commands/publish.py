@@ -76,5 +76,5 @@ def publish(
         reporter.json(released)
         return
     reporter.table(("file", "bytes"), [(name, (output / name).stat().st_size) for name in released.files])
-    counts = f"{released.n_clips} clips, {released.n_ratings} ratings by {released.n_raters} raters"
+    counts = f"{released.n_clips} clips, {released.n_ratings} ratings by {released.n_raters} annotators"
     reporter.say(f"{counts} in {output}; read {output / 'README.md'} before you publish it")

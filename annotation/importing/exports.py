@@ -118,7 +118,9 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
         elif columns := wide_columns(table, options):
             report.format = "wide table"
             others = len(columns.unused)  # not by their names, which may be addresses
-            report.columns = f"{replace(columns, unused=()).note()}; the other columns are taken for raters ({others})"
+            report.columns = (
+                f"{replace(columns, unused=()).note()}; the other columns are taken for annotators ({others})"
+            )
             yield from wide_records(table, columns, options, report)
         else:
             columns_found = short_text(", ".join(header))

@@ -95,7 +95,11 @@ def wide_columns(table: Table, options: ImportOptions) -> Columns | None:
     if others and _names_clip(columns):
         named = ", ".join(map(repr, others))
         is_one = len(others) == 1
-        found = f"the column {named} is not taken for a rater's" if is_one else f"the columns {named} are not raters'"
+        found = (
+            f"the column {named} is not taken for an annotator's"
+            if is_one
+            else f"the columns {named} are not annotators'"
+        )
         raise AnnotationError(f"{table.name}: {found}; remove {'it' if is_one else 'them'}, or rename one that is")
     if options.dimensions and _names_clip(columns):
         raise AnnotationError(
@@ -177,7 +181,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
             yield Answer(about, where, options, name).rating(cell)
     for column in (name for name, is_none in unrated.items() if is_none):
         safe_name = short_text(raters[column] or refused_rater(column, options)[1])
-        report.remark(f"the column of {safe_name} holds no rating, but was taken for a rater's: leave it out")
+        report.remark(f"the column of {safe_name} holds no rating, but was taken for an annotator's: leave it out")
     _remark_words(n_words, report)
 
 

@@ -199,7 +199,7 @@ def personal(text: str, names: Collection[str], *, is_id: bool) -> str | None:
     >>> personal("/home/li/talk", names, is_id=True), personal("talk_01", names, is_id=True)
     ('a path', None)
     >>> personal("ann_li says so", names, is_id=False), personal("x@y.org", names, is_id=False)
-    ('the name of a rater', 'an e-mail address')
+    ('the name of an annotator', 'an e-mail address')
     """
     for kind, pattern in _PERSONAL.items():
         if pattern.search(text):
@@ -207,7 +207,7 @@ def personal(text: str, names: Collection[str], *, is_id: bool) -> str | None:
     if is_id and _PATH.search(text.replace(ID_SEPARATOR, "")):
         return "a path"
     words = f" {_spaced(text)} "
-    return "the name of a rater" if any(f" {name} " in words for name in names) else None
+    return "the name of an annotator" if any(f" {name} " in words for name in names) else None
 
 
 def spoken_names(raters: Iterable[str]) -> frozenset[str]:

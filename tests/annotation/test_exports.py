@@ -236,7 +236,7 @@ def test_an_address_on_the_list_is_found_however_it_is_written(exports, read, tm
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("id\n3\n", "needs the columns"), ("id,rater\n3,\n", "line 2.*empty"), ("id,rater\n3,a\n3,b\n", "two raters")],
+    [("id\n3\n", "needs the columns"), ("id,rater\n3,\n", "line 2.*empty"), ("id,rater\n3,a\n3,b\n", "two annotators")],
 )
 def test_a_bad_list_of_raters_is_one_clear_line(tmp_path, text, message):
     (tmp_path / "map.csv").write_text(text, encoding="utf-8")
@@ -887,7 +887,7 @@ def test_a_wide_table_of_a_laboratory_is_read(tmp_path, kind):
     assert rows == {("film", "ann"): -1, ("film", "bob"): 1, ("third", "ann"): 1}
     (file,) = report.files
     assert file.remarks == ["cells that say n/a, - or the like hold no rating (3)"]
-    assert file.columns.endswith("the other columns are taken for raters (2)")
+    assert file.columns.endswith("the other columns are taken for annotators (2)")
 
 
 @pytest.mark.parametrize("kind", [".csv", ".xlsx", ".ods"])

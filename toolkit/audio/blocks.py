@@ -45,17 +45,17 @@ def check_samples(samples: NDArray[np.float32], *, rate_hz: int = AUDIO_RATE_HZ)
     """
     if samples.ndim != 1 or samples.dtype != np.float32:
         raise FeatureError(
-            f"sound of shape {samples.shape} and type {samples.dtype}; one channel of float32 was expected: "
+            f"audio of shape {samples.shape} and type {samples.dtype}; one channel of float32 was expected: "
             "mix it down to mono and convert it first"
         )
     if len(samples) == 0:
-        raise MissingModalityError("the sound has no samples")
+        raise MissingModalityError("the audio has no samples")
     for block in sample_blocks(samples):
         if not np.abs(block.samples).max() <= MAX_AMPLITUDE:  # False for NaN too
             bad = block.start + int(np.argmin(np.abs(block.samples) <= MAX_AMPLITUDE))
             raise FeatureError(
-                f"sample {bad} ({bad / rate_hz:.3f} s) of the sound is {samples[bad]}; finite values "
-                "around -1 to 1 were expected: the sound track is damaged, so re-encode the clip"
+                f"sample {bad} ({bad / rate_hz:.3f} s) of the audio is {samples[bad]}; finite values "
+                "around -1 to 1 were expected: the audio is damaged, so re-encode the clip"
             )
 
 

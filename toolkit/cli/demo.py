@@ -61,7 +61,7 @@ def story(folder: Path) -> list[Step]:
     return [
         Step("Text, audio and visual features of every clip", extract),
         Step("Raters' answers, as Label Studio exports them", ("annotation", "import", *exports, "-o", ratings)),
-        Step("How far the raters agree", ("annotation", "agreement", ratings, "--items", "2")),
+        Step("How far the annotators agree", ("annotation", "agreement", ratings, "--items", "2")),
         Step("One label per clip and condition: the mean of five annotators", aggregate),
         Step("Three pairwise stages, then the fusion", ("train", features, "--labels", labels, "-o", run, *TRAINING)),
         Step("Seven scores per clip", ("predict", run, features, "-o", at("predictions.csv"))),

@@ -30,7 +30,7 @@ REASONS = {  # in the order of a clip's rows, with what the summary says
     LITTLE_TEXT: "too little text for the duration",
     OTHER_LANGUAGE: "another language than most",
     UNKNOWN_TOKENS: "words that the text model does not know",
-    OTHER_WORDS: "other words than those recognised in the sound",
+    OTHER_WORDS: "other words than those recognised in the audio",
 }
 
 MAX_SILENCE = 0.9  # of the audio: a second of speech in ten

@@ -129,7 +129,7 @@ class OpenSmile:
                 table = smile.process_signal(values, samples.rate_hz).to_numpy(np.float32)  # (n_steps, d)
             if len(table) == 1 and np.isnan(table).all():
                 raise FeatureError(
-                    f"the sound is {len(values) / samples.rate_hz:.4f} s long, which is too short for {name}: leave "
+                    f"the audio is {len(values) / samples.rate_hz:.4f} s long, which is too short for {name}: leave "
                     "the clip out, or cut it longer"
                 )
             return finite_features(table, name=name)

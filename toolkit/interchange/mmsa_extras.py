@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    raise StoreError(f"a {type(value).__name__} in the pickle has no place in a table; remove that key first")
+    raise StoreError(f"a {type(value).__name__} in the pickle does not fit into a table; remove that key first")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _check_part(part: Any, where: str) -> None:
         if key.endswith("_mask") and not _is_mask(values, part.get(key.removesuffix("_mask"))):
             raise StoreError(f"{where}/{key} does not say of every step whether it is valid")
         if not is_per_clip(values) and not (isinstance(values, int | float | None) or is_text(values)):
-            raise StoreError(f"{where}/{key} is a {type(values).__name__}, which has no place in a table")
+            raise StoreError(f"{where}/{key} is a {type(values).__name__}, which does not fit into a table")
 
 
 def is_per_clip(values: Any) -> bool:

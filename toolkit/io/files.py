@@ -96,7 +96,7 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
         if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise error(f"no permission while {doing}; choose another folder with -o, or change its rights") from fault
         if fault.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise error(f"{doing}: a file lies where a folder was expected; choose another place") from fault
+            raise error(f"{doing}: a file lies where a folder was expected; choose another path") from fault
         if fault.errno == errno.EISDIR:
             raise error(f"{doing}: a folder lies there; name a file, such as one in it") from fault
         raise error(f"{doing}: {fault.strerror or fault}") from fault

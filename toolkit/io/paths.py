@@ -353,7 +353,7 @@ def _retried(action: Callable[[], Result], doing: str) -> Result:
         if _is_final(error):
             raise
         reason = str(error).splitlines()[0]
-        raise OSError(f"{doing}: the store failed {ATTEMPTS} times in a row ({reason})") from error
+        raise OSError(f"{doing}: the bucket failed {ATTEMPTS} times in a row ({reason})") from error
 
 
 def look_up(paths: Iterable[AnyPath | None]) -> None:

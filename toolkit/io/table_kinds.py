@@ -142,18 +142,18 @@ RATINGS = TableKind(
         "lead_time_s": "leadtime",
         "text": "transcript sentence",
     },
-    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per rater",
+    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per annotator",
     weak=_WEAK_IDS,
 )
 RATED_CLIPS = TableKind(  # and a column for each rater
     "wide table of ratings",
     {name: RATINGS.fields[name] for name in (*IDS, "condition", "scale", "dimension", "text")},
-    "a clip (utterance_id, or video_id and clip_id) and one column per rater",
+    "a clip (utterance_id, or video_id and clip_id) and one column per annotator",
     weak=_WEAK_IDS,
     has_others=True,
 )
 RATERS = TableKind(
-    "list of raters",
+    "list of annotators",
     {"id": "email emailaddress mail", "rater": "name annotator ratername", "source": "server"},
     "id and rater (and source)",
     has_others=True,

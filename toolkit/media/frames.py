@@ -84,11 +84,11 @@ def read_frames(
     n_frames = count_frames(info, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
     if n_frames == 0:
         raise MissingModalityError(
-            f"{path.name!r}: the file has no picture after {start_s:g} s; it ends at {info.video_end_s:.2f} s"
+            f"{path.name!r}: the file has no video after {start_s:g} s; it ends at {info.video_end_s:.2f} s"
         )
     n_blank = count_blank_frames(info, start_s=start_s, rate_hz=rate_hz)
     if n_blank >= n_frames:
-        raise MissingModalityError(f"{path.name!r}: the file has no picture before {info.first_key_s:.2f} s")
+        raise MissingModalityError(f"{path.name!r}: the file has no video before {info.first_key_s:.2f} s")
     argv = _frames_command(path, info, start_s=start_s, n_frames=n_frames, rate_hz=rate_hz)
     limit_s = timeout_s or max(MIN_TIMEOUT_S, TIMEOUT_PER_SECOND * n_frames / rate_hz)
     frames = _stream(argv, path, info, n_expected=n_frames, rate_hz=rate_hz, timeout_s=limit_s)
@@ -128,9 +128,9 @@ def _stream(
     argv: list[str], path: Path, info: MediaInfo, *, n_expected: int, rate_hz: int, timeout_s: float
 ) -> Iterator[NDArray[np.uint8]]:
     if info.width * info.height == 0:
-        raise UnreadableMediaError(f"{path.name!r}: no frame of its picture could be decoded; the file is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: no frame of its video could be decoded; the file is damaged")
     n_frames = 0
-    what = f"ffmpeg on the picture of {path.name!r}"
+    what = f"ffmpeg on the video of {path.name!r}"
     with Program(argv, timeout_s=timeout_s, what=what, hide=[path.parent]) as program:
         while True:
             frame = np.empty((info.height, info.width, 3), dtype=np.uint8)
@@ -144,12 +144,12 @@ def _stream(
         except ProcessError as error:
             raise oversize_error(path, program.stderr, max_pixels=info.max_pixels) or error from error
     if filled:
-        raise UnreadableMediaError(f"{path.name!r}: ffmpeg stopped inside frame {n_frames}; the picture is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: ffmpeg stopped inside frame {n_frames}; the video is damaged")
     if n_frames == 0:
-        raise UnreadableMediaError(f"{path.name!r}: no frame of its picture could be decoded; the file is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: no frame of its video could be decoded; the file is damaged")
     if is_clearly_short(n_frames / rate_hz, n_expected / rate_hz):
         raise oversize_error(path, stderr, max_pixels=info.max_pixels) or UnreadableMediaError(
-            f"{path.name!r}: only {n_frames / rate_hz:.2f} of {n_expected / rate_hz:.2f} s of its picture could be "
+            f"{path.name!r}: only {n_frames / rate_hz:.2f} of {n_expected / rate_hz:.2f} s of its video could be "
             "decoded; the file is damaged"
         )
 

@@ -113,7 +113,7 @@ class ClipInputs:
     @property
     def _picture(self) -> SeenClip:
         if self._seen is None:
-            raise MissingModalityError("the clip's picture was not looked at")
+            raise MissingModalityError("the clip's video frames were not read")
         return self._seen
 
     def _transcript(self, card: Card) -> Transcript:

@@ -76,7 +76,7 @@ class ModalityResult:
 def hear(source: ClipSource) -> tuple[ModalityResult, Samples]:
     """Return what a clip's sound tells of it, and the sound at the rate of the default set.
 
-    Raises MissingModalityError if the clip has no sound, FeatureError if its samples are not numbers.
+    Raises MissingModalityError if the clip has no audio, FeatureError if its samples are not numbers.
     """
     from fmltk.toolkit.audio.blocks import check_samples
     from fmltk.toolkit.audio.silence import silence_share

@@ -192,7 +192,7 @@ class RayEngine(Engine):
                 return list(done)
             if not self._busy and time.monotonic() > deadline:
                 raise RunError(
-                    f"the Ray cluster gave no worker a place within {START_TIMEOUT_S:g} s; see `ray status` for free "
+                    f"the Ray cluster started no worker within {START_TIMEOUT_S:g} s; see `ray status` for free "
                     "CPUs, or ask for fewer --workers"
                 )
 

@@ -80,7 +80,7 @@ def find_clip_speaker(
         return _by_looks(tracks, person_of_track, select, warning=warning)
     try:
         if not source.info.has_audio:
-            raise MissingModalityError(source.info.audio_note or "the file has no sound")
+            raise MissingModalityError(source.info.audio_note or "the file has no audio")
         samples = _sound(source)
     except (MediaError, MissingModalityError) as error:
         warning = f"{n_people} people; the speaker is taken to be the largest one, for nobody is heard ({error})"

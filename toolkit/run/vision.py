@@ -136,7 +136,7 @@ def look(
     n_blank = count_blank_frames(info, start_s=clip.start_s, rate_hz=FRAME_RATE_HZ)
     if n_blank:
         warnings.append(
-            f"vision: the first {n_blank} of {expected} frames come before the first picture that can be decoded"
+            f"vision: the first {n_blank} of {expected} frames come before the first frame that can be decoded"
         )
     if faces.found.warning:
         warnings.append(f"vision: {faces.found.warning}")
@@ -184,7 +184,7 @@ def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
 def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None) -> ClipFaces:
     """Follow every face through the clip, find out whose it is, and choose the speaker's.
 
-    Raises MissingModalityError if the clip has no picture.
+    Raises MissingModalityError if the clip has no video.
     """
     from fmltk.toolkit.run.speaking import find_clip_speaker
     from fmltk.toolkit.vision.fingerprint import PictureSigns

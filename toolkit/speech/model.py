@@ -87,7 +87,7 @@ def _checked(source: ModelFolder) -> SpeechModel:
         raise error(f"the model {source.name!r} is a {kind or 'model of unknown kind'}, not a Whisper")
     if not any((source.folder / name).is_file() for name in _SOUND_FILES):
         raise error(
-            f"Whisper folder {source.folder} has no {_SOUND_FILES[0]}, which says how sound is prepared; save it there "
+            f"Whisper folder {source.folder} has no {_SOUND_FILES[0]}, which says how audio is prepared; save it there "
             "too (feature_extractor.save_pretrained)"
         )
     path = source.folder / _GENERATION_FILE

@@ -48,7 +48,7 @@ def track_faces(
     iterator = iter(frames)
     first = next(iterator, None)
     if first is None:
-        raise FeatureError("no frame was given to find faces in; expected at least one RGB picture")
+        raise FeatureError("no frame was given to find faces in; expected at least one RGB image")
     check_frame(first)
     height, width = first.shape[:2]
     checked = _checked(chain([first], iterator), first.shape)

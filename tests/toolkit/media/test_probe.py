@@ -208,7 +208,7 @@ def test_text_under_a_video_s_name_says_so(tmp_path) -> None:
         (tmp_path / name).write_text("Dear reader, this is no video.\n" * 300)
         with pytest.raises(UnreadableMediaError, match=f"'{name}'"):
             probe_media(tmp_path / name)
-    with pytest.raises(UnreadableMediaError, match=r"'a.mp4': this is text, not a video or sound file"):
+    with pytest.raises(UnreadableMediaError, match=r"'a.mp4': this is text, not a video or audio file"):
         probe_media(tmp_path / "a.mp4")
 
 

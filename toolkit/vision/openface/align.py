@@ -104,7 +104,7 @@ def openface_sequence(
         raise MissingModalityError(f"{table.path}: the clip has no frames to match OpenFace's rows with")
     if table.image_mode:
         raise OpenFaceError(
-            f"{table.path}: is of one picture (made by FaceLandmarkImg), not of a video; run FeatureExtraction -f VIDEO"
+            f"{table.path}: is of one image (made by FaceLandmarkImg), not of a video; run FeatureExtraction -f VIDEO"
         )
     times, interval_s = _row_times(table, source_fps, video_start_s, frame_times_s)
     end_s = start_s + n_frames / rate_hz
@@ -244,5 +244,5 @@ def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int
         raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is not a finite number")
     raise OpenFaceError(
         f"{table.path}: none of its faces is where MTCNN follows the speaker; was OpenFace given another clip, or a"
-        " picture of another size or rotation?"
+        " video of another size or rotation?"
     )

@@ -181,7 +181,7 @@ def test_pitfall_5_image_mode_is_read_and_refused_for_a_video(recorded: Path, tm
     assert table.face_id.tolist() == [0, 1]
     assert table.success.all()
     assert np.isnan(table.timestamp_s).all()
-    with pytest.raises(OpenFaceError, match="one picture"):
+    with pytest.raises(OpenFaceError, match="one image"):
         openface_sequence(table, n_frames=1)
 
 
