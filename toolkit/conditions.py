@@ -40,7 +40,7 @@ _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(\s*[:\s]\s*continuous)?"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scale:
-    """What a rater may answer.
+    """The answers that an annotator may give.
 
     Attributes
     ----------
@@ -152,6 +152,6 @@ def _parse_nominal(text: str, words: list[str]) -> Scale:
 CH_SIMS_SCALE = Scale(-1, 1)  # paper, section 3: -1 negative, 0 neutral, 1 positive
 MOSI_SCALE = Scale(-3, 3)  # paper, section 3: strongly negative to strongly positive
 
-# What may stand next to the mean of a panel in a table of labels: labels weighed by the raters' reliability.
+# Labels that may stand next to the mean of a panel: weighed by the annotators' reliability.
 OF_CLASSES = ("dawid_skene", "mace", "glad")  # those that take values for classes without order
 WEIGHED = ("evaluator_weighted", *OF_CLASSES)

@@ -1,4 +1,4 @@
-"""What people see: progress, tables, warnings, errors. Bars and colours only on a terminal, plain lines when piped.
+"""Output for people: progress, tables, warnings, errors. Bars and colours only on a terminal, plain lines when piped.
 
 Only this module writes to stdout and stderr; all that it writes is printable (`fmltk.toolkit.io.printable`).
 """
@@ -51,7 +51,7 @@ class LiveView:
 
 @dataclass
 class Reporter:
-    """Where a command writes: results to stdout, everything else to stderr.
+    """The output of a command: results to stdout, everything else to stderr.
 
     With `quiet`, only results and errors are written; with `json_output`, tables are left out, for the command
     writes one JSON document to stdout instead. `warnings` holds every warning, written or not.
@@ -93,7 +93,7 @@ class Reporter:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
         """Write a table to stdout; numbers are right-aligned. Left out with --json.
 
-        Where the terminal is too narrow for whole words side by side, each row becomes lines of "column  value".
+        If the terminal is too narrow for whole words side by side, each row becomes lines of "column  value".
         """
         if self.json_output:
             return

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a reader or writer of files raises is its caller's choice: a class below, or a function that adds advice.
+# The caller of a reader or writer of files chooses the error that it raises: a class below, or a function that adds
+# advice.
 MakeError: TypeAlias = "Callable[[str], FmltkError]"
 
 

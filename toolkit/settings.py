@@ -1,4 +1,4 @@
-"""What a run may choose: settings that the numbers depend on, and how sequences are padded."""
+"""The settings of a run: those that the numbers depend on, and how sequences are padded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACOUSTICS = ("built-in", "librosa")
 DEFAULT_MAX_DURATION_S = 3600.0
 DEFAULT_MAX_PIXELS = 8192 * 4320  # the largest common picture size, "8K"
 DEFAULT_MIN_FACE_PX = 20
-# Of 15 recordings OpenFace calls no row with less than 0.78 a success and gives up to 0.72 to rows that failed.
+# In 15 recordings OpenFace calls no row with less than 0.78 a success and gives up to 0.72 to rows that failed.
 DEFAULT_OPENFACE_CONFIDENCE = 0.75
 OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
@@ -62,7 +62,7 @@ class ExtractSettings:
         Which of text, audio, vision are extracted; the others are recorded as skipped.
     text_sets, audio_sets, vision_sets
         The feature sets as a user names them (`fmltk.toolkit.extractors.catalog.find_extractor`), each modality's first
-        one first; empty: the one that fmltk chooses. What they are stands in run.json, not here.
+        one first; empty: the one that fmltk chooses. Their cards stand in run.json, not here.
     vision_layout
         "openface" (709 features, or those of `openface_groups`) or "mtcnn-geometry" (built in).
     openface_source
@@ -70,7 +70,7 @@ class ExtractSettings:
     openface_groups
         The groups of OpenFace features in use; empty: all seven.
     openface_input
-        What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
+        The input of OpenFace: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
     face_tracking, face_every, face_networks, face_select, speaker_scope, identity, min_face_px
@@ -375,7 +375,7 @@ class ReadingOptions:
     Attributes
     ----------
     encoding
-        Of tables and text files; None: it is recognised, or the file is refused.
+        Encoding of tables and text files; None: it is recognised, or the file is refused.
     language
         Which of several text files next to a video counts: "en" for talk.en.vtt. It also settles encodings.
     """
@@ -400,7 +400,7 @@ class RunOptions:
     n_workers
         Worker processes; None: one per core.
     engine, ray_address
-        Where workers run: "local" or "ray", and the address of the Ray cluster.
+        The place of workers: "local" or "ray", and the address of the Ray cluster.
     clip_timeout_s
         The longest that one clip may take; None: by its duration.
     worker_memory_gb

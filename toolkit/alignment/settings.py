@@ -1,4 +1,4 @@
-"""What `fmltk align` may choose."""
+"""The settings of `fmltk align`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class AlignSettings:
     Attributes
     ----------
     clock
-        What times of clips that are cut from videos count from: "clip", "video", or "auto" where it can be found out.
+        The zero of times of clips that are cut from videos: "clip", "video", or "auto" where it can be found out.
     unit
-        What a step is: a "word" as the source gives it, a "character" of words in scripts without spaces, or a "token"
-        of the text model, as in MMSA's aligned sets.
+        The kind of step: a "word" as the source gives it, a "character" of words in scripts without spaces, or a
+        "token" of the text model, as in MMSA's aligned sets.
     text_pooling
         A word's text features: the "mean" of its tokens, or its "first" token.
     n_sigmas, lengths_from

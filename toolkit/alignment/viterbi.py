@@ -23,7 +23,7 @@ def token_frames(log_probs: NDArray[np.float32], tokens: Sequence[int], *, blank
 
     log_probs : float32 (n_frames, n_tokens_of_the_model), logarithms of probabilities; tokens : at least one
 
-    Of two paths that are as probable, the one that stays longer where it is counts.
+    From two paths that are as probable, the one that stays longer where it is counts.
 
     Raises FeatureError if there are too few frames for the tokens.
 

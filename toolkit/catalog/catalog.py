@@ -64,9 +64,9 @@ def build_catalog(
     cut_subtitles
         One clip per subtitle cue, clip_id = four-digit cue number, instead of one clip per file.
     encoding
-        Of the tables and text files; recognised where it is None.
+        Encoding of the tables and text files; recognised where it is None.
     language
-        Of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
+        Language of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
     turns, turn_people

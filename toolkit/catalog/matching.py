@@ -29,7 +29,7 @@ def _as_number(part: str) -> str:
     return part if digits is None else digits[1].lstrip("0") or "0"
 
 
-# What is left out of a name step by step, and what a message says of it.
+# The parts that are left out of a name step by step, and a message's words for it.
 _STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("spaces and invisible characters are left out", clean_id),
     ("endings such as .mp4 and folders are left out", without_ending),
@@ -43,7 +43,7 @@ _FILE_STEP = 1
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of names that another file writes in another way.
+    """The fate of names that another file writes in another way.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Matches:
         By name that was looked for, the names that it may be, where there are several, or where it is not the only one
         that may be this name.
     notes
-        What is said of those that were found, one line per way of writing.
+        The remarks on those that were found, one line per way of writing.
     """
 
     found: Mapping[Name, Name] = field(default_factory=dict)

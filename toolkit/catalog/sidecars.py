@@ -71,7 +71,7 @@ def join_sidecars(
 ) -> Iterator[Clip]:
     """Yield the clips with the text next to their videos, or, with `cut_subtitles`, a clip for each of their cues.
 
-    What is odd about the text files is added to the problems of `files`, what was chosen to its notes.
+    Oddities of the text files are added to the problems of `files`, choices to its notes.
 
     Raises ConfigError where clips have text in several languages and nothing says which counts.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Files that are expected next to videos: transcripts, tables, notes, pictures.
 OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xls"))
 ANIMATION_SUFFIXES = frozenset((".gif", ".webp", ".apng"))
-# What network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
+# Files that network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
 SYSTEM_FOLDERS = frozenset(
     (
         "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler",

@@ -39,7 +39,7 @@ HUB_MODEL, HUB_TIMEOUT_S = "bert-base-uncased", 5.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found: `status` is ok, note (something is missing that may not matter) or problem."""
+    """The result of one check: `status` is ok, note (something is missing that may not matter) or problem."""
 
     name: str
     status: str

@@ -133,7 +133,7 @@ def _settled(code: int) -> int:
 def _cleaning_up_when_ended() -> Iterator[None]:
     """Let `kill`, and a terminal that closes, end the command as Ctrl-C does: temporary files are removed first.
 
-    A second one ends it at once. What ignores them, such as nohup, is left as it is.
+    A second one ends it at once. Signals that are ignored, as under nohup, stay ignored.
     """
     kept: dict[int, Any] = {}
 

@@ -1,4 +1,4 @@
-"""What a careful researcher would look at: reasons, and the rules that need a clip's row of the manifest alone."""
+"""Findings that a careful researcher would look at: reasons, and the rules that need one row of the manifest alone."""
 
 from __future__ import annotations
 

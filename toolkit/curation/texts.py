@@ -1,4 +1,4 @@
-"""What a clip's text gives reason to look at, next to the texts of the other clips."""
+"""Reasons in a clip's text to look at it, next to the texts of the other clips."""
 
 from __future__ import annotations
 

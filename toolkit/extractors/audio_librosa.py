@@ -94,7 +94,7 @@ class LibrosaSet:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         features = tuple(
             feature
             for call, n_values in zip(self.file.calls, self.n_values, strict=True)

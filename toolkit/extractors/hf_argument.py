@@ -1,6 +1,6 @@
-"""What is written after the colon of a set, such as `hf:NAME,layer=9`: a model or file, and options.
+"""The text after the colon of a set, such as `hf:NAME,layer=9`: a model or file, and options.
 
-What the options of a model's layers mean is the same for sound, text and pictures.
+The options of a model's layers mean the same for audio, text and images.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class FrameTables:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         choice = self.choice
         settings = {
             "columns": dict(self.named),

@@ -93,7 +93,7 @@ class HfPictures:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         packages = ("torch", "pillow")
         return Card(
             name=set_name(self.source.name, self.layers),

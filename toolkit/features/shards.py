@@ -67,7 +67,7 @@ class ClipSequence:
 
 
 class SequenceLength(NamedTuple):
-    """What is known of a sequence without reading it: steps, features per step, and whether there is a mask."""
+    """Facts of a sequence that need no reading of it: steps, features per step, and whether there is a mask."""
 
     n_steps: int
     dimension: int
@@ -76,7 +76,7 @@ class SequenceLength(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints.
+    """The result of extracting one clip: its manifest row, sequences, tokens, faces and fingerprints.
 
     sequences : by the feature sets' keys, such as "audio" and "audio.egemaps"
     token_ids, tokens, token_spans : of the first text set; the spans, int32 (n_tokens, 2), are the characters of the
@@ -139,7 +139,7 @@ class ShardFolder:
     def names(self) -> dict[str, str]:
         """Return shard names by key, without opening any.
 
-        Of two shards of one clip, which a kill can leave, the one last written counts and the other is removed.
+        If a kill left two shards of one clip, the one last written counts and the other is removed.
         """
         found: dict[str, str] = {}
         for name in list_files(self.folder):

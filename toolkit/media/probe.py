@@ -1,4 +1,4 @@
-"""What a file holds: duration, picture, sound, and when each starts.
+"""Facts of a media file: duration, video, audio, and when each starts.
 
 Nothing that a header declares is believed where the packets can be asked: the file's packets are read once, without
 decoding them, and one frame is decoded.
@@ -31,7 +31,7 @@ _COUNTED_FROM_ZERO = ("matroska", "asf")  # the header's duration is the end of 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a media file holds. Times are seconds on the file's clock, whose zero is the start of its first stream.
+    """The contents of a media file. Times are seconds on the file's clock, whose zero is the start of its first stream.
 
     Attributes
     ----------

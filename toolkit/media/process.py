@@ -51,7 +51,7 @@ class FFmpeg:
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What a program that ended well wrote: stdout as bytes, the last 64 KB of stderr as text."""
+    """The output of a program that ended well: stdout as bytes, the last 64 KB of stderr as text."""
 
     stdout: bytes
     stderr: str

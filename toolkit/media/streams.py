@@ -36,7 +36,7 @@ class Choice:
     absent
         Why there is none, as a sentence without the file's name; "" where there is one.
     note
-        Where the file holds several: which one is used and which are not; "" otherwise.
+        If the file contains several: which one is used and which are not; "" otherwise.
     """
 
     stream: Any = None

@@ -1,4 +1,4 @@
-"""What a run may choose about the recognition of speech."""
+"""The settings of the recognition of speech."""
 
 from __future__ import annotations
 

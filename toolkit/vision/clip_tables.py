@@ -46,9 +46,9 @@ def find_clip_table(
         Names that more than one video file of the run has (`a/0001.mp4`, `b/0001.mp4`): `<stem>.csv` cannot tell whose
         it is, and is not taken for them.
     suffixes
-        What tables' names may end in, in small letters; capital ones are taken too.
+        Endings of tables' names, in small letters; capital ones are taken too.
     what
-        What messages call a table, such as "OpenFace CSV".
+        The messages' word for a table, such as "OpenFace CSV".
 
     Raises `error` if there is none, naming what was looked for; or two that differ in their ending alone.
     """

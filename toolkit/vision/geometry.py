@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # MTCNN's order; left in the picture
 
-# Where the five points are on an average adult face, in mm: x to the picture's right, y down, z away from the camera,
+# The five points of an average adult face, in mm: x to the picture's right, y down, z away from the camera,
 # 64 mm between the pupils. Rounded means of the 3D landmarks that OpenFace finds on frontal faces, turned upright.
 FACE_MODEL_MM = np.array([(-32, 0, 0), (32, 0, 0), (0, 32, -30), (-26, 70, -2), (26, 70, -2)], np.float64)
 

@@ -127,7 +127,7 @@ class _Ahead:
 
 
 class _CutFinder:
-    """What the rule remembers of the pictures that have passed."""
+    """The rule's memory of the frames that have passed."""
 
     def __init__(self) -> None:
         self._last: NDArray[np.float32] | None = None  # what was seen last, before any flash

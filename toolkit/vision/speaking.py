@@ -34,9 +34,10 @@ class Speaker:
     Attributes
     ----------
     person
-        Of each frame int32 (n_frames,): whose face counts; -1: nobody's. With one speaker it is the same in all frames.
+        The face that counts in each frame, int32 (n_frames,); -1: nobody's. With one speaker it is the same in all
+        frames.
     share
-        Of the frames in which somebody speaks, those of the speaker, 0 to 1.
+        The speaker's share of the frames in which somebody speaks, 0 to 1.
     margin
         How much larger that share is than the next person's.
     doubt
@@ -89,7 +90,7 @@ def choose_speaker(speaks: NDArray[np.bool_], *, n_speech: int) -> Speaker:
 
     speaks : bool (n_people, n_frames); n_speech : the number of frames in which somebody is heard
 
-    Of two who speak equally long, the first one is named, and unsure.
+    If two speak equally long, the first one is named, and unsure.
 
     >>> speaks = np.array([[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0]], bool)
     >>> speaker = choose_speaker(speaks, n_speech=6)

@@ -57,9 +57,9 @@ def openface_sequence(
     failed (success 0) or was less confident than `min_confidence`, or where one of the wanted values is not finite; all
     its values are then 0.
 
-    Of a frame's faces, also where it has one alone, the successful one whose 2D landmarks' bounding box overlaps
+    In each frame, also in one with a single face, the successful face whose 2D landmarks' bounding box overlaps
     `track` most (intersection over union; equal: the lower face_id) is taken; without an overlap of MIN_OVERLAP the
-    frame is invalid, for OpenFace follows somebody else. Where the track is absent, or the file has no 2D landmarks, or
+    frame is invalid, for OpenFace follows somebody else. If the track is absent, or the file has no 2D landmarks, or
     there is no track, it is the face_id that overlapped the track most in sum, unless it is elsewhere in most frames,
     else the one with the most successful rows of the clip (equal: the lower id).
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_CSV_BYTES = 2 * 1024**3  # about four hours of 709 features at 30 Hz
 REMEDY = "if OpenFace wrote it, run OpenFace again"
-# What C++ run-times print for "not a number", also after the space of ", ".
+# Texts that C++ run-times print for "not a number", also after the space of ", ".
 _SPELLINGS = ("", "nan", "-nan", "NaN", "-NaN", "nan(ind)", "-nan(ind)", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
 NOT_A_NUMBER = (*_SPELLINGS, *(f" {spelling}" for spelling in _SPELLINGS))
 
