@@ -38,7 +38,7 @@ class ConditionLabels:
     Attributes
     ----------
     scale
-        What raters chose from.
+        The answers that annotators chose from.
     n
         Ratings that the label is made of.
     reason
@@ -54,11 +54,11 @@ class ConditionLabels:
     kind
         The kind of reason; None where there is a label.
     note
-        What made the label, where it is not the panel's raters alone; else None.
+        The origin of the label, where it is not the panel's raters alone; else None.
     n_between
         Labels whose mean is not one of the paper's eleven values.
     weighed
-        What `consensus_labels` gives, by column: numbers, and words in arrays of objects.
+        The results of `consensus_labels`, by column: numbers, and words in arrays of objects.
     n_noted
         How many labels were adjudicated, are a ground truth or of a completed panel.
     """

@@ -207,7 +207,7 @@ class Panel:
         The ratings; `value` counts from 0 for the lowest of an ordinal scale and the first class of a nominal one; on
         a continuous scale it is the rating itself.
     scale
-        What raters chose from.
+        The answers that annotators chose from.
     rated_at_s
         When each rating was made, in seconds since 1970; NaN where that is not known.
     """

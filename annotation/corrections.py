@@ -34,7 +34,7 @@ class Prevailing:
 
 @dataclass
 class Corrections:
-    """What a policy changes about panels.
+    """A policy's changes to panels.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What texts on the command line mean: scales, conditions, panels, words for ratings."""
+"""The meaning of texts on the command line: scales, conditions, panels, words for ratings."""
 
 from __future__ import annotations
 

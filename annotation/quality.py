@@ -27,12 +27,12 @@ _UNKNOWN = float("nan")
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a table of ratings, each by condition, or by condition and dimension, such as "M valence".
+    """The overview of a table of ratings, each by condition, or by condition and dimension, such as "M valence".
 
     Attributes
     ----------
     agreement
-        What `agreement` gives.
+        The results of `agreement`.
     raters
         The entries of `rater_quality`.
     disputed

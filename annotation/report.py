@@ -1,4 +1,4 @@
-"""What a report shows of ratings and labels: agreement, raters, classes, and where the modalities conflict."""
+"""The part of a report on ratings and labels: agreement, annotators, classes, and where the modalities conflict."""
 
 from __future__ import annotations
 

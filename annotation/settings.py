@@ -1,4 +1,4 @@
-"""What the commands of `fmltk annotation` may choose: scales, panels, splits, stimuli, projects, ways to read."""
+"""The settings of the commands of `fmltk annotation`: scales, panels, splits, stimuli, projects, ways to read."""
 
 from __future__ import annotations
 

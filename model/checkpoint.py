@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 METADATA = "fmltk"
 REMEDY = "delete it and train again"
-# What two feature files must agree on for one network to read both; how they were padded is not of it.
+# Two feature files must agree on these for one network to read both; their padding may differ.
 SCHEMA_KEYS = (
     *("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale"),
     *("aligned_to", "text_pooling", "set"),
 )
 SET_KEYS = ("reads", "sample_rate_hz", "crop_px", "settings", "weights")  # of a set that is not a default
-# What `restore_stage` and its callers read of a stage's document.
+# Keys of a stage's document that `restore_stage` and its callers read.
 STAGE_SHAPE = {
     "config": {},
     "dims": {"*": int},

@@ -67,7 +67,7 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """Of nominal labels; 0 where they are numbers."""
+        """The number of classes of nominal labels; 0 where they are numbers."""
         return len(self.scale.names)
 
     @property
@@ -92,8 +92,9 @@ def join(
 ) -> Dataset:
     """Join features and labels by utterance_id.
 
-        What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
-        manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
+        Clips that do not join are counted and named in `remarks`; where the labels bring no splits, those of the
+        features' manifest are taken, else they are drawn by video; the settings say which labels stand in for missing
+        ones.
 
         excluded : ids of the clips that the user leaves out
 

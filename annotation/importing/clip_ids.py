@@ -36,7 +36,7 @@ def without_upload_prefixes(ids: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 class ClipNames:
-    """What each clip of a file was called in its tasks, so that two clips never become one."""
+    """The names of each clip of a file in its tasks, so that two clips never become one."""
 
     def __init__(self) -> None:
         self._written: dict[tuple[str, str], str] = {}

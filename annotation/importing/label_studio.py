@@ -1,4 +1,4 @@
-"""What Label Studio writes: tasks with their annotations and drafts, and the flat rows of JSON_MIN, CSV and TSV.
+"""The files of Label Studio: tasks with their annotations and drafts, and the flat rows of JSON_MIN, CSV and TSV.
 
 The server checks neither labels nor roles, so nothing here is taken on trust. Text is text: nothing is executed,
 and no HTML is interpreted.
@@ -41,7 +41,7 @@ LACKS = {
 
 @dataclass
 class FileReport:
-    """What was read from one file."""
+    """The contents of one file."""
 
     file: str
     format: str = ""
@@ -64,7 +64,7 @@ class FileReport:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What this kind of file cannot hold."""
+        """The parts that this kind of file cannot hold."""
         return LACKS.get(self.format, ())
 
     def remark(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What is said where answers are not on the scale: which, how many, and the exact option that fixes it."""
+"""The message on answers that are not on the scale: which, how many, and the exact option that fixes it."""
 
 from __future__ import annotations
 

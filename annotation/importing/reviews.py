@@ -1,4 +1,4 @@
-"""What a supervisor said of an annotation in Label Studio: reviews, and the mark of a ground truth."""
+"""A supervisor's word on an annotation in Label Studio: reviews, and the mark of a ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REVIEWED = ("accepted", "rejected", "fixed")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was said of one annotation.
+    """The reviews of one annotation.
 
     Attributes
     ----------

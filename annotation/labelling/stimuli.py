@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.clip import Clip
 
 TEXT = "text"
-# What each condition shows; paper, section 3. M is the whole clip as it was filmed, with its text.
+# The parts that each condition shows; paper, section 3. M is the whole clip as it was filmed, with its text.
 PARTS = {
     "M": (FULL, TEXT),
     "T": (TEXT,),
@@ -50,11 +50,11 @@ class Stimulus:
     files
         Path of each part, relative to the media folder, with forward slashes.
     status
-        Of each part that was asked for: ok, missing (the clip has none) or failed.
+        The state of each part that was asked for: ok, missing (the clip has none) or failed.
     errors
         Why a part is missing or failed.
     fingerprint
-        Of the source, the part of it and the settings: what resuming compares.
+        A digest of the source, the part of it and the settings, which resuming compares.
     """
 
     utterance_id: str

@@ -19,7 +19,7 @@ MAX_DIFFERENCE_S = 0.1  # by which a stimulus may differ from its clip in length
 MIN_TIMEOUT_S = 120.0
 TIMEOUT_PER_SECOND = 30.0  # of encoded video
 _SEEK_MARGIN_S = 3.0
-# What a container says of itself; anything else would be a trace of the source.
+# Tags that a container has of its own; anything else would be a trace of the source.
 _HARMLESS_TAGS = {
     "major_brand",
     "minor_version",

@@ -30,7 +30,7 @@ _BY = re.compile(r"(adjudicated|ground truth) by (.+)(: [^:]*)")
 _PANEL = re.compile(r"the panel: .*")
 _INSTEAD = re.compile(r"(.+) (rated instead of) (.+)")
 _LEAST_LETTERS = 3  # of a rater's name that is searched for in texts: shorter ones are parts of words
-# What may say who somebody is, or let somebody in.
+# Texts that may say who somebody is, or let somebody in.
 _PERSONAL = {
     "an e-mail address": re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.\w+"),
     "an address of a server": re.compile(r"\w+://|\bwww\.|\blocalhost\b|\b\d{1,3}(?:\.\d{1,3}){3}\b", re.IGNORECASE),
@@ -79,7 +79,7 @@ class Anonymous:
     Attributes
     ----------
     raters
-        What each rater is called in the release, by name.
+        Each annotator's name in the release, by their own.
     clips
         New utterance ids by old one; none where ids stay.
     """

@@ -40,7 +40,7 @@ _SAW = {
 
 @dataclass(frozen=True)
 class Contents:
-    """What a release holds: its anonymous tables, and what is measured on them."""
+    """The contents of a release: its anonymous tables, and what is measured on them."""
 
     labels: LabelTable
     ratings: pa.Table

@@ -1,4 +1,4 @@
-"""What only its authors can say of a release: title, licence, who made it, where it is."""
+"""The terms of a release, which only its authors know: title, licence, who made it, where it is."""
 
 from __future__ import annotations
 

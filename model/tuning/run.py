@@ -64,7 +64,7 @@ LEAST_P = 0.05  # of a paired t-test over the validation clips, of the best tria
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningOptions:
-    """What is searched, and how.
+    """The options of a search.
 
     model, preset : whose settings, and what those are that are not searched; None: by the labels' scale
     settings : KEY=VALUE texts that change the preset, as `--set` takes them

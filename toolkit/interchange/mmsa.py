@@ -1,8 +1,8 @@
 """MMSA's pickles and fmltk's feature folders, both ways, without loss.
 
-What of a pickle has a place in a feature folder goes there: sequences, lengths, texts, labels, splits. Everything else
-(the order of the clips, text_bert, annotations, values beyond a sequence's true length, ...) goes to ``mmsa.parquet``
-next to it, which `export_mmsa` reads back.
+The parts of a pickle that a feature folder can hold go there: sequences, lengths, texts, labels, splits. Everything
+else (the order of the clips, text_bert, annotations, values beyond a sequence's true length, ...) goes to
+``mmsa.parquet`` next to it, which `export_mmsa` reads back.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def time_limit_s(size: int) -> float:
 
 
 class Document:
-    """What a pickle built, as the document above; `contents` are the bytes that follow it.
+    """The values of a pickle, as the document above; `contents` are the bytes that follow it.
 
     Raises RefusedError for what holds itself, is too deep, or would be many times as large as the file.
     """

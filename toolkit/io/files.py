@@ -108,7 +108,7 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
 def atomic_path(path: AnyPath, *, error: MakeError = StoreError) -> Iterator[Path]:
     """Give an empty temporary file next to `path`; what is written there becomes `path` only if nothing fails.
 
-    Its name ends as that of `path` does. Where `path` lies in a store, it is on this machine's disk.
+    Its name ends as that of `path` does. If `path` lies in a bucket, it is on this machine's disk.
 
     Raises `error` if the file cannot be written.
     """

@@ -1,6 +1,6 @@
 """Parquet files: the one reader and writer, with one JSON document of fmltk's own in the schema's metadata.
 
-What goes wrong with a disk or a file becomes one clear StoreError, and damage is noticed when a table is read.
+A fault of a disk or a file becomes one clear StoreError, and damage is noticed when a table is read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where files are: on this machine, or in a bucket. A place in a bucket answers what a `pathlib.Path` answers.
+"""Paths of files: on this machine, or in a bucket. A place in a bucket answers what a `pathlib.Path` answers.
 
 `locate` turns what the user wrote into a path: ``s3://``, ``gs://`` and what else pyarrow.fs or fsspec reaches become
 a `RemotePath`, everything else and ``file://`` a `Path`. An object in a bucket is written atomically by the
@@ -49,7 +49,7 @@ _FINAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a listing says of a file, named as `os.stat` names it; whole seconds, since stores round differently."""
+    """Facts of a file from a listing, named as `os.stat` names it; whole seconds, since stores round differently."""
 
     st_size: int
     st_mtime_ns: int
@@ -59,7 +59,7 @@ class FileState:
 class RemotePath:
     """A file or folder of an object store. Two are equal if they name the same object.
 
-    What a listing has said of a file (`iterdir`, `look_up`) is kept with it, also when it is sent to a worker: a
+    Facts of a file from a listing (`iterdir`, `look_up`) are kept with it, also when it is sent to a worker: a
     million files are not asked for one by one.
 
     >>> path = RemotePath("s3", "bucket/videos") / "talk" / "0001.mp4"
@@ -252,7 +252,7 @@ _Tree: TypeAlias = dict[str, dict[str, FileState]]  # by folder, then by name
 def locate(place: str | os.PathLike[str] | RemotePath) -> AnyPath:
     """Return the path that `place` names: a URL of a store, ``file://``, or a path of this machine.
 
-    What knows its own path, such as a FeatureSet, stands for it.
+    An object that knows its own path, such as a FeatureSet, stands for it.
 
     Raises ConfigError if a URL holds credentials, names no bucket, or is of a kind that nothing here reaches.
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableKind:
-    """What a kind of table may hold.
+    """The fields of a kind of table.
 
     Attributes
     ----------
     what
-        What messages call it.
+        Its name in messages.
     fields
         By field, the other names that it goes by, folded. The field's own name counts before these.
     expected
-        What a message says of the columns that the table needs.
+        A message's words for the columns that the table needs.
     weak
         By field, names that count where no other column is that field, and no other field has the name.
     times

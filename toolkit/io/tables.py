@@ -61,9 +61,9 @@ class Table:
     header
         The columns' names, without white space around them.
     rows
-        Where a row stands ("t.csv line 3"), and its cells by column; a null of JSONL or Parquet is left out.
+        The position of a row ("t.csv line 3"), and its cells by column; a null of JSONL or Parquet is left out.
     separator
-        What separates the columns; "" where nothing in the file does.
+        The separator of the columns; "" where nothing in the file does.
     sheet
         Which of several sheets of a spreadsheet this is, in words; "" where there is one.
     """
@@ -83,7 +83,7 @@ class DelimitedTable:
     header
         The columns' names, without white space around them, and without those at the end that have none.
     separator
-        What separates the columns: a comma, a tab or a semicolon.
+        The separator of the columns: a comma, a tab or a semicolon.
     """
 
     def __init__(self, path: AnyPath, text: OpenText, error: MakeError) -> None:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
-# What is imported when the first clip needs it, unless workers are forks: then once for all of them.
+# Imported when the first clip needs them, unless workers are forks: then once for all of them.
 _LATE_IMPORTS = ("av", "pyarrow.parquet", "scipy.fft", "scipy.ndimage", "scipy.sparse", "soxr")
 END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is reported
 

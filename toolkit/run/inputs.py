@@ -1,4 +1,4 @@
-"""What the feature sets read of a clip: each thing once per clip, whoever asks for it."""
+"""The parts of a clip that feature sets read: each thing once per clip, whoever asks for it."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace'
 
 @dataclass(frozen=True, slots=True)
 class OpenFaceSet:
-    """The groups of OpenFace features in use; empty: all seven. Where its rows come from, the run's settings say."""
+    """The groups of OpenFace features in use; empty: all seven. The run's settings say where its rows come from."""
 
     groups: tuple[str, ...] = ()
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         from fmltk.toolkit.vision.openface.layout import openface_features
 
         return Card(

@@ -1,4 +1,4 @@
-"""What a run is to do on this machine: which text model, which visual layout."""
+"""The choices of a run on this machine: which text model, which visual layout."""
 
 from __future__ import annotations
 

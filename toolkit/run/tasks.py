@@ -1,4 +1,4 @@
-"""What a run gives its workers and gets back, and the hash that identifies a clip's input."""
+"""The messages between a run and its workers, and the hash that identifies a clip's input."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ClipOutput:
 def hash_input(clip: Clip, settings: ExtractSettings, paths: RunPaths) -> str:
     """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone.
 
-    Where run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there, and one whose
+    If run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there, and one whose
     files changed is done again.
     """
     text = text_fingerprint(clip.text if "text" in settings.modalities else None)

@@ -1,4 +1,4 @@
-"""What a clip's picture shows: its faces, which of them is the speaker's, and that face cut out."""
+"""A clip's video frames: their faces, which of them is the speaker's, and that face cut out."""
 
 from __future__ import annotations
 

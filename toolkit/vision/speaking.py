@@ -1,6 +1,6 @@
 """Who of several people is the speaker, from who speaks when; and when that cannot be said.
 
-Each source (turns, LR-ASD, mouth motion) says for each person and frame whether they speak. What follows from it is the
+Each source (turns, LR-ASD, mouth motion) says for each person and frame whether they speak. From it follows the
 same for all: the person who speaks most is the speaker, unless two speak at once, the second speaks nearly as much, or
 nobody in view speaks.
 """
