@@ -1,1 +1,1 @@
-"""Labels from raters: Label Studio projects, imports, aggregation, agreement."""
+"""Labels from annotators: Label Studio projects, imports, aggregation, agreement."""

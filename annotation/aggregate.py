@@ -38,11 +38,11 @@ class ConditionLabels:
     Attributes
     ----------
     scale
-        What raters chose from.
+        The answers that annotators chose from.
     n
         Ratings that the label is made of.
     reason
-        Why there is no label; None where there is one.
+        Why the label is missing; None where it is not.
     label, spread, median
         On the scale; NaN where there is none. `spread` is the population standard deviation of the ratings.
     majority
@@ -50,15 +50,15 @@ class ConditionLabels:
     share
         On a nominal scale, the share of the ratings that the class has; else NaN.
     label_class
-        None where there is no class; on a nominal scale it is the label: the most frequent word.
+        None without a class; on a nominal scale it is the label: the most frequent word.
     kind
         The kind of reason; None where there is a label.
     note
-        What made the label, where it is not the panel's raters alone; else None.
+        The origin of the label, where it is not the panel's raters alone; else None.
     n_between
-        Labels whose mean is none of the paper's eleven values.
+        Labels whose mean is not one of the paper's eleven values.
     weighed
-        What `consensus_labels` gives, by column: numbers, and words in arrays of objects.
+        The results of `consensus_labels`, by column: numbers, and words in arrays of objects.
     n_noted
         How many labels were adjudicated, are a ground truth or of a completed panel.
     """

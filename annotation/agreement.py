@@ -139,7 +139,7 @@ def fleiss_kappa(counts: NDArray[np.int64]) -> tuple[float, int, int]:
     """Return Fleiss' kappa, the number of clips it stands on, and their number of ratings.
 
     Fleiss' kappa needs the same number of ratings for each clip: clips with the most frequent number (two or more; the
-    larger of two equally frequent) are used. NaN where all their ratings are equal or there is no such clip.
+    larger of two equally frequent) are used. NaN where all their ratings are equal or no clip has both.
 
     Source: Fleiss, 1971.
     """
@@ -207,7 +207,7 @@ class Panel:
         The ratings; `value` counts from 0 for the lowest of an ordinal scale and the first class of a nominal one; on
         a continuous scale it is the rating itself.
     scale
-        What raters chose from.
+        The answers that annotators chose from.
     rated_at_s
         When each rating was made, in seconds since 1970; NaN where that is not known.
     """

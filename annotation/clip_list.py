@@ -54,7 +54,7 @@ def read_clip_list(path: Path, rated: Collection[str]) -> ClipList:
 
     rated : the utterance ids of the ratings, by which ids that are written in another way are understood
 
-    Raises AnnotationError if there is no list, or none of its clips was rated.
+    Raises AnnotationError without a list, or if none of its clips was rated.
     """
     utterances, notes = _listed(path)
     if not utterances:
@@ -65,7 +65,7 @@ def read_clip_list(path: Path, rated: Collection[str]) -> ClipList:
     if rated and len(unlisted) == len(set(rated)):
         raise AnnotationError(
             f"none of the clips of {path} was rated: it lists {_some(utterances)}; rated are {_some(unlisted)}; give "
-            "the list of the clips that raters were given"
+            "the list of the clips that annotators were given"
         )
     return ClipList({name: split_utterance_id(name) for name in names}, tuple(unlisted), (*notes, *remarks))
 

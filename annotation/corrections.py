@@ -34,7 +34,7 @@ class Prevailing:
 
 @dataclass
 class Corrections:
-    """What a policy changes about panels.
+    """A policy's changes to panels.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def correct(ratings: pa.Table, policy: Policy) -> Corrections:
     unknown = sorted(named.difference(raters))
     if unknown:
         more = f" and {len(raters) - _NAMED} more" if len(raters) > _NAMED else ""
-        raise AnnotationError(f"{unknown[0]!r} is not among the raters: {', '.join(raters[:_NAMED])}{more}")
+        raise AnnotationError(f"{unknown[0]!r} is not among the annotators: {', '.join(raters[:_NAMED])}{more}")
     found = Corrections(ratings, _prevailing(ratings, policy))
     uncounted = _is_by(ratings, policy.adjudicators)
     _complete(ratings, policy, uncounted, found.completed)

@@ -140,7 +140,7 @@ def _element(buffer: _Buffer) -> object:
         except ValueError as error:  # an integer of thousands of digits
             raise buffer.fault(str(error)) from error
         if end == len(buffer.text) and buffer.fill(size):
-            continue  # a number may go on
+            continue  # a number may continue
         if is_too_deep(value):
             raise buffer.fault("values nested too deeply")
         buffer.position = end

@@ -117,7 +117,8 @@ def _add_shipped(
     if both.size and prefer is None:
         utterance = shipped.utterance_ids[rows[both[0]]]
         raise AnnotationError(
-            f"{utterance} has a label for {condition} from raters and from the table; give --prefer ratings or shipped"
+            f"{utterance} has a label for {condition} from annotators and from the table; "
+            "give --prefer ratings or shipped"
         )
     taken = is_given & ~is_rated if prefer == "ratings" else is_given
     own["label"][taken] = given[taken]

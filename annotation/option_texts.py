@@ -1,4 +1,4 @@
-"""What texts on the command line mean: scales, conditions, panels, words for ratings."""
+"""The meaning of texts on the command line: scales, conditions, panels, words for ratings."""
 
 from __future__ import annotations
 
@@ -135,9 +135,9 @@ def parse_replacements(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
     for pair in pairs:
         old, _, new = pair.partition("=")
         if not old or not new or old == new:
-            raise ConfigError(f"--replacement {pair!r} is not OLD=NEW with two raters, such as 3=6")
+            raise ConfigError(f"--replacement {pair!r} is not OLD=NEW with two annotators, such as 3=6")
         if found.setdefault(new, old) != old:
-            raise ConfigError(f"--replacement: {new!r} replaces {found[new]!r} and {old!r}; one rater has one place")
+            raise ConfigError(f"--replacement: {new!r} replaces {found[new]!r} and {old!r}; one annotator replaces one")
     return tuple((old, new) for new, old in found.items())
 
 

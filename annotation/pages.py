@@ -1,4 +1,4 @@
-"""What a labelling page lets raters answer: the scale of each control of a Label Studio configuration."""
+"""The answers that a labelling page offers annotators: the scale of each control of a Label Studio configuration."""
 
 from __future__ import annotations
 

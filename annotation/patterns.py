@@ -26,10 +26,10 @@ PATTERNS = {
     "constant": "nearly always the same answer, where others differ",
     "random": "unrelated to the others, who agree with each other",
     "reversed": "against the others: the scale may be upside down",
-    "copied": "nearly always the answer of another rater",
+    "copied": "nearly always the answer of another annotator",
     "shifted": "higher or lower than the others throughout",
     "tiring": "further from the others the longer it takes",
-    "fast": "far faster than the other raters, or than a clip lasts",
+    "fast": "far faster than the other annotators, or than a clip lasts",
 }
 MIN_RATINGS = 10  # fewer show no pattern
 MIN_SHARED = 20  # clips of two raters; the share of equal answers on fewer says little

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# What is flagged of ratings, by protocol. For CH-SIMS the bimodal conditions of a clip have people of their own; for
+# Flags of ratings, by protocol. For CH-SIMS the bimodal conditions of a clip have people of their own; for
 # MOSI the same five also rate its text, its audio and its silent video, in this order.
 PROTOCOLS = {
     "ch-sims": ("two_bimodal", "out_of_order"),

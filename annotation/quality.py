@@ -1,4 +1,4 @@
-"""Each rater beside the others: bias, spread, speed, skips, suspicious patterns; and the most disputed clips."""
+"""Each rater compared with the others: bias, spread, speed, skips, suspicious patterns; and the most disputed clips."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _UNKNOWN = float("nan")
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a table of ratings, each by condition, or by condition and dimension, such as "M valence".
+    """The overview of a table of ratings, each by condition, or by condition and dimension, such as "M valence".
 
     Attributes
     ----------
     agreement
-        What `agreement` gives.
+        The results of `agreement`.
     raters
         The entries of `rater_quality`.
     disputed

@@ -47,7 +47,7 @@ def read_identity(value: object) -> str | None:
 
 
 def default_salt_path() -> Path:
-    """Return where the salt is kept: in the user's configuration, never beside the ratings."""
+    """Return where the salt is kept: in the user's configuration, never next to the ratings."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "fmltk" / "rater-salt"
 
@@ -55,7 +55,7 @@ def default_salt_path() -> Path:
 def read_salt(path: Path) -> bytes:
     """Return the salt, drawn and stored for this user alone if there is none yet.
 
-    Raises ConfigError if the file cannot be read or written, or is no salt.
+    Raises ConfigError if the file cannot be read or written, or is not a salt.
     """
     try:
         if not path.exists():
@@ -115,7 +115,7 @@ def read_rater_list(path: Path) -> dict[tuple[str, str], str]:
             if not key[1] or not rater:
                 raise AnnotationError(f"{where}: id or rater is empty")
             if listed.setdefault(key, rater) != rater:
-                raise AnnotationError(f"{where}: id {key[1]!r} is given two raters")
+                raise AnnotationError(f"{where}: id {key[1]!r} is given two annotators")
     return listed
 
 
@@ -138,7 +138,7 @@ class RaterNames:
             "--raters",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             parse=read_rater_list,
-            help="CSV with the columns id, rater (and source): one name per rater; others are refused.",
+            help="CSV with the columns id, rater (and source): one name per annotator; others are refused.",
         ),
     )
     keep_identities: bool = field(

@@ -56,16 +56,16 @@ RATINGS_SCHEMA = pa.schema(
 )
 _NEW_COLUMNS = ("dimension", "word")  # since version 2
 FLAGS = {
-    "edited": "changed or entered by another than the rater",
+    "edited": "changed or entered by another than the annotator",
     "accepted": "a reviewer accepted the answer",
     "rejected": "a reviewer rejected the answer; it is not a rating with --reviews",
     "fixed": "a reviewer gave another answer; it is the rating with --reviews",
     "ground_truth": "marked as ground truth; it is the label with aggregate --ground-truth",
-    "repeated": "the rater rated the clip more than once; the latest rating stands",
-    "skipped_later": "the rater skipped the clip after rating it; the rating stands",
-    "two_bimodal": "the rater rated the clip in another bimodal condition too, which the paper gives to other people",
+    "repeated": "the annotator rated the clip more than once; the latest rating stands",
+    "skipped_later": "the annotator skipped the clip after rating it; the rating stands",
+    "two_bimodal": "the annotator rated the clip in another bimodal condition, which the paper gives to other people",
     "other_panel": "another person rated the clip's text, audio or silent video instead; one panel rates all three",
-    "out_of_order": "the rater's times for text, audio and silent video of the clip are not in that order",
+    "out_of_order": "the annotator's times for text, audio and silent video of the clip are not in that order",
 }
 # In memory these columns are dictionary-encoded: a million ratings of 200,000 clips take 100 MB.
 DICTIONARY_COLUMNS = (
@@ -94,7 +94,7 @@ def write_ratings(table: pa.Table, path: Path, *, protocol: str | None = None) -
     ratings = sort_ratings(table)
     schema = RATINGS_SCHEMA.with_metadata(encode_metadata({"schema_version": SCHEMA_VERSION, "protocol": protocol}))
     with TableWriter(path, schema, error=AnnotationError) as writer:
-        for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts in place of dictionaries, a part at a time
+        for start in range(0, ratings.num_rows, ROWS_PER_GROUP):  # texts instead of dictionaries, a part at a time
             part = ratings.slice(start, ROWS_PER_GROUP)
             columns = [part.column(field.name).combine_chunks().cast(field.type) for field in schema]
             writer.append(pa.table(columns, schema=schema), group_rows=len(part))

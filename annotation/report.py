@@ -1,4 +1,4 @@
-"""What a report shows of ratings and labels: agreement, raters, classes, and where the modalities conflict."""
+"""The part of a report on ratings and labels: agreement, annotators, classes, and where the modalities conflict."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _ratings(path: Path) -> Contribution:
             tables.AGREEMENT_COLUMNS,
             tables.agreement_rows(measures),
             note="Krippendorff's alpha with 95 % bootstrap intervals over clips; Fleiss' kappa of the clips with the "
-            "same number of ratings; weighted kappa is the mean over pairs of raters (without weights on a nominal "
+            "same number of ratings; weighted kappa is the mean over pairs of annotators (without weights on a nominal "
             "scale); agreement is the share of pairs of ratings that are equal.",
         ),
         table,
@@ -154,8 +154,8 @@ def _alpha_findings(path: Path, measures: dict[str, dict[str, Any]], evidence: S
         if alpha < POOR_ALPHA:
             found[SPOILS if low <= 0 else CHECK].append(f"{name} ({alpha:.2f})")
     words = {
-        SPOILS: "raters may agree by chance alone: alpha's interval holds 0 in",
-        CHECK: f"raters agree less than conclusions need, alpha under {POOR_ALPHA}, in",
+        SPOILS: "annotators may agree by chance alone: alpha's interval holds 0 in",
+        CHECK: f"annotators agree less than conclusions need, alpha under {POOR_ALPHA}, in",
     }
     return [
         Finding(f"{path.name}: {words[weight]} {', '.join(names)}.", weight, evidence[0] if evidence else None)
@@ -184,7 +184,7 @@ def _rater_findings(path: Path, raters: dict[str, list[dict[str, Any]]], table: 
             who = "; ".join(f"{rater} in {', '.join(own)}" for rater, own in list(conditions.items())[:NAMED_RATERS])
             who += f"; and {len(conditions) - NAMED_RATERS} more" if len(conditions) > NAMED_RATERS else ""
             _, rater, condition, evidence = max(marks)
-            text = f"{path.name}: raters marked {pattern}, {meaning}: {who}"
+            text = f"{path.name}: annotators marked {pattern}, {meaning}: {who}"
             found.append(Finding(f"{text}. For example {rater} in {condition}: {evidence}.", CHECK, table))
     return found
 
@@ -207,12 +207,12 @@ def _rater_charts(raters: dict[str, list[dict[str, Any]]], scales: Collection[st
     unit = f"own rating minus the others', on the scale {next(iter(scales))}"
     return [
         charts.intervals(
-            "Bias of each rater",
+            "Bias of each annotator",
             rows,
             unit=unit,
             reference=(0.0, "no bias"),
-            reading="Mean and range over the conditions: right of the line a rater says more positive values than the "
-            "others do of the same clips, left of it more negative ones.",
+            reading="Mean and range over the conditions: right of the line an annotator says more positive values "
+            "than the others do of the same clips, left of it more negative ones.",
         )
     ]
 
@@ -249,7 +249,7 @@ def _labels(path: Path) -> Contribution:
         name = f"note_{condition}"
         n_noted = labels.table.num_rows - labels.table[name].null_count if name in labels.table.column_names else 0
         if n_noted:
-            text = "were adjudicated, are a ground truth, or of a panel in which a rater was replaced"
+            text = "were adjudicated, are a ground truth, or of a panel in which an annotator was replaced"
             blocks.append(Remark(f"{n_noted} labels of {condition} {text}: {name} says by whom."))
     findings = _class_findings(path, document, classes) + _sign_findings(path, document, conflicts)
     reasons = _null_reasons(labels)

@@ -1,4 +1,4 @@
-"""What the commands of `fmltk annotation` may choose: scales, panels, splits, stimuli, projects, ways to read."""
+"""The settings of the commands of `fmltk annotation`: scales, panels, splits, stimuli, projects, ways to read."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ScaleOptions:
             multiple=True,
             metavar="[CONDITION=]SCALE",
             parse=parse_scales,
-            help="What raters choose from, such as AT=-1..1; overrides the preset. 0..100:continuous for decimals and "
+            help="Answers to choose from, such as AT=-1..1; overrides the preset. 0..100:continuous for decimals and "
             "sliders, 'happy|sad|angry' for words without order. Repeatable.",
         ),
     )
@@ -104,7 +104,7 @@ class ImportOptions(ScaleOptions):
         default=1,
         metadata=option(
             type=click.IntRange(1, 2),
-            help="Of a path in --id-field: 1, the file's name is the clip; 2, its folder is the video_id too.",
+            help="If --id-field holds a path: 1, the file's name is the clip; 2, its folder is the video_id too.",
         ),
     )
     cut_uploads: bool = field(
@@ -130,7 +130,7 @@ class ImportOptions(ScaleOptions):
         ),
     )
     rater: str | None = field(
-        default=None, metadata=option(help="The rater of annotations that name none (exports before 1.0).")
+        default=None, metadata=option(help="The annotator of annotations that name none (exports before 1.0).")
     )
     control: str = field(default=CONTROL, metadata=option(help="Name of the control that holds the rating."))
     label_values: Mapping[str, int] = field(
@@ -193,7 +193,7 @@ class ImportOptions(ScaleOptions):
 
     @cached_property
     def by_dimension(self) -> tuple[tuple[str | None, ImportOptions], ...]:
-        """Each dimension, with the options that name its control; None where there are no dimensions."""
+        """Each dimension, with the options that name its control; None without dimensions."""
         own = ((name, replace(self, control=control, dimensions={})) for name, control in self.dimensions.items())
         return tuple(own) or ((None, self),)
 
@@ -234,7 +234,7 @@ class Policy:
         default="null",
         metadata=option(
             type=click.Choice(["null", "first", "all"]),
-            help="What more ratings than a panel give: no label, the mean of the first, or the mean of all.",
+            help="With more ratings than a panel: no label, the mean of the first, or the mean of all.",
         ),
     )
     nearest: bool = field(
@@ -258,9 +258,9 @@ class Policy:
         metadata=option(
             "--adjudicator",
             multiple=True,
-            metavar="RATER",
-            help="A supervisor: this rater's value is the label where there is one, and never one of the panel. Of "
-            "several, the first one that is given counts. Repeatable.",
+            metavar="ANNOTATOR",
+            help="A supervisor: this annotator's value is the label if there is one, and never one of the panel. If "
+            "several are given, the first counts. Repeatable.",
         ),
     )
     ground_truth: bool = field(
@@ -273,7 +273,7 @@ class Policy:
             multiple=True,
             metavar="OLD=NEW",
             parse=parse_replacements,
-            help="NEW took the place of the rater OLD: where both rated a clip, OLD's rating counts. Repeatable.",
+            help="NEW replaced the annotator OLD: if both rated a clip, OLD's rating counts. Repeatable.",
         ),
     )
 
@@ -303,7 +303,7 @@ class ShippedOptions:
         default=None,
         metadata=option(
             type=click.Choice(["ratings", "shipped"]),
-            help="Which counts where a clip has both for one condition.",
+            help="Which of them counts if a clip has both for one condition.",
         ),
     )
 
@@ -346,7 +346,9 @@ class StimuliOptions:
 
     conditions: tuple[str, ...] = field(default=BIMODAL, metadata=_CONDITION_LIST)
     seed: int = field(default=0, metadata=option(type=click.IntRange(0), help="Draws the files' names."))
-    max_height: int = field(default=720, metadata=option(type=click.IntRange(2), help="Higher pictures are scaled."))
+    max_height: int = field(
+        default=720, metadata=option(type=click.IntRange(2), help="Higher video frames are scaled down.")
+    )
     n_workers: int | None = field(
         default=None,
         metadata=option(
@@ -397,7 +399,7 @@ class ProjectOptions:
     """How projects are made: raters per clip, where browsers get the files, language, order of the clips."""
 
     n_annotators: int = field(
-        default=PANEL_SIZE, metadata=option("--annotators", type=click.IntRange(1), help="Raters per clip.")
+        default=PANEL_SIZE, metadata=option("--annotators", type=click.IntRange(1), help="Annotators per clip.")
     )
     document_root: Path | None = field(
         default=None,
@@ -409,7 +411,7 @@ class ProjectOptions:
     )
     media_url: str | None = field(
         default=None,
-        metadata=option(help="Where browsers get the files of STIMULI/media instead, such as https://host/media/."),
+        metadata=option(help="Address from which browsers get STIMULI/media instead, such as https://host/media/."),
     )
     update_addresses: bool = field(
         default=False,
@@ -417,9 +419,13 @@ class ProjectOptions:
     )
     unproven: bool = field(
         default=False,
-        metadata=option(help="Do not fetch media first: where raters' browsers reach them and this machine does not."),
+        metadata=option(
+            help="Do not fetch media first: for media that annotators' browsers reach and this machine does not."
+        ),
     )
-    language: str = field(default="both", metadata=option(type=click.Choice(LANGUAGES), help="Of captions."))
+    language: str = field(
+        default="both", metadata=option(type=click.Choice(LANGUAGES), help="Language of the captions.")
+    )
     seed: int = field(
         default=0, metadata=option(type=click.IntRange(0), help="Draws the order of the clips in each project.")
     )

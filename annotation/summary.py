@@ -1,4 +1,4 @@
-"""What a set of labels looks like: the paper's tables 1 and 2, figure 2, and how often conditions differ in sign."""
+"""The look of a set of labels: the paper's tables 1 and 2, figure 2, and how often conditions differ in sign."""
 
 from __future__ import annotations
 

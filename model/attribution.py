@@ -1,4 +1,4 @@
-"""What each modality adds to the prediction of M of single clips, found by leaving one out.
+"""The contribution of each modality to the prediction of M of single clips, found by leaving one out.
 
 A modality's share is the prediction of a clip as it is, less that with the mean of the training clips' steps instead of
 the modality, as `fmltk evaluate --drop` replaces it. The shares need not add up: what two modalities say alike is lost
@@ -40,7 +40,7 @@ def clip_attributions(
 ) -> dict[str, dict[str, float]]:
     """Return by utterance_id and letter what each modality that the model reads adds to M; NaN where M is unknown.
 
-    Of intensities it is a difference on the labels' scale, of classes one of the predicted class's probability.
+    For intensities it is a difference on the labels' scale, for classes one of the predicted class's probability.
 
     features : the folder that the run was trained on, where it lies elsewhere now
 

@@ -78,7 +78,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class BertShape:
-    """What of a model's config.json determines the network; the names are that file's."""
+    """The parts of a model's config.json that determine the network; the names are that file's."""
 
     model_type: str
     vocab_size: int
@@ -231,7 +231,7 @@ class TextNetwork:
 
 
 def decayed(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return what weight decay acts on, and what it spares: biases and layer norms. What is frozen is in neither."""
+    """Return what weight decay acts on, and what it spares: biases and layer norms. Frozen weights are in neither."""
     named = [(name, weight) for name, weight in net.named_parameters() if weight.requires_grad]
     spared = [weight for name, weight in named if any(part in name for part in WITHOUT_DECAY)]
     return [weight for name, weight in named if not any(part in name for part in WITHOUT_DECAY)], spared

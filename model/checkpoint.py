@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 METADATA = "fmltk"
 REMEDY = "delete it and train again"
-# What two feature files must agree on for one network to read both; how they were padded is not of it.
+# Two feature files must agree on these for one network to read both; their padding may differ.
 SCHEMA_KEYS = (
     *("dimension", "feature_names", "layout", "model", "rate_hz", "pooling", "mfcc_scale"),
     *("aligned_to", "text_pooling", "set"),
 )
 SET_KEYS = ("reads", "sample_rate_hz", "crop_px", "settings", "weights")  # of a set that is not a default
-# What `restore_stage` and its callers read of a stage's document.
+# Keys of a stage's document that `restore_stage` and its callers read.
 STAGE_SHAPE = {
     "config": {},
     "dims": {"*": int},
@@ -132,7 +132,7 @@ def save_stage(path: Path, checkpoint: StageCheckpoint) -> None:
 def load_stage(path: Path) -> StageCheckpoint:
     """Read a stage, its network in eval mode on the CPU.
 
-    Raises DamagedFileError if the file is not whole, and ConfigError if it is none of ours.
+    Raises DamagedFileError if the file is not whole, and ConfigError if it is not one of ours.
     """
     tensors, document = _read(path)
     stage = restore_stage(document.get("stage", ""), tensors, document, source=str(path), remedy=REMEDY)
@@ -186,7 +186,7 @@ def schema_differences(expected: Mapping[str, Mapping[str, Any]], found: Mapping
     for letter, wanted in expected.items():
         name = MODALITY_OF[letter]
         if letter not in found:
-            differences.append(f"{name}: there are no such features")
+            differences.append(f"{name}: these features are missing")
             continue
         for key in SCHEMA_KEYS:
             have, want = _schema_value(found[letter], key), _schema_value(wanted, key)

@@ -31,7 +31,7 @@ SPLIT_OPTION = click.option(
     type=click.Choice(SPLITS),
     default="test",
     show_default=True,
-    help="The split to report; where the data has no test split, validation.",
+    help="The split to report; if the data has no test split, validation.",
 )
 SCORE_FILES = (".csv", ".json", ".parquet")
 # Options of `train` that are settings by another name; each wins over the preset and the file, --set over these.
@@ -48,7 +48,7 @@ def _features_options(when: str) -> Callable[[Callable[..., Any]], Callable[...,
         return click.option(
             "--features",
             type=click.Path(path_type=Path),
-            help=f"With {when}: the run's features, where they lie elsewhere now.",
+            help=f"With {when}: the run's features, if they lie elsewhere now.",
         )(command)
 
     return add
@@ -97,12 +97,12 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--variant",
     type=click.Choice(["published", "corrected"]),
-    help="Of a published system: with the defects of its public code (the default), or without.",
+    help="A published system with the defects of its public code (the default), or without them.",
 )
 @click.option(
     "--align",
     type=click.Choice(["words", "ctc"]),
-    help="Of mctn and raven: steps that `fmltk align` made (the default), or a CTC module learns to align.",
+    help="Steps of mctn and raven: those of `fmltk align` (the default), or those that a CTC module learns.",
 )
 @click.option("--modalities", metavar="LIST", help="Read these alone, such as A,V; stages that lack one are left out.")
 @click.option(
@@ -116,9 +116,9 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Read clips as the paper does: frames and text with their padding, nothing standardised.",
 )
 @_setting_options
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds.")
 @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed.")
-@click.option("--stages", help="Only these, such as AV,AT or fusion; by default all.")
+@click.option("--stages", help="Only these stages, such as AV,AT or fusion; by default all.")
 @click.option("--reuse", type=click.Path(path_type=Path), help="A run whose saved H may be taken (FmlMSN-L).")
 @click.option(
     "--retrain",
@@ -130,7 +130,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--text-model",
     metavar="MODEL",
-    help="Of misa and self-mm: the text model that is trained; by default the one that the features name.",
+    help="Text model that misa and self-mm train; by default the one that the features name.",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
 @output_options
@@ -381,23 +381,23 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, help="Which seed of the run; by default the best on validation.")
+@click.option("--seed", type=int, help="Seed of the run; by default the best on validation.")
 @click.option("--ensemble", is_flag=True, help="The mean of all seeds' predictions instead of one seed's.")
 @out_option(type=click.Path(path_type=Path), help="A .csv, .json or .parquet file; else a table.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
-    help="Where the features of raw clips go; by default a temporary folder.",
+    help="Folder for the features of raw clips; by default a temporary one.",
 )
 @click.option("--transcripts", type=click.Path(path_type=Path), help="Transcripts of raw clips.")
 @settings_options(ReadingOptions, "reading")
 @IGNORE_COLUMNS
 @click.option("--turns", type=click.Path(path_type=Path), help="For raw clips: who speaks when, RTTM or a table.")
 @click.option("--openface", default="auto", show_default=True, help="For raw clips: a folder of CSVs, auto or none.")
-@click.option("--asd", metavar="MODEL", help="For raw clips: LR-ASD's weights, where the features were made with them.")
+@click.option("--asd", metavar="MODEL", help="For raw clips: LR-ASD's weights, if the features were made with them.")
 @settings_options(TranscriptionSettings, "transcription")
 @click.option(
-    "--text-model", metavar="MODEL", help="The folder of the run's text model, where its name alone does not find it."
+    "--text-model", metavar="MODEL", help="The folder of the run's text model, if its name alone does not find it."
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
 @spreadsheet_option
@@ -457,7 +457,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @SPLIT_OPTION
-@click.option("--seed", type=int, help="Which seed; by default the best on validation.")
+@click.option("--seed", type=int, help="Seed of the run; by default the best on validation.")
 @click.option(
     "--sort",
     type=click.Choice(["disagreement", "error", "id"]),
@@ -466,7 +466,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
     help="disagreement: clips first whose unimodal labels lie furthest apart.",
 )
 @click.option("--wrong", is_flag=True, help="Only clips with a wrong multimodal sign.")
-@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many clips.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="Number of clips.")
 @click.option(
     "--attribution",
     is_flag=True,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """What is compared: multimodal predictions of the same clips, one column per seed.
+    """The compared predictions: multimodal predictions of the same clips, one column per seed.
 
     predictions : float64 (n_clips, n_seeds); seeds : of a run or a file, () where they have no numbers
     model, reading, seconds_per_epoch, labels : of a run: what it is, what it reads of a clip's steps, how long all its

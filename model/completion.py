@@ -1,4 +1,4 @@
-"""What Tab offers: the presets and settings of the model that the command line names."""
+"""Completions by Tab: the presets and settings of the model that the command line names."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Config(Settings):
 def settings_class(model: str) -> type[Settings]:
     """Return the class of a model's settings; FmlMSN's where the model brings none.
 
-    Raises ConfigError if there is no such model.
+    Raises ConfigError if no model has that name.
     """
     return model_spec(model).settings or Config
 
@@ -128,7 +128,7 @@ def _combined(preset: str | None, changes: Sequence[tuple[str, Mapping[str, obje
 def as_config(config: Settings | Mapping[str, object] | str | os.PathLike[str] | None, *, default: str) -> Settings:
     """Return settings from what a caller of Python has: a preset's name, a TOML file, a dict, or nothing.
 
-    A dict may name its model and its preset beside its settings; it, a file without one, and None take the preset
+    A dict may name its model and its preset besides its settings; it, a file without one, and None take the preset
     `default`.
 
     Raises ConfigError as `load_config` does, also where a text is neither a preset nor a file.

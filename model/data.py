@@ -1,4 +1,4 @@
-"""What the trainer reads of a features folder.
+"""The trainer's reading of a features folder.
 
 Sequences are read once, row group by row group. Audio and vision become one vector per clip, the mean over its valid
 steps (the paper averages before the networks, section 4.1.2) or, as MMSA has it, over all L, unless the model reads
@@ -132,7 +132,7 @@ class ClipFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is made of steps.
+    """The treatment of steps.
 
     frames : the means of audio and vision are over the "valid" ones, or over all L as they are stored: "padded"
     pooled : steps instead of means, as many as texts have: "strided" or "windows" (see `pool`); "" for means
@@ -171,7 +171,7 @@ def pool(steps: NDArray[np.float32], n_steps: int, how: str) -> NDArray[np.float
 
     how : "windows": k neighbours each; "strided": those n_steps apart, as MMSA pools, which mixes early and late
 
-    What L lacks of k * n_steps is filled with the last step.
+    The last step fills up what L lacks of k * n_steps.
 
     Source: MMSA 2.2.1, models/subNets/AlignNets.py, avg_pool.
 

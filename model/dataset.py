@@ -1,6 +1,6 @@
 """Features and labels joined into what one run trains on: splits, the labels each task learns, who takes part.
 
-Source: paper, sections 4.2 and 5.6 (which labels stand in where there are no fine-grained ones).
+Source: paper, sections 4.2 and 5.6 (which labels stand in for missing fine-grained ones).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """Of nominal labels; 0 where they are numbers."""
+        """The number of classes of nominal labels; 0 where they are numbers."""
         return len(self.scale.names)
 
     @property
@@ -92,8 +92,9 @@ def join(
 ) -> Dataset:
     """Join features and labels by utterance_id.
 
-        What does not join is counted and named in `remarks`; where the labels bring no splits, those of the features'
-        manifest are taken, else they are drawn by video; the settings say which labels stand in for missing ones.
+        Clips that do not join are counted and named in `remarks`; where the labels bring no splits, those of the
+        features' manifest are taken, else they are drawn by video; the settings say which labels stand in for missing
+        ones.
 
         excluded : ids of the clips that the user leaves out
 
@@ -222,9 +223,7 @@ def choose_targets(
             source = mode if mode != "auto" else ("labels" if has else "multimodal")
             if source == "labels" and not has:
                 kind = "unimodal" if condition in UNIMODAL else "bimodal"
-                raise ConfigError(
-                    f"there is no label_{condition} in the data; use --{kind} multimodal, or leave it out"
-                )
+                raise ConfigError(f"the data has no label_{condition}; use --{kind} multimodal, or leave it out")
             if source == "mean-unimodal":
                 alpha, beta = condition[0], condition[1]
                 absent = [m for m in (alpha, beta) if not np.isfinite(labels[m]).any()]

@@ -1,4 +1,4 @@
-"""What training a BERT on this machine costs, measured before it begins."""
+"""The cost of training a BERT on this machine, measured before it begins."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def ensemble_scores(run: Path, split: str) -> dict[str, dict[str, Any]]:
 def pairs_of_m(run: Path, split: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return M's predictions and their truth, (n,), of all seeds together; clips that lack either are left out.
 
-    Of labels that are words they are the numbers of the classes.
+    For labels that are words they are the numbers of the classes.
     """
     names = Scale.parse(run_document(run)["scale"]).names
     frames = [read_predictions(run, seed) for seed in run_seeds(run)]

@@ -1,4 +1,4 @@
-"""What a stage reads of many clips, batch by batch, and what its network predicts of them."""
+"""The inputs of a stage from many clips, batch by batch, and the predictions of its network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageInputs:
-    """What a stage reads of n clips: one vector per clip and input, and text steps without padding.
+    """The inputs of a stage from n clips: one vector per clip and input, and text steps without padding.
 
     vectors : by input name (A, V, H_AV, ...), float32 (n, d); pooled steps (A_pooled, V_pooled), float32 (n, L, d)
     steps : float32 (n_steps, d), or token numbers, int32 (n_tokens, 1), or None; offsets : int64 (n + 1,)

@@ -1,4 +1,4 @@
-"""What people see of training while it runs: a line for each stage or system in work, with its epoch, losses and time.
+"""The view of training while it runs: a line for each stage or system in work, with its epoch, losses and time.
 
 The numbers come from the files that stages write after each epoch, so that it does not matter which process trains.
 """
@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Board:
-    """What is done, and what is in work.
+    """The parts that are done, and those in work.
 
     n_jobs : how many there are in all; unit : what one is; n_done : how many are done
     """

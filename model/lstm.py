@@ -21,7 +21,7 @@ class Packed:
 
     Attributes
     ----------
-    steps : (n_steps, d), what is there of sum(sizes) steps: all of them, or those that are no padding
+    steps : (n_steps, d), what is there of sum(sizes) steps: all of them, or those that are not padding
     sizes : how many sequences are still running at each step; falls, and starts with the number of sequences B
     batch_rows : int64 (B,), which row of the batch each sequence is
     places : int64 (n_steps,), which of the sum(sizes) steps each is, where the others are zeros; None: there are none

@@ -72,7 +72,7 @@ def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, 
     Returns one number per metric: shares and F1 in 0..1, MAE in label units, Corr in -1..1. Corr is NaN where the
     predictions or the truths are constant, and the Non0 metrics are NaN where every truth is 0.
 
-    Raises ConfigError if the shapes differ, there is no clip, or a value is not finite.
+    Raises ConfigError without a clip, or if the shapes differ or a value is not finite.
 
     >>> score([-0.5, 0.5], [-1.0, 1.0], "ch-sims")["MAE"]
     0.5
@@ -139,7 +139,7 @@ def constant_score(train_truth: ArrayLike, truth: ArrayLike, family: Family) -> 
     train = np.asarray(train_truth, dtype=np.float64)
     train = train[np.isfinite(train)]
     if not train.size:
-        raise ConfigError("no training clip has a label, so there is no constant predictor to compare with")
+        raise ConfigError("no training clip has a label, so the constant predictor to compare with is unknown")
     constant = np.bincount(train.astype(np.int64)).argmax() if family == "nominal" else np.median(train)
     return score(np.full(np.shape(truth), constant), truth, family)
 
@@ -204,7 +204,7 @@ def _checked(prediction: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float6
     if predicted.shape != true.shape or predicted.ndim != 1:
         raise ConfigError(f"{predicted.shape} predictions cannot be scored against {true.shape} labels")
     if not len(true):
-        raise ConfigError("there is no labelled clip to score")
+        raise ConfigError("no clip to score has a label")
     for name, values in (("prediction", predicted), ("label", true)):
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])

@@ -85,7 +85,7 @@ def class_words(numbers: NDArray[np.float64], names: Sequence[str]) -> list[str 
 
 
 def class_numbers(words: Sequence[object], names: Sequence[str], *, source: str) -> NDArray[np.float64]:
-    """Return the number of each class, float64 (n,), NaN where there is no text.
+    """Return the number of each class, float64 (n,), NaN without a text.
 
     Raises ConfigError, which names the source, for a word that is not a class.
     """

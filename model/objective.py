@@ -1,4 +1,4 @@
-"""What a stage minimises, and what it remembers of its training clips from epoch to epoch.
+"""The loss of a stage, and what it remembers of its training clips from epoch to epoch.
 
 Source: paper, section 4.2 (eq. 6).
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Objective:
     """The L1 losses of the tasks by their weights (eq. 6).
 
-    A system with other losses, or with a state, names a subclass in its StageSpec. What its network returns next to the
-    tasks' intensities, such as {"shared_T": (B, d)}, is for its loss alone.
+    A system with other losses, or with a state, names a subclass in its StageSpec. Whatever its network returns next to
+    the tasks' intensities, such as {"shared_T": (B, d)}, is for its loss alone.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a run trains on which arrays: seeds that learn from the features, or from the H of an earlier run."""
+"""The plan of a run: seeds that learn from the features, or from the H of an earlier run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What all jobs of a run share.
+    """The shared inputs of all jobs of a run.
 
     features, labels : what is read, and what training.json calls it; out : the run folder
     excluded : by utterance_id, why the user leaves a clip out

@@ -115,7 +115,7 @@ class TrainedModel:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is, with the modalities that it was trained on."""
+        """The model, with the modalities that it was trained on."""
         return model_of(self.settings) if self.stages else model_spec(self.name)
 
     @property
@@ -146,15 +146,15 @@ class TrainedModel:
         device
             "cpu", "cuda" or "cuda:1".
         text_model
-            Of a model that trained its BERT, the text model that it started from, by name or local folder: needed where
+            The text model that a model which trained its BERT started from, by name or local folder: needed where
             the folder keeps no token numbers and the transcripts are split again.
 
         Returns
         -------
         DataFrame
             utterance_id, video_id, clip_id, text, score_<condition>, class_<condition> for every condition that the
-            model predicts, and reason. Of nominal labels, such as emotions, prob_<condition>_<class> instead of scores.
-            A clip that lacks a modality has null scores where that modality is needed, with
+            model predicts, and reason. For nominal labels, such as emotions, prob_<condition>_<class> instead of
+            scores. A clip that lacks a modality has null scores where that modality is needed, with
             the reason; never 0.
 
         Raises
@@ -184,7 +184,7 @@ class TrainedModel:
     def predict_features(self, features: ClipFeatures, *, device: str = "cpu") -> dict[str, NDArray[np.float64]]:
         """Return every stage's every task by key such as AV_A, float64, NaN where a clip lacks an input.
 
-        Of intensities (n,), of classes their probabilities (n, n_classes).
+        For intensities (n,), for classes their probabilities (n, n_classes).
         """
         inputs, present = prepare_features(features, self.scalers, self.settings)
         inputs = inputs.to(device)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a stage needs of n clips.
+    """The inputs of a stage for n clips.
 
     vectors : standardised float32 (n, d) by input name; offsets : int64 (n + 1,) of `steps`; targets : float32 (7, n),
     in the order of CONDITIONS; splits, videos : n texts; present : by modality letter, bool (n,); text_length : L where

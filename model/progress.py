@@ -34,7 +34,7 @@ METADATA = "fmltk-progress"
 class Epoch:
     """One line of history: losses are the objective's, mae that of the stage's own task on the validation split.
 
-    Of classes there is no mean absolute error: None.
+    Classes have no mean absolute error: None.
     """
 
     epoch: int

@@ -234,7 +234,7 @@ def model_spec(name: str) -> ModelSpec:
     points = {point.value: point for point in metadata.entry_points(group=MODEL_GROUP, name=name)}
     if not points:
         raise ConfigError(
-            f"there is no model {name!r}; models: {', '.join(model_names())}. Others come with a package: install it"
+            f"{name!r} is not a model; models: {', '.join(model_names())}. Others come with a package: install it"
         )
     if len(points) > 1:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a report shows of runs: learning curves, scores, predictions against truth, confusions, seeds, comparisons."""
+"""The part of a report on runs: learning curves, scores, predictions against truth, confusions, seeds, comparisons."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _calibration_and_map(
     family, scale = summary["family"], _scale(run)
     blocks = [] if family == "nominal" else calibration_blocks(run, split, scale)
     hidden = hidden_blocks(run, seed, part, family, scale)
-    return [*blocks, Heading("What the fusion reads"), *hidden] if hidden else blocks
+    return [*blocks, Heading("Inputs of the fusion"), *hidden] if hidden else blocks
 
 
 def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
@@ -216,7 +216,7 @@ def _curves(run: Path, summary: Mapping[str, Any]) -> list[Block]:
 def _errors(summary: Mapping[str, Any], split: str) -> Chart:
     """Return the mean absolute error of every task, with its range over the seeds, next to the constant predictor's.
 
-    Of classes it is the macro F1, in which every class counts alike.
+    For classes it is the macro F1, in which every class counts alike.
     """
     nominal = summary["family"] == "nominal"
     name = "F1 macro" if nominal else "MAE"
@@ -322,8 +322,7 @@ def _robustness(run: Path) -> tuple[Chart, dict[str, Any]] | None:
         f"M where features are missing or noisy, {document['n']} {document['split']} clips",
         rows,
         unit="mean absolute error",
-        reading="Mean and range over the seeds, further left is better. What stays near the first row hardly counts "
-        "for M.",
+        reading="Mean and range over the seeds, further left is better. A row near the first one hardly counts for M.",
     )
     return chart, document
 

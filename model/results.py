@@ -1,4 +1,4 @@
-"""What the stages of a seed give, brought together: predictions, saved H, history and metrics."""
+"""The results of a seed's stages, brought together: predictions, saved H, history and metrics."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def finish_seed(job: SeedJob) -> None:
 def predictions_table(clips: ClipTable, model: ModelSpec, predictions: Mapping[str, NDArray[np.float64]]) -> pa.Table:
     """Return one row per clip: truth_<condition>, pred_<condition>, pred_<stage>_<task>, reason; null where unknown.
 
-    Of nominal labels these are the classes' names, and prob_<condition>, prob_<stage>_<task> lists of probabilities in
+    For nominal labels these are the classes' names, and prob_<condition>, prob_<stage>_<task> lists of probabilities in
     the order of the scale in training.json.
     """
     import pyarrow as pa

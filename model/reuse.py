@@ -128,7 +128,7 @@ def decide(run: Path, seed: int, dataset: Dataset, config: Settings) -> Decision
     draws = [generator.choice(len(rows), n, replace=False) for _ in range(config.retrain_draws)]
     p = float(np.mean([accuracy_2(prediction[draw], truth[rows][draw], dataset.family) for draw in draws]))
     retrain = p < config.retrain_threshold
-    few = f" (all {n}, for there are no more)" if n < config.retrain_clips else ""
+    few = f" (all {n}, for the data has no more)" if n < config.retrain_clips else ""
     why = (
         f"p = {p:.3f} over {config.retrain_draws} draws of {n} validation clips{few} is "
         f"{'below' if retrain else 'not below'} {config.retrain_threshold:g} (eq. 8), so step 1 "

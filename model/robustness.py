@@ -1,4 +1,4 @@
-"""What a trained model does where a modality is missing, or its features are noisy.
+"""A trained model's scores where a modality is missing, or its features are noisy.
 
 The model stays as it was trained. A missing modality is replaced, for every clip, by the mean of the training clips'
 steps, one step long; so the hidden activations that FmlMSN's fusion reads are those that its stages compute of that

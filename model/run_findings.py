@@ -1,4 +1,4 @@
-"""What stands out in a run, in words, for the top of its report."""
+"""Findings of a run, in words, for the top of its report."""
 
 from __future__ import annotations
 

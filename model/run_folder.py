@@ -148,7 +148,7 @@ def finished_seeds(run: Path) -> list[int]:
 
 
 def run_seeds(run: Path) -> list[int]:
-    """Return the finished seeds of a run. Raises ConfigError if the folder is not a run's, or there is no such seed."""
+    """Return the finished seeds of a run. Raises ConfigError if the folder is not a run's, or lacks the seed."""
     run_document(run)
     seeds = finished_seeds(run)
     if not seeds:

@@ -25,7 +25,7 @@ class Padded:
 
     @property
     def valid(self) -> Tensor:
-        """Which steps are no padding, bool (B, L)."""
+        """Which steps are not padding, bool (B, L)."""
         time = torch.arange(self.values.shape[1], device=self.values.device)
         return time < self.lengths[:, None]
 

@@ -1,4 +1,4 @@
-"""What every model's settings have in common: each field's default and rule, and the checks.
+"""The settings that every model has: each field's default and rule, and the checks.
 
 Source: paper, table 3 and section 5.1.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be. allows : from low to high; choices : of a text, all that it may be; words : for errors."""
+    """The rule of a value. allows : from low to high; choices : of a text, all that it may be; words : for errors."""
 
     words: str = ""
     low: float = -math.inf
@@ -198,7 +198,7 @@ class Settings:
 
     @property
     def reading(self) -> str:
-        """What is read of a clip's steps, for tables.
+        """The way in which a clip's steps are read, for tables.
 
         >>> Settings().reading, Settings(**AS_PUBLISHED).reading, Settings(frames="padded").reading
         ('valid steps, standardised', 'as published', 'padded frames, valid text steps, standardised')
@@ -253,7 +253,7 @@ def checked(kind: type[Settings], values: Mapping[str, object], source: str, *, 
     return typed
 
 
-# What other programs call these settings.
+# Other programs' names of these settings.
 _OTHER_NAMES = {
     **dict.fromkeys(("learning_rate", "learning-rate", "rate"), "lr"),
     **dict.fromkeys(("batch_size", "batch-size", "batch", "batchsize"), "bs"),

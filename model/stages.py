@@ -53,7 +53,7 @@ class StageJob:
 
     @property
     def progress_file(self) -> Path:
-        """Where the job says how far it is."""
+        """Receives the job's progress."""
         return self.prepared / f"progress_{self.seed}_{self.stage}.json"
 
 

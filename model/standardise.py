@@ -44,7 +44,7 @@ class Scaler:
 def fit_scaler(values: NDArray[np.float32], *, used: NDArray[np.bool_] | None = None, limit: float = 5.0) -> Scaler:
     """Return the statistics of values (n, d), of the rows where `used` is True.
 
-    Raises ConfigError if there is no row.
+    Raises ConfigError without a row.
 
     >>> values = np.array([[1.0], [2.0], [3.0]] * 100 + [[3.8e7]], np.float32)
     >>> scaler = fit_scaler(values)

@@ -92,7 +92,7 @@ def read_tokens(
 ) -> dict[str, NDArray[np.int32]]:
     """Return the token numbers of clips, int32 (n_tokens,), by utterance_id; a clip without text has none.
 
-    They are those that were imported, or are kept with aligned tokens or shards. Of a folder that keeps none, the
+    They are those that were imported, or are kept with aligned tokens or shards. For a folder that keeps none, the
     transcripts are split again by its text model.
 
     texts : by utterance_id, the transcripts; identity, given : as `text_model_of` takes them

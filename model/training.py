@@ -43,7 +43,7 @@ ADADELTA_RHO, ADADELTA_EPS = 0.95, 1e-7  # Keras 2's; torch has 0.9 and 1e-6
 
 @dataclass(frozen=True)
 class StageData:
-    """What one stage learns from: n clips, and which of them it reads.
+    """The training data of one stage: n clips, and which of them it reads.
 
     inputs : of all clips; labels : by task, float32 (n,), NaN where there is none
     train, valid : rows to learn from and to stop by; no other row is read

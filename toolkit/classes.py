@@ -42,7 +42,7 @@ def is_paper_value(total: int, n: int) -> bool:
 def class_of_mean(total: int, n: int, scale: Scale, *, nearest: bool = True) -> str | None:
     """Return the class of the mean total / n, computed in whole numbers; None where the scale or the value has none.
 
-    On -1..1 a mean has the bin of its interval; one that is none of the paper's eleven values only if `nearest`. On
+    On -1..1 a mean has the bin of its interval; one that is not among the paper's eleven values only if `nearest`. On
     -3..3 the mean is rounded to the nearest of the seven values, halves to the even one, as Acc-7 does.
 
     >>> class_of_mean(3, 5, CH_SIMS_SCALE), class_of_mean(1, 4, CH_SIMS_SCALE), class_of_mean(13, 5, MOSI_SCALE)

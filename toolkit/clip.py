@@ -175,7 +175,7 @@ class Clip:
     text, text_source
         The transcript, None where there is none; "given" by the user, or "recognised" in the sound.
     text_notes
-        What there is to say of how the text was recognised.
+        Remarks on how the text was recognised.
     language
         "zh", "en" or another ISO 639-1 code; None where unknown.
     source

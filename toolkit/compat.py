@@ -14,7 +14,7 @@ from enum import Enum
 
 
 class Torchvision(Enum):
-    """What `guard_torchvision` found."""
+    """The findings of `guard_torchvision`."""
 
     USABLE = "usable"
     ABSENT = "absent"

@@ -40,7 +40,7 @@ _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(\s*[:\s]\s*continuous)?"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scale:
-    """What a rater may answer.
+    """The answers that an annotator may give.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Scale:
         scale = cls(int(found[1]), int(found[2]))
         if scale.high - scale.low > MAX_SPAN:
             raise ConfigError(
-                f"scale {text!r} spans more than {MAX_SPAN} steps; of a slider or other numbers that raters do not "
+                f"scale {text!r} spans more than {MAX_SPAN} steps; of a slider or other numbers that annotators do not "
                 f"choose one by one, give --scale {scale}:{CONTINUOUS}"
             )
         return scale
@@ -152,6 +152,6 @@ def _parse_nominal(text: str, words: list[str]) -> Scale:
 CH_SIMS_SCALE = Scale(-1, 1)  # paper, section 3: -1 negative, 0 neutral, 1 positive
 MOSI_SCALE = Scale(-3, 3)  # paper, section 3: strongly negative to strongly positive
 
-# What may stand next to the mean of a panel in a table of labels: labels weighed by the raters' reliability.
+# Labels that may stand next to the mean of a panel: weighed by the annotators' reliability.
 OF_CLASSES = ("dawid_skene", "mace", "glad")  # those that take values for classes without order
 WEIGHED = ("evaluator_weighted", *OF_CLASSES)

@@ -1,4 +1,4 @@
-"""What people see: progress, tables, warnings, errors. Bars and colours only on a terminal, plain lines when piped.
+"""Output for people: progress, tables, warnings, errors. Bars and colours only on a terminal, plain lines when piped.
 
 Only this module writes to stdout and stderr; all that it writes is printable (`fmltk.toolkit.io.printable`).
 """
@@ -31,7 +31,7 @@ PLAIN_INTERVAL_S = 10.0  # how often a piped run reports where it is
 
 @dataclass(slots=True)
 class Progress:
-    """How far a long job is: `advance` counts what is done, `note` is shown beside it."""
+    """How far a long job is: `advance` counts what is done, `note` stands next to it."""
 
     update: Callable[[int, str], None]
 
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """What is shown of work that goes on: a line on the whole, and a table of what is in work."""
+    """The view of running work: a line on the whole, and a table of the parts in work."""
 
     title: str
     columns: Sequence[str]
@@ -51,7 +51,7 @@ class LiveView:
 
 @dataclass
 class Reporter:
-    """Where a command writes: results to stdout, everything else to stderr.
+    """The output of a command: results to stdout, everything else to stderr.
 
     With `quiet`, only results and errors are written; with `json_output`, tables are left out, for the command
     writes one JSON document to stdout instead. `warnings` holds every warning, written or not.
@@ -93,7 +93,7 @@ class Reporter:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
         """Write a table to stdout; numbers are right-aligned. Left out with --json.
 
-        Where the terminal is too narrow for whole words side by side, each row becomes lines of "column  value".
+        If the terminal is too narrow for whole words side by side, each row becomes lines of "column  value".
         """
         if self.json_output:
             return
@@ -176,15 +176,15 @@ class Reporter:
             yield Progress(update)
 
     def _plain_lines(self, label: str, count: _Count) -> Progress:
-        told = count.started
+        printed_at = count.started
 
         def update(n: int, note: str) -> None:
-            nonlocal told
+            nonlocal printed_at
             count.done += n
             now = time.monotonic()
-            if now - told < PLAIN_INTERVAL_S and count.done < count.total:
+            if now - printed_at < PLAIN_INTERVAL_S and count.done < count.total:
                 return
-            told = now
+            printed_at = now
             rate = count.rate()
             left_s = (count.total - count.done) / rate if rate else 0.0
             echo_error(f"{label}: {count.done}/{count.total} {count.tail(note)}, {left_s:.0f} s left")
@@ -211,7 +211,7 @@ class _Count:
 
 
 def _live_table(view: LiveView) -> Any:
-    """Return a table that is one line per row however narrow the terminal, since it is drawn again in its place."""
+    """Return a table that is one line per row however narrow the terminal, since it is drawn over itself."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

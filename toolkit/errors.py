@@ -1,6 +1,6 @@
 """Every error that fmltk raises on purpose.
 
-    FmltkError                    the user can mend it; says what, where, what was expected, what to do
+    FmltkError                    the user can fix it; says what, where, what was expected, what to do
     ├── MediaError                a video, its sound or its picture
     │   ├── UnreadableMediaError  no decoder opens it: empty, cut off, not a video, a script dressed as one
     │   ├── MediaLimitError       larger or longer than a limit that an option raises
@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a reader or writer of files raises is its caller's choice: a class below, or a function that adds advice.
+# The caller of a reader or writer of files chooses the error that it raises: a class below, or a function that adds
+# advice.
 MakeError: TypeAlias = "Callable[[str], FmltkError]"
 
 
@@ -58,7 +59,7 @@ class FeatureError(FmltkError):
 
 
 class MissingModalityError(FeatureError):
-    """The clip does not have this modality. Recorded as ``missing``, which is no failure."""
+    """The clip does not have this modality. Recorded as ``missing``, which is not a failure."""
 
 
 class OpenFaceError(FeatureError):

@@ -39,18 +39,18 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelKind:
-    """What a model is for: the words of its messages, and the files that it needs.
+    """The purpose of a model: the words of its messages, and the files that it needs.
 
     Attributes
     ----------
     noun
         As messages name it: "text model".
     error
-        What is raised.
+        The error class to raise.
     advice
-        What to do instead, at the end of messages.
+        The advice at the end of messages.
     needs, needs_files, saved_by
-        What it needs besides configuration and weights, such as "vocabulary"; the files that it may be in, one of which
+        Needed files besides configuration and weights, such as "vocabulary"; the files that it may be in, one of which
         is enough; the method that saves it.
     small_files
         Its files but the weights, in the order of its identity. The JSON files among them must name no Python code.
@@ -74,7 +74,7 @@ class ModelFolder:
     name
         As features name it: the hub name, or the last part of the folder's path.
     folder
-        Where its files are. Not part of its identity.
+        The folder of its files. Not part of its identity.
     revision
         The hub's commit; None where the model did not come from the hub.
     sha256

@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory and devices, and what every worker process on it needs.
+"""The machine: cores, memory and devices, and the needs of every worker process on it.
 
 That is an environment in which numbers do not depend on the cores, and an end when the process that started it ends.
 """
@@ -71,7 +71,7 @@ def default_memory_limit() -> int:
 def limit_memory(n_bytes: int) -> None:
     """Let this process, and each that it starts, allocate no more than `n_bytes`: beyond it comes MemoryError.
 
-    Files that are mapped read-only do not count. Where the system has no such limit (macOS), nothing is limited.
+    Files that are mapped read-only do not count. A system without such a limit (macOS) limits nothing.
     """
     if sys.platform == "linux":
         import resource

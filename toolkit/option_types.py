@@ -1,4 +1,4 @@
-"""What the options of extraction take beside numbers and words: places, lists of modalities, lengths."""
+"""Types of the extraction options besides numbers and words: paths and URLs, lists of modalities, lengths."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXCLUDE = click.option(
 SCALE = click.option(
     "--scale",
     metavar="SCALE",
-    help="Of labels that do not state it: -1..1, -3..3, or nominal where numbers stand for classes.",
+    help="Scale of labels that do not state it: -1..1, -3..3, or nominal if numbers stand for classes.",
 )
 
 
@@ -71,7 +71,7 @@ class Suggested(click.ParamType[str]):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return what the text may go on with; nothing where the command line so far names what is not there."""
+        """Return possible continuations of the text; nothing where the command line so far names what is not there."""
         from click.shell_completion import CompletionItem
 
         from fmltk.toolkit.errors import FmltkError

@@ -1,4 +1,4 @@
-"""What a run may choose: settings that the numbers depend on, and how sequences are padded."""
+"""The settings of a run: those that the numbers depend on, and how sequences are padded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ACOUSTICS = ("built-in", "librosa")
 DEFAULT_MAX_DURATION_S = 3600.0
 DEFAULT_MAX_PIXELS = 8192 * 4320  # the largest common picture size, "8K"
 DEFAULT_MIN_FACE_PX = 20
-# Of 15 recordings OpenFace calls no row with less than 0.78 a success and gives up to 0.72 to rows that failed.
+# In 15 recordings OpenFace calls no row with less than 0.78 a success and gives up to 0.72 to rows that failed.
 DEFAULT_OPENFACE_CONFIDENCE = 0.75
 OPENFACE_LAYOUT = "openface"
 GEOMETRY_LAYOUT = "mtcnn-geometry"
@@ -62,7 +62,7 @@ class ExtractSettings:
         Which of text, audio, vision are extracted; the others are recorded as skipped.
     text_sets, audio_sets, vision_sets
         The feature sets as a user names them (`fmltk.toolkit.extractors.catalog.find_extractor`), each modality's first
-        one first; empty: the one that fmltk chooses. What they are stands in run.json, not here.
+        one first; empty: the one that fmltk chooses. Their cards stand in run.json, not here.
     vision_layout
         "openface" (709 features, or those of `openface_groups`) or "mtcnn-geometry" (built in).
     openface_source
@@ -70,7 +70,7 @@ class ExtractSettings:
     openface_groups
         The groups of OpenFace features in use; empty: all seven.
     openface_input
-        What a run of OpenFace sees: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
+        The input of OpenFace: "face" (an upright crop that follows the speaker) or "clip" (the whole picture).
     openface_confidence
         Rows of OpenFace with less confidence (0 to 1) are masked, whatever their success says.
     face_tracking, face_every, face_networks, face_select, speaker_scope, identity, min_face_px
@@ -143,7 +143,7 @@ class ExtractSettings:
         default="face",
         metadata=option(
             type=click.Choice(OPENFACE_INPUTS),
-            help="What OpenFace sees: an upright crop that follows the speaker, or the whole picture.",
+            help="OpenFace sees an upright crop that follows the speaker, or the whole video frame.",
         ),
     )
     openface_confidence: float = field(
@@ -171,7 +171,7 @@ class ExtractSettings:
         default=TORCH,
         metadata=option(
             type=click.Choice(FACE_NETWORKS),
-            help="Who runs the face detector's networks: torch, or OpenVINO (the extra fast), in about 0.7 of the time "
+            help="Run the face detector's networks with torch, or OpenVINO (the extra fast), in about 0.7 of the time "
             "for faces, boxes the same to 0.001 px.",
         ),
     )
@@ -179,7 +179,7 @@ class ExtractSettings:
         default=BY_SPEECH,
         metadata=option(
             type=click.Choice(FACE_SELECTIONS),
-            help="Whose face counts of several: of the person who speaks, or by size, duration, place or order.",
+            help="Which of several faces to use: the speaker's, or by size, duration, position or order.",
         ),
     )
     speaker_scope: str = field(
@@ -194,8 +194,8 @@ class ExtractSettings:
         default=AUTO,
         metadata=option(
             type=click.Choice(SPEECH_METHODS),
-            help="What hears where somebody speaks, where several people are in view: silero-vad (fmltk[speech]), or "
-            "how loud it is; auto: silero-vad where it is installed.",
+            help="How speech is found if several people are in view: by silero-vad (fmltk[speech]), or by loudness; "
+            "auto: silero-vad if it is installed.",
         ),
     )
     identity: str = field(
@@ -228,7 +228,7 @@ class ExtractSettings:
         default="built-in",
         metadata=option(
             type=click.Choice(ACOUSTICS),
-            help="Who computes the acoustic features: fmltk, or librosa itself (same numbers, slower).",
+            help="Compute the acoustic features with fmltk, or with librosa itself (same numbers, slower).",
         ),
     )
     text_model: str = ""
@@ -238,7 +238,7 @@ class ExtractSettings:
             type=click.IntRange(min=0),
             metavar="N",
             show_default="as players choose",
-            help="Which of a file's video streams, counted from 0.",
+            help="Number of the video stream to read, counted from 0.",
         ),
     )
     audio_stream: int | None = field(
@@ -247,7 +247,7 @@ class ExtractSettings:
             type=click.IntRange(min=0),
             metavar="N",
             show_default="as players choose",
-            help="Which of a file's audio streams, counted from 0.",
+            help="Number of the audio stream to read, counted from 0.",
         ),
     )
     max_duration_s: float = field(
@@ -261,9 +261,9 @@ class ExtractSettings:
     )
     max_pixels: int = field(
         default=DEFAULT_MAX_PIXELS,
-        metadata=option(type=click.IntRange(min=1), help="Larger pictures are refused by name."),
+        metadata=option(type=click.IntRange(min=1), help="Larger video frames are refused by name."),
     )
-    device: str = field(default="cpu", metadata=option(help="Where the networks run: cpu or cuda."))
+    device: str = field(default="cpu", metadata=option(help="Device that runs the networks: cpu or cuda."))
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -313,7 +313,7 @@ class PaddingSettings:
         metadata=option(
             type=click.Choice(LENGTH_SOURCES),
             show_default=False,
-            help="Whose lengths count: of all clips (unless given), or of the training split (column mode or split).",
+            help="Take the lengths of all clips (unless given), or of the training split (column mode or split).",
         ),
     )
     fixed: Mapping[str, int] = field(
@@ -375,18 +375,18 @@ class ReadingOptions:
     Attributes
     ----------
     encoding
-        Of tables and text files; None: it is recognised, or the file is refused.
+        Encoding of tables and text files; None: it is recognised, or the file is refused.
     language
         Which of several text files next to a video counts: "en" for talk.en.vtt. It also settles encodings.
     """
 
     encoding: str | None = field(
-        default=None, metadata=option(help="Of transcripts and text files; recognised where it is clear.")
+        default=None, metadata=option(help="Encoding of transcripts and text files; recognised where it is clear.")
     )
     language: str | None = field(
         default=None,
         metadata=option(
-            metavar="LANG", help="Which text file next to a video counts where there are several: en for talk.en.vtt."
+            metavar="LANG", help="Language of the text file to read if a video has several: en for talk.en.vtt."
         ),
     )
 
@@ -400,7 +400,7 @@ class RunOptions:
     n_workers
         Worker processes; None: one per core.
     engine, ray_address
-        Where workers run: "local" or "ray", and the address of the Ray cluster.
+        The place of workers: "local" or "ray", and the address of the Ray cluster.
     clip_timeout_s
         The longest that one clip may take; None: by its duration.
     worker_memory_gb
@@ -419,7 +419,7 @@ class RunOptions:
         default="local",
         metadata=option(
             type=click.Choice(ENGINES),
-            help="Where workers run: on this machine, or on a Ray cluster (docs/scaling.md).",
+            help="Run workers on this machine, or on a Ray cluster (docs/scaling.md).",
         ),
     )
     ray_address: str | None = field(
@@ -466,7 +466,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
-            raise ConfigError(f"there is no engine {self.engine!r}; expected 'local' or 'ray'")
+            raise ConfigError(f"{self.engine!r} is not an engine; expected 'local' or 'ray'")
         if self.worker_memory_gb is not None and not self.worker_memory_gb >= 1:
             raise ConfigError(f"worker_memory_gb is {self.worker_memory_gb}; expected 1 or more")
         shortest_s, longest_s = self.usual_duration_s
@@ -485,8 +485,8 @@ def preset_names() -> list[str]:
 def read_preset(name: str) -> dict[str, Any]:
     """Return a preset's options: what the command line would call them, with underscores.
 
-    Raises ConfigError if there is no preset of that name.
+    Raises ConfigError if no preset has that name.
     """
     if name not in preset_names():
-        raise ConfigError(f"there is no preset {name!r}; expected one of {', '.join(preset_names())}")
+        raise ConfigError(f"{name!r} is not a preset; expected one of {', '.join(preset_names())}")
     return read_toml(resources.files("fmltk.toolkit").joinpath("presets", f"{name}.toml"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @settings_options(AgreementOptions, "options")
 @output_options
 def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -> None:
-    r"""Show how far the raters of RATINGS agree, each rater beside the others, and the most disputed clips.
+    r"""Show how far the annotators of RATINGS agree, how each compares with the others, and the most disputed clips.
 
     \b
     fmltk annotation agreement ratings.parquet

@@ -27,7 +27,7 @@ class _InOrder(CommandList):
 
 @click.group(cls=_InOrder)
 def annotation() -> None:
-    """Labels from five raters per clip: stimuli, Label Studio projects, imports, aggregation, agreement.
+    """Labels from five annotators per clip: stimuli, Label Studio projects, imports, aggregation, agreement.
 
     \b
     fmltk annotation import exports/*.json -o ratings.parquet

@@ -46,8 +46,8 @@ def import_command(
     r"""Read exports of Label Studio, or plain tables of ratings, into one table of ratings.
 
     FILES are JSON, JSON_MIN, CSV or TSV exports, snapshots, exports before 1.0, a long CSV (utterance_id, condition,
-    annotator, value), a wide CSV (utterance_id, condition, one column per rater), such tables as spreadsheets, or other
-    ratings.parquet. What was read, and what was dropped and why, is written next to the output.
+    annotator, value), a wide CSV (utterance_id, condition, one column per annotator), such tables as spreadsheets, or
+    other ratings.parquet. A report next to the output says what was read, and what was dropped and why.
 
     \b
     fmltk annotation import AT.json VT.json AV.json -o ratings.parquet

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--also",
     type=click.Choice(WEIGHED),
     multiple=True,
-    help="Add labels weighed by the raters' reliability; all but the first need fmltk[reliability]. Repeatable.",
+    help="Add labels weighed by the annotators' reliability; all but the first need fmltk[reliability]. Repeatable.",
 )
 @settings_options(SplitOptions, "split")
 @settings_options(ScaleOptions, "scales")

@@ -28,7 +28,7 @@ PARQUET = ParquetPath(dir_okay=False, path_type=Path)
 CLIPS = click.option(
     "--clips",
     type=click.Path(exists=True, path_type=Path),
-    help="The clips that raters were given: the folder that prepare or extract wrote, or a table with their ids.",
+    help="The clips that annotators were given: the folder that prepare or extract wrote, or a table with their ids.",
 )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--salt-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The secret that draws the raters' numbers; default: in your configuration folder, drawn once.",
+    help="The secret that draws the annotators' numbers; default: in your configuration folder, drawn once.",
 )
 @output_options
 def publish(
@@ -47,8 +47,9 @@ def publish(
 ) -> None:
     r"""Write LABELS and anonymous RATINGS as a folder to publish: CSV, Parquet, a datasheet, table 2 and figure 2.
 
-    Raters become rater-1, rater-2, in an order that says nothing; times, server ids and addresses are left out, and a
-    clip's id that holds a path, an address or a rater's name is refused. Give the ratings that the labels are made of.
+    Annotators become rater-1, rater-2, in an order that says nothing; times, server ids and addresses are left out, and
+    a clip's id that holds a path, an address or an annotator's name is refused. Give the ratings that the labels are
+    made of.
 
     \b
     fmltk annotation publish labels.parquet ratings.parquet -o release/ --licence CC-BY-4.0 --creator "My group"
@@ -75,5 +76,5 @@ def publish(
         reporter.json(released)
         return
     reporter.table(("file", "bytes"), [(name, (output / name).stat().st_size) for name in released.files])
-    counts = f"{released.n_clips} clips, {released.n_ratings} ratings by {released.n_raters} raters"
+    counts = f"{released.n_clips} clips, {released.n_ratings} ratings by {released.n_raters} annotators"
     reporter.say(f"{counts} in {output}; read {output / 'README.md'} before you publish it")

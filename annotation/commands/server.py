@@ -72,7 +72,7 @@ def push(
     r"""Make one Label Studio project per condition from STIMULI; a second push adds only what is new.
 
     The access token is read from LABEL_STUDIO_API_KEY, or asked for. Before any task is made, one medium of each
-    kind is fetched as raters' browsers will do it, and compared with its file.
+    kind is fetched as annotators' browsers will do it, and compared with its file.
 
     \b
     fmltk annotation push stimuli/ --url http://localhost:8080 --document-root .

@@ -42,10 +42,10 @@ def status(
     media: MediaCheck,
     reporter: Reporter,
 ) -> None:
-    r"""Show how far each rater is in each project; raters are named by the server's ids.
+    r"""Show how far each annotator is in each project; annotators are named by the server's ids.
 
-    Ratings that do not follow the protocol are counted by rater. Media of the tasks that do not load are named, and the
-    exit code is then 1.
+    Ratings that do not follow the protocol are counted by annotator. Media of the tasks that do not load are named, and
+    the exit code is then 1.
 
     \b
     fmltk annotation status --url http://localhost:8080

@@ -1,4 +1,4 @@
-"""`fmltk annotation prepare`: from clips to what raters see and hear."""
+"""`fmltk annotation prepare`: from clips to what annotators see and hear."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def prepare(
     options: StimuliOptions,
     reporter: Reporter,
 ) -> None:
-    r"""Make what raters see and hear of CLIPS: silent video, sound, text, under names that reveal nothing.
+    r"""Make what annotators see and hear of CLIPS: silent video, audio, text, under names that reveal nothing.
 
-    Every file is checked (a silent video holds no sound, lengths agree, no metadata). Run
+    Every file is checked (a silent video has no audio, lengths agree, no metadata). Run
     again, it continues where it was.
 
     \b

@@ -107,7 +107,7 @@ class Answer:
         return self.record("rated", value, label=label)
 
     def drop(self, reason: str, label: object = None) -> Drop:
-        """Return why the answer is no rating."""
+        """Return why the answer is not a rating."""
         name = rater_of(self.identity, self.options) or refused_rater(self.identity, self.options)[1]
         return Drop(
             self.where,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.settings import ImportOptions
 
 TASK_ID = "id"  # --id-field id: the task's own number, unless its data has such a field
-# No id holds control characters, or halves of surrogate pairs, which are no text.
+# No id holds control characters, or halves of surrogate pairs, which are not text.
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Label Studio puts the first eight digits of a random UUID before the name of an uploaded file; a date is not one.
 _UPLOADED = re.compile(r"^(?!(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])-)[0-9a-f]{8}-(?=.)", re.ASCII)
@@ -36,7 +36,7 @@ def without_upload_prefixes(ids: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 class ClipNames:
-    """What each clip of a file was called in its tasks, so that two clips never become one."""
+    """The names of each clip of a file in its tasks, so that two clips never become one."""
 
     def __init__(self) -> None:
         self._written: dict[tuple[str, str], str] = {}

@@ -30,7 +30,7 @@ def _answer_of(entry: Mapping[str, Any]) -> tuple[object, ...]:
 class DropLines:
     """The file of dropped annotations: each once, however often the same export is imported.
 
-    What one file repeats, such as two annotations without an id, is several lines. No line shows an address, unless
+    Repetitions in one file, such as two annotations without an id, are several lines. No line shows an address, unless
     addresses are to be kept.
     """
 

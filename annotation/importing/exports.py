@@ -34,7 +34,7 @@ _JSON_START = re.compile(rb"(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[ \t\r\n\0]*[\[{]")
 def read_export(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Yield every rating of a file and everything in it that is none; fills `report` on the way.
 
-    Raises AnnotationError if the file cannot be read or is none of the formats.
+    Raises AnnotationError if the file cannot be read or has none of the formats.
     """
     head = read_start(path, 4096, error=AnnotationError)
     if path.suffix.lower() in SHEET_SUFFIXES:
@@ -63,8 +63,8 @@ def _read_json(path: Path, options: ImportOptions, report: FileReport) -> Iterat
         else:
             fields = ", ".join(itertools.islice(map(repr, element), 8))
             raise AnnotationError(
-                f"{path} element {number} is no task of an export: it has the fields {fields}; "
-                "expected annotations (JSON) or annotator (JSON_MIN). Of another tool, make a long table: "
+                f"{path} element {number} is not a task of an export: it has the fields {fields}; "
+                "expected annotations (JSON) or annotator (JSON_MIN). For another tool's files, make a long table: "
                 "utterance_id, condition, annotator, value (annotation guide, From other tools)"
             )
 
@@ -118,12 +118,14 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
         elif columns := wide_columns(table, options):
             report.format = "wide table"
             others = len(columns.unused)  # not by their names, which may be addresses
-            report.columns = f"{replace(columns, unused=()).note()}; the other columns are taken for raters ({others})"
+            report.columns = (
+                f"{replace(columns, unused=()).note()}; the other columns are taken for annotators ({others})"
+            )
             yield from wide_records(table, columns, options, report)
         else:
             columns_found = short_text(", ".join(header))
             raise AnnotationError(
                 f"{path} is neither an export nor a table of ratings: its columns are {columns_found!r}; "
                 "expected annotator and annotation_id (Label Studio), utterance_id, annotator, value (long), or "
-                "utterance_id and one column per rater (wide)"
+                "utterance_id and one column per annotator (wide)"
             )

@@ -37,7 +37,7 @@ def ratings_of_frame(frame: pd.DataFrame, *, scale: Scale = CH_SIMS_SCALE) -> Me
         status (rated, skipped, empty, draft), scale, dimension, word, created_at, updated_at. A row without a value is
         an empty answer.
     scale
-        Of rows that do not say theirs.
+        The scale of rows that do not say theirs.
 
     Raises AnnotationError if a column is missing, or a row does not give a rating: the row, its value and the reason
     are named.

@@ -50,7 +50,7 @@ BATCH_ROWS = 65_536  # records held as Python objects at a time
 
 @dataclass
 class ImportReport:
-    """What an import read, dropped and why; `as_dict` is what --json prints and what is written beside the ratings."""
+    """Report of an import: what it read, and dropped and why; `as_dict` is what --json prints and the file contains."""
 
     files: list[FileReport] = field(default_factory=list)
     n_ratings: int = 0
@@ -67,7 +67,7 @@ class ImportReport:
 
     @property
     def dropped(self) -> Counter[str]:
-        """How many annotations are no rating, by reason."""
+        """How many annotations are not a rating, by reason."""
         total = Counter(self.merged_dropped)
         for file in self.files:
             total.update(file.dropped)
@@ -122,19 +122,19 @@ def import_ratings(
     files
         Exports of Label Studio, long or wide tables, or other ratings.parquet.
     conditions
-        Of files whose tasks do not say theirs, in place of the options' one.
+        Conditions of files whose tasks do not say theirs, instead of the options' one.
     pages
         The scales of the controls of each file's page, where the options do not say them.
     clips
         A list of the clips that raters were given, as `read_clip_list` takes it: the report says which were not rated.
     overwrite
-        Start anew in place of merging with `output`.
+        Write `output` from scratch instead of merging with it.
 
     Raises AnnotationError if a file cannot be read, gives no rating for all that it holds, or contradicts another.
     """
     options = options or ImportOptions()
     if options.names.salt_path.resolve().parent == output.resolve().parent:
-        raise AnnotationError(f"the salt {options.names.salt_path} lies beside the ratings: keep it elsewhere")
+        raise AnnotationError(f"the salt {options.names.salt_path} lies next to the ratings: keep it elsewhere")
     report = ImportReport()
     with (
         hold_file(output, wait_s=LONGEST_WAIT_S, error=AnnotationError),

@@ -1,4 +1,4 @@
-"""What Label Studio writes: tasks with their annotations and drafts, and the flat rows of JSON_MIN, CSV and TSV.
+"""The files of Label Studio: tasks with their annotations and drafts, and the flat rows of JSON_MIN, CSV and TSV.
 
 The server checks neither labels nor roles, so nothing here is taken on trust. Text is text: nothing is executed,
 and no HTML is interpreted.
@@ -41,7 +41,7 @@ LACKS = {
 
 @dataclass
 class FileReport:
-    """What was read from one file."""
+    """The contents of one file."""
 
     file: str
     format: str = ""
@@ -64,7 +64,7 @@ class FileReport:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What this kind of file cannot hold."""
+        """The parts that this kind of file cannot hold."""
         return LACKS.get(self.format, ())
 
     def remark(self, text: str) -> None:
@@ -151,7 +151,7 @@ def _has_stars(result: object, control: str) -> bool:
 
 
 def _rating(answer: Answer, chosen: object | Drop) -> Record | Drop:
-    """Return the rating of a chosen label, an empty answer where nothing was chosen, or why there is no single one."""
+    """Return the rating of a chosen label, an empty answer where nothing was chosen, or why it has no single one."""
     if isinstance(chosen, Drop):
         return answer.drop(chosen.reason, chosen.label)
     return answer.record("empty") if chosen is None or chosen == "" else answer.rating(chosen)
@@ -173,7 +173,7 @@ def _read_draft(draft: object, about: Rated | Drop, where: str, options: ImportO
 
 
 def _chosen(result: object, control: str) -> object | Drop:
-    """Return the chosen label, None if nothing was chosen, or why there is no single one."""
+    """Return the chosen label, None if nothing was chosen, or why it has no single one."""
     regions = _listed(result)
     choices: list[object] = []
     reason, other = "", None
@@ -238,7 +238,7 @@ def read_row(row: dict[str, Any], where: str, options: ImportOptions, report: Fi
 
 
 def _row_choice(cell: object) -> object | Drop:
-    """Return the label of a cell, None if it has none, or why there is no single one.
+    """Return the label of a cell, None if it has none, or why it has no single one.
 
     Several choices, and answers to other controls than choices, are written as a list or object of JSON.
     """

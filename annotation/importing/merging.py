@@ -294,7 +294,7 @@ def _drop_of(table: pa.Table, row: int, reason: str) -> Drop:
 
 def _old_flags(table: pa.Table) -> dict[int, set[str]]:
     flags = _one_array(table, "flags")
-    words = [set(text.split()) - {"edited", *OUT_OF_PROTOCOL} for text in flags.dictionary.to_pylist()]  # found anew
+    words = [set(text.split()) - {"edited", *OUT_OF_PROTOCOL} for text in flags.dictionary.to_pylist()]  # found again
     codes = flags.indices.to_numpy()
     return {int(row): set(words[codes[row]]) for row in range(len(codes)) if words[codes[row]]}
 

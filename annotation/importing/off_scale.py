@@ -1,4 +1,4 @@
-"""What is said where answers are not on the scale: which, how many, and the exact option that fixes it."""
+"""The message on answers that are not on the scale: which, how many, and the exact option that fixes it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _remedy(answers: Collection[str], known: Collection[float], dimension: str |
         scale = propose_scale([*numbers, *known], asked)
         option = f"give --scale {of_dimension}{scale}"
         if scale.kind == "continuous":
-            return f"if raters could give any number from {scale.low:g} to {scale.high:g}, {option} (or their own ends)"
+            return f"if people could give any number from {scale.low:g} to {scale.high:g}, {option} (or their own ends)"
         return f"if these are the choices, {option}"
     if numbers or known or any("@" in word for word in answers):
         return "give the scale by --scale LOW..HIGH, words by --label WORD=VALUE"

@@ -1,4 +1,4 @@
-"""What a server's exports say of the protocol while raters are at work; nothing is written, and nothing stops it."""
+"""Breaches of the protocol in a server's exports while annotators work; nothing is written, and nothing stops it."""
 
 from __future__ import annotations
 

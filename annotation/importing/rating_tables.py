@@ -1,4 +1,4 @@
-"""Ratings from plain tables, for those without Label Studio: one row per rating, or one column per rater."""
+"""Ratings from plain tables, for those without Label Studio: one row per rating, or one column per annotator."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NOT_RATERS = frozenset(
 def long_columns(table: Table, options: ImportOptions) -> Columns | None:
     """Return which column is which where the columns are those of a long table: clip, annotator, value; else None.
 
-    With dimensions, each has its column in place of the value.
+    With dimensions, each has its column instead of the value.
 
     Raises AnnotationError if two columns may be the same, a dimension has no column, or values are in columns that no
     dimension names.
@@ -70,7 +70,7 @@ def _as_dimension(column: str) -> str:
 
 
 def _with_dimensions(columns: Columns, table: Table, options: ImportOptions) -> Columns:
-    """Return the columns with those of the dimensions in place of the value."""
+    """Return the columns with those of the dimensions instead of the value."""
     of_name = {folded(name): name for name in table.header}
     found = {name: of_name.get(folded(column), "") for name, column in options.dimensions.items()}
     lacking = [options.dimensions[name] for name, column in found.items() if not column]
@@ -95,11 +95,15 @@ def wide_columns(table: Table, options: ImportOptions) -> Columns | None:
     if others and _names_clip(columns):
         named = ", ".join(map(repr, others))
         is_one = len(others) == 1
-        found = f"the column {named} is not taken for a rater's" if is_one else f"the columns {named} are not raters'"
+        found = (
+            f"the column {named} is not taken for an annotator's"
+            if is_one
+            else f"the columns {named} are not annotators'"
+        )
         raise AnnotationError(f"{table.name}: {found}; remove {'it' if is_one else 'them'}, or rename one that is")
     if options.dimensions and _names_clip(columns):
         raise AnnotationError(
-            f"{table.name} has one column per rater: say each row's dimension in a column called dimension, not by "
+            f"{table.name} has one column per annotator: say each row's dimension in a column called dimension, not by "
             "--dimension"
         )
     return replace(columns, unused=raters) if _names_clip(columns) and raters else None
@@ -153,7 +157,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
 
 
 def wide_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
-    """Yield the ratings of a wide table: the clip, its condition, one column per rater; a blank cell is no rating."""
+    """Yield the ratings of a wide table (clip, condition, one column per annotator); a blank cell is not a rating."""
     raters = {name: rater_of(name, options) for name in columns.unused}
     unrated: dict[str, bool] = {}  # columns with cells: whether none of them is a rating
     n_words = 0
@@ -177,7 +181,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
             yield Answer(about, where, options, name).rating(cell)
     for column in (name for name, is_none in unrated.items() if is_none):
         safe_name = short_text(raters[column] or refused_rater(column, options)[1])
-        report.remark(f"the column of {safe_name} holds no rating, but was taken for a rater's: leave it out")
+        report.remark(f"the column of {safe_name} holds no rating, but was taken for an annotator's: leave it out")
     _remark_words(n_words, report)
 
 

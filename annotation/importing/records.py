@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from fmltk.annotation.importing.clip_ids import ClipNames
     from fmltk.annotation.settings import ImportOptions
 
-# Why something in an export is no rating; every count in a report is one of these.
+# Why something in an export is not a rating; every count in a report is one of these.
 REASONS = {
     "no clip": "the task has no utterance_id, nor video_id and clip_id (name a field by --id-field)",
     "ids disagree": "utterance_id is not video_id and clip_id joined",
     "unusable id": "an id holds control characters or is empty",
     "no condition": "the task does not say its condition (give it by --condition)",
     "unknown condition": f"the condition is not one of {', '.join(CONDITIONS)}",
-    "no rater": "the annotation does not say who made it (name the rater by --rater)",
-    "unlisted rater": "the rater is not on the list given by --raters",
+    "no rater": "the annotation does not say who made it (name the annotator by --rater)",
+    "unlisted rater": "the annotator is not on the list given by --raters",
     "wrong control": "the answer was given to another control than the rating (name it by --control)",
     "unsupported control": "the control is of a kind that is not read (choices, ratings, numbers, a flat taxonomy are)",
     "two choices": "more than one value was chosen",
     "unknown label": "the value is not on the scale (say it by --scale, or map words by --label WORD=VALUE)",
     "unusable dimension": "the dimension's name is longer than 40 characters, or not of letters, digits, - and _",
     "not an annotation": "the export holds something else where an annotation belongs",
-    "draft by id": "a snapshot lists a draft by its number alone, without its rater or answer",
+    "draft by id": "a snapshot lists a draft by its number alone, without its annotator or answer",
     "unfinished change": "a draft of a change to a submitted answer; the answer stands",
     "same annotation": "an older state of an annotation that was read again",
-    "repeated": "an earlier rating of the clip by the same rater; the latest stands",
-    "skipped too": "the rater skipped or left the clip, or was rejected, and also rated it; the rating stands",
-    "superseded": "an earlier skip, empty or rejected answer or draft by the same rater",
+    "repeated": "an earlier rating of the clip by the same annotator; the latest stands",
+    "skipped too": "the annotator skipped or left the clip, or was rejected, and also rated it; the rating stands",
+    "superseded": "an earlier skip, empty or rejected answer or draft by the same annotator",
 }
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Something that is no rating, and why: one line of the report's file of dropped annotations."""
+    """Something that is not a rating, and why: one line of the report's file of dropped annotations."""
 
     where: str
     reason: str

@@ -1,4 +1,4 @@
-"""What a supervisor said of an annotation in Label Studio: reviews, and the mark of a ground truth."""
+"""A supervisor's word on an annotation in Label Studio: reviews, and the mark of a ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REVIEWED = ("accepted", "rejected", "fixed")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was said of one annotation.
+    """The reviews of one annotation.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class VerdictCount:
         """Yield what is to be said of them; `used` is whether reviews count."""
         reviewed = ", ".join(f"{self.counts[word]} {word}" for word in REVIEWED if self.counts[word])
         if reviewed:
-            done = "those rejected are no ratings, those fixed have the reviewer's answer" if used else "not used"
+            done = "those rejected are not ratings, those fixed have the reviewer's answer" if used else "not used"
             remedy = "" if used else "; --reviews leaves out what was rejected and takes what was fixed"
             yield f"reviews: {reviewed}; {done}{remedy}"
         if self.counts["ground_truth"]:

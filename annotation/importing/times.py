@@ -18,7 +18,7 @@ _UNIX_MS_FROM = 1e11  # seconds reach this in the year 5138, milliseconds did in
 _SHOWN_CHARS = 40
 
 
-# What is said of times that leave something open, after how many there are.
+# Remarks on times that leave something open, after how many there are.
 _OPEN = {
     "twice": "occur twice in {zone}, where clocks were set back: the first is taken",
     "never": "do not occur in {zone}, where clocks were set forward: they are read as if they had not been",

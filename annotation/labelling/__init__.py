@@ -1,1 +1,1 @@
-"""What raters see and hear, and the server where they answer."""
+"""The stimuli of annotators, and the server where they answer."""

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 SILENCE_S = 30.0  # a host that sends nothing for so long serves no media
 PART_BYTES = 1 << 16  # of the middle of a file
-FIRST_BYTES = 1 << 10  # of a medium that there is no file to compare with
+FIRST_BYTES = 1 << 10  # of a medium without a file to compare with
 SHOWN_BYTES = 12  # of what differs
 _REMEDIES = {
-    401: "raters must get it without another password",
-    403: "raters must get it: who may read it there, and is serving local files switched on?",
+    401: "annotators must get it without another password",
+    403: "annotators must get it: who may read it there, and is serving local files switched on?",
 }
 _LOGIN = "let media through without a login page"
 _UNREACHED = (
-    "is the address right and the server running? if raters reach it and this machine does not, give --unproven"
+    "is the address right and the server running? if annotators reach it and this machine does not, give --unproven"
 )
 
 
@@ -144,7 +144,7 @@ class MediaReader:
         if not answer.is_success:
             raise MediumError(f"the answer is {answer.status_code}", _REMEDIES.get(answer.status_code, ""))
         if kind.startswith("text/"):
-            raise MediumError(f"the answer is of type {kind}, not sound or video", _LOGIN)
+            raise MediumError(f"the answer is of type {kind}, not audio or video", _LOGIN)
         if part is not None:
             found = answer.headers.get("content-range", "nothing of a part")[: SHOWN_BYTES * 4]
             if answer.status_code != httpx.codes.PARTIAL_CONTENT or not found.startswith(f"bytes {part.start}-"):

@@ -58,8 +58,8 @@ def prove_media(reader: MediaReader, names: Sequence[str], media: Path, source: 
             else:
                 remedy = remedy or f"is it {media} that --media-url leads to?"
             raise AnnotationError(
-                f"raters would not get {address}: {fault.found}; expected the {path.stat().st_size:,} bytes of {path}. "
-                f"No task was made; {remedy}"
+                f"annotators would not get {address}: {fault.found}; expected the {path.stat().st_size:,} bytes of "
+                f"{path}. No task was made; {remedy}"
             ) from None
 
 

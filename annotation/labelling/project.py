@@ -1,4 +1,4 @@
-"""What raters are shown: one labelling page per condition, with exactly that condition's modalities.
+"""The labelling projects: one labelling page per condition, with exactly that condition's modalities.
 
 Pure text and dictionaries; `label_studio_client` sends them to Label Studio.
 """
@@ -195,7 +195,7 @@ def media_of(data: Mapping[str, Any]) -> dict[str, str]:
 def ordered_tasks(stimuli: Iterable[Stimulus], plan: ProjectPlan, media_url: str, *, seed: int) -> list[dict[str, Any]]:
     """Return the tasks of every clip that the condition can show, shuffled by the seed, another order per condition.
 
-    Where a clip comes is drawn from its own id: tasks that are added later do not change the order of the others.
+    The position of a clip is drawn from its own id: tasks that are added later do not change the order of the others.
     """
 
     def draw(stimulus: Stimulus) -> str:
@@ -207,7 +207,7 @@ def ordered_tasks(stimuli: Iterable[Stimulus], plan: ProjectPlan, media_url: str
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
-    """Where browsers get stimuli: what goes before a file's path, and the folder where Label Studio serves it."""
+    """Addresses of stimuli for browsers: the prefix of a file's path, and the folder where Label Studio serves it."""
 
     url: str
     local_path: str | None = None

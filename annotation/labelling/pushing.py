@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class PushedProject:
-    """What a push made of one project: settings it changed; tasks that were there, that it moved, that it added."""
+    """The changes of a push to a project: settings it changed; tasks that were there, that it moved, that it added."""
 
     title: str
     link: str

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.clip import Clip
 
 TEXT = "text"
-# What each condition shows; paper, section 3. M is the whole clip as it was filmed, with its text.
+# The parts that each condition shows; paper, section 3. M is the whole clip as it was filmed, with its text.
 PARTS = {
     "M": (FULL, TEXT),
     "T": (TEXT,),
@@ -50,11 +50,11 @@ class Stimulus:
     files
         Path of each part, relative to the media folder, with forward slashes.
     status
-        Of each part that was asked for: ok, missing (the clip has none) or failed.
+        The state of each part that was asked for: ok, missing (the clip has none) or failed.
     errors
         Why a part is missing or failed.
     fingerprint
-        Of the source, the part of it and the settings: what resuming compares.
+        A digest of the source, the part of it and the settings, which resuming compares.
     """
 
     utterance_id: str
@@ -101,7 +101,7 @@ def prepare_stimuli(
 ) -> list[Stimulus]:
     """Make the stimuli of every clip; what is there from an earlier run with the same settings is kept.
 
-    Writes ``output/media/`` and ``output/stimuli.jsonl``; a clip that fails is recorded, and the others go on.
+    Writes ``output/media/`` and ``output/stimuli.jsonl``; a clip that fails is recorded, and the others continue.
 
     Raises AnnotationError if the folder cannot be written or holds something else.
     """
@@ -117,7 +117,7 @@ def prepare_stimuli(
     def prepare(clip: Clip) -> Stimulus:
         stimulus = _prepare_clip(clip, output / MEDIA_FOLDER, options, known.get(clip.utterance_id))
         with lock:
-            log.write(_line(stimulus))  # a run that is stopped goes on from here
+            log.write(_line(stimulus))  # a run that is stopped continues from here
             log.flush()
             on_done(stimulus)
         return stimulus
@@ -153,7 +153,7 @@ def read_stimuli(folder: Path) -> list[Stimulus]:
 def _check_types(stimulus: Stimulus) -> None:
     ids = (stimulus.utterance_id, stimulus.video_id, stimulus.clip_id, stimulus.fingerprint)
     if not all(isinstance(text, str) for text in ids):
-        raise TypeError("an id is no text")
+        raise TypeError("an id is not text")
     if not all(isinstance(parts, dict) for parts in (stimulus.files, stimulus.status, stimulus.errors)):
         raise TypeError("its files, status and errors are named by part")
 

@@ -19,7 +19,7 @@ MAX_DIFFERENCE_S = 0.1  # by which a stimulus may differ from its clip in length
 MIN_TIMEOUT_S = 120.0
 TIMEOUT_PER_SECOND = 30.0  # of encoded video
 _SEEK_MARGIN_S = 3.0
-# What a container says of itself; anything else would be a trace of the source.
+# Tags that a container has of its own; anything else would be a trace of the source.
 _HARMLESS_TAGS = {
     "major_brand",
     "minor_version",
@@ -101,9 +101,9 @@ def write_silent(cut: Cut, target: Path) -> None:
     from fmltk.toolkit.media.process import QUIET_OPTIONS, file_url, find_ffmpeg, input_guards, run_program
 
     if not cut.info.has_video:
-        raise MissingModalityError(f"{cut.clip.source}: the file has no picture")
+        raise MissingModalityError(f"{cut.clip.source}: the file has no video")
     if cut.clip.start_s >= cut.info.video_end_s:
-        raise MissingModalityError(f"{cut.clip.source}: the picture ends at {cut.info.video_end_s:.2f} s")
+        raise MissingModalityError(f"{cut.clip.source}: the video ends at {cut.info.video_end_s:.2f} s")
     options: dict[str, object] = {**QUIET_OPTIONS, **input_guards(max_pixels=cut.info.max_pixels)}
     seek_s = max(math.floor(cut.clip.start_s - _SEEK_MARGIN_S), 0) if cut.info.seekable else 0
     if seek_s:
@@ -133,7 +133,7 @@ def write_silent(cut: Cut, target: Path) -> None:
     )
     argv = ffmpeg.compile(output.overwrite_output(), cmd=find_ffmpeg().path)
     timeout_s = MIN_TIMEOUT_S + TIMEOUT_PER_SECOND * cut.duration_s
-    run_program(argv, timeout_s=timeout_s, what=f"ffmpeg on the picture of {cut.clip.source!r}", hide=[cut.path.parent])
+    run_program(argv, timeout_s=timeout_s, what=f"ffmpeg on the video of {cut.clip.source!r}", hide=[cut.path.parent])
 
 
 def write_sound(cut: Cut, target: Path) -> None:

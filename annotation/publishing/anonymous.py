@@ -30,7 +30,7 @@ _BY = re.compile(r"(adjudicated|ground truth) by (.+)(: [^:]*)")
 _PANEL = re.compile(r"the panel: .*")
 _INSTEAD = re.compile(r"(.+) (rated instead of) (.+)")
 _LEAST_LETTERS = 3  # of a rater's name that is searched for in texts: shorter ones are parts of words
-# What may say who somebody is, or let somebody in.
+# Texts that may say who somebody is, or let somebody in.
 _PERSONAL = {
     "an e-mail address": re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.\w+"),
     "an address of a server": re.compile(r"\w+://|\bwww\.|\blocalhost\b|\b\d{1,3}(?:\.\d{1,3}){3}\b", re.IGNORECASE),
@@ -79,7 +79,7 @@ class Anonymous:
     Attributes
     ----------
     raters
-        What each rater is called in the release, by name.
+        Each annotator's name in the release, by their own.
     clips
         New utterance ids by old one; none where ids stay.
     """
@@ -199,7 +199,7 @@ def personal(text: str, names: Collection[str], *, is_id: bool) -> str | None:
     >>> personal("/home/li/talk", names, is_id=True), personal("talk_01", names, is_id=True)
     ('a path', None)
     >>> personal("ann_li says so", names, is_id=False), personal("x@y.org", names, is_id=False)
-    ('the name of a rater', 'an e-mail address')
+    ('the name of an annotator', 'an e-mail address')
     """
     for kind, pattern in _PERSONAL.items():
         if pattern.search(text):
@@ -207,7 +207,7 @@ def personal(text: str, names: Collection[str], *, is_id: bool) -> str | None:
     if is_id and _PATH.search(text.replace(ID_SEPARATOR, "")):
         return "a path"
     words = f" {_spaced(text)} "
-    return "the name of a rater" if any(f" {name} " in words for name in names) else None
+    return "the name of an annotator" if any(f" {name} " in words for name in names) else None
 
 
 def spoken_names(raters: Iterable[str]) -> frozenset[str]:

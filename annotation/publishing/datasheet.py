@@ -40,7 +40,7 @@ _SAW = {
 
 @dataclass(frozen=True)
 class Contents:
-    """What a release holds: its anonymous tables, and what is measured on them."""
+    """The contents of a release: its anonymous tables, and what is measured on them."""
 
     labels: LabelTable
     ratings: pa.Table
@@ -103,7 +103,7 @@ def _raters(contents: Contents) -> Iterator[str]:
     n_raters = len(ratings.column("annotator").unique())
     statuses = Counter(ratings.column("status").to_pylist())
     said = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
-    yield f"{n_raters} raters gave {len(ratings):,} answers: {said}. A skipped, empty or missing answer is not a 0.\n"
+    yield f"{n_raters} annotators gave {len(ratings):,} answers: {said}. A skipped, empty or missing one is not a 0.\n"
     rows = [[_text(cell) for cell in row] for row in agreement_tables.agreement_rows(contents.agreement)]
     columns = [name[:1].upper() + name[1:] for name in agreement_tables.AGREEMENT_COLUMNS]
     note = "Alpha is Krippendorff's, with its 95 % interval from 1,000 resamples of clips."
@@ -144,7 +144,7 @@ def _reasons(labels: LabelTable) -> list[list[str]]:
 def _files(contents: Contents) -> Iterator[str]:
     yield "- `labels.parquet`, `labels.csv`: one row per clip; `label_AT` is the label of condition AT, `n_AT` its"
     yield "  ratings, `spread_AT` their standard deviation, `class_AT` its class, `reason_AT` why there is none"
-    yield "- `ratings.parquet`, `ratings.csv`: one row per clip, condition and rater; the CSV leaves out empty columns"
+    yield "- `ratings.parquet`, `ratings.csv`: one row per clip, condition and annotator; the CSV lacks empty columns"
     for figure in contents.figures:
         key = figure.table.key
         drawing = f", `{key}.svg`" if figure.chart else ""

@@ -42,7 +42,7 @@ _THEIRS = re.compile(
 
 @dataclass(frozen=True)
 class Released:
-    """What was written: the files, and how much they hold."""
+    """The written release: the files, and how much they hold."""
 
     folder: Path
     files: tuple[str, ...]

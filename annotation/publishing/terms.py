@@ -1,4 +1,4 @@
-"""What only its authors can say of a release: title, licence, who made it, where it is."""
+"""The terms of a release, which only its authors know: title, licence, who made it, where it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Terms:
             "--creator", multiple=True, metavar="NAME", help="A person or group that made the labels. Repeatable."
         ),
     )
-    address: str | None = field(default=None, metadata=option(help="Where the release is published (https://...)."))
+    address: str | None = field(
+        default=None, metadata=option(help="Address where the release is published (https://...).")
+    )
     citation: str | None = field(default=None, metadata=option(help="How to cite the release."))
     version: str = field(default="1.0.0", metadata=option(help="Version of the release."))
     date: str | None = field(default=None, metadata=option(parse=parse_date, help="Day of publication: YYYY-MM-DD."))

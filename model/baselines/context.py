@@ -1,4 +1,4 @@
-"""What the systems that read whole videos share: their settings, the clips' vectors, and what they learn.
+"""The shared parts of systems that read whole videos: their settings, the clips' vectors, and what they learn.
 
 A clip is one vector per modality: the mean over its steps. The published systems learn two classes, positive and
 negative, by cross-entropy; the score of a clip is the probability of the positive class less that of the negative one,
@@ -28,7 +28,7 @@ SMALLEST_SHARE = 1e-7  # a probability counts as at least this much, as in Keras
 
 @dataclass(frozen=True)
 class ContextSettings(Settings):
-    """What bc-LSTM and MMMU-BA share; `bs` counts videos.
+    """Settings of bc-LSTM and MMMU-BA; `bs` counts videos.
 
     learns : the classes as published, or "intensity": the label itself, by its L1 loss
     zero : the class of a label of 0; the public labels count it as positive
@@ -77,7 +77,7 @@ def polarity_loss(score: Tensor, label: Tensor, *, zero_is_positive: bool) -> Te
 
 
 class Head(nn.Module):
-    """What the last layer gives per clip: a score of two classes, or one intensity."""
+    """The outputs of the last layer per clip: a score of two classes, or one intensity."""
 
     def __init__(self, d_in: int, settings: ContextSettings) -> None:
         super().__init__()

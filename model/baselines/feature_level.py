@@ -1,4 +1,4 @@
-"""What MMSA's feature-level systems share: their settings, the three unimodal networks, their groups of weights.
+"""The shared parts of MMSA's feature-level systems: settings, the three unimodal networks, groups of weights.
 
 LF-DNN, TFN, LMF and their multi-task kin differ in how the three representations are fused: see `lf_dnn`, `tfn`, `lmf`.
 They read the means over all L steps, the padding included, and a text LSTM that runs over the padding; nothing is
@@ -32,7 +32,7 @@ ORDER = ("A", "V", "T")  # in which MMSA fuses
 
 @dataclass(frozen=True)
 class PublishedSettings(Settings):
-    """What all systems of MMSA read and how they stop; lr, bs, weight_decay and the tasks' weights are by preset."""
+    """Inputs and stop of all systems of MMSA; lr, bs, weight_decay and the tasks' weights are by preset."""
 
     patience: int = count(8)
     decay: str = choice("coupled", "decoupled")

@@ -63,7 +63,7 @@ class SquaredError(Objective):
 
 
 class FrameState(nn.Module):
-    """What a modality says of each word: its frame -> linear -> LSTM's state -> times a gate that reads the word."""
+    """A modality's vector for each word: its frame -> linear -> LSTM's state -> times a gate that reads the word."""
 
     def __init__(self, d_in: int, d: int, d_word: int, dropout: float) -> None:
         super().__init__()

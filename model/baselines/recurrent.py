@@ -15,7 +15,7 @@ from fmltk.model.layers import Dropout
 
 
 class VideoRnn(nn.Module):
-    """What both kinds share: the projections of all steps at once, masks, and the two directions side by side.
+    """The shared part of both kinds: the projections of all steps at once, masks, and the two directions side by side.
 
     Its weights have the shapes (2, gates, d_in, units), (2, gates, units, units) and (2, gates, units): the directions
     come first.

@@ -37,7 +37,7 @@ EXTRA_LOSS = "extra_loss"  # what a network returns next to its intensities: a s
 
 @dataclass(frozen=True)
 class WordSettings(PublishedSettings):
-    """What reads one step per word.
+    """A reader of one step per word.
 
     align : the steps are "words", as `fmltk align` made them, or a CTC module aligns them: "ctc"
     """

@@ -38,12 +38,12 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="A table of labels; by default labels.parquet in FEATURES or next to it.",
         ),
         SCALE,
-        click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds."),
+        click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Number of seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="The smallest seed."),
         click.option(
             "--preset",
             type=Suggested(presets),
-            help="Of every model: ch-sims or mosi-, mosei- with aligned or unaligned.",
+            help="Preset of every model: ch-sims or mosi-, mosei- with aligned or unaligned.",
         ),
         click.option(
             "--modalities", metavar="LIST", help="Train on these alone, such as A,V; by default all that there are."
@@ -60,11 +60,17 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         EXCLUDE,
         click.option("--jobs", "-j", type=click.IntRange(1), help="Systems at a time; by default one per core."),
         click.option(
-            "--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where systems train."
+            "--engine",
+            type=click.Choice(ENGINES),
+            default="local",
+            show_default=True,
+            help="Train on this machine or on Ray.",
         ),
         click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379."),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1."),
-        click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it."),
+        click.option(
+            "--text-model", metavar="MODEL", help="Text model of misa and self-mm, if the features do not name it."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -73,7 +79,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _out_option(default: str) -> Callable[..., Any]:
     kind = click.Path(path_type=Path)
-    return out_option(type=kind, default=Path(default), show_default=True, help="Where to.")
+    return out_option(type=kind, default=Path(default), show_default=True, help="The folder to write.")
 
 
 @click.command()
@@ -86,7 +92,7 @@ def _out_option(default: str) -> Callable[..., Any]:
     show_default=True,
     help="Names with commas, also fmlmsn-m and fmlmsn-l.",
 )
-@click.option("--variant", type=click.Choice(["published", "corrected"]), help="Of the systems that have variants.")
+@click.option("--variant", type=click.Choice(["published", "corrected"]), help="Variant of the systems that have any.")
 @click.option(
     "--config",
     "configs",
@@ -110,7 +116,9 @@ def benchmark(features: Path, *, labels: Path | None, out: Path, reporter: Repor
 @click.command()
 @_data_options
 @_out_option("ablation")
-@click.option("--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="What is ablated.")
+@click.option(
+    "--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="The model to ablate."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="A TOML file of the model's settings.")
 @output_options
 def ablate(features: Path, *, labels: Path | None, out: Path, reporter: Reporter, **options: Any) -> None:

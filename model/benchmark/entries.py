@@ -69,7 +69,7 @@ def choose_entries(
             raise ConfigError(f"--config {name}={path}: the file does not exist")
     for name in (*wanted, *configs):
         if name not in known:
-            raise ConfigError(f"there is no model {name!r}{nearest(name, known)}; models: all, {', '.join(known)}")
+            raise ConfigError(f"{name!r} is not a model{nearest(name, known)}; models: all, {', '.join(known)}")
     if variant is not None and not any(_has_variants(_model_of(name)) for name in wanted):
         raise ConfigError(f"--variant {variant}: {', '.join(wanted)} has one form only; leave it out")
     entries, left_out = [], {}

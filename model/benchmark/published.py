@@ -22,7 +22,7 @@ def published_table(preset: str) -> int:
 def published_figures(preset: str) -> dict[str, dict[str, float]]:
     """Return the paper's figures on a preset's data set, by model and metric; shares in percent, as printed.
 
-    Where the paper has a system on aligned and on unaligned features, the preset's kind is taken.
+    If the paper has a system on aligned and on unaligned features, the preset's kind is taken.
 
     >>> published_figures("ch-sims")["fmlmsn"]["Acc-2"]
     83.59

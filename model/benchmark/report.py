@@ -1,4 +1,4 @@
-"""What a report shows of a benchmark: its tables, accuracy against cost, and every seed's score."""
+"""The part of a report on a benchmark: its tables, accuracy against cost, and every seed's score."""
 
 from __future__ import annotations
 

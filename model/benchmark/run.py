@@ -60,7 +60,7 @@ MARKDOWN_FILE, LATEX_FILE = "tables.md", "tables.tex"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkOptions:
-    """What a benchmark trains, and how.
+    """The options of a benchmark.
 
     models : names of installed models, "fmlmsn-m", "fmlmsn-l", or "all"
     seeds : one result each
@@ -153,7 +153,7 @@ def _common_settings(
 ) -> tuple[tuple[str, ...], Settings]:
     """Return the settings of every model, as texts and as they change the preset.
 
-    Where the features lack a modality and no setting names those to read, the others are read.
+    If the features lack a modality and no setting names those to read, the others are read.
 
     Raises ConfigError for a setting that not every model has.
     """

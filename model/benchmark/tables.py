@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """What a benchmark found.
+    """The results of a benchmark.
 
     scored : the systems, the first of them the one that the others are tested against; the references come last
     costs : by system, seconds_per_epoch, cpu_s, peak_mb, n_weights, as far as they are known

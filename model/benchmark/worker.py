@@ -1,4 +1,4 @@
-"""What a worker process of a benchmark does: one system, all its seeds."""
+"""The work of a benchmark's worker process: one system, all its seeds."""
 
 from __future__ import annotations
 

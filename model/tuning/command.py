@@ -25,12 +25,18 @@ if TYPE_CHECKING:
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @SCALE
-@out_option(type=click.Path(path_type=Path), default=Path("tuning"), show_default=True, help="Where to.")
-@click.option("--model", type=click.Choice(model_names()), default="fmlmsn", show_default=True, help="Whose settings.")
+@out_option(type=click.Path(path_type=Path), default=Path("tuning"), show_default=True, help="The folder to write.")
+@click.option(
+    "--model",
+    type=click.Choice(model_names()),
+    default="fmlmsn",
+    show_default=True,
+    help="Model to search settings for.",
+)
 @click.option(
     "--preset",
     type=Suggested(presets),
-    help="What is not searched: ch-sims or mosi-, mosei- with aligned or unaligned.",
+    help="Values of settings that are not searched: ch-sims or mosi-, mosei- with aligned or unaligned.",
 )
 @click.option("--modalities", metavar="LIST", help="Train on these alone, such as A,V.")
 @click.option(
@@ -41,16 +47,24 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="A setting that is not searched. Repeatable.",
 )
-@click.option("--trials", "n_trials", type=click.IntRange(1), default=50, show_default=True, help="How many in all.")
+@click.option(
+    "--trials", "n_trials", type=click.IntRange(1), default=50, show_default=True, help="Number of trials in all."
+)
 @click.option("--space", type=click.Path(path_type=Path), help="A TOML file of ranges; by default the model's own.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="A trial is the mean of so many.")
-@click.option("--sampler-seed", type=int, default=0, show_default=True, help="Of the search itself.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds per trial.")
+@click.option("--sampler-seed", type=int, default=0, show_default=True, help="Seed of the search itself.")
 @EXCLUDE
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Trials at a time; by default one per core.")
-@click.option("--engine", type=click.Choice(ENGINES), default="local", show_default=True, help="Where trials run.")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="local",
+    show_default=True,
+    help="Run trials on this machine or on Ray.",
+)
 @click.option("--ray-address", metavar="ADDRESS", help="The Ray cluster, such as auto or 10.0.0.1:6379.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:1.")
-@click.option("--text-model", metavar="MODEL", help="Of misa and self-mm, where the features do not name it.")
+@click.option("--text-model", metavar="MODEL", help="Text model of misa and self-mm, if the features do not name it.")
 @output_options
 def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter: Reporter, **options: Any) -> None:
     """Search for a model's settings on the validation clips of FEATURES (by default features/).

@@ -1,4 +1,4 @@
-"""What a report shows of a search: every trial's error, what matters, and the best settings."""
+"""The part of a report on a search: every trial's error, what matters, and the best settings."""
 
 from __future__ import annotations
 
@@ -70,15 +70,14 @@ def _section(path: Path, document: Mapping[str, Any], remarks: Sequence[Remark])
             series,
             x_label="trial",
             y_label="mean absolute error",
-            reading="Lower is better. Where the solid line has long been flat, more trials are unlikely to find "
-            "better.",
+            reading="Lower is better. If the solid line has long been flat, more trials are unlikely to find better.",
         ),
     ]
     importances = [charts.Row(name, float(share), 0.0, float(share)) for name, share in document["importances"].items()]
     if importances:
         blocks.append(
             charts.intervals(
-                "What the settings explain",
+                "Effect of the settings",
                 importances,
                 unit="share of the differences between trials, 0 to 1",
                 limits=(0, 1),

@@ -58,13 +58,13 @@ if TYPE_CHECKING:
     from fmltk.toolkit.run.engine import Engine
 
 LABELS_FILE, BEST_FILE = "labels.parquet", "best.toml"
-PERFECT_SHARE = 0.005  # of the labels' range: a mean error below this is no achievement of settings
+PERFECT_SHARE = 0.005  # of the labels' range: a mean error below this is not an achievement of settings
 LEAST_P = 0.05  # of a paired t-test over the validation clips, of the best trial against the middle one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningOptions:
-    """What is searched, and how.
+    """The options of a search.
 
     model, preset : whose settings, and what those are that are not searched; None: by the labels' scale
     settings : KEY=VALUE texts that change the preset, as `--set` takes them

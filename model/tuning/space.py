@@ -1,4 +1,4 @@
-"""What is searched: for each setting a range or a list of choices, from a TOML file."""
+"""The space of a search: for each setting a range or a list of choices, from a TOML file."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class TrialJob:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What became of a trial: its state, its mean absolute error, and why it failed."""
+    """The outcome of a trial: its state, its mean absolute error, and why it failed."""
 
     state: str
     value: float = float("nan")

@@ -106,7 +106,7 @@ def test_a_note_is_written_and_read_and_absent_where_there_is_none(table, tmp_pa
 @pytest.mark.parametrize("policy", [{"adjudicators": ("bos",)}, {"replacements": (("r1", "r9"),)}])
 def test_a_rater_who_is_not_there_is_named(table, policy):
     ratings = table({("a", "AT"): panel(1, 1, 1, 1, 1, boss=0)})
-    with pytest.raises(AnnotationError, match=r"'(bos|r9)' is not among the raters: boss, r1, r2, r3, r4, r5"):
+    with pytest.raises(AnnotationError, match=r"'(bos|r9)' is not among the annotators: boss, r1, r2, r3, r4, r5"):
         aggregate_ratings(ratings, Policy(**policy))
 
 

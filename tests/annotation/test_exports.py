@@ -236,7 +236,7 @@ def test_an_address_on_the_list_is_found_however_it_is_written(exports, read, tm
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("id\n3\n", "needs the columns"), ("id,rater\n3,\n", "line 2.*empty"), ("id,rater\n3,a\n3,b\n", "two raters")],
+    [("id\n3\n", "needs the columns"), ("id,rater\n3,\n", "line 2.*empty"), ("id,rater\n3,a\n3,b\n", "two annotators")],
 )
 def test_a_bad_list_of_raters_is_one_clear_line(tmp_path, text, message):
     (tmp_path / "map.csv").write_text(text, encoding="utf-8")
@@ -322,7 +322,7 @@ def test_addresses_that_an_earlier_import_kept_go_when_they_are_no_longer_to_be_
 
 def test_the_salt_may_not_lie_beside_the_ratings(exports, read, tmp_path):
     names = RaterNames(salt_path=tmp_path / "out" / "salt")
-    with pytest.raises(AnnotationError, match="lies beside the ratings"):
+    with pytest.raises(AnnotationError, match="lies next to the ratings"):
         read([exports.task(exports.annotation(3))], options=ImportOptions(names=names))
 
 
@@ -703,7 +703,7 @@ BAD_FILES = {
     "empty.json": (b"", "is empty"),
     "cut.json": (b'[{"id": 1, "annotations": [', "file ends inside"),
     "text.json": (b"[1, 2]", "element 0 is '1'"),
-    "list.json": (b'[{"id": 1}]', "is no task of an export"),
+    "list.json": (b'[{"id": 1}]', "is not a task of an export"),
     "deep.json": (b"[" * 200_000, "nested too deeply"),
     "extra.json": (b"[] []", "after the end"),
     "bytes.json": (b'["\xff"]', "not UTF-8"),
@@ -887,7 +887,7 @@ def test_a_wide_table_of_a_laboratory_is_read(tmp_path, kind):
     assert rows == {("film", "ann"): -1, ("film", "bob"): 1, ("third", "ann"): 1}
     (file,) = report.files
     assert file.remarks == ["cells that say n/a, - or the like hold no rating (3)"]
-    assert file.columns.endswith("the other columns are taken for raters (2)")
+    assert file.columns.endswith("the other columns are taken for annotators (2)")
 
 
 @pytest.mark.parametrize("kind", [".csv", ".xlsx", ".ods"])

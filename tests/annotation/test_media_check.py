@@ -99,11 +99,11 @@ def test_a_medium_that_loads_whole_and_in_part_is_good(site: Hostile, path: Path
 # How a host serves, what is then said of the whole, and of the beginning alone (None: it is good).
 SABOTAGED: list[tuple[str, Callable[[Handler], None], str, str | None]] = [
     ("not found", lambda h: h.send(b"", 404, Content_Type="text/html"), "is 404", "is 404"),
-    ("not allowed", lambda h: h.send(b"", 403), "is 403; raters must get it: who may read", "is 403"),
-    ("a password", lambda h: h.send(b"", 401), "is 401; raters must get it without", "is 401"),
+    ("not allowed", lambda h: h.send(b"", 403), "is 403; annotators must get it: who may read", "is 403"),
+    ("a password", lambda h: h.send(b"", 401), "is 401; annotators must get it without", "is 401"),
     ("server error", lambda h: h.send(b"", 502), "is 502", "is 502"),
-    ("a login page", lambda h: h.send(LOGIN, Content_Type="text/html"), "text/html, not sound", "text/html, not sound"),
-    ("a redirect to a login page", to_login, "text/html, not sound or video; let media through", "text/html"),
+    ("a login page", lambda h: h.send(LOGIN, Content_Type="text/html"), "text/html, not audio", "text/html, not audio"),
+    ("a redirect to a login page", to_login, "text/html, not audio or video; let media through", "text/html"),
     ("a page called sound", lambda h: send(h, LOGIN * 9), "byte 0 and what follows is b'<!DOCTYPE ht'", "is a page"),
     ("cut by the connection", cut_off, "breaks off after 65,536 of 200,000 bytes; a proxy", None),
     ("cut and called whole", lambda h: send(h, CONTENT[:9_999]), "breaks off after 9,999 of 200,000", None),
@@ -265,7 +265,7 @@ def test_the_document_root_that_would_have_been_right_is_named(
         prove_media(reader(server.url), ["audio/1.wav", "silent/0.wav"], media, right)
     said = str(caught.value)
     assert said.startswith(
-        f"raters would not get {server.url}{source.url}audio/1.wav: the answer is 404; expected the 200,000 bytes"
+        f"annotators would not get {server.url}{source.url}audio/1.wav: the answer is 404; expected the 200,000 bytes"
     )
     assert said.endswith(
         f"No task was made; the server serves {tmp_path / serves}: give --document-root {tmp_path / serves}"

@@ -121,7 +121,7 @@ def test_the_datasheet_says_what_a_reader_needs(made, publish):
     for part in (
         "3 clips of 1 videos",
         "AT: audio and text, on the scale -1..1",
-        "5 raters gave 15 answers",
+        "5 annotators gave 15 answers",
         "To learn.",
     ):
         assert part in text
@@ -197,7 +197,7 @@ def test_notes_and_policy_name_raters_as_the_release_does(made, publish, run):
         ("data/upload/5/3fa85f64-talk", "a path"),
         ("http://labels.lab.edu:8080/talk", "an address of a server"),
         ("li@lab.edu-talk", "an e-mail address"),
-        ("talk-of-ANN", "the name of a rater"),
+        ("talk-of-ANN", "the name of an annotator"),
         ("0123456789abcdef0123456789abcdef01234567", "a token"),
     ],
 )
@@ -237,7 +237,7 @@ def test_shorter_names_and_numbers_are_not_searched_for():
     names = spoken_names(["7", "a", "r2", "li", "Ann Li", "cho@x.org"])
     assert names == {"ann li", "cho"}
     assert personal("take_7_a", names, is_id=True) is None
-    assert personal("cho_1", names, is_id=True) == "the name of a rater"
+    assert personal("cho_1", names, is_id=True) == "the name of an annotator"
 
 
 def test_numbered_clips_keep_the_order_within_their_video():

@@ -78,7 +78,7 @@ def test_a_rater_s_bias_is_their_own_mean_minus_the_others(ratings):
     (section,) = rating_sections(request(ratings)).sections
     rows = {row[:2]: row for row in tables(section)["Raters"].rows}
     assert rows["T", "e"][7] == pytest.approx((-2 - 2 + 2) / 3)
-    assert "Bias of each rater" in charts(section)
+    assert "Bias of each annotator" in charts(section)
 
 
 def test_classes_conflicts_and_missing_labels_are_counted(labels):

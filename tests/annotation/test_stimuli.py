@@ -127,11 +127,11 @@ def test_what_a_clip_lacks_is_missing_and_its_other_parts_are_made(flash, tmp_pa
     run_ffmpeg("-i", flash, "-vn", deaf)
     stimulus, _ = prepare(mute, tmp_path / "s", text=" ")
     assert stimulus.status == {"full": "missing", "text": "missing", "audio": "missing", "silent": "ok"}
-    assert "no sound" in stimulus.errors["audio"]
+    assert "no audio" in stimulus.errors["audio"]
     assert [name for name in CONDITIONS if stimulus.shows(name)] == ["V"]
     stimulus, _ = prepare(deaf, tmp_path / "t")
     assert [name for name in CONDITIONS if stimulus.shows(name)] == ["T", "A", "AT"]
-    assert "no picture" in stimulus.errors["silent"]
+    assert "no video" in stimulus.errors["silent"]
 
 
 def test_a_clip_that_fails_is_recorded_and_the_others_go_on(flash, tmp_path):

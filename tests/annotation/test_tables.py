@@ -90,14 +90,14 @@ def test_a_column_that_is_no_raters_is_named(read):
     text = "video_id,clip_id,condition,ann,ann@example.com,remarks\nv,0001,AT,1,good,loud\nv,0002,AT,5,0,\n"
     _, report = read(text, name="wide.csv")
     assert report.files[0].remarks == [
-        "the column of remarks holds no rating, but was taken for a rater's: leave it out"
+        "the column of remarks holds no rating, but was taken for an annotator's: leave it out"
     ]
 
 
 @pytest.mark.parametrize("column", ["mean", "Gold label", "split", "Speaker_Age", "comments"])
 def test_a_column_that_cannot_be_a_raters_stops_the_import(read, column):
     text = f"video_id,clip_id,condition,ann,bob,{column}\nv,0001,AT,1,1,1\nv,0002,AT,0,1,0\n"
-    with pytest.raises(AnnotationError, match=f"the column '{column}' is not taken for a rater's; remove it"):
+    with pytest.raises(AnnotationError, match=f"the column '{column}' is not taken for an annotator's; remove it"):
         read(text, name="wide.csv")
 
 

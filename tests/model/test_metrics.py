@@ -140,7 +140,7 @@ def test_sign_correct_averages_to_the_first_accuracy() -> None:
     ("prediction", "truth", "message"),
     [
         ([0.0], [0.0, 1.0], "cannot be scored against"),
-        ([], [], "no labelled clip"),
+        ([], [], "no clip to score has a label"),
         ([0.0, np.nan], [0.0, 1.0], "prediction of row 1 is nan"),
         ([0.0, 1.0], [np.inf, 1.0], "label of row 0 is inf"),
     ],

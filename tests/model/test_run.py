@@ -278,7 +278,7 @@ def test_eq_8_is_the_mean_share_of_right_signs_over_seeded_draws(run: Path, feat
     assert found.retrain == (expected < 0.74)
     everything = decide(run, 1, dataset, quick("retrain_clips=1000", "retrain_draws=2"))
     assert everything.p == pytest.approx(right.mean())
-    assert f"(all {len(right)}, for there are no more)" in everything.reason
+    assert f"(all {len(right)}, for the data has no more)" in everything.reason
 
 
 def test_cross_fit_gives_training_clips_h_of_networks_that_never_saw_their_video(
@@ -424,7 +424,7 @@ def test_schema_differences_are_words() -> None:
         "vision: dimension is 4, the model was trained on 3",
         "vision: layout is mtcnn-geometry, the model was trained on openface",
     ]
-    assert schema_differences(a, {"A": a["A"]}) == ["vision: there are no such features"]
+    assert schema_differences(a, {"A": a["A"]}) == ["vision: these features are missing"]
 
 
 def test_a_failing_stage_in_a_worker_is_an_error_and_the_rest_is_kept(features: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_published_ch_sims_settings() -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"there is no preset 'sims'; expected one of ch-sims, mosi"):
+    with pytest.raises(ConfigError, match=r"'sims' is not a preset; expected one of ch-sims, mosi"):
         read_preset("sims")
     assert CliRunner().invoke(extract, ["videos", "--preset", "sims"]).exit_code == 2
 

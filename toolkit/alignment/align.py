@@ -79,7 +79,7 @@ def align(
     words
         Called with the rows of the clips that have features, by utterance_id.
     source
-        What words are from, for the folder's metadata.
+        The source of the words, for the folder's metadata.
 
     Raises ConfigError or StoreError if `features` has no shards or they do not say where tokens are, `out` holds
     something else, or no clip can be aligned; DamagedFileError if a shard is damaged.

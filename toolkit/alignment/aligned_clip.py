@@ -32,7 +32,7 @@ class AlignedClip:
     Attributes
     ----------
     texts
-        What each step is: a word, a character or a token.
+        The kind of each step: a word, a character or a token.
     times
         When each is spoken, seconds on the clip's clock; None where it has no time.
     sequences

@@ -25,7 +25,7 @@ _EXAMPLES = 3
 
 @dataclass
 class ClipWords:
-    """What a source says of the clips.
+    """A source's words of the clips.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class ClipWords:
     warnings
         By utterance_id, what is odd about a clip's words.
     notes
-        What is to be said of the source as a whole.
+        Remarks on the source as a whole.
     """
 
     words: dict[str, list[TimedWord]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def words_of_clips(recordings: Sequence[Recording], rows: Mapping[str, ClipRow],
     rows
         The clips of the feature folder, by utterance_id.
     clock
-        What times of a clip that is cut from a video count from: "clip", "video", or "auto" where that is to be found
+        The zero of times of a clip that is cut from a video: "clip", "video", or "auto" where that is to be found
         out. Words of a recording that is named as the whole video count from the video's beginning.
 
     Raises ConfigError if no recording names a clip or video, or it is not clear what times count from.

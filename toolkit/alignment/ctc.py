@@ -112,7 +112,7 @@ def _load(source: ModelFolder) -> tuple[Any, Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(source.folder, **SAFE)
     if not hasattr(model.config, "inputs_to_logits_ratio") or model.config.pad_token_id is None:
         raise ConfigError(
-            f"aligner {source.name!r} ({model.config.model_type}) is not a CTC model of sound in samples; "
+            f"aligner {source.name!r} ({model.config.model_type}) is not a CTC model of audio samples; "
             f"{CTC_MODEL.advice}"
         )
     return model, extractor, tokenizer

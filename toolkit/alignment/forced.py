@@ -25,7 +25,7 @@ POCKETSPHINX, HF_PREFIX = "pocketsphinx", "hf:"
 
 
 class Aligner(Protocol):
-    """What finds the words of a text in a sound.
+    """The finder of a text's words in audio.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What becomes of each clip before any feature is read: its steps, or why it has none."""
+"""The fate of each clip before any feature is read: its steps, or why it has none."""
 
 from __future__ import annotations
 

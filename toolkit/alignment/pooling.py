@@ -3,7 +3,7 @@
 Source: paper, section 1 ("visual and acoustic features are averaged across the time interval to align with each word").
 
 Step k of a modality is at k / rate seconds. A word has the steps from its start to before its end; where there is
-none, the step next to its middle, if that is at most half a step away. Of these the valid ones count; where there is
+none, the step next to its middle, if that is at most half a step away. The valid ones of these count; where there is
 none, the word has no features of this modality: its step is zeros and its mask is off.
 """
 

@@ -1,4 +1,4 @@
-"""What `fmltk align` may choose."""
+"""The settings of `fmltk align`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TEXT_POOLINGS = ("mean", "first")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignSettings:
-    """What the aligned features depend on, beside the words and the features themselves.
+    """Settings that the aligned features depend on, besides the words and the features themselves.
 
     Attributes
     ----------
     clock
-        What times of clips that are cut from videos count from: "clip", "video", or "auto" where it can be found out.
+        The zero of times of clips that are cut from videos: "clip", "video", or "auto" where it can be found out.
     unit
-        What a step is: a "word" as the source gives it, a "character" of words in scripts without spaces, or a "token"
-        of the text model, as in MMSA's aligned sets.
+        The kind of step: a "word" as the source gives it, a "character" of words in scripts without spaces, or a
+        "token" of the text model, as in MMSA's aligned sets.
     text_pooling
         A word's text features: the "mean" of its tokens, or its "first" token.
     n_sigmas, lengths_from
@@ -69,7 +69,7 @@ class AlignSettings:
     lengths_from: str = field(
         default="all",
         metadata=option(
-            type=click.Choice(LENGTH_SOURCES), help="Whose lengths count: all clips' or the training split's."
+            type=click.Choice(LENGTH_SOURCES), help="Take the lengths of all clips, or of the training split."
         ),
     )
     length: int | None = field(

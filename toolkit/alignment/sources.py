@@ -1,4 +1,4 @@
-"""Where word times come from: a file or a folder of files, each of a kind that its name or its beginning tells."""
+"""The sources of word times: a file or a folder of files, each of a kind that its name or its beginning tells."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Recording:
     Attributes
     ----------
     name
-        What the file calls it, for messages; `forms` is what that may stand for (see `catalog.matching`).
+        The file's name for it, for messages; `forms` is what that may stand for (see `catalog.matching`).
     words
         In the order of the file.
     file

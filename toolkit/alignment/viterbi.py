@@ -23,7 +23,7 @@ def token_frames(log_probs: NDArray[np.float32], tokens: Sequence[int], *, blank
 
     log_probs : float32 (n_frames, n_tokens_of_the_model), logarithms of probabilities; tokens : at least one
 
-    Of two paths that are as probable, the one that stays longer where it is counts.
+    From two paths that are as probable, the one that stays longer where it is counts.
 
     Raises FeatureError if there are too few frames for the tokens.
 
@@ -38,7 +38,7 @@ def token_frames(log_probs: NDArray[np.float32], tokens: Sequence[int], *, blank
     may_skip[3::2] = labels[3::2] != labels[1:-2:2]
     n_needed = len(tokens) + int((~may_skip[3::2]).sum())
     if n_frames < n_needed:
-        raise FeatureError(f"the clip has {n_frames} frames of sound, too few for {n_needed} letters of its transcript")
+        raise FeatureError(f"the clip has {n_frames} frames of audio, too few for {n_needed} letters of its transcript")
     scores = np.full(n_states, -np.inf)
     scores[:2] = log_probs[0, labels[:2]]
     moves = np.zeros((n_frames, n_states), np.uint8)  # by how many states the best path to here moved on

@@ -26,7 +26,7 @@ def table_words(
 ) -> tuple[dict[Key, list[TimedWord]], list[str]]:
     """Return the words of each clip or video that a table names, and what is said of the table.
 
-    A table without a column that names clips is of the clip that it is named as itself. Of a table with a column type,
+    A table without a column that names clips is of the clip that it is named as itself. In a table with a column type,
     as Montreal's aligner writes it, the rows of words count.
 
     ignored : names of columns that are left out

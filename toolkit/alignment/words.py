@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.errors import MakeError
 
-# What programs write for silence, whole and in small letters: no one's words.
+# Programs write these for silence, whole and in small letters: they are not words.
 _SILENCE = frozenset(("sil", "sp", "<sil>", "!sil", "<eps>", "<p:>", "<s>", "</s>"))
 _LONGEST_UNSPACED = 8  # characters of a word in a script without spaces; more are a sentence
 

@@ -6,7 +6,7 @@ t * 512 / 22050 s. The values are those of ``librosa.feature.zero_crossing_rate`
 
 Rules for unusual sound:
 
-- No sample: the clip has no sound (MissingModalityError).
+- No sample: the clip has no audio (MissingModalityError).
 - NaN, infinity or a magnitude above 1e12: FeatureError; nothing is replaced by a guess.
 - Shorter than a frame or than a filter, down to one sample: silence surrounds the sound, as at the ends of any clip.
 - Digital silence: zero-crossing rate 0, mel energies at the floor of -100 dB, chroma 0, tuning 0.

@@ -40,22 +40,22 @@ def check_samples(samples: NDArray[np.float32], *, rate_hz: int = AUDIO_RATE_HZ)
     samples : float32, shape (n,), mono, full scale 1; may be a numpy.memmap
     rate_hz : samples per second, for the message
 
-    Raises MissingModalityError where there is no sample, and FeatureError where the array is not one channel of
+    Raises MissingModalityError without a sample, and FeatureError where the array is not one channel of
     float32, or holds NaN, infinity or a magnitude above 1e12: no such sample is replaced by a guess.
     """
     if samples.ndim != 1 or samples.dtype != np.float32:
         raise FeatureError(
-            f"sound of shape {samples.shape} and type {samples.dtype}; one channel of float32 was expected: "
+            f"audio of shape {samples.shape} and type {samples.dtype}; one channel of float32 was expected: "
             "mix it down to mono and convert it first"
         )
     if len(samples) == 0:
-        raise MissingModalityError("the sound has no samples")
+        raise MissingModalityError("the audio has no samples")
     for block in sample_blocks(samples):
         if not np.abs(block.samples).max() <= MAX_AMPLITUDE:  # False for NaN too
             bad = block.start + int(np.argmin(np.abs(block.samples) <= MAX_AMPLITUDE))
             raise FeatureError(
-                f"sample {bad} ({bad / rate_hz:.3f} s) of the sound is {samples[bad]}; finite values "
-                "around -1 to 1 were expected: the sound track is damaged, so re-encode the clip"
+                f"sample {bad} ({bad / rate_hz:.3f} s) of the audio is {samples[bad]}; finite values "
+                "around -1 to 1 were expected: the audio is damaged, so re-encode the clip"
             )
 
 

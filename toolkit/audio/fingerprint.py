@@ -1,4 +1,4 @@
-"""What a sound is known by, also encoded again: how the energies of its bands change, from its MFCC.
+"""A fingerprint of audio, the same when encoded again: how the energies of its bands change, from its MFCC.
 
 The mel energies that 20 coefficients hold are compared between neighbouring bands and over 93 ms, after Haitsma and
 Kalker, "A highly robust audio fingerprinting system", ISMIR 2002. Encoded again (AAC at 64 kbit/s, MP3 at 96) and

@@ -131,7 +131,7 @@ def tuning_of_offsets(offsets: NDArray[np.uint8], magnitudes: NDArray[np.float32
     """Return the commonest offset among the louder half of a clip's peaks, in bins from -0.5 to 0.5.
 
     offsets, magnitudes : of the whole clip, as `pitch_offsets` gives them, shape (n_peaks,)
-    Returns 0.0 where there is no peak: silence and constant sound have no pitch.
+    Returns 0.0 without a peak: silence and constant sound have no pitch.
     Source: librosa.estimate_tuning(bins_per_octave=36), as chroma_cqt calls it.
     """
     if len(offsets) == 0:

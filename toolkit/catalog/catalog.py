@@ -60,13 +60,13 @@ def build_catalog(
         these and the tables below may lie in a store (``s3://bucket/videos``).
     transcripts
         A table with video_id, clip_id, text, and optionally start_s, end_s, language, mode. Without it, .txt, .srt
-        and .vtt files beside the videos are read.
+        and .vtt files next to the videos are read.
     cut_subtitles
-        One clip per subtitle cue, clip_id = four-digit cue number, in place of one clip per file.
+        One clip per subtitle cue, clip_id = four-digit cue number, instead of one clip per file.
     encoding
-        Of the tables and text files; recognised where it is None.
+        Encoding of the tables and text files; recognised where it is None.
     language
-        Of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
+        Language of the text files next to the videos, such as "en" for talk.en.vtt, where there are several.
     exclude
         A table of (utterance_id or video_id and clip_id, reason); these clips are skipped, with the reason on record.
     turns, turn_people
@@ -82,7 +82,7 @@ def build_catalog(
     """
     if cut_subtitles and transcripts is not None:
         raise ConfigError(
-            "--cut subtitles takes texts and times from .srt and .vtt files beside the videos; leave out "
+            "--cut subtitles takes texts and times from .srt and .vtt files next to the videos; leave out "
             "--transcripts, or give the table start_s and end_s"
         )
     root = locate(videos)

@@ -22,7 +22,7 @@ _BLOCK_BYTES = 1 << 16
 def same_content(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
     """Yield (clip, first) for each clip whose file has the bytes of an earlier clip's file.
 
-    Several clips of one file are no copies, and excluded clips do not count. Only files of one size are read, and of
+    Several clips of one file are not copies, and excluded clips do not count. Only files of one size are read, and of
     these first their beginnings. Files in a store are not compared: each would have to be fetched.
     """
     by_size: defaultdict[int, dict[Path, Clip]] = defaultdict(dict)

@@ -33,13 +33,13 @@ class Exclusions:
     reasons
         By utterance_id, why: the reasons of all its rows.
     unknown
-        What the table leaves out that is not among the clips.
+        Names in the table that are not among the clips.
     notes
         How the table is understood, one line each.
     undecided
-        What is said of a table whose column decision is empty; "" of others.
+        The remark on a table whose column decision is empty; "" of others.
     table
-        What the file is called; "" where there is none.
+        The file's name; "" without a file.
     """
 
     reasons: Mapping[str, str] = field(default_factory=dict)

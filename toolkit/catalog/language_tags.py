@@ -21,7 +21,7 @@ _LONGER = {  # three letters (ISO 639-2) and English names, as subtitle sites ha
     "italian": "it", "portuguese": "pt", "russian": "ru", "arabic": "ar", "hindi": "hi", "turkish": "tr",
     "polish": "pl", "dutch": "nl", "vietnamese": "vi", "thai": "th",
 }  # fmt: skip
-# What may follow: a script, a country, where the text comes from, and whom it is for.
+# Possible suffixes: a script, a country, where the text comes from, and whom it is for.
 _FURTHER = re.compile(r"hans|hant|latn|cyrl|[a-z]{2}|\d{3}|orig|auto|asr|forced|sdh|cc|default|full")
 
 

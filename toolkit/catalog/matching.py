@@ -29,7 +29,7 @@ def _as_number(part: str) -> str:
     return part if digits is None else digits[1].lstrip("0") or "0"
 
 
-# What is left out of a name step by step, and what a message says of it.
+# The parts that are left out of a name step by step, and a message's words for it.
 _STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("spaces and invisible characters are left out", clean_id),
     ("endings such as .mp4 and folders are left out", without_ending),
@@ -43,7 +43,7 @@ _FILE_STEP = 1
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of names that another file writes in another way.
+    """The fate of names that another file writes in another way.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Matches:
         By name that was looked for, the names that it may be, where there are several, or where it is not the only one
         that may be this name.
     notes
-        What is said of those that were found, one line per way of writing.
+        The remarks on those that were found, one line per way of writing.
     """
 
     found: Mapping[Name, Name] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def match_names(wanted: Mapping[Name, Sequence[Form]], known: Iterable[Name], *,
     Parameters
     ----------
     wanted
-        Names that are no known ones as they are written, each with what it may stand for, the best first.
+        Names that are not known ones as they are written, each with what it may stand for, the best first.
     by_file_name
         Whether the wanted names are paths, whose last part alone may name a file that lies in a folder.
 
@@ -118,7 +118,7 @@ def _plain(part: str) -> str:
 def _single(
     wanted: Mapping[Name, Sequence[Form]], known: Sequence[Name], key: Callable[[str], str], *, by_file_name: bool
 ) -> tuple[dict[Name, Name], dict[Name, list[Name]]]:
-    """Return the names that have one candidate, which is no other's, and those that have several or share theirs."""
+    """Return the names with one candidate that no other name has, and those that have several or share theirs."""
     whole: defaultdict[Name, list[Name]] = defaultdict(list)
     ends: defaultdict[Name, list[Name]] = defaultdict(list)
     for name in known:

@@ -1,4 +1,4 @@
-"""What is odd about a run's input."""
+"""Oddities of a run's input."""
 
 from __future__ import annotations
 

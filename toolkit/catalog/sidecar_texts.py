@@ -1,4 +1,4 @@
-"""What the text files next to videos say: read together, since they tell each other's encoding."""
+"""The contents of text files next to videos: read together, since they tell each other's encoding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_sidecars(
     """Return the content of each file, or why it cannot be read; which legacy encodings were found goes to `notes`.
 
     A file that is not Unicode is judged by its own bytes, with the language of its name, of `reading` or of the other
-    files in mind. Where all such files together are clearly in one encoding, it also settles those too short to tell.
+    files in mind. If all such files together are clearly in one encoding, it also settles those too short to tell.
     """
     contents: dict[AnyPath, str | ConfigError] = {}
     unclear: list[Sidecar] = []

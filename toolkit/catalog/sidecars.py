@@ -71,7 +71,7 @@ def join_sidecars(
 ) -> Iterator[Clip]:
     """Yield the clips with the text next to their videos, or, with `cut_subtitles`, a clip for each of their cues.
 
-    What is odd about the text files is added to the problems of `files`, what was chosen to its notes.
+    Oddities of the text files are added to the problems of `files`, choices to its notes.
 
     Raises ConfigError where clips have text in several languages and nothing says which counts.
     """
@@ -218,7 +218,7 @@ def _words(path: AnyPath, contents: Mapping[AnyPath, str | ConfigError]) -> list
 
 
 def _cut(clip: Clip, cues: Sequence[Cue], problems: list[Problem]) -> Iterator[Clip]:
-    """Yield one clip per cue, or the whole clip where there is no cue. A cue too short to be read makes no clip."""
+    """Yield one clip per cue, or the whole clip without cues. A cue too short to be read makes no clip."""
     video_id = clip.video_id if clip.clip_id == WHOLE else f"{clip.video_id}_{clip.clip_id}"
     for number, cue in enumerate(cues, start=1):
         part = replace(clip, video_id=video_id, clip_id=f"{number:04d}", text=cue.text, start_s=cue.start_s)

@@ -1,4 +1,4 @@
-"""Where the files of a feature folder's clips lie: below what `fmltk extract` was given."""
+"""The files of a feature folder's clips: below what `fmltk extract` was given."""
 
 from __future__ import annotations
 

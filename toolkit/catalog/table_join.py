@@ -87,7 +87,7 @@ def _file_of(row: Transcript, by_id: Mapping[str, Clip]) -> Clip | None:
 
 
 class MeantClips:
-    """What rows mean whose ids are no clip's as they are written: one candidate on both sides, or none."""
+    """Return the clips that rows mean whose ids are not a clip's as written: one candidate on both sides, or none."""
 
     def __init__(self, rows: Sequence[Transcript], clips: Sequence[Clip], exact: Sequence[Clip | None]) -> None:
         self._clips = {_name(clip): clip for clip in clips}

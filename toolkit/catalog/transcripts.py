@@ -28,7 +28,7 @@ class Transcript:
     """One row of a transcript table. `text` is None where the table has none; `where` is for messages.
 
     `file` is how the row names the clip's file, where it does; `has_ids` whether it has ids too. `unknown_split` is
-    what the table calls the split, where that is no name of one.
+    what the table calls the split, where that is not a name of one.
     """
 
     where: str

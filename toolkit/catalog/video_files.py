@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.io.paths import AnyPath
 
-# What lies beside videos and is no surprise there: transcripts, tables, notes, pictures.
+# Files that are expected next to videos: transcripts, tables, notes, pictures.
 OTHER_SUFFIXES = frozenset((*SIDECAR_SUFFIXES, *TABLE_SUFFIXES, ".json", ".md", ".pdf", ".jpg", ".png", ".xls"))
 ANIMATION_SUFFIXES = frozenset((".gif", ".webp", ".apng"))
-# What network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
+# Files that network drives and operating systems keep among people's files: thumbnails, waste, halves of Mac files.
 SYSTEM_FOLDERS = frozenset(
     (
         "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "$recycle.bin", "recycler",
@@ -178,7 +178,7 @@ def _files_of_table(table: AnyPath, encoding: str | None, ignored: Collection[st
             if not written:
                 raise ConfigError(f"{where} has no path; a table given as VIDEOS names a file in each row")
             if "\0" in written:
-                raise ConfigError(f"{where}: {written!r} is no path, for it holds a zero character")
+                raise ConfigError(f"{where}: {written!r} is not a path, for it holds a zero character")
             path = _existing(join(base, written), join(base, written.replace("\\", "/")))
             video_id, clip_id = ids_of_row(row) or (
                 composed(readable(path.stem)),

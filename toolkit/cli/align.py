@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--aligner",
     metavar="NAME",
-    help="Find the times in the sound instead of --words: pocketsphinx (English, offline; pip install 'fmltk[align]'), "
+    help="Find the times in the audio instead of --words: pocketsphinx (English, offline; pip install 'fmltk[align]'), "
     "or hf:NAME, a CTC model of any language from a folder or the hub.",
 )
 @click.option(
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="The folder, file or table that FEATURES were extracted from, for --aligner.",
 )
 @click.option("--tier", metavar="NAME", help="The tier of words in TextGrids, where it is not clear.")
-@click.option("--encoding", help="Of the files of words; recognised where it is clear.")
+@click.option("--encoding", help="Encoding of the files of words; recognised where it is clear.")
 @IGNORE_COLUMNS
 @settings_options(AlignSettings, "settings")
 @click.option("--strict", is_flag=True, help="Exit with 1, not 3, if a clip failed.")

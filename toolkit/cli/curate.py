@@ -31,7 +31,7 @@ LISTED = 5  # clips that a warning names
     metavar="DIR",
     help="Also write each clip cropped to its speaker, with its audio; clips that the table excludes are left out.",
 )
-@click.option("--videos", type=PATH, help="With --crop-speaker: what extract was given.")
+@click.option("--videos", type=PATH, help="With --crop-speaker: the videos that extract read.")
 @output_options
 def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: Path | None, reporter: Reporter) -> None:
     r"""List the clips of FEATURES that a careful researcher would look at, one row per clip and reason.

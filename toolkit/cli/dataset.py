@@ -45,16 +45,16 @@ def dataset() -> None:
     type=click.Choice(["refuse", "zero"]),
     default="refuse",
     show_default=True,
-    help="What becomes of NaN and infinities: an error that names them, or 0 (as MMSA does with -inf in audio).",
+    help="Stop at NaN and infinities and name them, or make them 0 (as MMSA does with -inf in audio).",
 )
 @click.option(
     "--padding",
     type=click.Choice(["auto", "front", "end"]),
     default="auto",
     show_default=True,
-    help="On which side a pickle's sequences are padded; features are padded at the end.",
+    help="Side on which a pickle's sequences are padded; features are padded at the end.",
 )
-@click.option("--scale", help="The labels' scale, such as -1..1 or -3..3; by default what the labels fit.")
+@click.option("--scale", help="The labels' scale, such as -1..1 or -3..3; by default the one that the labels fit.")
 @output_options
 def import_command(
     source: Path, out: Path, non_finite: str, padding: str, scale: str | None, *, reporter: Reporter
@@ -104,9 +104,7 @@ def import_command(
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @out_option(type=click.Path(path_type=Path), required=True, help="The pickle to write.")
-@click.option(
-    "--label-csv", type=click.Path(path_type=Path), help="Where label.csv goes; by default beside the pickle."
-)
+@click.option("--label-csv", type=click.Path(path_type=Path), help="Path of label.csv; by default next to the pickle.")
 @click.option(
     "--use",
     default="",
@@ -172,7 +170,7 @@ def export_command(
 @IGNORE_COLUMNS
 @settings_options(PaddingSettings, "padding", without=("fixed", "vision_pooling"))
 @settings_options(RunOptions, "options", without=_OF_VIDEOS)
-@click.option("--device", default="cpu", show_default=True, help="Where the model runs: cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="Device that runs the model: cpu or cuda.")
 @output_options
 def encode_text_command(features: Path, *, reading: ReadingOptions, reporter: Reporter, **inputs: Any) -> int:
     """Replace the text of imported FEATURES by a model's token vectors of its transcripts, or add them.

@@ -61,8 +61,8 @@ def story(folder: Path) -> list[Step]:
     return [
         Step("Text, audio and visual features of every clip", extract),
         Step("Raters' answers, as Label Studio exports them", ("annotation", "import", *exports, "-o", ratings)),
-        Step("How far the raters agree", ("annotation", "agreement", ratings, "--items", "2")),
-        Step("One label per clip and condition: the mean of five raters", aggregate),
+        Step("How far the annotators agree", ("annotation", "agreement", ratings, "--items", "2")),
+        Step("One label per clip and condition: the mean of five annotators", aggregate),
         Step("Three pairwise stages, then the fusion", ("train", features, "--labels", labels, "-o", run, *TRAINING)),
         Step("Seven scores per clip", ("predict", run, features, "-o", at("predictions.csv"))),
         Step("All of it in one HTML file", (*report, "--title", "fmltk demo: demonstration data, not real ratings")),
@@ -74,7 +74,7 @@ def story(folder: Path) -> list[Step]:
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Where the clips and everything made from them go.",
+    help="Folder for the clips and everything made from them.",
 )
 @output_options
 def demo(reporter: Reporter, *, out: Path) -> int:

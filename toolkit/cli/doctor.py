@@ -1,4 +1,4 @@
-"""`fmltk doctor`: what this machine has of what fmltk uses, and how to mend what is wrong."""
+"""`fmltk doctor`: what this machine has of what fmltk uses, and how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HUB_MODEL, HUB_TIMEOUT_S = "bert-base-uncased", 5.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found: `status` is ok, note (something is missing that may not matter) or problem."""
+    """The result of one check: `status` is ok, note (something is missing that may not matter) or problem."""
 
     name: str
     status: str
@@ -113,7 +113,7 @@ def _openface() -> Check:
     try:
         program = find_openface()
     except FmltkError as error:
-        return Check("OpenFace", PROBLEM, str(error), f"mend or unset {OPENFACE_VARIABLE}")
+        return Check("OpenFace", PROBLEM, str(error), f"correct or unset {OPENFACE_VARIABLE}")
     if program is None:
         mend = f"see docs/openface.md; then put FeatureExtraction on PATH, or set {OPENFACE_VARIABLE} to its folder"
         return Check("OpenFace", NOTE, "not found: the built-in 33 visual features are used, not the paper's 709", mend)
@@ -133,7 +133,7 @@ def _torchvision() -> Check:
 
     state = guard_torchvision()
     if state is Torchvision.HIDDEN:
-        return Check("torchvision", OK, "installed, but not usable beside this torch: fmltk hides it and needs none")
+        return Check("torchvision", OK, "installed, but not usable with this torch: fmltk hides it and needs none")
     return Check("torchvision", OK, "usable" if state is Torchvision.USABLE else "absent, and not needed")
 
 
@@ -250,7 +250,7 @@ def _extras() -> Check:
 @click.option("--quick", is_flag=True, help="Leave out the comparison of numbers with librosa.")
 @output_options
 def doctor(reporter: Reporter, *, quick: bool) -> int:
-    r"""Check this machine: programs, models, disk, GPU, settings; and say how to mend what is wrong.
+    r"""Check this machine: programs, models, disk, GPU, settings; and say how to fix what is wrong.
 
     Run it in the folder that you work in. Notes name what is missing but may not matter to you.
 

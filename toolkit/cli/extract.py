@@ -46,7 +46,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     type=Place(),
     default="features",
     show_default=True,
-    help="The feature folder, a path or a URL; the same command goes on where it was stopped.",
+    help="The feature folder, a path or a URL; the same command continues where it was stopped.",
 )
 @click.option(
     "--transcripts",
@@ -59,7 +59,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     type=click.Choice(["none", "subtitles"]),
     default="none",
     show_default=True,
-    help="One clip per subtitle cue in place of one per file.",
+    help="One clip per subtitle cue instead of one per file.",
 )
 @settings_options(ReadingOptions, "reading")
 @click.option(
@@ -73,7 +73,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     help="Who speaks when: an RTTM file, a folder of them, or a table (video_id, start_s, end_s, speaker).",
 )
 @click.option(
-    "--turn-people", type=Place(), help="Whose face a name of the turns is: a table (name, person of faces.parquet)."
+    "--turn-people", type=Place(), help="Faces of the names in --turns: a table (name, person of faces.parquet)."
 )
 @IGNORE_COLUMNS
 @click.option(
@@ -94,7 +94,7 @@ def _use_preset(ctx: click.Context, _: click.Parameter, name: str | None) -> str
     default="auto",
     show_default=True,
     metavar="DIR|auto|none",
-    help="A folder of OpenFace CSVs; run OpenFace where it is found; or the built-in face geometry.",
+    help="A folder of OpenFace CSVs; auto: run OpenFace if it is found; none: the built-in face geometry.",
 )
 @click.option(
     "--asd",
@@ -187,7 +187,7 @@ def exit_code(summary: Summary, *, strict: bool = False) -> int:
 @given_options(PaddingSettings, "padding")
 @output_options
 def pad(features: AnyPath, *, padding: dict[str, Any], reporter: Reporter) -> None:
-    r"""Pad the sequences of FEATURES anew, without touching the videos.
+    r"""Pad the sequences of FEATURES again, without touching the videos.
 
     Options that are not given stay as they are in FEATURES.
 

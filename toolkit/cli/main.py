@@ -57,7 +57,7 @@ class CommandGroup(CommandList):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command where there is none of that name."""
+        """Name the nearest command if the name is not one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -74,8 +74,8 @@ def fmltk() -> None:
 
     \b
     fmltk extract videos/ -o features/                             features of every clip
-    fmltk annotation import AT.json VT.json -o ratings.parquet     raters' exports
-    fmltk annotation aggregate ratings.parquet -o labels.parquet   five raters, one label
+    fmltk annotation import AT.json VT.json -o ratings.parquet     annotators' exports
+    fmltk annotation aggregate ratings.parquet -o labels.parquet   five annotators, one label
     fmltk train features/ --labels labels.parquet -o runs/first    three stages, then fusion
     fmltk report features/ runs/first --videos videos/             all of it in one HTML file
     """  # noqa: D301 - click's mark \b is the character
@@ -101,7 +101,7 @@ def _run(arguments: Any) -> int:
     try:
         code = fmltk.main(args=arguments, prog_name="fmltk", standalone_mode=False)
     except click.exceptions.Abort:
-        echo_error("Stopped. What was done is kept; the same command goes on from there.")
+        echo_error("Stopped. Finished work is kept; the same command continues from there.")
         return 130
     except click.ClickException as error:
         echo_usage_error(error)
@@ -133,7 +133,7 @@ def _settled(code: int) -> int:
 def _cleaning_up_when_ended() -> Iterator[None]:
     """Let `kill`, and a terminal that closes, end the command as Ctrl-C does: temporary files are removed first.
 
-    A second one ends it at once. What ignores them, such as nohup, is left as it is.
+    A second one ends it at once. Signals that are ignored, as under nohup, stay ignored.
     """
     kept: dict[int, Any] = {}
 

@@ -19,7 +19,7 @@ PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=PATH)
 @out_option("output", type=PATH, default=Path("report.html"), show_default=True, help="The report.")
-@click.option("--videos", type=PATH, help="What extract read: makes the clips in the report playable.")
+@click.option("--videos", type=PATH, help="The videos that extract read; makes the clips in the report playable.")
 @click.option(
     "--embed-mb",
     type=click.FloatRange(min=0),

@@ -66,7 +66,7 @@ class _Job:
 
     @property
     def note(self) -> str:
-        """What the crop is made of: a file that says so is done."""
+        """The inputs of the crop: a file that says so is done."""
         made_of = (CROP_VERSION, *(self.row[name] for name in ("sha256", "start_s", "end_s")))
         digest = hashlib.sha256(repr(made_of).encode())
         digest.update(self.shot_starts.tobytes() + self.frames.tobytes() + self.boxes.tobytes())
@@ -86,7 +86,7 @@ def crop_speakers(
     features
         The feature folder, whose faces say where the speaker is.
     videos
-        What `fmltk extract` was given.
+        The videos that `fmltk extract` read.
     out
         The folder to write.
     excluded

@@ -1,4 +1,4 @@
-"""What a careful researcher would look at: reasons, and the rules that need a clip's row of the manifest alone."""
+"""Findings that a careful researcher would look at: reasons, and the rules that need one row of the manifest alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REASONS = {  # in the order of a clip's rows, with what the summary says
     LITTLE_TEXT: "too little text for the duration",
     OTHER_LANGUAGE: "another language than most",
     UNKNOWN_TOKENS: "words that the text model does not know",
-    OTHER_WORDS: "other words than those recognised in the sound",
+    OTHER_WORDS: "other words than those recognised in the audio",
 }
 
 MAX_SILENCE = 0.9  # of the audio: a second of speech in ten
@@ -89,12 +89,12 @@ def _other_face(row: Mapping[str, Any]) -> str | None:
 def _no_vision(row: Mapping[str, Any]) -> str | None:
     if row.get("vision_status") != MISSING:
         return None
-    return str(row.get("vision_error_message") or "there are no visual features")
+    return str(row.get("vision_error_message") or "the clip has no visual features")
 
 
 def _no_speech(row: Mapping[str, Any], level_range_db: float | None) -> str | None:
     if row.get("audio_status") == MISSING:
-        return str(row.get("audio_error_message") or "there is no audio")
+        return str(row.get("audio_error_message") or "the clip has no audio")
     silence = row.get("silence_share")
     if silence is not None and silence >= MAX_SILENCE:
         return f"{silence:.0%} of the audio is silent"

@@ -1,4 +1,4 @@
-"""What a clip's text gives reason to look at, next to the texts of the other clips."""
+"""Reasons in a clip's text to look at it, next to the texts of the other clips."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def transcript_findings(rows: Sequence[Mapping[str, Any]], heard: Mapping[str, M
             continue
         far = error_rate(row.get("text") or "", own["text"] or "")
         if far is not None and far.rate > MAX_ERROR_RATE:
-            said = f"recognised is {_shortened(own['text'])!r}" if own["text"] else "no text is recognised in the sound"
+            said = f"recognised is {_shortened(own['text'])!r}" if own["text"] else "no text is recognised in the audio"
             detail = f"{far.unit} error rate {far.rate:.2f}: {said}"
             found.append(Finding(str(row["utterance_id"]), OTHER_WORDS, detail, severity=far.rate))
     return sorted(found, key=lambda one: -one.severity)

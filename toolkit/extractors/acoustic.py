@@ -25,7 +25,7 @@ class AcousticSet:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         from fmltk.toolkit.audio.acoustic import ACOUSTIC_FEATURES
 
         return Card(

@@ -97,7 +97,7 @@ class HfSpeech:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         return Card(
             name=set_name(self.source.name, self.layers),
             modality="audio",

@@ -51,7 +51,7 @@ def extractor(argument: str | None) -> LibrosaSet:
     if len({len(trial) for trial in trials}) > 1:
         said = ", ".join(f"{call.name} {len(trial)}" for call, trial in zip(file.calls, trials, strict=True))
         raise ConfigError(
-            f"{file.name}: the functions give different numbers of steps for {_TRIAL_S} s of sound ({said}); give all "
+            f"{file.name}: the functions give different numbers of steps for {_TRIAL_S} s of audio ({said}); give all "
             "the same center, and n_fft or frame_length where it is false"
         )
     found = LibrosaSet(file, tuple(trial.shape[1] for trial in trials))
@@ -94,7 +94,7 @@ class LibrosaSet:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         features = tuple(
             feature
             for call, n_values in zip(self.file.calls, self.n_values, strict=True)
@@ -127,7 +127,7 @@ class LibrosaSet:
         if n_values > MAX_VALUES:
             longest_s = MAX_VALUES // self._values_per_step() * self.file.hop_length / self.file.rate_hz
             raise FeatureError(
-                f"the sound is {len(samples.values) / samples.rate_hz:.0f} s long, and librosa, which reads it whole, "
+                f"the audio is {len(samples.values) / samples.rate_hz:.0f} s long, and librosa, which reads it whole, "
                 f"gets {longest_s:.0f} s of {name} at most: cut the clip, or raise hop_length"
             )
         from librosa.util.exceptions import LibrosaError
@@ -138,7 +138,7 @@ class LibrosaSet:
                 parts.append(_values(call, np.asarray(samples.values), self.file))
             except (LibrosaError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise FeatureError(f"librosa's {call.function} refuses this sound ({reason})") from error
+                raise FeatureError(f"librosa's {call.function} refuses this audio ({reason})") from error
         lengths = {len(part) for part in parts}
         if len(lengths) > 1:
             raise FeatureError(f"the functions of {name} give different numbers of steps: {sorted(lengths)}")

@@ -33,7 +33,7 @@ LICENCE = (
 )
 _SHORT_NAMES = {EGEMAPS: "egemaps", COMPARE: "compare"}
 _FULL_SCALE = np.float32(32767 / 32768)  # the loudest sample that 16 bits hold
-# Where openSMILE's name says a unit, or names a frequency. Of the first that is found.
+# Units by parts of openSMILE's names; the first part that is found counts.
 _UNITS = (
     ("PerSec$", "1/s"),
     ("SegmentLength(Sec)?$", "s"),
@@ -101,7 +101,7 @@ class OpenSmile:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         short = _SHORT_NAMES.get(self.feature_set, self.feature_set)
         return Card(
             name=f"{short}-{FUNCTIONALS}" if self.functionals else short,
@@ -129,7 +129,7 @@ class OpenSmile:
                 table = smile.process_signal(values, samples.rate_hz).to_numpy(np.float32)  # (n_steps, d)
             if len(table) == 1 and np.isnan(table).all():
                 raise FeatureError(
-                    f"the sound is {len(values) / samples.rate_hz:.4f} s long, which is too short for {name}: leave "
+                    f"the audio is {len(values) / samples.rate_hz:.4f} s long, which is too short for {name}: leave "
                     "the clip out, or cut it longer"
                 )
             return finite_features(table, name=name)

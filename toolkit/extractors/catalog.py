@@ -46,7 +46,7 @@ def find_extractor(modality: str, text: str) -> ChosenSet:
 
     modality : "text", "audio" or "vision"; of text, any other name is that of a model: "minilm" is "hf:minilm"
 
-    Raises ConfigError if there is no such set, or what a package brings is not one; what the set itself raises where
+    Raises ConfigError if no set has that name, or what a package brings is not one; what the set itself raises where
     its argument or its library is at fault.
 
     >>> find_extractor("audio", "mine=fmltk33").name
@@ -59,7 +59,7 @@ def find_extractor(modality: str, text: str) -> ChosenSet:
         name, argument = _MODELS[modality], given
     if name not in names or not given:
         raise ConfigError(
-            f"there is no {modality} set {name!r}; sets: {', '.join(names) or 'none'}. "
+            f"{name!r} is not one of the {modality} sets: {', '.join(names) or 'none'}. "
             "Others come with a package: install it"
         )
     point = _entry_point(f"{modality}.{name}")

@@ -1,4 +1,4 @@
-"""What an extractor is: a card that says what its numbers are and depend on, and a function of one clip.
+"""The contract of an extractor: a card that says what its numbers are and depend on, and a function of one clip.
 
 A package of anyone's registers a function that makes one in the entry-point group `fmltk.extractors`, under the name
 `<modality>.<name>`, such as `audio.loudness`; it is then `--audio loudness`, or `--audio loudness:ARGUMENT` with what
@@ -22,7 +22,7 @@ ENTRY_POINTS = "fmltk.extractors"
 
 
 class Reads(StrEnum):
-    """What an extractor is given of a clip."""
+    """The parts of a clip that an extractor can read."""
 
     SAMPLES = "samples"  # Samples: the sound at the card's `sample_rate_hz`
     TEXT = "text"  # Transcript
@@ -35,7 +35,7 @@ class Reads(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a feature set is. Everything here but the licence is part of what a folder's numbers depend on.
+    """The description of a feature set. Everything here but the licence is part of what a folder's numbers depend on.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Card:
     modality
         "text", "audio" or "vision".
     reads
-        What the function of one clip is given.
+        The input of the function of one clip.
     features
         Name and unit of each feature; empty where they have none, and then `dimension` says how many there are.
     dimension
@@ -52,17 +52,17 @@ class Card:
     rate_hz
         Steps per second; None where steps are tokens, or one step stands for the whole clip.
     sample_rate_hz
-        Of the sound that is read, where `reads` is SAMPLES.
+        Rate of the audio that is read, where `reads` is SAMPLES.
     crop_px
         Side of the pictures that are read, where `reads` is CROPS.
     settings
-        What the numbers depend on besides, as JSON holds it.
+        Other settings that the numbers depend on, as JSON holds it.
     versions
-        Of the libraries that compute it, by name.
+        Versions of the libraries that compute it, by name.
     weights
-        What identifies the weights, such as a name and a SHA-256; empty where there are none.
+        The identity of the weights, such as a name and a SHA-256; empty without weights.
     licence
-        Of the set and its weights, where a user has to know it before use; said before the first clip.
+        Licence of the set and its weights, where a user has to know it before use; said before the first clip.
     """
 
     name: str
@@ -125,7 +125,7 @@ class ClipFile:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a text extractor cut a transcript into: ids int32 (n,), strings, character spans int32 (n, 2) or None."""
+    """The tokens of a transcript: ids int32 (n,), strings, character spans int32 (n, 2) or None."""
 
     ids: NDArray[np.int32]
     strings: tuple[str, ...]
@@ -153,7 +153,7 @@ class Extractor(Protocol):
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
 
     def load(self, device: str) -> Callable[[Any], Features]:
         """Return the function of one clip; called once per worker process. device: "cpu" or "cuda".
@@ -165,7 +165,7 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class ReadsFiles(Protocol):
-    """What an extractor is as well whose function reads a file of each clip: another such file redoes the set."""
+    """An extractor whose function reads a file of each clip: another such file redoes the set."""
 
     def file_of(self, clip: ClipFile) -> Path | None:
         """Return the file that is read for a clip, whose `n_frames` is 0 here; None where there is none."""

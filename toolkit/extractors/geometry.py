@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GeometrySet:
-    """Where the speaker's face is, how it is turned, and how it moves."""
+    """Position, turn and motion of the speaker's face."""
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         from fmltk.toolkit.vision.geometry import GEOMETRY_FEATURES
 
         return Card(

@@ -1,6 +1,6 @@
-"""What is written after the colon of a set, such as `hf:NAME,layer=9`: a model or file, and options.
+"""The text after the colon of a set, such as `hf:NAME,layer=9`: a model or file, and options.
 
-What the options of a model's layers mean is the same for sound, text and pictures.
+The options of a model's layers mean the same for audio, text and images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_argument(
         is a part of the value before it
     of, needs : the set's name, and what it cannot do without, for messages
 
-    Raises ConfigError if there is no model, or an option that is unknown or given twice.
+    Raises ConfigError without a model, or if an option that is unknown or given twice.
 
     >>> read_argument("facebook/hubert-base-ls960,layer=9")
     ('facebook/hubert-base-ls960', {'layer': '9'})

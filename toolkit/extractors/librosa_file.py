@@ -76,7 +76,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class LibrosaFile:
-    """What a file says; `name` is the file's without its ending."""
+    """The contents of a file; `name` is the file's without its ending."""
 
     name: str
     rate_hz: int

@@ -23,7 +23,7 @@ def check_sound(samples: Samples, *, window_samples: int, name: str) -> None:
     check_samples(samples.values, rate_hz=samples.rate_hz)
     if len(samples.values) < window_samples:
         raise FeatureError(
-            f"the sound is {len(samples.values) / samples.rate_hz:.4f} s long, and {name} needs "
+            f"the audio is {len(samples.values) / samples.rate_hz:.4f} s long, and {name} needs "
             f"{window_samples / samples.rate_hz:.4f} s: leave the clip out, or cut it longer"
         )
 
@@ -44,7 +44,7 @@ def finite_features(values: NDArray[np.float32], *, name: str) -> Features:
         return Features(values)
     if n_bad == len(values):
         raise FeatureError(
-            f"{name} is not finite in any of the {n_bad} steps of this sound, so the clip has no features"
+            f"{name} is not finite in any of the {n_bad} steps of this audio, so the clip has no features"
         )
     verbs = "has a value that is not finite and is" if n_bad == 1 else "have values that are not finite and are"
     warning = f"{n_bad} of {len(values)} steps of {name} {verbs} masked"

@@ -38,7 +38,7 @@ class GloveText:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         table = self.table
         return Card(
             name=set_name(_ENDING.sub("", table.path.name), Layers()),

@@ -56,7 +56,7 @@ class HfText:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         return Card(
             name=set_name(self.source.name, self.layers),
             modality="text",

@@ -22,7 +22,7 @@ class TextModelSet:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         model = self.model
         weights = {} if model is None else {"name": model.name, "sha256": model.sha256}
         return Card(name="model", modality="text", reads=Reads.TEXT, weights=weights)

@@ -45,7 +45,7 @@ class FrameTables:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         choice = self.choice
         settings = {
             "columns": dict(self.named),
@@ -64,7 +64,7 @@ class FrameTables:
         )
 
     def load(self, device: str) -> Callable[[ClipFile], Features]:
-        """Return the function of one clip; there is no model."""
+        """Return the function of one clip; it needs no model."""
         del device
         read = functools.lru_cache(maxsize=1)(self._read)  # many clips of one long video read its table once
         return functools.partial(self.features_of, read=read)
@@ -72,7 +72,7 @@ class FrameTables:
     def features_of(self, clip: ClipFile, *, read: Callable[[Path, int], FrameRows]) -> Features:
         """Return a clip's features float32 (n_frames, d) at 30 Hz, and where they can be trusted.
 
-        Raises FeatureError where there is no table of the clip or it cannot be used, MissingModalityError where it has
+        Raises FeatureError where the clip has no table or it cannot be used, MissingModalityError where it has
         no face in the clip.
         """
         found = self._find(clip)

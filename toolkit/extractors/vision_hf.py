@@ -61,11 +61,11 @@ def extractor(argument: str | None) -> HfPictures:
         config = AutoConfig.from_pretrained(source.folder, **SAFE)
     model_type, config = config.model_type, getattr(config, "vision_config", config)
     if not hasattr(config, "num_channels") or model_type in _AT_RANDOM:
-        fault = "hides parts of the picture at random" if model_type in _AT_RANDOM else "does not see pictures"
+        fault = "hides parts of the image at random" if model_type in _AT_RANDOM else "does not see images"
         raise ConfigError(f"image model {source.name!r} is a {model_type}, which {fault}; {IMAGE_MODEL.advice}")
     pool = options.get("pool") or _usual_pool(model_type, layers)
     if pool not in POOLS:
-        raise ConfigError(f"pool={pool} is not a way to make one vector of a picture's; write pool={'|'.join(POOLS)}")
+        raise ConfigError(f"pool={pool} is not a way to make one vector of an image's; write pool={'|'.join(POOLS)}")
     if pool == POOLED and layers.first is not None:
         raise ConfigError("pool=pooled is of the last layer alone; with another layer, give pool=mean or pool=cls")
     n_layers = getattr(config, "num_hidden_layers", None)
@@ -93,7 +93,7 @@ class HfPictures:
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         packages = ("torch", "pillow")
         return Card(
             name=set_name(self.source.name, self.layers),

@@ -1,4 +1,4 @@
-"""What `fmltk` gives for feature folders and reports, where a user's types are wider than the packages' own."""
+"""The part of `fmltk` for feature folders and reports, where a user's types are wider than the packages' own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pad(
     vision_pooling: int | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
-    """Pad a feature folder's sequences to another length; the videos are not needed. What is None stays as it is.
+    """Pad a feature folder's sequences to another length; the videos are not needed. None keeps a setting.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def pad(
     vision_pooling
         How many video frames are averaged into one step.
     reporter
-        Where progress and warnings go; None: warnings become Python's.
+        Receives progress and warnings; None: warnings become Python's.
 
     Returns
     -------
     Summary
-        What the folder has now. A FeatureSet that was opened before is out of date: read the folder again.
+        The folder's summary now. A FeatureSet that was opened before is out of date: read the folder again.
 
     Raises
     ------
@@ -108,17 +108,17 @@ def align(
     settings
         The clock of the times, the unit of a step, the pooling of text, the padding.
     reporter
-        Where progress and warnings go; None: warnings become Python's.
+        Receives progress and warnings; None: warnings become Python's.
 
     Returns
     -------
     Summary
-        What the folder has; clips that could not be aligned are its failures.
+        The folder's summary; clips that could not be aligned are its failures.
 
     Raises
     ------
     ConfigError
-        If there are no word times, or it is not clear what they count from.
+        If word times are missing, or it is not clear what they count from.
     StoreError
         If `features` is not a folder that `extract` wrote.
     """
@@ -154,16 +154,16 @@ def report(
     title
         The heading.
     videos
-        What was extracted: makes the clips in the report playable.
+        The extracted videos: make the clips in the report playable.
     embed_mb
         How much of the clips the report itself may contain, in megabytes; further ones are linked.
     reporter
-        Where progress and warnings go; None: warnings become Python's.
+        Receives progress and warnings; None: warnings become Python's.
 
     Raises
     ------
     ConfigError
-        If an input does not exist or is none of these.
+        If an input does not exist or is not one of these.
     StoreError
         If the file cannot be written.
 

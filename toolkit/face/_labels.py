@@ -1,4 +1,4 @@
-"""What `fmltk` gives for ratings and labels: data frames in and out; the rules are those of fmltk.annotation."""
+"""The part of `fmltk` for ratings and labels: data frames in and out; the rules are those of fmltk.annotation."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def import_ratings(
         One file or several: exports of Label Studio (JSON, JSON_MIN, CSV, TSV), a long table (utterance_id, condition,
         annotator, value), a wide one (utterance_id, condition, one column per annotator), or a ratings.parquet.
     out
-        Where the ratings are also written, such as "ratings.parquet", with a report and every dropped annotation next
-        to it; ratings that it has already are kept and the new ones are added.
+        File to which the ratings are also written, such as "ratings.parquet", with a report and every dropped
+        annotation next to it; ratings that it has already are kept and the new ones are added.
     condition
-        Of files that do not say theirs: M, T, A, V, AT, VT or AV.
+        Condition of files that do not say theirs: M, T, A, V, AT, VT or AV.
     scale
-        What annotators chose from, where a file does not say it: "-1..1" in whole steps, "0..100:continuous" for
-        decimals and sliders, "happy|sad|angry" or "nominal" for words without order.
+        Answers that annotators chose from, where a file does not say it: "-1..1" in whole steps, "0..100:continuous"
+        for decimals and sliders, "happy|sad|angry" or "nominal" for words without order.
     label_values
         Words that stand for numbers, such as ``{"Negative": -1}``.
     dimensions
@@ -142,13 +142,13 @@ def aggregate(
         A data frame with the columns utterance_id, condition, annotator, value, and optionally status (rated, skipped,
         empty, draft), scale and dimension; or a ratings.parquet.
     out
-        Where the labels are also written, such as "labels.parquet".
+        File to which the labels are also written, such as "labels.parquet".
     scale
-        What annotators chose from, where the ratings do not say it, as `import_ratings` takes it.
+        Answers that annotators chose from, where the ratings do not say it, as `import_ratings` takes it.
     panel, at_least
         How many ratings a whole panel has, and how many are enough; None: exactly `panel`.
     more
-        What more ratings than a panel give: "null" no label, "first" the mean of the first, "all" the mean of all.
+        With more ratings than a panel: "null" no label, "first" the mean of the first, "all" the mean of all.
     nearest
         Whether a mean between the paper's eleven values has the class of its interval; otherwise it has none.
     also
@@ -272,5 +272,5 @@ def _ratings_table(ratings: pd.DataFrame | str | os.PathLike[str], scale: str, r
 
 def _warn_of_dropped(dropped: Mapping[str, int], reporter: Reporter) -> None:
     if dropped:
-        told = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
-        reporter.warn(f"not every annotation counts: {told}")
+        reasons = "; ".join(f"{count} {reason}: {REASONS[reason]}" for reason, count in sorted(dropped.items()))
+        reporter.warn(f"not every annotation counts: {reasons}")

@@ -1,4 +1,4 @@
-"""What `fmltk` gives for training and prediction, where a user's types are wider than the packages' own."""
+"""The part of `fmltk` for training and prediction, where a user's types are wider than the packages' own."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def train(
     device
         "cpu", "cuda" or "cuda:1".
     text_model
-        Of misa and self-mm, the name or folder of the text model that is trained; None: the one that the features name.
+        Name or folder of the text model that misa and self-mm train; None: the one that the features name.
     reporter
-        Where progress and warnings go; None: warnings become Python's.
+        Receives progress and warnings; None: warnings become Python's.
 
     Returns
     -------
@@ -180,13 +180,13 @@ def predict(
     seed
         Which seed of a run; by default the one that is best on validation.
     transcripts, encoding, language, turns, openface, asd
-        Of raw clips, as `extract` takes them.
+        For raw clips, as `extract` takes them.
     text_model
         The folder of the model's text model, where its name alone does not find it.
     device
         "cpu", "cuda" or "cuda:1".
     reporter
-        Where progress and warnings go; None: warnings become Python's.
+        Receives progress and warnings; None: warnings become Python's.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where the warnings of a call from Python go."""
+"""The receiver of warnings of a call from Python."""
 
 from __future__ import annotations
 

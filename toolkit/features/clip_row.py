@@ -26,7 +26,7 @@ OK, MISSING, FAILED, SKIPPED = STATUSES = ("ok", "missing", "failed", "skipped")
 
 @dataclass(frozen=True, slots=True)
 class ModalityStatus:
-    """What became of one modality of a clip: its length in steps where it is ok, else the reason."""
+    """The outcome of one modality of a clip: its length in steps where it is ok, else the reason."""
 
     status: str | None = SKIPPED
     length: int | None = None
@@ -52,7 +52,7 @@ class ClipRow:
     start_s, end_s, duration_s
         The part of the file, in seconds on its clock, and how long it is.
     fps, width, height
-        Of the video; None where there is none.
+        Facts of the video; None without one.
     video_start_s
         How long after the clip's start its first picture is shown; None without video.
     n_frames, n_faces, face_coverage, n_shots
@@ -67,7 +67,7 @@ class ClipRow:
     vision_valid, longest_gap_s
         The share of 30 Hz frames whose visual features count (0 to 1), and the longest time without one that does.
     sample_rate_hz, n_channels
-        Of the file's audio, as its decoder gives it.
+        Facts of the file's audio, as its decoder gives it.
     silence_share
         The share of the audio that is silent, 0 to 1; see `fmltk.toolkit.audio.silence`.
     text_source
@@ -80,9 +80,9 @@ class ClipRow:
     status
         ok, missing, failed or skipped, with error_class and error_message where it is not ok.
     modalities
-        What became of text, audio and vision, and of further feature sets by their keys, such as "audio.egemaps".
+        The outcome of text, audio and vision, and of further feature sets by their keys, such as "audio.egemaps".
     warnings
-        What is odd about the clip.
+        Oddities of the clip.
     """
 
     utterance_id: str
@@ -277,7 +277,7 @@ def rows_without_work(clips: Iterable[Clip], sets: Sequence[str]) -> dict[str, C
             error_class, message = clip.fault
             rows[clip.utterance_id] = failed_row(clip, FmltkError(message), sets, error_class=error_class)
         elif clip.path is None and needs_file(sets):
-            error = MediaError(f"there is no video for this transcript ({clip.video_id}, {clip.clip_id})")
+            error = MediaError(f"this transcript has no video ({clip.video_id}, {clip.clip_id})")
             rows[clip.utterance_id] = failed_row(clip, error, sets, status=MISSING)
     return rows
 

@@ -1,4 +1,4 @@
-"""What a feature folder shows in a notebook: clips, modalities, lengths and failures.
+"""A feature folder's view in a notebook: clips, modalities, lengths and failures.
 
 The tables are pandas' own, so the notebook's theme decides how they look, in light and in dark.
 """

@@ -206,7 +206,7 @@ class FeatureSet:
         if split is None:
             return list(manifest["utterance_id"])
         if split not in SPLITS:
-            raise ConfigError(f"there is no split {split!r}; expected one of {', '.join(SPLITS)}")
+            raise ConfigError(f"{split!r} is not a split; expected one of {', '.join(SPLITS)}")
         splits = dict(zip(manifest["utterance_id"], manifest["split"], strict=True))
         if labels is not None and any(labels.splits):
             by_labels = dict(zip(labels.utterance_ids, labels.splits, strict=True))
@@ -264,7 +264,7 @@ def _label_columns(labels: LabelTable, conditions: Sequence[str]) -> dict[str, d
     """Return each condition's labels by clip, under the name that items give them."""
     for condition in conditions:
         if condition not in CONDITIONS:
-            raise ConfigError(f"there is no condition {condition!r}; expected some of {', '.join(CONDITIONS)}")
+            raise ConfigError(f"{condition!r} is not a condition; expected some of {', '.join(CONDITIONS)}")
     return {
         f"label_{condition}": dict(zip(labels.utterance_ids, labels.values(condition).tolist(), strict=True))
         for condition in conditions

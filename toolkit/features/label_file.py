@@ -54,7 +54,7 @@ def find_labels(features: Path) -> Path:
         if path.is_file():
             return path
     raise ConfigError(
-        f"there is no {LABEL_FILE} in {features} or next to it; name a table of labels with --labels "
+        f"{LABEL_FILE} is not in {features} or next to it; name a table of labels with --labels "
         "(`fmltk annotation aggregate` and `fmltk dataset import` write such files)"
     )
 
@@ -94,7 +94,7 @@ def read_labels(
     encoding : of a text file; recognised where it is None
     needs_labels : whether a table without a column of labels is refused; it may still name the clips' splits
 
-    Raises AnnotationError if there is no column of labels, a row names no clip, a label is not a number, or the labels
+    Raises AnnotationError if it has no column of labels, a row names no clip, a label is not a number, or the labels
     have a fault (see `label_faults`); ConfigError or StoreError if the file cannot be read.
     """
     labels = load_labels(path, scales=scales, encoding=encoding, needs_labels=needs_labels)

@@ -1,7 +1,7 @@
 """Labels: one row per clip, the seven conditions side by side, the split, and why a label is null.
 
-What raters' labels and a data set's own labels are in memory, the columns that they have on disk, and the rules that
-every table of labels keeps.
+The form of annotators' labels and of a data set's own labels in memory, the columns that they have on disk, and the
+rules that every table of labels keeps.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class LabelTable:
     table
         Columns of `LABEL_SCHEMA`, one row per clip.
     scales
-        Of each condition that was labelled.
+        The scale of each condition that was labelled.
     scale_source
         Whether the scales are stated with the labels, given by the user, or guessed (see `guess_scale`).
     metadata
-        What else is stored with the file: policy, split, source.
+        Other facts that are stored with the file: policy, split, source.
     notes
         How a table that people wrote is understood, one line each.
     """

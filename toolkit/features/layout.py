@@ -1,4 +1,4 @@
-"""What a feature folder contains beside its tables, and the version of their schema."""
+"""Names of a feature folder's files besides its tables, and the version of their schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 1
-RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # what a run keeps beside the tables, and a feature folder is known by
+RUN_FILE, SHARD_FOLDER = "run.json", "shards"  # a run keeps them next to the tables; a feature folder is known by them
 MANIFEST_FILE = "manifest.parquet"
 WORDS_FILE = "words.parquet"  # of an aligned folder: what each step is, and when
 

@@ -35,7 +35,7 @@ def padded_length(lengths: Sequence[int] | NDArray[np.integer], *, n_sigmas: flo
     """
     values = np.asarray(lengths, dtype=np.int64)
     if values.size == 0:
-        raise FeatureError("no clip has this modality, so there is no length to pad to")
+        raise FeatureError("no clip has this modality, so no length to pad to is known")
     if values.min() < 1:
         raise FeatureError(f"a sequence of {values.min()} steps has no length; every length must be at least 1")
     if not (math.isfinite(n_sigmas) and n_sigmas >= 0):

@@ -52,7 +52,7 @@ def check_padded_size(modality: str, length: int, dimension: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModalitySpec:
-    """What one modality's file holds, known before its first row is written; modality: or the key of a further set.
+    """The shape of one modality's file, known before its first row is written; modality: or the key of a further set.
 
     length is L, the padded length; document is the rest of the schema's metadata (names, units, rate, settings).
     """

@@ -54,7 +54,7 @@ _ALWAYS_WRITTEN = frozenset(
     "utterance_id video_id clip_id source start_s end_s split language text text_tokens_cut status error_class "  # noqa: SIM905
     "error_message warnings".split()
 )
-_OF_THE_FILE = frozenset(("fps", "width", "height"))  # null where there is no video
+_OF_THE_FILE = frozenset(("fps", "width", "height"))  # null without a video
 _READ_AHEAD = 16  # shards fetched from a store at a time
 
 
@@ -67,7 +67,7 @@ class ClipSequence:
 
 
 class SequenceLength(NamedTuple):
-    """What is known of a sequence without reading it: steps, features per step, and whether there is a mask."""
+    """Facts of a sequence that need no reading of it: steps, features per step, and whether there is a mask."""
 
     n_steps: int
     dimension: int
@@ -76,12 +76,12 @@ class SequenceLength(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What extraction made of one clip: its manifest row, sequences, tokens, faces and fingerprints.
+    """The result of extracting one clip: its manifest row, sequences, tokens, faces and fingerprints.
 
     sequences : by the feature sets' keys, such as "audio" and "audio.egemaps"
     token_ids, tokens, token_spans : of the first text set; the spans, int32 (n_tokens, 2), are the characters of the
     transcript that each token stands for, None where unknown
-    shot_starts : int32 (n_shots,), the first frame of each shot; None where there is no picture
+    shot_starts : int32 (n_shots,), the first frame of each shot; None without video frames
     further_tokens : of the other text sets, by their keys
     """
 
@@ -139,7 +139,7 @@ class ShardFolder:
     def names(self) -> dict[str, str]:
         """Return shard names by key, without opening any.
 
-        Of two shards of one clip, which a kill can leave, the one last written counts and the other is removed.
+        If a kill left two shards of one clip, the one last written counts and the other is removed.
         """
         found: dict[str, str] = {}
         for name in list_files(self.folder):
@@ -164,7 +164,7 @@ class ShardFolder:
         return self.folder / f"{name[:2]}/{name}"
 
     def write(self, result: ClipResult, input_hash: str, *, older: str | None = None) -> str:
-        """Write one clip's shard whole or not at all, drop the older one, and return the new one's name.
+        """Write one clip's shard atomically, drop the older one, and return the new one's name.
 
         input_hash : what stands for the clip's input; older : the name of the shard that this one takes the place of
         """

@@ -76,9 +76,10 @@ def hold_out(
 ) -> NDArray[np.bool_]:
     """Return which clips are held out, bool (n_clips,): whole videos that hold about `share` of all clips.
 
-    Videos are taken in an order drawn by `seed` until they hold the share. Of 100 draws the one is taken whose labels
-    are spread most like all clips', for a few videos by chance hold mostly negative or mostly positive clips. Draws
-    that miss the share by more than a video of mean size count only where every draw does; then the nearest is taken.
+    Videos are taken in an order drawn by `seed` until they hold the share. Among 100 draws the one is taken whose
+    labels are spread most like all clips', for a few videos by chance hold mostly negative or mostly positive clips.
+    Draws that miss the share by more than a video of mean size count only where every draw does; then the nearest is
+    taken.
 
     Parameters
     ----------

@@ -73,13 +73,13 @@ def encode_text(
         A table of transcripts, such as MMSA's label.csv; None: the texts that were imported. A clip that has no row
         keeps the text that was imported.
     encoding, ignore_columns
-        Of the table; see `fmltk.toolkit.catalog.catalog.build_catalog`.
+        Options of the table; see `fmltk.toolkit.catalog.catalog.build_catalog`.
     device
-        Where the model runs.
+        Device that runs the model.
     padding, options
         How L is chosen, and the number of workers.
     reporter
-        Where progress and warnings go; by default nowhere.
+        Receives progress and warnings; by default nowhere.
 
     Returns the summary of the text: how many clips have it, their lengths and L.
 

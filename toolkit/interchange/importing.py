@@ -1,4 +1,4 @@
-"""What imports say that they read."""
+"""Reports of imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import read: clips per split, L and dimension per modality, labelled clips per condition, remarks."""
+    """The report of an import: clips per split, L and dimension per modality, labelled clips per condition, remarks."""
 
     splits: dict[str, int]
     shapes: dict[str, tuple[int, int]]

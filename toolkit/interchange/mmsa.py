@@ -1,8 +1,8 @@
 """MMSA's pickles and fmltk's feature folders, both ways, without loss.
 
-What of a pickle has a place in a feature folder goes there: sequences, lengths, texts, labels, splits. Everything else
-(the order of the clips, text_bert, annotations, values beyond a sequence's true length, ...) goes to ``mmsa.parquet``
-beside it, which `export_mmsa` reads back.
+The parts of a pickle that a feature folder can hold go there: sequences, lengths, texts, labels, splits. Everything
+else (the order of the clips, text_bert, annotations, values beyond a sequence's true length, ...) goes to
+``mmsa.parquet`` next to it, which `export_mmsa` reads back.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def import_mmsa(
 
     Features are stored as float32, as MMSA reads them; that other types change nothing by it is checked and reported.
 
-    Raises StoreError if the file is no such pickle: what is missing, of the wrong shape or not finite is named.
+    Raises StoreError if the file is not such a pickle: what is missing, of the wrong shape or not finite is named.
     """
     path, out = Path(path), Path(out)
     check_target(out)

@@ -39,7 +39,7 @@ LABEL_CSV_COLUMNS = ("video_id", "clip_id", "text", "label", "label_T", "label_A
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote: clips per split, whether text_bert is in it, what was left out and why.
+    """The result of an export: clips per split, whether text_bert is in it, what was left out and why.
 
     excluded : by utterance_id, why the user leaves a clip out
     """
@@ -114,9 +114,9 @@ def export_mmsa(
     spreadsheet_safe : put an apostrophe before texts in label.csv that a spreadsheet would run as a formula
     use : the feature sets to write where they are not the first of their modalities, such as "audio.egemaps"
 
-    What was imported from a pickle comes out as it went in, to the last bit of float32. Of other folders, text_bert is
-    made of the token numbers that the shards keep, and masks, feature names, the manifest and the label table travel
-    along, so that an import gives the same folder.
+    Arrays that were imported from a pickle come out as they went in, to the last bit of float32. Of other folders,
+    text_bert is made of the token numbers that the shards keep, and masks, feature names, the manifest and the label
+    table travel along, so that an import gives the same folder.
 
     Raises ConfigError if a split is missing, StoreError if the folder cannot be read.
     """
@@ -230,7 +230,7 @@ def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, A
     tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1]) if "text" in sequences else None
     if tokens is None:
         remarks.append(
-            "the folder keeps no token numbers (shards, or `fmltk align --unit token`), so there is no text_bert: "
+            "the folder keeps no token numbers (shards, or `fmltk align --unit token`), so text_bert is left out: "
             "use_bert=False in MMSA"
         )
     else:

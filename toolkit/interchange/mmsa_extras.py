@@ -1,4 +1,4 @@
-"""mmsa.parquet: what a pickle holds that has no place in a feature folder's other files, both ways."""
+"""mmsa.parquet: the parts of a pickle that a feature folder's other files cannot hold, both ways."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    raise StoreError(f"a {type(value).__name__} in the pickle has no place in a table; remove that key first")
+    raise StoreError(f"a {type(value).__name__} in the pickle does not fit into a table; remove that key first")
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What mmsa.parquet holds.
+    """The contents of mmsa.parquet.
 
     rows : by utterance_id, in the pickle's order; kinds, keys : by split, how each key was held, and the keys in order;
     embedded : whether an export embeds the folder's own tables

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Lengths = Mapping[str, Mapping[str, NDArray[np.int64]]]  # by split and modality, one per clip
 
 _CLEAR = 2.0  # how many times the zeros of one side must outweigh those of the other
-_FEW_CLIPS, _FEW_SHARE = 3, 0.05  # fewer clips than both that begin with zeros are no sign of padding
+_FEW_CLIPS, _FEW_SHARE = 3, 0.05  # fewer clips than both that begin with zeros are not a sign of padding
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def read_mmsa_pickle(path: Path, *, non_finite: str, padding: str = "auto") -> M
 def _checked_data(loaded: Any, path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...], list[str]]:
     """Return {split: its arrays}, every shape checked; the modalities that are not empty; remarks on the others."""
     if not isinstance(loaded, dict) or not set(loaded) & set(SPLITS):
-        raise StoreError(f"{path} is no MMSA pickle: expected a dict with train, valid and test")
+        raise StoreError(f"{path} is not an MMSA pickle: expected a dict with train, valid and test")
     unknown = sorted(str(key) for key in set(loaded) - {*SPLITS, SETTINGS_KEY})
     if unknown:
         raise StoreError(f"{path} holds {', '.join(unknown)} next to train, valid and test; remove what is not a split")
@@ -136,7 +136,7 @@ def _check_part(part: Any, where: str) -> None:
         if key.endswith("_mask") and not _is_mask(values, part.get(key.removesuffix("_mask"))):
             raise StoreError(f"{where}/{key} does not say of every step whether it is valid")
         if not is_per_clip(values) and not (isinstance(values, int | float | None) or is_text(values)):
-            raise StoreError(f"{where}/{key} is a {type(values).__name__}, which has no place in a table")
+            raise StoreError(f"{where}/{key} is a {type(values).__name__}, which does not fit into a table")
 
 
 def is_per_clip(values: Any) -> bool:
@@ -155,7 +155,7 @@ def _is_numeric(values: Any, n_dimensions: int) -> TypeGuard[NDArray[Any]]:
 
 def _is_mask(values: Any, features: Any) -> bool:
     if not isinstance(features, np.ndarray):
-        return True  # of something that is no modality
+        return True  # of something that is not a modality
     return isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.shape == features.shape[:2]
 
 
@@ -212,7 +212,7 @@ def _clips(
         for row, identifier in enumerate(part["id"]):
             utterance = _id_text(identifier)
             if not is_text(utterance):
-                raise StoreError(f"{path}: the id {utterance!r} is no text that a file can hold")
+                raise StoreError(f"{path}: the id {utterance!r} is not text that a file can hold")
             if utterance in seen:
                 raise StoreError(f"{path}: clip {utterance!r} occurs twice")
             seen.add(utterance)
@@ -257,7 +257,7 @@ def _checked_lengths(values: Any, n_clips: int, where: str) -> NDArray[np.int64]
     try:
         lengths = np.array([int(np.asarray(value).item()) for value in values], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"{where} holds a value that is no number of steps ({error})") from error
+        raise StoreError(f"{where} holds a value that is not a number of steps ({error})") from error
     if len(lengths) != n_clips:
         raise StoreError(f"{where} has {len(lengths)} lengths for {n_clips} clips")
     wrong = lengths[(lengths < 0) | (lengths > MAX_STEPS)]

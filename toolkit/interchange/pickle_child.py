@@ -56,7 +56,7 @@ def time_limit_s(size: int) -> float:
 
 
 class Document:
-    """What a pickle built, as the document above; `contents` are the bytes that follow it.
+    """The values of a pickle, as the document above; `contents` are the bytes that follow it.
 
     Raises RefusedError for what holds itself, is too deep, or would be many times as large as the file.
     """
@@ -114,7 +114,7 @@ class Document:
                 raise RefusedError(f"an array of objects of shape {value.shape} with {len(value.data.held):,} objects")
             parts, weight, height = self._parts(value.data, depth)
             return ["objects", *layout, parts], weight, height
-        raise RefusedError("it holds an array that is not filled, or a name in place of data")
+        raise RefusedError("it holds an array that is not filled, or a name instead of data")
 
     def _parts(self, items: Items, depth: int) -> tuple[list[int], int, int]:
         if depth >= MAX_DEPTH:

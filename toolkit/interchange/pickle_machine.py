@@ -1,4 +1,4 @@
-"""What a pickle builds, as nodes: each opcode is carried out here on objects of this module alone.
+"""The values of a pickle, as nodes: each opcode is carried out here on objects of this module alone.
 
 Nothing that a file names is imported or called, and no state of a file reaches another library: an array is a type
 from a fixed list, a shape, and the position of its bytes in the file. Only the standard library is needed, since this

@@ -152,7 +152,7 @@ def _numbers(dtype: str, content: NDArray[np.uint8]) -> NDArray[Any]:
     if not stored.isnative:
         array = array.byteswap(inplace=True).view(stored.newbyteorder())
     if stored.kind == "U" and content.size and content.view(np.uint32).max() > sys.maxunicode:
-        raise ValueError("refused (an array of texts with a number that is no character)")
+        raise ValueError("refused (an array of texts with a number that is not a character)")
     if stored.kind == "b" and content.size and content.max() > 1:
         raise ValueError("refused (an array of flags with a number that is neither true nor false)")
     return array
@@ -165,6 +165,6 @@ def _laid_out(flat: NDArray[Any], shape: Sequence[int], axes: Sequence[int]) -> 
 
 
 def write_pickle(data: Any, path: Path) -> None:
-    """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), whole or not at all."""
+    """Write a pickle that every numpy since 1.20 and Python since 3.8 reads (protocol 4), atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         pickle.dump(data, file, protocol=4)

@@ -6,9 +6,9 @@ import math
 import re
 import unicodedata
 
-# Words for "there is no value", whatever their case. A text may say them: they count in columns of numbers alone.
+# Words for a missing value, whatever their case. A text may say them: they count in columns of numbers alone.
 MISSING_WORDS = frozenset(("", "-", "–", "—", ".", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "<na>"))
-# What spreadsheets (Excel, LibreOffice) show where a formula has no result.
+# Texts that spreadsheets (Excel, LibreOffice) show where a formula has no result.
 _ERROR = re.compile(
     r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!)|Err:5\d\d", re.IGNORECASE
 )

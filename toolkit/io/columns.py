@@ -148,7 +148,7 @@ class _Search:
     used: dict[str, str] = field(default_factory=dict)
 
     def free(self) -> list[str]:
-        """Return the columns that are no field yet, nor left out by the user."""
+        """Return the columns that are not a field yet, nor left out by the user."""
         taken = set(self.used.values())
         ignored = {folded(name) for name in self.ignored or ()}
         return [name for name in self.header if name and name not in taken and folded(name) not in ignored]

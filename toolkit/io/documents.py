@@ -1,4 +1,4 @@
-"""JSON and TOML documents, as files and as text: NaN is null, and what is no document is one clear error.
+"""JSON and TOML documents, as files and as text: NaN is null, and what is not a document is one clear error.
 
 Documents come from strangers too: their size and depth are limited, and `check_shape` says whether one holds what is
 read from it.
@@ -70,7 +70,7 @@ def write_json(
     ensure_ascii: bool = False,
     error: MakeError = StoreError,
 ) -> None:
-    """Write a document as JSON, whole or not at all; the other arguments are those of `json_text`.
+    """Write a document as JSON, atomically; the other arguments are those of `json_text`.
 
     Raises `error` if the file cannot be written.
     """
@@ -92,7 +92,7 @@ def parse_json(text: str | bytes, *, name: str, error: MakeError = StoreError) -
 
 
 def parse_json_value(text: str | bytes, *, name: str, error: MakeError = StoreError) -> Any:
-    """Return whatever a text of JSON holds. Raises `error` if it is no JSON, or too long or too deep."""
+    """Return whatever a text of JSON holds. Raises `error` if it is not JSON, or too long or too deep."""
     if len(text) > MAX_JSON_CHARS:
         raise error(f"{name} is longer than {MAX_JSON_CHARS:,} characters, which no such document is")
     try:

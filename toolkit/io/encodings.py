@@ -47,7 +47,7 @@ _WRITING = {
 
 @dataclass(frozen=True, slots=True)
 class FoundEncoding:
-    """What encoding a text is in: its codec, None where it is not clear.
+    """The encoding of a text: its codec, None where it is not clear.
 
     candidates : what it could be, likeliest first; damaged : the lines in which a text in UTF-8 is not UTF-8
     """

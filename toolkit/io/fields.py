@@ -32,7 +32,7 @@ class FieldRows:
     columns
         Which column is which field.
     separator
-        What separates the table's columns, by which a comma in a number is understood.
+        The separator of the table's columns, by which a comma in a number is understood.
     """
 
     table: Table
@@ -42,7 +42,7 @@ class FieldRows:
 
     @property
     def separator(self) -> str:
-        """What separates the table's columns, by which a comma in a number is understood."""
+        """The separator of the table's columns, by which a comma in a number is understood."""
         return self.table.separator
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:

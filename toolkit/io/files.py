@@ -71,7 +71,7 @@ def read_start(path: AnyPath, n_bytes: int, *, error: MakeError = StoreError) ->
 
 
 def is_full(fault: OSError) -> bool:
-    """Whether there is no space left: on the disk, in a quota, or below the largest size of a file.
+    """Whether no space is left: on the disk, in a quota, or below the largest size of a file.
 
     >>> is_full(OSError(errno.ENOSPC, "")), is_full(OSError("9 requested and 4 written")), is_full(FileNotFoundError())
     (True, True, False)
@@ -96,7 +96,7 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
         if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise error(f"no permission while {doing}; choose another folder with -o, or change its rights") from fault
         if fault.errno in (errno.EEXIST, errno.ENOTDIR):
-            raise error(f"{doing}: a file lies where a folder was expected; choose another place") from fault
+            raise error(f"{doing}: a file lies where a folder was expected; choose another path") from fault
         if fault.errno == errno.EISDIR:
             raise error(f"{doing}: a folder lies there; name a file, such as one in it") from fault
         raise error(f"{doing}: {fault.strerror or fault}") from fault
@@ -108,7 +108,7 @@ def store_errors(doing: str, *, error: MakeError = StoreError) -> Iterator[None]
 def atomic_path(path: AnyPath, *, error: MakeError = StoreError) -> Iterator[Path]:
     """Give an empty temporary file next to `path`; what is written there becomes `path` only if nothing fails.
 
-    Its name ends as that of `path` does. Where `path` lies in a store, it is on this machine's disk.
+    Its name ends as that of `path` does. If `path` lies in a bucket, it is on this machine's disk.
 
     Raises `error` if the file cannot be written.
     """
@@ -162,7 +162,7 @@ def replace_file(written: Path, path: Path) -> None:
 
 
 def write_bytes(path: AnyPath, data: bytes, *, error: MakeError = StoreError) -> None:
-    """Write a file whole or not at all. Raises `error` if it cannot be written."""
+    """Write a file atomically. Raises `error` if it cannot be written."""
     if isinstance(path, RemotePath):
         with store_errors(f"writing {path}", error=error):
             path.write_bytes(data)

@@ -34,8 +34,8 @@ _LOWER, _UPPER = ("".join(filter(test, _BEYOND_ASCII)) for test in (str.islower,
 _MARKS = r"\u05b0-\u05c7\u064b-\u0652\u0e31-\u0e4e"  # vowels and tones of Hebrew, Arabic and Thai
 _LETTER = rf"(?:[^\W\d_]|[{_MARKS}])"
 _OTHER_LETTER = rf"(?:(?![A-Za-z]){_LETTER})"
-# What prose hardly ever has between neighbours, and the log-probability of it: a capital after a small letter, a symbol
-# within a word, two scripts in one word.
+# Pairs that prose hardly ever has between neighbours, and the log-probability of it: a capital after a small letter, a
+# symbol within a word, two scripts in one word.
 _WORD_ODD = (
     (re.compile(f"[a-z{_LOWER}](?=[{_UPPER}])|[{_LOWER}](?=[A-Z])"), -6.0),
     (re.compile(f"[{_UPPER}](?=[{_UPPER}])"), 2.5),  # the first capital is rare, those after it are not
@@ -66,7 +66,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Language:
-    """What its prose looks like: log-probabilities of characters, and of what is odd between neighbours."""
+    """The look of its prose: log-probabilities of characters, and of what is odd between neighbours."""
 
     name: str
     codecs: tuple[str, ...]

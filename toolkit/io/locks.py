@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What a file system says that has no locks (some network drives), or none on a folder.
+# Errors of a file system that has no locks (some network drives), or none on a folder.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 
 def try_lock(handle: int) -> bool | None:
-    """Lock an open file or folder for this process; False where another holds it, None where there are no locks.
+    """Lock an open file or folder for this process; False where another holds it, None without locks.
 
     Raises OSError for anything else.
     """
@@ -33,7 +33,7 @@ def try_lock(handle: int) -> bool | None:
 
 
 def is_held(handle: int) -> bool:
-    """Whether this process may go on with a file or folder that it has just made: no other took it for abandoned."""
+    """Whether this process may use a file or folder that it has just made: no other took it for abandoned."""
     return try_lock(handle) is not False and os.fstat(handle).st_nlink > 0
 
 

@@ -1,4 +1,4 @@
-"""What a command writes is its own until it ends: a second command is refused, and what a killed one left is removed.
+"""A command owns its outputs until it ends: a second command is refused, and what a killed one left is removed.
 
 Locks are the operating system's: they go with the process, also where it is killed, so that a lock file that is left
 behind locks nothing. Folders in a store cannot be held.

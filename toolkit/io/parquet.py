@@ -1,6 +1,6 @@
 """Parquet files: the one reader and writer, with one JSON document of fmltk's own in the schema's metadata.
 
-What goes wrong with a disk or a file becomes one clear StoreError, and damage is noticed when a table is read.
+A fault of a disk or a file becomes one clear StoreError, and damage is noticed when a table is read.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def nested_array(values: NDArray[np.generic]) -> pa.Array:
 
 
 def write_table(table: pa.Table, path: AnyPath, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
-    """Write a table as Parquet, whole or not at all, in the form every fmltk file has."""
+    """Write a table as Parquet, atomically, in the form every fmltk file has."""
     import pyarrow.parquet as pq
 
     with atomic_path(path) as temporary:

@@ -1,7 +1,7 @@
-"""Where files are: on this machine, or in a bucket. A place in a bucket answers what a `pathlib.Path` answers.
+"""Paths of files: on this machine, or in a bucket. A place in a bucket answers what a `pathlib.Path` answers.
 
 `locate` turns what the user wrote into a path: ``s3://``, ``gs://`` and what else pyarrow.fs or fsspec reaches become
-a `RemotePath`, everything else and ``file://`` a `Path`. An object in a bucket is written whole or not at all by the
+a `RemotePath`, everything else and ``file://`` a `Path`. An object in a bucket is written atomically by the
 store itself. Credentials, region and endpoint are those of the usual environment and configuration files
 (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, a role of the machine): a URL holds none.
 """
@@ -39,7 +39,8 @@ REQUEST_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
 LOOK_UP_BATCH = 1000
 _BLOCK_BYTES = 4 << 20
-# What no second attempt mends, as pyarrow words it; anything else (503, SLOW_DOWN, a broken connection) is tried again.
+# Errors that no second attempt helps, as pyarrow words them; anything else (503, SLOW_DOWN, a broken connection) is
+# tried again.
 _FINAL = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|NO_SUCH_KEY|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|HTTP status 4(?!08|29)\d\d"
     r"|PERMISSION_DENIED|UNAUTHENTICATED|PermissionDenied|Unauthenticated"
@@ -48,7 +49,7 @@ _FINAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a listing says of a file, named as `os.stat` names it; whole seconds, since stores round differently."""
+    """Facts of a file from a listing, named as `os.stat` names it; whole seconds, since stores round differently."""
 
     st_size: int
     st_mtime_ns: int
@@ -58,7 +59,7 @@ class FileState:
 class RemotePath:
     """A file or folder of an object store. Two are equal if they name the same object.
 
-    What a listing has said of a file (`iterdir`, `look_up`) is kept with it, also when it is sent to a worker: a
+    Facts of a file from a listing (`iterdir`, `look_up`) are kept with it, also when it is sent to a worker: a
     million files are not asked for one by one.
 
     >>> path = RemotePath("s3", "bucket/videos") / "talk" / "0001.mp4"
@@ -132,7 +133,7 @@ class RemotePath:
     resolve = absolute  # no store has links
 
     def stat(self) -> FileState:
-        """Return size and time of change. Raises FileNotFoundError if there is no such object."""
+        """Return size and time of change. Raises FileNotFoundError if the object does not exist."""
         state = self._look_up()
         if state is None:
             raise FileNotFoundError(2, "no such object", str(self))
@@ -204,7 +205,7 @@ class RemotePath:
         return _retried(lambda: self.filesystem.open_input_file(self.key), f"opening {self}")
 
     def write_bytes(self, data: bytes | pa.Buffer) -> None:
-        """Write the object, whole or not at all."""
+        """Write the object atomically."""
 
         def write() -> None:
             # One write: were it several, closing after a failed one could complete what is half there.
@@ -214,7 +215,7 @@ class RemotePath:
         _retried(write, f"writing {self}")
 
     def upload(self, file: Path) -> None:
-        """Write the object from a file of this machine, whole or not at all."""
+        """Write the object atomically from a file of this machine."""
         import pyarrow as pa
 
         if file.stat().st_size == 0:
@@ -251,7 +252,7 @@ _Tree: TypeAlias = dict[str, dict[str, FileState]]  # by folder, then by name
 def locate(place: str | os.PathLike[str] | RemotePath) -> AnyPath:
     """Return the path that `place` names: a URL of a store, ``file://``, or a path of this machine.
 
-    What knows its own path, such as a FeatureSet, stands for it.
+    An object that knows its own path, such as a FeatureSet, stands for it.
 
     Raises ConfigError if a URL holds credentials, names no bucket, or is of a kind that nothing here reaches.
 
@@ -352,11 +353,11 @@ def _retried(action: Callable[[], Result], doing: str) -> Result:
         if _is_final(error):
             raise
         reason = str(error).splitlines()[0]
-        raise OSError(f"{doing}: the store failed {ATTEMPTS} times in a row ({reason})") from error
+        raise OSError(f"{doing}: the bucket failed {ATTEMPTS} times in a row ({reason})") from error
 
 
 def look_up(paths: Iterable[AnyPath | None]) -> None:
-    """Learn size and time of change of many files of stores, some hundred at a time where no listing has told them."""
+    """Learn size and time of change of many files of stores, some hundred at a time where no listing has said them."""
     unknown: defaultdict[tuple[str, str], list[RemotePath]] = defaultdict(list)
     for path in paths:
         if isinstance(path, RemotePath) and path._state is None:
@@ -388,7 +389,7 @@ def folder_entries(folder: AnyPath) -> Iterator[tuple[AnyPath, bool]]:
 
 
 def list_files(folder: AnyPath) -> Iterator[str]:
-    """Yield the name of every file of the folders in `folder`, in no order; nothing where there is no such folder.
+    """Yield the name of every file of the folders in `folder`, in no order; nothing where the folder does not exist.
 
     Local folders are read one at a time, so that memory does not grow with their number.
     """

@@ -10,7 +10,7 @@ import re
 
 # Control characters (C0, DEL, C1: window titles, clipboard, clear screen, overwriting by carriage return), line and
 # paragraph separators, marks that reorder what is shown (Unicode's bidirectional embeddings, overrides and isolates,
-# UAX #9), and halves of surrogate pairs, which are no text.
+# UAX #9), and halves of surrogate pairs, which are not text.
 _BEYOND_ASCII = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _OBEYED = re.compile(f"[\x00-\x1f{_BEYOND_ASCII}]")
 _OBEYED_IN_JSON = re.compile(f"[{_BEYOND_ASCII}]")  # JSON writes out the others itself

@@ -71,7 +71,7 @@ def _occupy(descriptor: int) -> bool:
 
 
 def _guarded(stream: TextIO | None, descriptor: int, *, is_closed: bool) -> io.TextIOWrapper:
-    errors = "backslashreplace"  # a name that the terminal cannot show is no reason to fail
+    errors = "backslashreplace"  # a name that the terminal cannot show is not a reason to fail
     if not isinstance(stream, io.TextIOWrapper):  # Python gives None where the descriptor was closed
         return io.TextIOWrapper(io.BufferedWriter(_Descriptor(descriptor, is_closed=True)), "utf-8", errors)
     return io.TextIOWrapper(

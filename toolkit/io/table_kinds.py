@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TableKind:
-    """What a kind of table may hold.
+    """The fields of a kind of table.
 
     Attributes
     ----------
     what
-        What messages call it.
+        Its name in messages.
     fields
         By field, the other names that it goes by, folded. The field's own name counts before these.
     expected
-        What a message says of the columns that the table needs.
+        A message's words for the columns that the table needs.
     weak
         By field, names that count where no other column is that field, and no other field has the name.
     times
@@ -142,18 +142,18 @@ RATINGS = TableKind(
         "lead_time_s": "leadtime",
         "text": "transcript sentence",
     },
-    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per rater",
+    "a clip (utterance_id, or video_id and clip_id), annotator and value, or one column per annotator",
     weak=_WEAK_IDS,
 )
 RATED_CLIPS = TableKind(  # and a column for each rater
     "wide table of ratings",
     {name: RATINGS.fields[name] for name in (*IDS, "condition", "scale", "dimension", "text")},
-    "a clip (utterance_id, or video_id and clip_id) and one column per rater",
+    "a clip (utterance_id, or video_id and clip_id) and one column per annotator",
     weak=_WEAK_IDS,
     has_others=True,
 )
 RATERS = TableKind(
-    "list of raters",
+    "list of annotators",
     {"id": "email emailaddress mail", "rater": "name annotator ratername", "source": "server"},
     "id and rater (and source)",
     has_others=True,

@@ -61,9 +61,9 @@ class Table:
     header
         The columns' names, without white space around them.
     rows
-        Where a row stands ("t.csv line 3"), and its cells by column; a null of JSONL or Parquet is left out.
+        The position of a row ("t.csv line 3"), and its cells by column; a null of JSONL or Parquet is left out.
     separator
-        What separates the columns; "" where nothing in the file does.
+        The separator of the columns; "" where nothing in the file does.
     sheet
         Which of several sheets of a spreadsheet this is, in words; "" where there is one.
     """
@@ -83,7 +83,7 @@ class DelimitedTable:
     header
         The columns' names, without white space around them, and without those at the end that have none.
     separator
-        What separates the columns: a comma, a tab or a semicolon.
+        The separator of the columns: a comma, a tab or a semicolon.
     """
 
     def __init__(self, path: AnyPath, text: OpenText, error: MakeError) -> None:
@@ -193,7 +193,7 @@ def open_table(
 ) -> Iterator[DelimitedTable]:
     """Open a table of delimited text, whatever its name ends in. Memory is bounded by its longest row.
 
-    Raises `error` if the file cannot be read, is no text in a known encoding (see `open_text`), or is empty.
+    Raises `error` if the file cannot be read, is not text in a known encoding (see `open_text`), or is empty.
     """
     with open_text(path, encoding=encoding, error=error) as text:
         yield DelimitedTable(path, text, error)
@@ -312,7 +312,7 @@ def write_csv(
     spreadsheet_safe: bool,
     byte_order_mark: bool = False,
 ) -> None:
-    """Write a CSV in UTF-8, whole or not at all; None and NaN are blank cells.
+    """Write a CSV in UTF-8, atomically; None and NaN are blank cells.
 
     spreadsheet_safe : put an apostrophe before texts that a spreadsheet would run as a formula
     byte_order_mark : begin with one, without which Excel takes the file for one in an old encoding

@@ -83,7 +83,7 @@ def read_audio(
     rate_hz : samples per second
     timeout_s : the longest to wait for ffmpeg, in all; by default 2 s per second decoded, at least 120 s
 
-    Raises MissingModalityError if there is no sound (in that part), UnreadableMediaError if clearly less can be decoded
+    Raises MissingModalityError if there is no audio (in that part), UnreadableMediaError if clearly less can be decoded
     than the file holds, ProcessError if ffmpeg fails or hangs, MediaError if the part is empty or there is no room for
     the temporary file.
     """
@@ -94,19 +94,19 @@ def read_audio(
     last_s = info.audio_end_s if end_s is None else min(end_s, info.audio_end_s)
     if start_s >= last_s:
         raise MissingModalityError(
-            f"{path.name!r}: the file has no sound after {start_s:g} s; it ends at {info.audio_end_s:.2f} s"
+            f"{path.name!r}: the file has no audio after {start_s:g} s; it ends at {info.audio_end_s:.2f} s"
         )
     argv = _audio_command(path, info, start_s=start_s, end_s=None if end_s is None else last_s)
     limit_s = timeout_s or max(MIN_TIMEOUT_S, TIMEOUT_PER_SECOND * last_s)
-    with Program(argv, timeout_s=limit_s, what=f"ffmpeg on the sound of {path.name!r}", hide=[path.parent]) as program:
+    with Program(argv, timeout_s=limit_s, what=f"ffmpeg on the audio of {path.name!r}", hide=[path.parent]) as program:
         sound = _decode(program, rate_hz=rate_hz, spool=last_s - start_s > SPOOL_FROM_S, name=path.name)
         program.finish()
     length_s = len(sound.samples) / rate_hz
     if length_s == 0:
-        raise UnreadableMediaError(f"{path.name!r}: nothing of its sound could be decoded; the file is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: nothing of its audio could be decoded; the file is damaged")
     if is_clearly_short(length_s, last_s - start_s):
         raise UnreadableMediaError(
-            f"{path.name!r}: only {length_s:.2f} of {last_s - start_s:.2f} s of sound could be decoded; the file is "
+            f"{path.name!r}: only {length_s:.2f} of {last_s - start_s:.2f} s of audio could be decoded; the file is "
             "damaged"
         )
     return sound
@@ -197,7 +197,7 @@ def _collect(blocks: Iterator[NDArray[np.float32]], *, spool: bool, name: str) -
             file.flush()
         except OSError as error:
             raise MediaError(
-                f"{name!r}: no room for its sound in {tempfile.gettempdir()!r} ({error.strerror}); "
+                f"{name!r}: no room for its audio in {tempfile.gettempdir()!r} ({error.strerror}); "
                 "free some, or set TMPDIR to another folder"
             ) from error
         if n_samples == 0:

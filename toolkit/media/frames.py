@@ -74,7 +74,7 @@ def read_frames(
     ------
     uint8 array, shape (height, width, 3), RGB
 
-    Raises MissingModalityError if there is no picture (in that part), UnreadableMediaError if clearly fewer frames come
+    Raises MissingModalityError without video frames (in that part), UnreadableMediaError if clearly fewer frames come
     than the file holds, ProcessError if ffmpeg fails or hangs, MediaError if the part is empty.
     """
     if not info.has_video:
@@ -84,11 +84,11 @@ def read_frames(
     n_frames = count_frames(info, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
     if n_frames == 0:
         raise MissingModalityError(
-            f"{path.name!r}: the file has no picture after {start_s:g} s; it ends at {info.video_end_s:.2f} s"
+            f"{path.name!r}: the file has no video after {start_s:g} s; it ends at {info.video_end_s:.2f} s"
         )
     n_blank = count_blank_frames(info, start_s=start_s, rate_hz=rate_hz)
     if n_blank >= n_frames:
-        raise MissingModalityError(f"{path.name!r}: the file has no picture before {info.first_key_s:.2f} s")
+        raise MissingModalityError(f"{path.name!r}: the file has no video before {info.first_key_s:.2f} s")
     argv = _frames_command(path, info, start_s=start_s, n_frames=n_frames, rate_hz=rate_hz)
     limit_s = timeout_s or max(MIN_TIMEOUT_S, TIMEOUT_PER_SECOND * n_frames / rate_hz)
     frames = _stream(argv, path, info, n_expected=n_frames, rate_hz=rate_hz, timeout_s=limit_s)
@@ -128,9 +128,9 @@ def _stream(
     argv: list[str], path: Path, info: MediaInfo, *, n_expected: int, rate_hz: int, timeout_s: float
 ) -> Iterator[NDArray[np.uint8]]:
     if info.width * info.height == 0:
-        raise UnreadableMediaError(f"{path.name!r}: no frame of its picture could be decoded; the file is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: no frame of its video could be decoded; the file is damaged")
     n_frames = 0
-    what = f"ffmpeg on the picture of {path.name!r}"
+    what = f"ffmpeg on the video of {path.name!r}"
     with Program(argv, timeout_s=timeout_s, what=what, hide=[path.parent]) as program:
         while True:
             frame = np.empty((info.height, info.width, 3), dtype=np.uint8)
@@ -144,12 +144,12 @@ def _stream(
         except ProcessError as error:
             raise oversize_error(path, program.stderr, max_pixels=info.max_pixels) or error from error
     if filled:
-        raise UnreadableMediaError(f"{path.name!r}: ffmpeg stopped inside frame {n_frames}; the picture is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: ffmpeg stopped inside frame {n_frames}; the video is damaged")
     if n_frames == 0:
-        raise UnreadableMediaError(f"{path.name!r}: no frame of its picture could be decoded; the file is damaged")
+        raise UnreadableMediaError(f"{path.name!r}: no frame of its video could be decoded; the file is damaged")
     if is_clearly_short(n_frames / rate_hz, n_expected / rate_hz):
         raise oversize_error(path, stderr, max_pixels=info.max_pixels) or UnreadableMediaError(
-            f"{path.name!r}: only {n_frames / rate_hz:.2f} of {n_expected / rate_hz:.2f} s of its picture could be "
+            f"{path.name!r}: only {n_frames / rate_hz:.2f} of {n_expected / rate_hz:.2f} s of its video could be "
             "decoded; the file is damaged"
         )
 
@@ -214,7 +214,7 @@ def write_video(
     note : a comment that the file holds, for `read_note`
     timeout_s : the longest to wait for ffmpeg, in all
 
-    Raises MediaError if there is no frame, their shapes differ, or the file cannot be written; ProcessError if ffmpeg
+    Raises MediaError without frames, if their shapes differ, or the file cannot be written; ProcessError if ffmpeg
     fails.
     """
     pending = iter(frames)
@@ -234,7 +234,7 @@ def write_video(
 
 
 def read_note(path: Path) -> str:
-    """Return the comment that `write_video` left in a file; "" where there is no such file, or it cannot be read."""
+    """Return the comment that `write_video` left in a file; "" where the file is missing or cannot be read."""
     if not path.is_file():
         return ""
     try:

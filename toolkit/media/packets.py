@@ -32,7 +32,7 @@ class StreamTimes:
     Attributes
     ----------
     start_s, end_s
-        Of the stream.
+        Start and end of the stream.
     last_s
         How long the last packet lasts.
     key_s
@@ -50,7 +50,7 @@ class StreamTimes:
 
 
 class Packets:
-    """What reading all packets of an open file tells. Nothing is decoded but the first picture.
+    """Facts from reading all packets of an open file. Nothing is decoded but the first picture.
 
     Attributes
     ----------

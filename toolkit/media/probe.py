@@ -1,4 +1,4 @@
-"""What a file holds: duration, picture, sound, and when each starts.
+"""Facts of a media file: duration, video, audio, and when each starts.
 
 Nothing that a header declares is believed where the packets can be asked: the file's packets are read once, without
 decoding them, and one frame is decoded.
@@ -31,7 +31,7 @@ _COUNTED_FROM_ZERO = ("matroska", "asf")  # the header's duration is the end of 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a media file holds. Times are seconds on the file's clock, whose zero is the start of its first stream.
+    """The contents of a media file. Times are seconds on the file's clock, whose zero is the start of its first stream.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class MediaInfo:
     audio_rate_hz : the sound's own sampling rate, as the header has it; 0 without sound
     pixel_format, container : ffmpeg's names, such as "yuv420p" and "mov"
     video_index, audio_index : number of the stream in the file; None where absent
-    video_note, audio_note : why there is no such stream, or which of several is used; "" where nothing is to be said
+    video_note, audio_note : why the stream is missing, or which of several is used; "" where nothing is to be said
     seekable : whether decoding may start at a key frame found in the file's index
     resets_clock : whether ffmpeg counts time from the start of the stream it decodes, not of the file (MPEG streams)
     max_pixels : the limit under which the file was probed, which also holds for decoding it
@@ -136,7 +136,7 @@ def _probe_once(
 
 def _describe(container: Any, video: Choice, audio: Choice, path: Path, max_pixels: int) -> MediaInfo:
     if video.stream is None and audio.stream is None:
-        raise UnreadableMediaError(f"{path.name!r}: the file holds neither picture nor sound")
+        raise UnreadableMediaError(f"{path.name!r}: the file contains neither video nor audio")
     if video.stream is not None:
         check_size(path, *_stored_size(video.stream), max_pixels)
     packets = Packets(container, video.stream, audio.stream, path, max_pixels)
@@ -200,7 +200,7 @@ def _picture_fields(video: Choice, picture: StreamTimes | None, rotation: int, z
         "last_frame_s": picture.last_s if picture else 0.0,
         "pixel_format": str(context.pix_fmt) if context else "",
         "video_index": video.stream.index if picture else None,
-        "video_note": video.note if picture else video.absent or "the file's picture holds no data",
+        "video_note": video.note if picture else video.absent or "the file's video contains no data",
     }
 
 
@@ -212,7 +212,7 @@ def _sound_fields(audio: Choice, sound: StreamTimes | None, zero_s: float) -> di
         "audio_end_s": sound.end_s - zero_s if sound else 0.0,
         "audio_rate_hz": context.sample_rate if context else 0,
         "audio_index": audio.stream.index if sound else None,
-        "audio_note": audio.note if sound else audio.absent or "the file's sound holds no data",
+        "audio_note": audio.note if sound else audio.absent or "the file's audio contains no data",
     }
 
 
@@ -227,7 +227,7 @@ def _ask_ffmpeg(path: Path, index: int, max_pixels: int) -> None:
     source = ffmpeg.input(file_url(path), **QUIET_OPTIONS, **input_guards(max_pixels=max_pixels))[str(index)]
     output = source.output("pipe:1", format="null", **{"frames:v": 1})
     argv = ffmpeg.compile(output, cmd=find_ffmpeg().path)
-    with Program(argv, timeout_s=_OPEN_TIMEOUT_S, what=f"ffmpeg on the picture of {path.name!r}") as program:
+    with Program(argv, timeout_s=_OPEN_TIMEOUT_S, what=f"ffmpeg on the video of {path.name!r}") as program:
         try:
             stderr = program.finish()
         except ProcessError:

@@ -30,7 +30,7 @@ FFMPEG_VARIABLE = "FMLTK_FFMPEG"
 FORMAT_WHITELIST = "mov,matroska,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,mxf,dv,rm,nut,wav,mp3,flac"
 PROTOCOL_WHITELIST = "file,pipe"
 
-# Run by the child before the program: the kernel kills it when its parent dies. Unlike preexec_fn this is safe beside
+# Run by the child before the program: the kernel kills it when its parent dies. Unlike preexec_fn this is safe with
 # threads. The parent's id is compared because the parent may have died before prctl.
 _DIE_WITH_PARENT = (
     "import ctypes, os, sys\n"
@@ -51,7 +51,7 @@ class FFmpeg:
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """What a program that ended well wrote: stdout as bytes, the last 64 KB of stderr as text."""
+    """The output of a program that ended well: stdout as bytes, the last 64 KB of stderr as text."""
 
     stdout: bytes
     stderr: str
@@ -60,13 +60,13 @@ class ProgramResult:
 def find_ffmpeg() -> FFmpeg:
     """Return the ffmpeg to use: FMLTK_FFMPEG, else the one on PATH, else that of the package imageio-ffmpeg.
 
-    Raises ConfigError if there is none, or FMLTK_FFMPEG names a file that is no ffmpeg.
+    Raises ConfigError if there is none, or FMLTK_FFMPEG names a file that is not an ffmpeg.
     """
     chosen = os.environ.get(FFMPEG_VARIABLE)
     if chosen:
         found = shutil.which(chosen)
         if found is None:
-            raise ConfigError(f"{FFMPEG_VARIABLE} is {chosen!r}, which is no program; give the path of an ffmpeg")
+            raise ConfigError(f"{FFMPEG_VARIABLE} is {chosen!r}, which is not a program; give the path of an ffmpeg")
         return _ask_version(str(Path(found).absolute()))
     found = shutil.which("ffmpeg")
     if found is not None:
@@ -90,7 +90,7 @@ def _ask_version(path: str) -> FFmpeg:
         raise ConfigError(f"{path!r} does not work as ffmpeg: {error}") from error
     match = re.match(r"ffmpeg version (\S+)", answer)
     if match is None:
-        raise ConfigError(f"{path!r} is no ffmpeg: its -version answered {answer[:80]!r}")
+        raise ConfigError(f"{path!r} is not an ffmpeg: its -version answered {answer[:80]!r}")
     return FFmpeg(path=path, version=match[1])
 
 

@@ -34,7 +34,7 @@ PIPE_BYTES = 1_048_576  # Linux's default limit for an unprivileged user (fs.pip
 CPU_LIMIT_MARGIN_S = 120  # beyond the time limit; only an orphaned program ever reaches it
 KILL_WAIT_S = 10.0
 
-# What ffmpeg adds after the line that says what went wrong.
+# Lines that ffmpeg adds after the one that says what went wrong.
 _CONSEQUENCE = re.compile(
     r"Last message repeated|Terminating thread with return code|Task finished with error code|Conversion failed!"
     r"|Nothing was written into output file|Error opening input files|Error marking filters as finished"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHORT_S = 0.5  # a file is cut off where more than this and more than SHORT_SHARE of its duration are missing
 SHORT_SHARE = 0.1
 
-_CONVERT = "which holds no sound; make a video of it if it is to count: ffmpeg -i FILE -pix_fmt yuv420p NEW.mp4"
+_CONVERT = "which has no audio; make a video of it if it is to count: ffmpeg -i FILE -pix_fmt yuv420p NEW.mp4"
 # How files begin that are sometimes among videos, or named like them: (bytes, where, what it is).
 _OTHER_KINDS = (
     (b"GIF8", 0, f"a GIF animation, {_CONVERT}"),
@@ -44,9 +44,9 @@ def check_readable(path: Path) -> None:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise UnreadableMediaError(f"{name!r}: this is a folder; a video or sound file was expected")
+            raise UnreadableMediaError(f"{name!r}: this is a folder; a video or audio file was expected")
         if not stat.S_ISREG(found.st_mode):
-            raise UnreadableMediaError(f"{name!r}: this is no regular file (a pipe, socket or device)")
+            raise UnreadableMediaError(f"{name!r}: this is not a regular file (a pipe, socket or device)")
         path.open("rb").close()
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -54,9 +54,9 @@ def check_readable(path: Path) -> None:
         elif error.errno == errno.ENOENT and path.is_symlink():
             reason = f"the symbolic link leads to {str(path.readlink())!r}, which does not exist"
         elif error.errno == errno.ENOENT:
-            reason = "there is no such file"
+            reason = "the file does not exist"
         elif error.errno == errno.EACCES:
-            reason = "there is no permission to read it; change its permissions (chmod +r)"
+            reason = "its permissions do not allow reading; change them (chmod +r)"
         else:
             reason = f"the file cannot be opened: {error.strerror}"
         raise UnreadableMediaError(f"{name!r}: {reason}") from error
@@ -84,8 +84,8 @@ def explain_refusal(path: Path, error: av.error.FFmpegError) -> str:
             "missing); copy or record it again"
         )
     if not any(byte < 9 or 13 < byte < 27 for byte in head):
-        return "this is text, not a video or sound file"
-    return f"no decoder can read it ({error.strerror}); it is damaged, encrypted, or not a video or sound file"
+        return "this is text, not a video or audio file"
+    return f"no decoder can read it ({error.strerror}); it is damaged, encrypted, or not a video or audio file"
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
@@ -95,7 +95,7 @@ def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
 
 
 def _limit_error(path: Path, width: int, height: int, max_pixels: int) -> MediaLimitError:
-    size = f"{path.name!r}: its picture is {width} x {height}, more than {max_pixels} pixels"
+    size = f"{path.name!r}: its video is {width} x {height}, more than {max_pixels} pixels"
     if width * height >= _LIBAV_MAX_PIXELS:
         return MediaLimitError(f"{size} (--max-pixels), and more than any decoder takes; the file is forged or damaged")
     return MediaLimitError(f"{size}; raise the limit with --max-pixels {width * height} if you trust the file")

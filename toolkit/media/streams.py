@@ -23,7 +23,6 @@ _SECOND_CHOICE = (
 )
 _SQUARE_TOLERANCE = 0.015
 _MAX_ASPECT = 10.0
-_NOUNS = {"video": "picture", "audio": "sound"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Choice:
     absent
         Why there is none, as a sentence without the file's name; "" where there is one.
     note
-        Where the file holds several: which one is used and which are not; "" otherwise.
+        If the file contains several: which one is used and which are not; "" otherwise.
     """
 
     stream: Any = None
@@ -65,7 +64,7 @@ def choose_stream(container: Any, kind: str, wanted: int | None) -> Choice:
         absent = f"--{kind}-stream {wanted}: the file has {len(streams)} {kind} streams, counted from 0"
         return Choice(absent=absent)
     if not streams:
-        return Choice(absent=f"the file has no {_NOUNS[kind]}")
+        return Choice(absent=f"the file has no {kind}")
     best = max(range(len(streams)), key=lambda number: _rank(streams[number])) if wanted is None else wanted
     if len(streams) == 1:
         return Choice(streams[best])

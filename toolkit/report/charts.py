@@ -238,8 +238,7 @@ def dots(
             figure,
             title,
             f"{unit}. {'; '.join(reversed(words))}.",
-            reading=f"A dot is {dot}, the bar {interval}. Where bars overlap far, the clips do not tell the rows "
-            "apart.",
+            reading=f"A dot is {dot}, the bar {interval}. If bars overlap far, the clips do not tell the rows apart.",
             columns=("", unit, "low", "high"),
             rows=[(name, value, low, high) for name, values, low, high in rows for value in _known(values).tolist()],
         )

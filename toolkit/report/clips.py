@@ -27,7 +27,7 @@ STRIP_PICTURES, STRIP_HEIGHT = 3, 120
 
 @dataclass(slots=True)
 class Clips:
-    """What can be watched, by utterance_id: previews (base64 of MP4) and links (relative URLs)."""
+    """Clips that can be watched, by utterance_id: previews (base64 of MP4) and links (relative URLs)."""
 
     previews: dict[str, str]
     links: dict[str, str]

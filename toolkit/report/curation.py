@@ -83,7 +83,9 @@ def _blocks(
         Table("Reasons", ("reason", "what it means", "clips"), [(one, REASONS.get(one), counts[one]) for one in names]),
     ]
     if request.videos is None:
-        blocks.append(Remark("For pictures, give the feature folder and the folder of videos: --videos videos/"))
+        blocks.append(
+            Remark("To show video frames, give the feature folder and the folder of videos: --videos videos/")
+        )
     shown = list(by_clip.items())[:MAX_PICTURES]
     with request.reporter.progress("Pictures", len(shown)) as progress:
         pictures = []
@@ -92,7 +94,7 @@ def _blocks(
             progress.advance()
     n_more = len(by_clip) - len(shown)
     note = f"{n_more:,} more clips are in the table." if n_more else ""
-    return [*blocks, Gallery("Three pictures of each clip, and its reasons", pictures, note)]
+    return [*blocks, Gallery("Three video frames of each clip, and its reasons", pictures, note)]
 
 
 def _picture(utterance: str, rows: Sequence[Mapping[str, str]], case: Case | None, videos: Path | None) -> Picture:

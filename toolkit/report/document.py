@@ -1,4 +1,4 @@
-"""What a report is made of: findings, sections of tiles, tables, charts and remarks, and one case per clip.
+"""The parts of a report: findings, sections of tiles, tables, charts and remarks, and one case per clip.
 
 A part of the program that has something to show registers a function under the entry-point group
 ``fmltk.report_sections``. It gets the request, takes the paths that it knows, and returns a `Contribution`, mostly by
@@ -121,7 +121,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a path holds: the `file` whose time of change is its date, and facts such as versions and settings."""
+    """The contents of a path: the `file` whose time of change is its date, and facts such as versions and settings."""
 
     path: Path
     what: str
@@ -140,7 +140,7 @@ class Section:
 
 @dataclass(slots=True)
 class Case:
-    """What is known of one clip. Each contribution fills in what it knows; the first one to know something counts.
+    """All known facts of one clip. Each contribution fills in what it knows; the first one to know something counts.
 
     truths, predictions, classes, predicted_classes: by condition; wrong: conditions whose predicted sign is wrong, None
     without a prediction; note: what to know of that; shares: what each modality, by letter, adds to the prediction of
@@ -177,7 +177,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What the user asked for: the paths, in the order given, where remarks go, and where the videos lie."""
+    """The user's request: the paths, in the order given, where remarks go, and where the videos lie."""
 
     paths: Sequence[Path]
     reporter: Reporter
@@ -186,7 +186,7 @@ class ReportRequest:
 
 @dataclass(slots=True)
 class Contribution:
-    """What one part of the program has to show, and of which paths."""
+    """One part of the program's contribution, and the paths that it reads."""
 
     used: list[Path] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)

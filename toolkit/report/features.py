@@ -49,7 +49,7 @@ MAX_SAMPLED_STEPS = 20_000
 MAX_SMALL = 36  # features drawn; all are in the table
 LISTED_REASONS = 200
 MANY_CUT = 0.1  # of the clips
-REASONS_TITLE = "What is not there, and why"
+REASONS_TITLE = "Missing and failed parts, and why"
 
 
 def feature_sections(request: ReportRequest) -> Contribution:
@@ -201,7 +201,7 @@ def _modality_table(features: FeatureSet, manifest: pd.DataFrame) -> Table:
         rows.append((name, *counts, table.dimension, span, table.length, len(cut), int(cut.sum())))
     columns = ("modality", "ok", "missing", "failed", "skipped", "features", "lengths", "L", "clips cut", "steps cut")
     return Table(
-        "What became of each modality",
+        "Outcome of each modality",
         columns,
         rows,
         note="L is the common length: shorter sequences are padded with zeros, of longer ones the first L steps stay.",

@@ -69,7 +69,7 @@ def write_report(
     whole.cases = merge_cases(case for part in reversed(parts) for case in part.cases)
     sizes = [len({case.utterance_id for case in part.cases}) for part in parts if part.cases]
     if len(sizes) > 1 and sum(sizes) == len(whole.cases):
-        reporter.warn("no clip is in two of what is shown: their utterance ids differ; do they belong together?")
+        reporter.warn("no clip is in two of the inputs: their utterance ids differ; do they belong together?")
     clips = None
     if videos is not None:
         clips = gather_clips(by_interest(whole.cases), videos, out, limit_bytes=embed_bytes, reporter=reporter)

@@ -1,4 +1,4 @@
-"""What happens when in a clip, for its case: shots, people, the speaker's face, and words whose times are known."""
+"""A clip's timeline, for its case: shots, people, the speaker's face, and words whose times are known."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def recorded_for_adding(folder: AnyPath) -> dict[str, Any]:
     if not (folder / RUN_FILE).is_file() and (folder / MANIFEST_FILE).is_file():
         raise ConfigError(
             f"--add: {folder} was not extracted here; `fmltk dataset encode-text --add` adds text to an imported "
-            "folder, sound and picture need a folder of their own (-o)"
+            "folder, audio and video need a folder of their own (-o)"
         )
     if not (folder / RUN_FILE).is_file():
         raise ConfigError(f"--add: {folder} has no {RUN_FILE}; run the same command without --add first")

@@ -149,7 +149,7 @@ _PREPARATIONS: Mapping[str, Callable[[SetRunner, ClipResult, list[str], ClipInpu
 def checked_features(found: Features, card: Card) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Return what a set gave of a clip: float32 (n_steps, d), finite, and which steps are valid, bool (n_steps,).
 
-    What is not a number in a step that is not valid becomes 0.
+    Values that are not a number in a step that is not valid become 0.
 
     Raises FeatureError if it is not what the set's card says, MissingModalityError if no step is valid.
     """

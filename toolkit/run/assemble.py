@@ -64,7 +64,7 @@ class Entry:
 
 
 class Place(NamedTuple):
-    """Where a clip's sequences are: the name of its shard, None where it has none; and its split."""
+    """The place of a clip's sequences: the name of its shard, None where it has none; and its split."""
 
     utterance_id: str
     split: str | None
@@ -101,7 +101,7 @@ class DamagedShardsError(DamagedFileError):
 
 @dataclass(slots=True)
 class _Survey:
-    """What the first pass finds of a feature set.
+    """The first pass's findings of a feature set.
 
     lengths : true lengths in the order of the clips; training: of those in the training split; first: the first clip;
     longest : negative length and clip of the longest few, the longest first

@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 
 
-# What is imported when the first clip needs it, unless workers are forks: then once for all of them.
+# Imported when the first clip needs them, unless workers are forks: then once for all of them.
 _LATE_IMPORTS = ("av", "pyarrow.parquet", "scipy.fft", "scipy.ndimage", "scipy.sparse", "soxr")
-END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is told
+END_TOLERANCE_S = 0.1  # transcribers round; an end that lies further beyond the file's is reported
 
 
 def limited_worker(settings: ExtractSettings, paths: RunPaths, memory_gb: float | None) -> ClipWorker:
@@ -186,7 +186,7 @@ class ClipWorker:
     def _on_this_machine(self, clip: Clip) -> Clip:
         """Return the clip with its file on this machine, fetched where it lies in a store.
 
-        Raises UnreadableMediaError if there is no such file or it may not be read, StoreError if the store fails or the
+        Raises UnreadableMediaError if the file is missing or may not be read, StoreError if the store fails or the
         file is on another machine: neither is the clip's fault.
         """
         path = clip.path
@@ -285,7 +285,7 @@ class ClipWorker:
 
     def _probe(self, clip: Clip) -> MediaInfo:
         if clip.path is None:
-            raise UnreadableMediaError(f"{clip.utterance_id}: there is no video file for this transcript")
+            raise UnreadableMediaError(f"{clip.utterance_id}: this transcript has no video file")
         settings = self._settings
         streams = (settings.video_stream, settings.audio_stream)
         info = _probe_file(clip.file, settings.max_pixels, streams, *(file_state(clip.path) or ()))

@@ -1,4 +1,4 @@
-"""What a run needs of an engine: tasks go in, outcomes come out, wherever they run."""
+"""The contract of an engine: tasks go in, outcomes come out, wherever they run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Task(Generic[TaskKey]):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[TaskKey]):
-    """What became of a task: its value, or the error that ended it."""
+    """The outcome of a task: its value, or the error that ended it."""
 
     task: Task[TaskKey]
     value: Any = None

@@ -1,6 +1,6 @@
 """The main job: from videos to a feature folder, every clip accounted for, at any moment interruptible.
 
-What a run writes as it goes are shards (one per clip, complete or absent). The tables are made of them at the end, so
+A run writes shards as it goes (one per clip, complete or absent). The tables are made of them at the end, so
 a run that was stopped anywhere is finished by the same command, with the same bytes.
 """
 
@@ -79,7 +79,7 @@ class Run:
     options: RunOptions
     reporter: Reporter
     held: Mapping[str, str] | None = None
-    """Of a folder that sets are added to, the names of those that it had, by key."""
+    """The names of the sets that a folder had before others are added, by key."""
 
 
 def extract(
@@ -132,7 +132,7 @@ def extract(
         The Whisper that recognises what is said, and its settings (docs/transcripts.md); clips without a transcript use
         the text. None: nothing is recognised.
     settings, padding
-        What else the numbers depend on, the feature sets by name among them.
+        Other settings that the numbers depend on, the feature sets by name among them.
     add
         Whether the sets that the settings name come to those that `out` has; what it has is not done again.
     n_workers
@@ -149,13 +149,13 @@ def extract(
     usual_duration_s
         Clips outside this range are named in a warning.
     reporter
-        Where progress and warnings go: ``fmltk.toolkit.console.Reporter()`` writes them to stderr. By default nothing
+        Receives progress and warnings: ``fmltk.toolkit.console.Reporter()`` writes them to stderr. By default nothing
         is written; the summary holds the warnings.
 
     Returns the summary: how many clips are ok, missing or failed, lengths per modality, every failure and warning.
 
-    Raises ConfigError, TextModelError or StoreError if the run cannot start or go on. A clip that fails raises nothing:
-    it is a row of the manifest.
+    Raises ConfigError, TextModelError or StoreError if the run cannot start or continue. A clip that fails raises
+    nothing: it is a row of the manifest.
 
     Example: ``summary = extract("videos", out="features", text_model="minilm")``
     """

@@ -1,4 +1,4 @@
-"""What the feature sets read of a clip: each thing once per clip, whoever asks for it."""
+"""The parts of a clip that feature sets read: each thing once per clip, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ class ClipInputs:
     @property
     def _source(self) -> ClipSource:
         if self._maybe_source is None:
-            raise UnreadableMediaError("there is no video file for this transcript")
+            raise UnreadableMediaError("this transcript has no video file")
         return self._maybe_source
 
     @property
     def _picture(self) -> SeenClip:
         if self._seen is None:
-            raise MissingModalityError("the clip's picture was not looked at")
+            raise MissingModalityError("the clip's video frames were not read")
         return self._seen
 
     def _transcript(self, card: Card) -> Transcript:

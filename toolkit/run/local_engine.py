@@ -1,4 +1,4 @@
-"""Where clips run: worker processes on this machine, one clip at a time each. ray_engine.py has them on a cluster.
+"""The local engine: worker processes on this machine, one clip at a time each. ray_engine.py has them on a cluster.
 
 A worker that dies or hangs costs the clip it had in hand and is replaced; when the run itself is killed, its workers
 see their pipe close and end at once.

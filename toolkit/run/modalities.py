@@ -1,6 +1,6 @@
-"""What a clip's sound tells of it, and the form in which every step of a clip gives what it found.
+"""Facts from a clip's audio, and the form in which every step of a clip gives what it found.
 
-What its picture tells is in vision.py. A step may fail and still tell things of the clip, such as how many frames it
+Facts from its video are in vision.py. A step may fail and still tell things of the clip, such as how many frames it
 has.
 """
 
@@ -41,20 +41,20 @@ class ClipSource:
 
 @dataclass(frozen=True, slots=True)
 class ModalityResult:
-    """What one feature set gave of a clip, or what its sound or its picture tells.
+    """The result of one feature set for a clip, or the facts from its audio or its video.
 
     Attributes
     ----------
     sequence, error
         The features, or why there are none.
     tokens
-        Of a text set.
+        The tokens of a text set.
     columns, warnings
-        What the step tells of the clip: values of ClipRow's fields, and what is odd.
+        Facts of the clip from the step: values of ClipRow's fields, and oddities.
     parts
         Fields of ClipResult besides the sequences, such as the faces.
     fingerprint
-        What the modality is known by, uint16 (n,); None where there is none.
+        The modality's fingerprint, uint16 (n,); None without one.
     """
 
     sequence: ClipSequence | None = None
@@ -76,7 +76,7 @@ class ModalityResult:
 def hear(source: ClipSource) -> tuple[ModalityResult, Samples]:
     """Return what a clip's sound tells of it, and the sound at the rate of the default set.
 
-    Raises MissingModalityError if the clip has no sound, FeatureError if its samples are not numbers.
+    Raises MissingModalityError if the clip has no audio, FeatureError if its samples are not numbers.
     """
     from fmltk.toolkit.audio.blocks import check_samples
     from fmltk.toolkit.audio.silence import silence_share

@@ -33,13 +33,13 @@ OPENFACE_TIME_SHARE = 0.5  # of --clip-timeout, so that the message is OpenFace'
 
 @dataclass(frozen=True, slots=True)
 class OpenFaceSet:
-    """The groups of OpenFace features in use; empty: all seven. Where its rows come from, the run's settings say."""
+    """The groups of OpenFace features in use; empty: all seven. The run's settings say where its rows come from."""
 
     groups: tuple[str, ...] = ()
 
     @property
     def card(self) -> Card:
-        """What the set is."""
+        """The set's card."""
         from fmltk.toolkit.vision.openface.layout import openface_features
 
         return Card(
@@ -80,7 +80,7 @@ def _from_folder(seen: SeenClip) -> OpenFaceSequence:
     assert paths.openface_folder is not None  # noqa: S101 - the caller has seen to it
     with _without_folder(paths.openface_folder):
         if seen.speaker is None and find_csv(clip, paths) is None:
-            raise MissingModalityError(f"{no_face(seen.n_frames)}, and there is no OpenFace CSV of the clip")
+            raise MissingModalityError(f"{no_face(seen.n_frames)}, and the clip has no OpenFace CSV")
         found = find_openface_csv(paths.openface_folder, clip, shared_stems=paths.shared_stems)
         table = _read_csv(found.path, found.path.stat().st_mtime_ns)
         whole = found.of_whole_file

@@ -45,5 +45,5 @@ def pad(features: str | AnyPath, padding: PaddingSettings, *, reporter: Reporter
 
 
 def recorded_padding(features: str | AnyPath) -> PaddingSettings:
-    """Return the padding that a feature folder's tables have now. Raises StoreError if there is no such folder."""
+    """Return the padding that a feature folder's tables have now. Raises StoreError if the folder does not exist."""
     return PaddingSettings.from_document(read_features(features).settings().get("padding", {}))

@@ -1,4 +1,4 @@
-"""What is odd about a run's input: problems.csv, and a line per kind for people."""
+"""Oddities of a run's input: problems.csv, and a line per kind for people."""
 
 from __future__ import annotations
 

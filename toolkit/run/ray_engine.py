@@ -1,15 +1,15 @@
-"""Where clips run, on a cluster: Ray hands them out, and on every machine they run as they do on this one.
+"""The Ray engine: Ray hands them out, and on every machine they run as they do on this one.
 
 A Ray actor of one CPU holds one worker process of `engine.py`, so a clip meets the same process, threads and limits
 wherever it runs. Each actor has one clip in hand and the next is taken from the caller only when an actor is free: a
 million clips that wait cost nothing here.
 
-What becomes of a clip whose worker is gone:
+The fate of a clip whose worker is gone:
 
 - Its worker process died (killed, crashed, out of memory): the clip may be the cause. It is tried again in a fresh
   process, and after `MAX_DEATHS` deaths it becomes a row with WorkerDiedError.
 - Its actor or its machine was lost: not the clip's fault. It is tried again elsewhere, at most `MAX_LOSSES` times, so
-  that a clip that takes whole machines with it cannot go on for ever.
+  that a clip that takes whole machines with it is not tried for ever.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ POLL_S = 10.0
 
 
 class Host:
-    """What an actor is: one worker process on the actor's machine, under the local engine's rules."""
+    """An actor: one worker process on the actor's machine, under the local engine's rules."""
 
     def __init__(self, make_worker: Callable[[], object]) -> None:
         self._engine = LocalEngine(make_worker, n_workers=1)
@@ -63,7 +63,7 @@ class RayEngine(Engine):
         How many clips are in work at a time; None: one per CPU that the cluster has now. Actors that find no place yet
         wait for one, which makes a cluster that grows on demand grow.
     address
-        Of the cluster, as `ray.init` takes it; None: RAY_ADDRESS, else a cluster of this machine alone.
+        Address of the cluster, as `ray.init` takes it; None: RAY_ADDRESS, else a cluster of this machine alone.
     n_gpus
         GPUs that each actor takes.
     prepare
@@ -192,7 +192,7 @@ class RayEngine(Engine):
                 return list(done)
             if not self._busy and time.monotonic() > deadline:
                 raise RunError(
-                    f"the Ray cluster gave no worker a place within {START_TIMEOUT_S:g} s; see `ray status` for free "
+                    f"the Ray cluster started no worker within {START_TIMEOUT_S:g} s; see `ray status` for free "
                     "CPUs, or ask for fewer --workers"
                 )
 

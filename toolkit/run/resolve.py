@@ -1,4 +1,4 @@
-"""What a run is to do on this machine: which text model, which visual layout."""
+"""The choices of a run on this machine: which text model, which visual layout."""
 
 from __future__ import annotations
 
@@ -178,5 +178,5 @@ def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     names = modalities.split(",") if isinstance(modalities, str) else modalities
     unknown = sorted(set(names) - set(MODALITIES))
     if unknown:
-        raise ConfigError(f"{unknown[0]!r} is no modality; expected some of {', '.join(MODALITIES)}")
+        raise ConfigError(f"{unknown[0]!r} is not a modality; expected some of {', '.join(MODALITIES)}")
     return tuple(one for one in MODALITIES if one in names)

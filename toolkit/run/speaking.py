@@ -1,4 +1,4 @@
-"""Whose face of a clip's is the speaker's: from turns, LR-ASD or mouth motion where several people are in view."""
+"""The choice of the speaker's face in a clip: from turns, LR-ASD or mouth motion where several people are in view."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BY_LOOKS = "largest"  # what counts where nothing is heard
 
 @dataclass(frozen=True)
 class FoundSpeaker:
-    """Whose face counts.
+    """The face that counts.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class FoundSpeaker:
     share, margin
         See `speaking.Speaker`; None where nobody had to be chosen by speech.
     warning
-        What is said of the choice.
+        Remarks on the choice.
     """
 
     tracks: NDArray[np.bool_]
@@ -80,7 +80,7 @@ def find_clip_speaker(
         return _by_looks(tracks, person_of_track, select, warning=warning)
     try:
         if not source.info.has_audio:
-            raise MissingModalityError(source.info.audio_note or "the file has no sound")
+            raise MissingModalityError(source.info.audio_note or "the file has no audio")
         samples = _sound(source)
     except (MediaError, MissingModalityError) as error:
         warning = f"{n_people} people; the speaker is taken to be the largest one, for nobody is heard ({error})"

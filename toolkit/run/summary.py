@@ -1,4 +1,4 @@
-"""What a feature folder holds, counted as its tables are written."""
+"""A feature folder's contents, counted as its tables are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ModalitySummary:
-    """What became of one modality: how many clips have which status, and their lengths in steps."""
+    """The outcome of one modality: how many clips have which status, and their lengths in steps."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     length: int | None = None
@@ -28,7 +28,7 @@ class ModalitySummary:
 
 @dataclass(slots=True)
 class Summary:
-    """What a feature folder holds, for people and for machines.
+    """A feature folder's contents, for people and for machines.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Summary:
     failures
         utterance_id, error_class and error_message of each clip that failed.
     warnings
-        What the run warned about.
+        Warnings of the run.
     """
 
     folder: AnyPath

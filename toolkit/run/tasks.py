@@ -1,4 +1,4 @@
-"""What a run gives its workers and gets back, and the hash that identifies a clip's input."""
+"""The messages between a run and its workers, and the hash that identifies a clip's input."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RunSet:
 
 @dataclass(frozen=True, slots=True)
 class RunPaths:
-    """Where a run reads and writes beside the videos; no number depends on it.
+    """Paths that a run reads and writes besides the videos; no number depends on them.
 
     features: the feature folder. elsewhere: whether workers may run on other machines than the run. text_model: the
     files of the text model. openface_folder: the CSVs that --openface DIR names. openface_program: the OpenFace that is
@@ -107,7 +107,7 @@ class ClipOutput:
 def hash_input(clip: Clip, settings: ExtractSettings, paths: RunPaths) -> str:
     """Return what stands for a clip's input: `<media>-<text>`, so that a new text redoes the text alone.
 
-    Where run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there, and one whose
+    If run.json describes sets, `<media>-<text>-<sets>`, so that a new set is added to what is there, and one whose
     files changed is done again.
     """
     text = text_fingerprint(clip.text if "text" in settings.modalities else None)
@@ -168,7 +168,7 @@ def find_csv(clip: Clip, paths: RunPaths) -> Path | None:
 
 
 def file_state(path: AnyPath | None) -> list[int] | None:
-    """Return a file's size in bytes and its time of change in ns; None where there is no file."""
+    """Return a file's size in bytes and its time of change in ns; None where the file is missing."""
     try:
         state = None if path is None else path.stat()
     except OSError:

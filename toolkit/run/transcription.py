@@ -1,4 +1,4 @@
-"""What is said in the clips of a run, recognised before anything is extracted.
+"""Speech in the clips of a run, recognised before anything is extracted.
 
 Clips without a transcript have their text from it, as if the user had given it: the text model is chosen by it, and a
 folder that was extracted before has its text alone done again. Transcripts that are given stay.
@@ -48,7 +48,7 @@ def resolve_transcription(settings: TranscriptionSettings, speech: str, reporter
 
     speech : "auto", "silero" or "energy"
 
-    Raises ConfigError if there is no such Whisper, or it does not know the language.
+    Raises ConfigError if no Whisper has that name, or it does not know the language.
     """
     model = find_speech_model(settings.model)
     found = resolve_speech(speech)

@@ -1,4 +1,4 @@
-"""What a clip's picture shows: its faces, which of them is the speaker's, and that face cut out."""
+"""A clip's video frames: their faces, which of them is the speaker's, and that face cut out."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def look(
     n_blank = count_blank_frames(info, start_s=clip.start_s, rate_hz=FRAME_RATE_HZ)
     if n_blank:
         warnings.append(
-            f"vision: the first {n_blank} of {expected} frames come before the first picture that can be decoded"
+            f"vision: the first {n_blank} of {expected} frames come before the first frame that can be decoded"
         )
     if faces.found.warning:
         warnings.append(f"vision: {faces.found.warning}")
@@ -184,7 +184,7 @@ def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
 def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None) -> ClipFaces:
     """Follow every face through the clip, find out whose it is, and choose the speaker's.
 
-    Raises MissingModalityError if the clip has no picture.
+    Raises MissingModalityError if the clip has no video.
     """
     from fmltk.toolkit.run.speaking import find_clip_speaker
     from fmltk.toolkit.vision.fingerprint import PictureSigns
@@ -231,7 +231,7 @@ def write_crops(seen: SeenClip, files: Mapping[int, BinaryIO]) -> None:
     As a 30 Hz video below faces/crops/, black where the face is absent, where the settings ask for it; and into a file
     per side in pixels, uint8 (size, size, 3) each, the frames with the face alone.
 
-    Raises MissingModalityError if there is no face.
+    Raises MissingModalityError without a face.
     """
     import numpy as np
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.settings import ExtractSettings
 
 EXTRACT, COMPLETE = "extract", "complete"  # what a worker can do with a clip: its methods
-# What the tables need of a clip besides its shard.
+# The columns of a clip that the tables need besides its shard.
 WITH_SHARD = ("utterance_id", "split", "language", "text", "text_source", "warnings")
 _BATCH_CLIPS = 1024  # of a manifest that is read a part at a time
 TIMEOUT_S = 180.0  # for a clip, plus
@@ -116,7 +116,7 @@ class Work:
     shards, names
         The folder of shards, and the name of each clip's shard by its key.
     keys
-        Of the feature sets that every clip has.
+        The keys of the feature sets that every clip has.
     durations_s
         The durations of the clips whose files were looked at.
     new_texts
@@ -192,7 +192,7 @@ class Work:
         return clip_timeout_s(self.durations_s.get(utterance, 0.0))
 
     def settle(self, outcome: Outcome[str]) -> ClipOutput:
-        """Record what became of a clip. Where its worker could not write the shard, died or hung, it is written here.
+        """Record what became of a clip. If its worker could not write the shard, died or hung, it is written here.
 
         Raises the outcome's error if it is not of this one clip, such as a full disk.
         """

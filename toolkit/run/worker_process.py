@@ -40,7 +40,7 @@ class WorkerProcess(ABC):
 
 
 class Starter(ABC):
-    """What starts worker processes."""
+    """Starts worker processes."""
 
     @abstractmethod
     def start(self, ours: Connection, theirs: Connection, scratch: str) -> WorkerProcess:
@@ -75,7 +75,7 @@ class Spawner(Starter):
 class Forker(Starter):
     """Starts one program that calls `make_worker` and the result's `load`; each worker is a fork of it.
 
-    Where what is loaded leaves threads behind, which no fork survives, each worker is a program of its own.
+    If a loaded part leaves threads behind, which no fork survives, each worker is a program of its own.
     """
 
     def __init__(self, make_worker: Callable[[], object]) -> None:

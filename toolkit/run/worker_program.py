@@ -34,10 +34,10 @@ _THREADS_END_S = 2.0  # a thread that has been joined leaves /proc within micros
 
 
 class Loadable(Protocol):
-    """What forks are made of."""
+    """The process that forks are made of."""
 
     def load(self) -> None:
-        """Load what tasks need, so that forks share it. What cannot be loaded is said by the task that needs it."""
+        """Load what tasks need, so that forks share it. The task that needs a part reports if it cannot be loaded."""
 
 
 def scratch_variables(scratch: str) -> dict[str, str]:

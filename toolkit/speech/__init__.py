@@ -1,1 +1,1 @@
-"""What is said in a clip: recognised by a Whisper, kept next to what the user's own transcripts say."""
+"""Speech in a clip: recognised by a Whisper, kept next to what the user's own transcripts say."""

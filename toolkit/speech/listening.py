@@ -1,8 +1,8 @@
 """From a clip's sound to what is said in it, a window at a time, so that memory does not grow with the clip.
 
-Where nobody speaks, no text is made up: silence and music are left out before and after the model hears them, by when
+No text is made up where nobody speaks: silence and music are left out before and after the model hears them, by when
 speech is heard (silero-vad, or how loud it is) and by the model's own probabilities; a text that repeats itself is
-dropped. What is left out is said.
+dropped. The result says what is left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HEARD_BY = {SILERO: "silero-vad hears no speech", "energy": "it is quiet"}
 
 @dataclass
 class _Findings:
-    """What was found so far, window by window."""
+    """The findings so far, window by window."""
 
     segments: list[HeardSegment] = field(default_factory=list)
     words: list[HeardWord] = field(default_factory=list)

@@ -67,7 +67,7 @@ def find_speech_model(named: str) -> SpeechModel:
 def here(model: SpeechModel) -> SpeechModel:
     """Return the model's files on this machine, which may be another than the run's.
 
-    Raises ConfigError if there is no such model here, or another one of that name.
+    Raises ConfigError if the model is not here, or another one has that name.
     """
     if model.source.folder.is_dir():
         return model
@@ -87,7 +87,7 @@ def _checked(source: ModelFolder) -> SpeechModel:
         raise error(f"the model {source.name!r} is a {kind or 'model of unknown kind'}, not a Whisper")
     if not any((source.folder / name).is_file() for name in _SOUND_FILES):
         raise error(
-            f"Whisper folder {source.folder} has no {_SOUND_FILES[0]}, which says how sound is prepared; save it there "
+            f"Whisper folder {source.folder} has no {_SOUND_FILES[0]}, which says how audio is prepared; save it there "
             "too (feature_extractor.save_pretrained)"
         )
     path = source.folder / _GENERATION_FILE

@@ -1,4 +1,4 @@
-"""What was recognised in a clip: text, when it is spoken, how sure, and what was dropped; as an object and as JSON."""
+"""Recognised speech of a clip: text, when it is spoken, how sure, and what was dropped; as an object and as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HeardSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognition:
-    """What was recognised in a clip.
+    """Recognised speech of a clip.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Recognition:
     compression
         The factor by which zlib compresses a window's text, the most of them.
     speech_share
-        Of the sound, where speech is heard before anything is recognised, 0 to 1.
+        Share of the audio with speech, found before anything is recognised, 0 to 1.
     segments, words
         The text in time; words is None where the model does not say when each is spoken.
     notes
-        What is odd: nobody speaks, text that was dropped, text that is unsure.
+        Oddities: nobody speaks, text that was dropped, text that is unsure.
     """
 
     status: str = OK

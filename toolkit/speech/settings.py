@@ -1,4 +1,4 @@
-"""What a run may choose about the recognition of speech."""
+"""The settings of the recognition of speech."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TranscriptionSettings:
             "--transcribe-language",
             metavar="LANG",
             show_default="as heard",
-            help="Of all clips, such as en or zh.",
+            help="Language of all clips, such as en or zh.",
         ),
     )
     no_speech: float = field(

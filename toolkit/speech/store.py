@@ -1,4 +1,4 @@
-"""What was recognised, clip by clip, as a run goes on: complete files that a run which was stopped continues from."""
+"""Recognised speech, clip by clip, during a run: complete files that a run which was stopped continues from."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was generated for a window.
+    """The generated tokens of a window.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Heard:
         When each token begins, seconds after the window's beginning, and when the last one ends; empty where the model
         does not say it.
     log_probs
-        Of each token, and of the end of the text where it was generated.
+        Log-probability of each token, and of the end of the text where it was generated.
     no_speech
         The probability that nobody speaks.
     language

@@ -69,7 +69,7 @@ class TextEncoder:
     device
         "cpu", "cuda" or another of torch's. Results are the same bytes only on one kind of device.
     states
-        What of the model's output, with all its hidden states, the features are; None: the last hidden states.
+        The features, given the model's output with all its hidden states; None: the last hidden states.
     keep_special
         Whether [CLS] and [SEP] are tokens of the result; the model reads them in any case.
 
@@ -83,7 +83,7 @@ class TextEncoder:
     Raises
     ------
     TextModelError
-        Where the model cannot be found or loaded; one line that says what to do instead.
+        If the model cannot be found or loaded; one line that says what to do instead.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TextEncoder:
 
     @property
     def identity(self) -> dict[str, str | int | None]:
-        """What determines the features: name, hub revision, sha256 of the files, dimension, transformers' version."""
+        """The identity of the features: name, hub revision, sha256 of the files, dimension, transformers' version."""
         return {
             "name": self._source.name,
             "revision": self._source.revision,

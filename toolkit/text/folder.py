@@ -1,4 +1,4 @@
-"""Where a text model's files are: in a folder of the user, in the package with MiniLM, or on the Hugging Face hub."""
+"""The files of a text model: in a folder of the user, in the package with MiniLM, or on the Hugging Face hub."""
 
 from __future__ import annotations
 

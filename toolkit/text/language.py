@@ -43,7 +43,7 @@ MULTILINGUAL_TEXT_MODEL = "bert-base-multilingual-cased"
 
 
 def detect_language(text: str | None) -> str | None:
-    """Return the ISO 639-1 code of a text's language, by its script; None where it cannot be told.
+    """Return the ISO 639-1 code of a text's language, by its script; None where it is not clear.
 
     "zh" for Han characters, "ja" where kana are among them, "en" for Latin script in English or too short to tell, None
     for other Latin script and for text without letters; "ko", "ar", "he", "ru", "el", "hi" and "th" by script.

@@ -27,7 +27,8 @@ _SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-# What a configuration may say besides sizes: these values, or nothing. Any other key must be one of `_WITHOUT_EFFECT`.
+# Values that a configuration may have besides sizes: these values, or nothing. Any other key must be one of
+# `_WITHOUT_EFFECT`.
 _CONFIG = {
     "model_type": "bert",
     "hidden_act": "gelu",

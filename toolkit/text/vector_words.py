@@ -1,7 +1,7 @@
 """Which words of a table of word vectors a text is made of.
 
 A text is cut at white space. A piece that the table has is a word; of others, punctuation at both ends is cut off, then
-English contractions (do n't, it 's), then what lies between hyphens and other signs. Where words are written without
+English contractions (do n't, it 's), then what lies between hyphens and other signs. If words are written without
 spaces (Chinese, Japanese, Thai) the longest word of the table that comes next is taken, else one character. Signs that
 the table does not have are left out.
 """

@@ -48,11 +48,11 @@ class WordVectors:
     is_cased
         Whether the table has words in capitals: one in a hundred at least.
     sha256
-        Of the file.
+        Digest of the file.
     hashes : uint64 (n,), ascending
-        Of the words.
+        Hashes of the words.
     offsets : int64 (n,), rows : int32 (n,)
-        Where a word's line begins, in bytes, and which word of the table it is, counted from 0.
+        The start of a word's line, in bytes, and which word of the table it is, counted from 0.
     """
 
     path: Path

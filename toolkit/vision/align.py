@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.vision.tracks import FaceTrack
 
-# Where the five landmarks lie in an aligned crop of 112 x 112 px: eyes, nose, corners of the mouth; left in the picture
+# The five landmarks in an aligned crop of 112 x 112 px: eyes, nose, corners of the mouth; left in the picture
 # first. Source: the positions that face recognition has used since Deng et al., "ArcFace", CVPR 2019.
 TEMPLATE_PX = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)], np.float64
@@ -105,7 +105,7 @@ def upright_windows(track: FaceTrack) -> list[Window]:
     Raises FeatureError if the face is present in no frame.
     """
     if not track.present.any():
-        raise FeatureError("there is no window to follow a face that is present in no frame")
+        raise FeatureError("a face that is present in no frame has no window to follow")
     boxes = track.boxes[track.present].astype(np.float64)
     side = math.ceil(WINDOW_SIDES * float((boxes[:, 2:] - boxes[:, :2]).max()))
     width, height = (max(min(side, limit) // 2 * 2, 1) for limit in (track.width, track.height))

@@ -40,15 +40,15 @@ def find_clip_table(
 
     Looked for, in this order: `<video_id>/<clip_id>.csv`, `<video_id>_<clip_id>.csv`, then, for a clip cut from a
     longer file, `<video_id>.csv`, and last `<stem>.csv`, with the name of the clip's video file. Nothing outside the
-    folder is looked at: an id that is no plain file name takes part in no candidate.
+    folder is looked at: an id that is not a plain file name takes part in no candidate.
 
     shared_stems
         Names that more than one video file of the run has (`a/0001.mp4`, `b/0001.mp4`): `<stem>.csv` cannot tell whose
         it is, and is not taken for them.
     suffixes
-        What tables' names may end in, in small letters; capital ones are taken too.
+        Endings of tables' names, in small letters; capital ones are taken too.
     what
-        What messages call a table, such as "OpenFace CSV".
+        The messages' word for a table, such as "OpenFace CSV".
 
     Raises `error` if there is none, naming what was looked for; or two that differ in their ending alone.
     """

@@ -1,4 +1,4 @@
-"""What a picture is known by, also encoded again or smaller: how its broad patterns change from frame to frame.
+"""A fingerprint of video, the same when encoded again or smaller: how its broad patterns change from frame to frame.
 
 After Oostveen, Kalker and Haitsma, "Feature extraction and a database strategy for video fingerprinting", VISUAL 2002,
 with the lowest patterns of a cosine transform instead of blocks. Encoded again (H.264 at crf 33, MPEG-4 at half the

@@ -94,7 +94,7 @@ def find_features(
 ) -> tuple[tuple[FeatureColumn, ...], tuple[str, ...], bool]:
     """Return the columns of features of a table, all of its columns, and whether it says which frame a row is of.
 
-    wanted : names of columns, or patterns with * and ?; empty: every column that holds numbers and is no field
+    wanted : names of columns, or patterns with * and ?; empty: every column that holds numbers and is not a field
     named : by field of FRAMES, the column that the user says it is
 
     Raises `error` if the table cannot be read, lacks a column that is wanted or named, or one that is wanted does not
@@ -259,7 +259,7 @@ def _block(
 
 @dataclass(frozen=True)
 class _Heads:
-    """The cells that are no features, by field, each with where it stands."""
+    """The cells that are not features, by field, each with where it stands."""
 
     cells: Mapping[str, Sequence[tuple[str, str]]]
     columns: Mapping[str, str]
@@ -268,7 +268,7 @@ class _Heads:
     error: MakeError
 
     def numbers(self, one: str, otherwise: float) -> NDArray[np.float64]:
-        """Return a field's numbers, NaN where a cell is missing; `otherwise` where there is no such column."""
+        """Return a field's numbers, NaN where a cell is missing; `otherwise` where the column is missing."""
         if one not in self.cells:
             return np.full(self.n_rows, otherwise)
         found = [(where, cell, _number(cell, self.separator)) for where, cell in self.cells[one]]

@@ -28,12 +28,13 @@ _EVEN = 1.5  # steps of up to so many of the shortest are those from row to row;
 
 @dataclass(frozen=True, slots=True)
 class RowChoice:
-    """What a user says of the rows.
+    """The user's choices about the rows.
 
     Attributes
     ----------
     face
-        Of several in a frame: an id, "best" for that of the highest confidence, None where there must be one.
+        The face to take of several in a frame: an id, "best" for that of the highest confidence, None where there must
+        be one.
     min_confidence
         Rows of less do not count.
     fps
@@ -50,14 +51,14 @@ class RowChoice:
 
 @dataclass(frozen=True, slots=True)
 class TableClock:
-    """What the table's times and frame numbers are counted on.
+    """The clock of the table's times and frame numbers.
 
     Attributes
     ----------
     start_s, end_s
-        Where the clip lies.
+        The clip's part of the video.
     longest_s
-        Where the video ends that the table is of.
+        The end of the video that the table is of.
     fps
         How many frames a second that video may have, likeliest first.
     offset_s
@@ -94,7 +95,7 @@ def frame_sequence(
     long as the clip: of `clock.fps`. A table without either has a row for each frame of the grid.
 
     Raises `error` where a frame has several rows that count and nothing says which, where times or numbers do not fit
-    the clip, or cannot be told; MissingModalityError where no row that counts is in the clip.
+    the clip, or are not clear; MissingModalityError where no row that counts is in the clip.
     """
     notes: list[str] = []
     kept = _of_face(rows, choice, error)

@@ -1,8 +1,8 @@
-"""The built-in layout `mtcnn-geometry`: what MTCNN's box and five landmarks tell, where there is no OpenFace.
+"""The built-in layout `mtcnn-geometry`: what MTCNN's box and five landmarks tell, without OpenFace.
 
 Head pose is a weak-perspective fit of five points of an average adult face. Five points do not tell a long nose from a
-lowered head: beside OpenFace's pose, roll is within 2 degrees and yaw within 8 on average over a clip, while pitch is
-off by up to 15 degrees, by person, though it follows the movements of a head.
+lowered head: compared with OpenFace's pose, roll is within 2 degrees and yaw within 8 on average over a clip, while
+pitch is off by up to 15 degrees, by person, though it follows the movements of a head.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # MTCNN's order; left in the picture
 
-# Where the five points are on an average adult face, in mm: x to the picture's right, y down, z away from the camera,
+# The five points of an average adult face, in mm: x to the picture's right, y down, z away from the camera,
 # 64 mm between the pupils. Rounded means of the 3D landmarks that OpenFace finds on frontal faces, turned upright.
 FACE_MODEL_MM = np.array([(-32, 0, 0), (32, 0, 0), (0, 32, -30), (-26, 70, -2), (26, 70, -2)], np.float64)
 

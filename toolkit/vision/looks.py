@@ -1,4 +1,4 @@
-"""What faces look like: numbers of a face, and the distance up to which two faces are taken for one person's."""
+"""The look of faces: numbers of a face, and the distance up to which two faces are taken for one person's."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def link_people(
     """Return the number of each track's person, int32 (n_tracks,), from 0 by first appearance; -1 where none counts.
 
     Groups of tracks are joined, the two that look most alike first, as long as the mean distance of their faces is at
-    most the looks' threshold. Two faces in one frame are two people. Of equal distances the lower numbers are joined
+    most the looks' threshold. Two faces in one frame are two people. At equal distances the lower numbers are joined
     first.
 
     Parameters

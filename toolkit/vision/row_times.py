@@ -25,8 +25,8 @@ def nearest_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return for each grid time the index of the nearest of `times`, and whether that is near enough.
 
-    Of two equally near it is the earlier. Near enough is half the interval from row to row; after the last row, whose
-    picture stays on screen, a whole one.
+    If two are equally near it is the earlier. Near enough is half the interval from row to row; after the last row,
+    whose picture stays on screen, a whole one.
 
     grid, times : seconds, ascending
     frame_times_s : when each picture of a video of variable frame rate is shown: near enough is the row of the very

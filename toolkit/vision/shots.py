@@ -28,7 +28,7 @@ MIN_CUT = 0.18
 MOTION_RATIO = 2.5  # a cut changes this many times as much as each of the changes next to it
 MOTION_CHANGES = 3  # how many changes before and after it are looked at; a repeated frame is none
 MIN_CHANGE = 0.002  # what compression makes of a repeated frame
-FLASH_FRAMES = 7  # what is over within a quarter of a second, and leaves the view as it was, is no shot
+FLASH_FRAMES = 7  # what is over within a quarter of a second, and leaves the view as it was, is not a shot
 LOOK_BYTES = 192 * 2**20  # frames looked at ahead: 7 up to 4K, fewer beyond
 
 
@@ -36,7 +36,7 @@ LOOK_BYTES = 192 * 2**20  # frames looked at ahead: 7 up to 4K, fewer beyond
 class Shots:
     """The shots of a clip: stretches of frames without a cut.
 
-    starts : int32, shape (n_shots,), each shot's first frame, the first 0; empty where there is no frame
+    starts : int32, shape (n_shots,), each shot's first frame, the first 0; empty without frames
     n_frames : of the clip
 
     >>> shots = Shots(np.array([0, 4], np.int32), 6)
@@ -82,7 +82,7 @@ def numbered_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NumberedFra
     A shot begins where the picture differs from the one before by at least MIN_CUT, and at least twice as much as by
     each of the three changes before and after it (a moving camera changes every frame), unless the view from before is
     back within FLASH_FRAMES. Blank pictures belong to the shot before them: what is before them is compared with what
-    follows, so that a fade to black and back is no cut, and one to another view is.
+    follows, so that a fade to black and back is not a cut, and one to another view is.
 
     frames : uint8, shape (H, W, 3), RGB. At most FLASH_FRAMES of them are held, and only where a cut is suspected.
 
@@ -127,7 +127,7 @@ class _Ahead:
 
 
 class _CutFinder:
-    """What the rule remembers of the pictures that have passed."""
+    """The rule's memory of the frames that have passed."""
 
     def __init__(self) -> None:
         self._last: NDArray[np.float32] | None = None  # what was seen last, before any flash

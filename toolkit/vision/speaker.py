@@ -52,7 +52,7 @@ def find_speaker(tracks: FaceTracks, people: NDArray[np.int32], select: str) -> 
     people : int32, shape (n_tracks,), each track's person, -1 where it does not count (`people.link_people`). Where no
     track counts, each is taken for a person.
 
-    Of the people:
+    Among the people:
 
     - ``largest``: the largest area summed over the frames in which the face is present
     - ``longest``: the most frames; of equal ones the largest
@@ -60,7 +60,7 @@ def find_speaker(tracks: FaceTracks, people: NDArray[np.int32], select: str) -> 
       largest
     - ``first``: the earliest first frame; of equal ones the largest
 
-    Of those still equal it is the one of the lower number. Raises ConfigError for any other `select`.
+    If some are still equal it is the one of the lower number. Raises ConfigError for any other `select`.
     """
     if select not in LOOKS:
         raise ConfigError(f"a face cannot be chosen by {select!r}; use one of {', '.join(LOOKS)}")

@@ -1,6 +1,6 @@
 """Who of several people is the speaker, from who speaks when; and when that cannot be said.
 
-Each source (turns, LR-ASD, mouth motion) says for each person and frame whether they speak. What follows from it is the
+Each source (turns, LR-ASD, mouth motion) says for each person and frame whether they speak. From it follows the
 same for all: the person who speaks most is the speaker, unless two speak at once, the second speaks nearly as much, or
 nobody in view speaks.
 """
@@ -34,9 +34,10 @@ class Speaker:
     Attributes
     ----------
     person
-        Of each frame int32 (n_frames,): whose face counts; -1: nobody's. With one speaker it is the same in all frames.
+        The face that counts in each frame, int32 (n_frames,); -1: nobody's. With one speaker it is the same in all
+        frames.
     share
-        Of the frames in which somebody speaks, those of the speaker, 0 to 1.
+        The speaker's share of the frames in which somebody speaks, 0 to 1.
     margin
         How much larger that share is than the next person's.
     doubt
@@ -89,7 +90,7 @@ def choose_speaker(speaks: NDArray[np.bool_], *, n_speech: int) -> Speaker:
 
     speaks : bool (n_people, n_frames); n_speech : the number of frames in which somebody is heard
 
-    Of two who speak equally long, the first one is named, and unsure.
+    If two speak equally long, the first one is named, and unsure.
 
     >>> speaks = np.array([[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0]], bool)
     >>> speaker = choose_speaker(speaks, n_speech=6)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.tracks import FaceTracks
 
-STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are nothing beside its 30 others
+STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are few compared with its 30 others
 
 
 def track_faces(
@@ -43,12 +43,12 @@ def track_faces(
         frame is searched wholly, and its boxes are those of facenet-pytorch
     every : 2 to search every second frame only, and look between; see `following.faces_between`
 
-    Raises FeatureError where there is no frame, a frame is no RGB picture, or their shapes differ.
+    Raises FeatureError without frames, where a frame is not an RGB picture, or where their shapes differ.
     """
     iterator = iter(frames)
     first = next(iterator, None)
     if first is None:
-        raise FeatureError("there is no frame to find faces in; expected at least one RGB picture")
+        raise FeatureError("no frame was given to find faces in; expected at least one RGB image")
     check_frame(first)
     height, width = first.shape[:2]
     checked = _checked(chain([first], iterator), first.shape)

@@ -157,7 +157,7 @@ def one_person(tracks: FaceTracks, person_of_track: NDArray[np.int32], person: i
     chosen = person_of_track == person
     if not chosen.any():
         n_people = int(person_of_track.max(initial=-1)) + 1
-        raise FeatureError(f"there is no person {person} in the clip; it has {n_people}")
+        raise FeatureError(f"the clip has no person {person}; it has {n_people}")
     return join_tracks(tracks, chosen)
 
 

@@ -1,4 +1,4 @@
-"""Where a face is searched for once its place in the frame before is known.
+"""Windows in which a face is searched for once its position in the frame before is known.
 
 The numbers come from the full detector's own choices on real clips: a face's final box comes from a PNet field of 0.37
 to 1.83 times the face's longer side, whose centre lies within 0.47 sides of the face's centre. The windows below hold

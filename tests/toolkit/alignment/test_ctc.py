@@ -73,7 +73,7 @@ def test_the_path_is_the_most_probable_of_all(seed: int) -> None:
 
 
 def test_too_few_frames_for_the_letters_are_refused() -> None:
-    with pytest.raises(FeatureError, match="has 3 frames of sound, too few for 4 letters"):
+    with pytest.raises(FeatureError, match="has 3 frames of audio, too few for 4 letters"):
         token_frames(emissions("1-1"), [1, 1, 2], blank=BLANK)
     assert token_frames(emissions("1-12"), [1, 1, 2], blank=BLANK) == [(0, 1), (2, 3), (3, 4)]
 

@@ -163,7 +163,7 @@ def test_no_sample_means_no_sound():
 def test_samples_that_are_not_sound_are_named_not_replaced(value, position):
     samples = voice_like(position + 1000)
     samples[position] = value
-    with pytest.raises(FeatureError, match=rf"sample {position} \({position / 22050:.3f} s\) of the sound is "):
+    with pytest.raises(FeatureError, match=rf"sample {position} \({position / 22050:.3f} s\) of the audio is "):
         acoustic_sequence(samples)
 
 

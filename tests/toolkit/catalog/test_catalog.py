@@ -506,7 +506,7 @@ def test_a_path_that_no_file_can_have_is_a_clip_that_cannot_be_read(tmp_path: Pa
 
 def test_a_path_with_a_zero_character_is_refused(tmp_path: Path) -> None:
     table = touch(tmp_path / "clips.jsonl", '{"path": "a\\u0000.mp4"}\n')
-    with pytest.raises(ConfigError, match=r"clips\.jsonl line 1: 'a\\x00\.mp4' is no path"):
+    with pytest.raises(ConfigError, match=r"clips\.jsonl line 1: 'a\\x00\.mp4' is not a path"):
         build_catalog(table)
 
 

@@ -75,7 +75,7 @@ def test_openface_is_optional_but_a_wrong_setting_is_not(tmp_path: Path, monkeyp
     assert found(tmp_path, "OpenFace").status == NOTE
     monkeypatch.setenv("FMLTK_OPENFACE", str(tmp_path / "absent"))
     check = found(tmp_path, "OpenFace")
-    assert (check.status, check.mend) == (PROBLEM, "mend or unset FMLTK_OPENFACE")
+    assert (check.status, check.mend) == (PROBLEM, "correct or unset FMLTK_OPENFACE")
     program = tmp_path / "FeatureExtraction"
     program.write_text("")
     program.chmod(0o755)

@@ -114,7 +114,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
         (throw(ConfigError("no such preset")), 1, "Error: no such preset\n"),
         (throw(DamagedFileError("half a file")), 1, "Error: half a file\n"),
         (throw(click.UsageError("too many cooks")), 2, "Error: too many cooks\n"),
-        (throw(KeyboardInterrupt()), 130, "Stopped. What was done is kept; the same command goes on from there.\n"),
+        (throw(KeyboardInterrupt()), 130, "Stopped. Finished work is kept; the same command continues from there.\n"),
         (lambda: 3, 3, ""),
         (lambda: None, 0, ""),
         (lambda: "text", 0, ""),

@@ -96,7 +96,7 @@ extract clip.mp4 -o f --openface nosuch/ | --openface nosuch/: expected a folder
 extract clip.mp4 -o f --transcripts nosuch.csv | cannot read nosuch.csv: No such file or directory
 extract clip.mp4 -o f --transcripts odd.csv | odd.csv names no clip: its columns are 'a', 'b', 'c'
 extract clip.mp4 -o f --exclude nosuch.csv | cannot read nosuch.csv: No such file or directory
-extract clip.mp4 -o f --audio egmaps | there is no audio set 'egmaps'; sets: compare, egemaps
+extract clip.mp4 -o f --audio egmaps | 'egmaps' is not one of the audio sets: compare, egemaps
 extract clip.mp4 -o f --vision csv:nosuch | nosuch is not a folder; expected one with a table for each clip
 extract clip.mp4 -o f --transcribe whisper | expected hf:NAME or hf:FOLDER of a Whisper
 extract clip.mp4 -o f --device gpu | 'gpu' is not a device; use cpu, cuda or cuda:1
@@ -124,7 +124,7 @@ annotation aggregate ratings.parquet -o ratings.parquet | would be written over 
 annotation aggregate ratings.parquet -o l.parquet --panel most | 'most' is neither strict nor at-least-N, such as at-least-3
 annotation aggregate ratings.parquet -o l.parquet --panel at-least-9 | at least 9 ratings of a panel of 5 cannot be; see --panel-size
 annotation aggregate ratings.parquet -o l.parquet --dimension joy | no rating is of the dimension 'joy'
-annotation aggregate ratings.parquet -o l.parquet --adjudicator zoe | 'zoe' is not among the raters: r0, r1
+annotation aggregate ratings.parquet -o l.parquet --adjudicator zoe | 'zoe' is not among the annotators: r0, r1
 annotation aggregate ratings.parquet -o l.parquet --replacement r0 | 'r0' is not OLD=NEW with two raters
 annotation aggregate ratings.parquet -o l.parquet --split given | or draw one with --split video
 annotation agreement plain.csv | plain.csv is not Parquet: `fmltk annotation import plain.csv
@@ -143,7 +143,7 @@ dataset import nosuch.pkl -o f | cannot read nosuch.pkl: No such file or directo
 dataset import fake.pkl -o f | fake.pkl is not a pickle of protocol 2 or later; expected an MMSA file (.pkl)
 dataset import ratings.parquet -o f | ratings.parquet lacks the columns label, text, audio, vision
 dataset import features -o f | features is a folder; give an MMSA pickle (.pkl) or a Parquet table
-dataset export empty -o out.pkl | there is no labels.parquet in empty or next to it; name a table of labels with --labels
+dataset export empty -o out.pkl | labels.parquet is not in empty or next to it; name a table of labels with --labels
 dataset check features --labels nosuch.parquet | cannot read nosuch.parquet: No such file or directory
 dataset encode-text run | expected a folder that `fmltk dataset import` wrote
 train nosuch | nosuch is not a folder; name what `fmltk extract` or `fmltk dataset import` wrote
@@ -180,13 +180,13 @@ report nosuch | nosuch does not exist; name feature folders, ratings, labels or 
 report empty | neither a feature folder, ratings.parquet, labels.parquet
 report run -o empty | a folder lies there; name a file, such as one in it
 report run --videos nosuch | --videos nosuch does not exist; give the folder that `fmltk extract` read
-benchmark features --models lfdnn | there is no model 'lfdnn'; the nearest is 'lf-dnn'
+benchmark features --models lfdnn | 'lfdnn' is not a model; the nearest is 'lf-dnn'
 benchmark features --cv 5 | '5' is not video:K with K of 2 or more, such as video:5
 benchmark features --config lmf | 'lmf' is not MODEL=FILE, such as fmlmsn=tuned.toml
 benchmark features -o features | a benchmark has a folder of its own: choose another -o
 tune features --space nosuch.toml | cannot read nosuch.toml: No such file or directory
 tune features -o features | a search has a folder of its own: choose another -o
-ablate run | there is no labels.parquet in run or next to it
+ablate run | labels.parquet is not in run or next to it
 demo -o notes.txt | a file lies where a folder was expected
 demo -o features | features is a feature folder; the demo has a folder of its own
 """  # noqa: E501 - a row is a line

@@ -149,7 +149,7 @@ def heard(text: str | None, **changed: Any) -> dict[str, Any]:
     [
         ("I like it a lot", heard("you never know"), "word error rate 1.00: recognised is 'you never know'"),
         ("我很喜欢这个", heard("我不要"), "character error rate 0.83: recognised is '我不要'"),
-        ("So good!", heard(None), "word error rate 1.00: no text is recognised in the sound"),
+        ("So good!", heard(None), "word error rate 1.00: no text is recognised in the audio"),
         ("Yes.", heard("yes I think that it is so " * 9), "word error rate 62.00: recognised is 'yes I think"),
         ("I don't like it.", heard("i dont like that it"), None),
         ("我很喜欢这个", heard("我很喜欢那个。"), None),

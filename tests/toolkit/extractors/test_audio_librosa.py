@@ -133,7 +133,7 @@ def test_the_other_shipped_set_has_the_24_features_of_its_example():
         ("sr = 16000\n[[features]]\nfunction = 'rms'", "has no 'sr'; there are sample_rate_hz"),
         (
             "[[features]]\nfunction = 'rms'\ncenter = false\n[[features]]\nfunction = 'mfcc'",
-            r"different numbers of steps for 2 s of sound \(rms 83, mfcc 87\)",
+            r"different numbers of steps for 2 s of audio \(rms 83, mfcc 87\)",
         ),
         ("[[features]", "is not TOML"),
     ],
@@ -164,7 +164,7 @@ def test_sound_that_is_short_or_damaged_is_said(tmp_path):
     with pytest.raises(FeatureError, match=r"sample 1 .* is nan"):
         hear(Samples(np.array([0, np.nan], np.float32), 22_050))
     differences = extractor(write(tmp_path, "[[features]]\nfunction = 'rms'\ndeltas = 1")).load("cpu")
-    with pytest.raises(FeatureError, match="librosa's rms refuses this sound") as caught:
+    with pytest.raises(FeatureError, match="librosa's rms refuses this audio") as caught:
         differences(tone(0.1))
     assert "\n" not in str(caught.value)
 

@@ -58,7 +58,7 @@ def test_a_set_of_another_package_is_found_with_its_argument_and_by_the_users_na
 
 @pytest.mark.parametrize("text", ["nothing", "", "mine=nothing:3", "=level", "mine="])
 def test_an_unknown_name_is_refused_with_the_names_there_are(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"there is no audio set .*; sets: .*fmltk33.* install it"):
+    with pytest.raises(ConfigError, match=r"is not one of the audio sets: .*fmltk33.* install it"):
         find_extractor("audio", text)
 
 

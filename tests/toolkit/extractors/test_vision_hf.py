@@ -205,7 +205,7 @@ def test_models_of_other_kinds_and_folders_without_what_is_needed_are_refused(fo
 
     from transformers import BertConfig, ViTMAEConfig
 
-    for config, match in ((BertConfig(), "does not see pictures"), (ViTMAEConfig(), "at random")):
+    for config, match in ((BertConfig(), "does not see images"), (ViTMAEConfig(), "at random")):
         folder = tmp_path / config.model_type
         shutil.copytree(folders("vit"), folder)
         config.save_pretrained(folder)

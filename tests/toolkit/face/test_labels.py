@@ -86,7 +86,7 @@ def test_an_import_without_a_file_leaves_none_and_counts_what_it_dropped(ratings
 
 def test_a_rating_given_twice_counts_once_and_is_counted(ratings: pd.DataFrame) -> None:
     again = pd.concat([ratings, ratings.head(1).assign(value=-1)])
-    with pytest.warns(UserWarning, match="1 repeated: an earlier rating of the clip by the same rater"):
+    with pytest.warns(UserWarning, match="1 repeated: an earlier rating of the clip by the same annotator"):
         labels = fmltk.aggregate(again)
     assert labels["n_AT"][0] == 5
     assert labels["label_AT"][0] == pytest.approx(0.4)

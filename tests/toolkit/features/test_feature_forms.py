@@ -216,9 +216,9 @@ def test_a_split_is_the_labels_own(features: FeatureSet, tmp_path: Path) -> None
 
 
 def test_unknown_names_are_refused(features: FeatureSet, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no condition 'X'"):
+    with pytest.raises(ConfigError, match="'X' is not a condition"):
         features.torch_dataset(tmp_path / "labels.parquet", conditions=["X"])
-    with pytest.raises(ConfigError, match="there is no split 'dev'"):
+    with pytest.raises(ConfigError, match="'dev' is not a split"):
         features.torch_dataset(split="dev")
     with pytest.raises(StoreError, match="has no smell features"):
         features.torch_dataset(modalities=["smell"])

@@ -116,7 +116,7 @@ def test_texts_of_numbers_that_are_no_characters_are_refused(
     load_pickle(path)
     codes = np.array([0x61, 0x62, 0x110000, 0], f"{order}u4")
     path.write_bytes(pickle.dumps(place(codes.view(f"{order}U2")), protocol))
-    with pytest.raises(StoreError, match="a number that is no character"):
+    with pytest.raises(StoreError, match="a number that is not a character"):
         load_pickle(path)
 
 
@@ -297,7 +297,7 @@ def array(shape: object, kind: tuple[object, ...], data: bytes) -> tuple[object,
         ((*NDARRAY, b")\x81"), "an object of a class"),
         ((*NDARRAY, b")}\x92"), "an object of a class"),
         ((b"(cnumpy\ndtype\no",), "an object of a class"),
-        (NDARRAY, "a name in place of data"),
+        (NDARRAY, "a name instead of data"),
         ((b"Nq\x00h\x00\x85R",), "calls something"),
         ((b"P1\n",), "outside the file"),
         ((b"NQ",), "outside the file"),

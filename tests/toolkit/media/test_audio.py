@@ -202,18 +202,18 @@ def test_no_room_for_the_spool_says_where(tmp_path, monkeypatch) -> None:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: FullFile())
-    with pytest.raises(MediaError, match=r"'a.wav': no room for its sound in .*No space left on device.*TMPDIR"):
+    with pytest.raises(MediaError, match=r"'a.wav': no room for its audio in .*No space left on device.*TMPDIR"):
         read(tmp_path / "a.wav")
 
 
 def test_a_file_without_sound_says_so(tmp_path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:d=1", tmp_path / "a.mp4")
-    with pytest.raises(MissingModalityError, match=r"'a.mp4': the file has no sound"):
+    with pytest.raises(MissingModalityError, match=r"'a.mp4': the file has no audio"):
         read(tmp_path / "a.mp4")
 
 
 def test_a_part_after_the_end_of_the_sound_has_none(talking_clip) -> None:
-    with pytest.raises(MissingModalityError, match=r"'clip.mp4': the file has no sound after 5 s; it ends at 2.0"):
+    with pytest.raises(MissingModalityError, match=r"'clip.mp4': the file has no audio after 5 s; it ends at 2.0"):
         read(talking_clip, start_s=5.0)
 
 
@@ -230,5 +230,5 @@ def test_less_sound_than_the_file_holds_is_an_error(tmp_path, talking_clip, both
     with pytest.raises((UnreadableMediaError, ProcessError), match=r"'cut.mp4'"):
         read_audio(cut, info=probe_media(talking_clip))
     info = replace(probe_media(talking_clip), audio_end_s=3.0)
-    with pytest.raises(UnreadableMediaError, match=r"only 2.0\d of 3.00 s of sound could be decoded"):
+    with pytest.raises(UnreadableMediaError, match=r"only 2.0\d of 3.00 s of audio could be decoded"):
         read_audio(talking_clip, info=info)

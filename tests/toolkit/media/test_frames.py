@@ -193,7 +193,7 @@ def test_frames_end_with_the_picture_and_not_with_the_sound(tmp_path, numbered) 
     sound = ["-f", "lavfi", "-i", "sine=d=3"]
     run_ffmpeg("-i", tmp_path / "v.mp4", *sound, "-map", 0, "-map", 1, "-c:v", "copy", tmp_path / "a.mp4")
     assert frame_numbers(tmp_path / "a.mp4", numbered) == list(range(30))
-    with pytest.raises(MissingModalityError, match=r"'a.mp4': the file has no picture after 2 s; it ends at 1.00 s"):
+    with pytest.raises(MissingModalityError, match=r"'a.mp4': the file has no video after 2 s; it ends at 1.00 s"):
         frame_numbers(tmp_path / "a.mp4", numbered, start_s=2.0)
 
 
@@ -223,7 +223,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path) -> None:
 
 def test_a_file_without_picture_says_so(tmp_path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "a.m4a")
-    with pytest.raises(MissingModalityError, match=r"'a.m4a': the file has no picture"):
+    with pytest.raises(MissingModalityError, match=r"'a.m4a': the file has no video"):
         read_frames(tmp_path / "a.m4a", info=probe_media(tmp_path / "a.m4a"))
 
 
@@ -240,7 +240,7 @@ def test_fewer_frames_than_the_file_holds_are_an_error(tmp_path, talking_clip, b
     with pytest.raises((UnreadableMediaError, ProcessError), match=r"'cut.mp4'"):
         list(read_frames(cut, info=probe_media(talking_clip)))
     info = replace(probe_media(talking_clip), video_end_s=3.0)
-    with pytest.raises(UnreadableMediaError, match=r"only 2\.\d\d of 3.00 s of its picture could be decoded"):
+    with pytest.raises(UnreadableMediaError, match=r"only 2\.\d\d of 3.00 s of its video could be decoded"):
         list(read_frames(talking_clip, info=info))
 
 
@@ -252,7 +252,7 @@ def test_a_hung_ffmpeg_is_an_error_in_time(tmp_path, talking_clip, monkeypatch) 
     )
     fake.chmod(0o755)
     monkeypatch.setenv(FFMPEG_VARIABLE, str(fake))
-    with pytest.raises(ProcessError, match=r"ffmpeg on the picture of 'clip.mp4' did not end within 0.5 s"):
+    with pytest.raises(ProcessError, match=r"ffmpeg on the video of 'clip.mp4' did not end within 0.5 s"):
         list(read_frames(talking_clip, info=info, timeout_s=0.5))
 
 

@@ -147,7 +147,7 @@ def test_a_forged_size_is_refused_before_memory_is_taken(make, size, tmp_path, t
         command, capture_output=True, check=True, text=True
     ).stdout.splitlines()
     assert len(errors) == 2
-    size_said = f"its picture is {size[0]} x {size[1]}, more than {DEFAULT_MAX_PIXELS} pixels"
+    size_said = f"its video is {size[0]} x {size[1]}, more than {DEFAULT_MAX_PIXELS} pixels"
     assert errors[0].startswith(f"MediaLimitError '{forged.name}': {size_said}")
     assert "--max-pixels" in errors[0]
     assert ("any decoder" in errors[0]) == (size[0] * size[1] >= 2**28)

@@ -149,11 +149,11 @@ def test_missing_files_folders_links_and_pipes_say_what_they_are(tmp_path) -> No
     (tmp_path / "lost.mp4").symlink_to("elsewhere.mp4")
     os.mkfifo(tmp_path / "pipe.mp4")
     for name, reason in {
-        "none.mp4": "there is no such file",
+        "none.mp4": "the file does not exist",
         "folder.mp4": "this is a folder",
         "loop.mp4": "the symbolic link leads back to itself",
         "lost.mp4": "the symbolic link leads to 'elsewhere.mp4', which does not exist",
-        "pipe.mp4": "this is no regular file",
+        "pipe.mp4": "this is not a regular file",
     }.items():
         with pytest.raises(UnreadableMediaError, match=f"'{name}': {reason}"):
             probe_media(tmp_path / name)
@@ -181,7 +181,7 @@ def test_a_file_without_permission_says_so(talking_clip) -> None:
         with unprivileged():
             with pytest.raises(PermissionError):  # the fault is in force
                 path.open("rb")
-            with pytest.raises(UnreadableMediaError, match=r"'a.mp4': there is no permission to read it; .*chmod"):
+            with pytest.raises(UnreadableMediaError, match=r"'a.mp4': its permissions do not allow reading; .*chmod"):
                 probe_media(path)
 
 
@@ -208,7 +208,7 @@ def test_text_under_a_video_s_name_says_so(tmp_path) -> None:
         (tmp_path / name).write_text("Dear reader, this is no video.\n" * 300)
         with pytest.raises(UnreadableMediaError, match=f"'{name}'"):
             probe_media(tmp_path / name)
-    with pytest.raises(UnreadableMediaError, match=r"'a.mp4': this is text, not a video or sound file"):
+    with pytest.raises(UnreadableMediaError, match=r"'a.mp4': this is text, not a video or audio file"):
         probe_media(tmp_path / "a.mp4")
 
 

@@ -197,10 +197,10 @@ def test_no_ffmpeg_at_all_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_wrong_variable_is_an_error_not_a_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FFMPEG_VARIABLE, "/no/such/ffmpeg")
-    with pytest.raises(ConfigError, match=r"FMLTK_FFMPEG is '/no/such/ffmpeg', which is no program"):
+    with pytest.raises(ConfigError, match=r"FMLTK_FFMPEG is '/no/such/ffmpeg', which is not a program"):
         find_ffmpeg()
     monkeypatch.setenv(FFMPEG_VARIABLE, "true")
-    with pytest.raises(ConfigError, match="is no ffmpeg"):
+    with pytest.raises(ConfigError, match="is not an ffmpeg"):
         find_ffmpeg()
 
 

@@ -374,7 +374,7 @@ def test_recordings_joined_byte_by_byte_are_refused(codecs, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        (b"GIF89a" + bytes(50), "this is a GIF animation, which holds no sound"),
+        (b"GIF89a" + bytes(50), "this is a GIF animation, which has no audio"),
         (b"RIFF\x40\x00\x00\x00WEBPVP8X" + bytes(50), "this is a WebP picture or animation"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "this is a PNG picture"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "this is a JPEG picture"),
@@ -390,7 +390,7 @@ def test_other_kinds_of_files_are_named(head, said, tmp_path) -> None:
 
 def test_a_real_gif_is_named(tmp_path) -> None:
     run_ffmpeg(*PICTURE, "-t", 0.4, tmp_path / "a.gif")
-    with pytest.raises(UnreadableMediaError, match="GIF animation, which holds no sound; make a video of it"):
+    with pytest.raises(UnreadableMediaError, match="GIF animation, which has no audio; make a video of it"):
         probe_media(tmp_path / "a.gif")
 
 

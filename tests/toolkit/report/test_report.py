@@ -200,7 +200,7 @@ def test_inputs_that_share_no_clip_and_videos_that_are_elsewhere_are_told(featur
     reporter = Reporter(quiet=True)
     made([features, tmp_path / "labels.csv"], tmp_path / "r.html", videos=tmp_path / "empty", reporter=reporter)
     told = "\n".join(reporter.warnings)
-    assert "no clip is in two of what is shown" in told
+    assert "no clip is in two of the inputs" in told
     assert "empty holds none of the" in told
     reporter = Reporter(quiet=True)
     made([features], tmp_path / "r.html", reporter=reporter)

@@ -141,8 +141,8 @@ def test_what_is_only_unusual_is_extracted(manifest: pd.DataFrame, name: str) ->
 @pytest.mark.parametrize(
     ("name", "modality", "reason"),
     [
-        ("audio_only", "vision", "no picture"),
-        ("no_sound", "audio", "no sound"),
+        ("audio_only", "vision", "no video"),
+        ("no_sound", "audio", "no audio"),
         ("no_face", "vision", "no face was found in any of the 30 frames"),
         ("no_face", "text", "no transcript"),
         ("empty_text", "text", "no transcript"),

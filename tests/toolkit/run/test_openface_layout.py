@@ -128,7 +128,7 @@ def test_csvs_that_cannot_be_used_fail_their_clip_alone(test_data: Path, tmp_pat
     assert manifest.loc["absent", "vision_error_message"].startswith("no OpenFace CSV of clip 'absent$_$0'")
     assert "absent.csv" in manifest.loc["absent", "vision_error_message"]
     assert manifest.loc["no_face", "vision_status"] == "missing"
-    assert "and there is no OpenFace CSV of the clip" in manifest.loc["no_face", "vision_error_message"]
+    assert "and the clip has no OpenFace CSV" in manifest.loc["no_face", "vision_error_message"]
     assert "gaze" in manifest.loc["aus_only", "vision_error_message"]
     units = vision(videos / "aus_only.mp4", tmp_path / "units", csvs, openface_groups=("action_units",))["vision"]
     assert units.dimension == 35

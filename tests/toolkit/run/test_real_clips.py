@@ -59,7 +59,7 @@ def test_odd_clips_are_rows_with_a_word_on_what_is_odd(cut: Callable[..., None],
     (said,) = warnings["two"]
     assert said.startswith("audio: stream 1 (aac 44100 Hz default) is used, not 0 (")
     assert warnings["inverted"][0].startswith("audio: the channels cancel each other")
-    (said,) = (one for one in warnings["piece"] if "before the first picture" in one)
+    (said,) = (one for one in warnings["piece"] if "before the first frame" in one)
     n_blank = int(said.split()[3])
     vision = next(
         row for row in pq.read_table(tmp_path / "out" / "vision.parquet").to_pylist() if "piece" in row["utterance_id"]

@@ -531,7 +531,7 @@ def test_modalities_may_be_given_with_the_settings(short_clips: Path, tmp_path: 
     extract(clip, tmp_path / "a", settings=ExtractSettings(modalities=("audio",)))
     assert list(read_features(tmp_path / "a").modalities) == ["audio"]
     assert extract(clip, tmp_path / "a", modalities="audio").counts == {"ok": 1}
-    with pytest.raises(ConfigError, match="'smell' is no modality"):
+    with pytest.raises(ConfigError, match="'smell' is not a modality"):
         extract(clip, tmp_path / "b", modalities="audio,smell")
     with pytest.raises(ConfigError, match="choose --modalities from"):
         extract(clip, tmp_path / "b", modalities=())

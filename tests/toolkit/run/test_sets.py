@@ -256,7 +256,7 @@ def test_the_padding_of_one_set_is_its_own(clips: Path, tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"audio_sets": ("fmltk33", "fmltk33")}, "there are two audio sets 'fmltk33'; give one another name"),
-        ({"audio_sets": ("nothing",)}, "there is no audio set 'nothing'"),
+        ({"audio_sets": ("nothing",)}, "'nothing' is not one of the audio sets"),
         ({"modalities": ("text",), "audio_sets": ("fmltk33",)}, "--audio fmltk33 needs audio among the --modalities"),
         ({"vision_sets": ("geometry", "openface")}, "openface can only be the first visual set"),
         ({"vision_sets": ("geometry:3",)}, "geometry takes no argument"),

@@ -277,7 +277,7 @@ def test_text_recognised_later_redoes_no_sound_and_leads_to_aligned_features(
     notes = {name: "; ".join(row) for name, row in manifest["warnings"].items()}
     assert "transcript: recognised by tiny" in notes["heard"]
     assert "transcript: no text, it is quiet" in notes["quiet"]
-    assert "transcript: not recognised: 'soundless.mp4': the file has no sound" in notes["soundless"]
+    assert "transcript: not recognised: 'soundless.mp4': the file has no audio" in notes["soundless"]
     transcribed = pd.read_parquet(features / "transcribed.parquet").set_index("video_id")
     assert transcribed.loc["heard", "text"] == manifest.loc["heard", "text"]
     assert transcribed.loc["given", "text"]

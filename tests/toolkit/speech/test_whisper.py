@@ -109,7 +109,7 @@ def said(name: str, **changes: Any) -> Callable[[Path], None]:
         (without("config.json"), "config.json"),
         (without("model.safetensors"), "has no weights"),
         (without("tokenizer.json"), "has no tokenizer"),
-        (without("preprocessor_config.json"), "how sound is prepared"),
+        (without("preprocessor_config.json"), "how audio is prepared"),
         (without("generation_config.json"), "does not say no_timestamps_token_id"),
         (said("generation_config.json", lang_to_id=None), "lang_to_id"),
         (said("config.json", model_type="bert"), "is a bert, not a Whisper"),

@@ -255,7 +255,7 @@ def test_the_largest_person_may_be_of_several_small_tracks():
     speaker = one_person(tracks, people, 0)
     assert speaker.present.tolist() == [k // 10 != 1 for k in range(40)]
     assert speaker.shots is tracks.shots
-    with pytest.raises(FeatureError, match="no person 2 in the clip; it has 2"):
+    with pytest.raises(FeatureError, match="the clip has no person 2; it has 2"):
         one_person(tracks, people, 2)
 
 

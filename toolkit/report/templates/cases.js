@@ -216,7 +216,7 @@
   const attribution = (one) => {
     const largest = Math.max(...Object.values(one.adds).map(Math.abs), 1e-9);
     const table = element("table", undefined, "scores adds");
-    table.append(element("caption", "What each adds to the prediction of M"));
+    table.append(element("caption", "Contribution of each to the prediction of M"));
     for (const [name, value] of Object.entries(one.adds)) {
       const row = element("tr");
       const label = element("th", NAMES[name]);

@@ -123,7 +123,7 @@ class Gate(nn.Module):
 
 
 class Detector(nn.Module):
-    """What came before and what comes after each frame."""
+    """The context before and after each frame."""
 
     def __init__(self, size: int, *, hidden: int = 64) -> None:
         super().__init__()

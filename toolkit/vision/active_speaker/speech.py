@@ -1,4 +1,4 @@
-"""What LR-ASD hears: 13 MFCC a hundred times a second, as python_speech_features 0.6 (MIT licence) defines them."""
+"""LR-ASD's audio: 13 MFCC a hundred times a second, as python_speech_features 0.6 (MIT licence) defines them."""
 
 from __future__ import annotations
 

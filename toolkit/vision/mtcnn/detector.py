@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.vision.mtcnn.cascade import Detections
 
-PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are told apart after 3 % of them
+PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are distinguished after 3 % of them
 
 
 class FaceDetector:
@@ -87,7 +87,7 @@ def check_frame(frame: NDArray[np.uint8]) -> None:
     """Raise FeatureError unless `frame` is uint8 of shape (H, W, 3) with H and W above 0."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         got = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise FeatureError(f"a frame is {got}; expected an RGB picture, uint8 of shape (height, width, 3)")
+        raise FeatureError(f"a frame is {got}; expected an RGB image, uint8 of shape (height, width, 3)")
     if 0 in frame.shape:
         raise FeatureError(f"a frame of shape {frame.shape} has no pixels")
 

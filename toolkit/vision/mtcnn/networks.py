@@ -1,7 +1,7 @@
 """The three networks of MTCNN: PNet proposes faces, RNet refines them, ONet decides and places five landmarks.
 
 The weights are those of facenet-pytorch (MIT licence), read from the installed distribution without importing it:
-its ``__init__`` imports torchvision, which does not load beside a CPU build of torch.
+its ``__init__`` imports torchvision, which does not load with a CPU build of torch.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """

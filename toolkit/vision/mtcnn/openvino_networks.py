@@ -60,7 +60,7 @@ class PictureNetwork:
 
 
 class CropNetwork:
-    """RNet or ONet, compiled; called as those of `networks` are. What it says of a crop depends on that crop alone."""
+    """RNet or ONet, compiled; called as those of `networks` are. Its answer for a crop depends on that crop alone."""
 
     def __init__(self, network: CompiledNetwork, batch: int) -> None:
         self._network, self._batch = network, batch

@@ -57,9 +57,9 @@ def openface_sequence(
     failed (success 0) or was less confident than `min_confidence`, or where one of the wanted values is not finite; all
     its values are then 0.
 
-    Of a frame's faces, also where it has one alone, the successful one whose 2D landmarks' bounding box overlaps
+    In each frame, also in one with a single face, the successful face whose 2D landmarks' bounding box overlaps
     `track` most (intersection over union; equal: the lower face_id) is taken; without an overlap of MIN_OVERLAP the
-    frame is invalid, for OpenFace follows somebody else. Where the track is absent, or the file has no 2D landmarks, or
+    frame is invalid, for OpenFace follows somebody else. If the track is absent, or the file has no 2D landmarks, or
     there is no track, it is the face_id that overlapped the track most in sum, unless it is elsewhere in most frames,
     else the one with the most successful rows of the clip (equal: the lower id).
 
@@ -104,7 +104,7 @@ def openface_sequence(
         raise MissingModalityError(f"{table.path}: the clip has no frames to match OpenFace's rows with")
     if table.image_mode:
         raise OpenFaceError(
-            f"{table.path}: is of one picture (made by FaceLandmarkImg), not of a video; run FeatureExtraction -f VIDEO"
+            f"{table.path}: is of one image (made by FaceLandmarkImg), not of a video; run FeatureExtraction -f VIDEO"
         )
     times, interval_s = _row_times(table, source_fps, video_start_s, frame_times_s)
     end_s = start_s + n_frames / rate_hz
@@ -241,8 +241,8 @@ def _explain_nothing(table: OpenFaceTable, rows: NDArray[np.intp], n_chosen: int
         n_frames = len(np.unique(table.frame[rows]))
         raise MissingModalityError(f"{table.path}: OpenFace found no face in any of {n_frames} frames")
     if n_chosen:
-        raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is no finite number")
+        raise OpenFaceError(f"{table.path}: each frame of the face holds a value that is not a finite number")
     raise OpenFaceError(
         f"{table.path}: none of its faces is where MTCNN follows the speaker; was OpenFace given another clip, or a"
-        " picture of another size or rotation?"
+        " video of another size or rotation?"
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 N_EYE_LANDMARKS = 56  # 28 for each eye
 N_FACE_LANDMARKS = 68
-N_SHAPE_PARAMETERS = 34  # of the point distribution model, beside its six rigid ones
+N_SHAPE_PARAMETERS = 34  # of the point distribution model, besides its six rigid ones
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)  # with an intensity and a presence
 PRESENCE_ONLY = 28  # lip suck: OpenFace tells its presence, never its intensity
 PRESENCE_UNITS = (*ACTION_UNITS[:-1], PRESENCE_ONLY, ACTION_UNITS[-1])
@@ -89,7 +89,7 @@ def openface_features(groups: Iterable[str] | None = None) -> tuple[OpenFaceFeat
 
     groups : names from OPENFACE_GROUPS; None is all seven
 
-    Raises ConfigError if a name is none of OPENFACE_GROUPS, or if none is given.
+    Raises ConfigError if a name is not one of OPENFACE_GROUPS, or if none is given.
 
     >>> len(openface_features())
     709

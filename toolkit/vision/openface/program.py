@@ -19,7 +19,7 @@ from fmltk.toolkit.media.program import stderr_tail
 OPENFACE_VARIABLE = "FMLTK_OPENFACE"
 PROGRAM = "FeatureExtraction"
 PROGRAM_FOLDERS = ("", "bin", "build/bin")  # where an OpenFace folder holds its programs
-MODEL_FOLDER = "model"  # beside the program
+MODEL_FOLDER = "model"  # next to the program
 FEATURE_OPTIONS = ("-gaze", "-pose", "-2Dfp", "-3Dfp", "-pdmparams", "-aus")  # all 709 features and nothing else
 SAFE_STEM = "video"  # what OpenFace calls the video and its CSV, whatever the user's file is called
 
@@ -27,7 +27,7 @@ SAFE_STEM = "video"  # what OpenFace calls the video and its CSV, whatever the u
 def find_openface() -> Path | None:
     """Return the FeatureExtraction program: from FMLTK_OPENFACE (the program or its folder), else from PATH, else None.
 
-    The path is free of symbolic links, since OpenFace looks for its models beside the program.
+    The path is free of symbolic links, since OpenFace looks for its models next to the program.
 
     Raises ConfigError if FMLTK_OPENFACE is set to something that is neither.
     """
@@ -95,7 +95,7 @@ def run_openface(executable: str | Path, video: str | Path, out_folder: str | Pa
                 said = stderr_tail(text, folders=[str(work)])  # without the temporary folder: the same each time
                 raise OpenFaceError(
                     f"{video.name}: OpenFace ended well but wrote {'an empty' if written.is_file() else 'no'} CSV; it"
-                    f" said {said!r}; run it by hand on this file, and see that its models are beside the program"
+                    f" said {said!r}; run it by hand on this file, and see that its models are next to the program"
                 )
             replace_file(written, target)
     except OSError as error:

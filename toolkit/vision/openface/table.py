@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_CSV_BYTES = 2 * 1024**3  # about four hours of 709 features at 30 Hz
 REMEDY = "if OpenFace wrote it, run OpenFace again"
-# What C++ run-times print for "not a number", also after the space of ", ".
+# Texts that C++ run-times print for "not a number", also after the space of ", ".
 _SPELLINGS = ("", "nan", "-nan", "NaN", "-NaN", "nan(ind)", "-nan(ind)", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN")
 NOT_A_NUMBER = (*_SPELLINGS, *(f" {spelling}" for spelling in _SPELLINGS))
 
@@ -89,7 +89,7 @@ def _check_header(path: Path, header: Sequence[str], image_mode: bool) -> None:
     for name in needed:
         if name not in header:
             begin = ", ".join(header[:5])[:80]
-            raise OpenFaceError(f"{path}: is no OpenFace CSV: no column {name!r}; its columns begin with {begin!r}")
+            raise OpenFaceError(f"{path} is not an OpenFace CSV: no column {name!r}; its columns begin with {begin!r}")
     counts = Counter(name for name in header if name in _FEATURE_NAMES or name in _HEAD_COLUMNS)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
@@ -124,6 +124,6 @@ def _whole_numbers(path: Path, name: str, column: NDArray[np.float64]) -> NDArra
 
 
 def _meaningful(timestamp_s: NDArray[np.float64], frame: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return NaN in place of the 0.000 that OpenFace writes for every picture of an image sequence."""
+    """Return NaN instead of the 0.000 that OpenFace writes for every picture of an image sequence."""
     several = bool(np.any(frame != frame[0]))
     return np.full_like(timestamp_s, np.nan) if several and not np.any(timestamp_s) else timestamp_s

@@ -181,7 +181,7 @@ def test_pitfall_5_image_mode_is_read_and_refused_for_a_video(recorded: Path, tm
     assert table.face_id.tolist() == [0, 1]
     assert table.success.all()
     assert np.isnan(table.timestamp_s).all()
-    with pytest.raises(OpenFaceError, match="one picture"):
+    with pytest.raises(OpenFaceError, match="one image"):
         openface_sequence(table, n_frames=1)
 
 
@@ -504,7 +504,7 @@ def test_a_slice_in_which_every_row_failed_is_missing(recorded: Path) -> None:
 
 def test_a_face_without_a_finite_value_is_an_error(tmp_path: Path) -> None:
     table = read_openface(write_csv(tmp_path / "nan.csv", pose_columns(pose_Ty="nan")))
-    with pytest.raises(OpenFaceError, match="no finite number"):
+    with pytest.raises(OpenFaceError, match="not a finite number"):
         openface_sequence(table, n_frames=10, rate_hz=10, groups=["pose"])
 
 
