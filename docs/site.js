@@ -1,5 +1,5 @@
-// Code and tables that are wider than the page can be scrolled by keyboard, every landmark has a name of its own, and a
-// table's empty corner is a plain cell.
+// Code and tables that are wider than the page can be scrolled by keyboard, every landmark has a name of its own, so has
+// the search, and a table's empty corner is a plain cell.
 (() => {
   const names = new Map();
   const fix = () => {
@@ -13,6 +13,7 @@
       nav.dataset.named = "";
       nav.setAttribute("aria-label", number > 1 ? `${name} ${number}` : name);
     }
+    document.querySelector(".md-search:not([aria-label])")?.setAttribute("aria-label", "Search");
     for (const cell of document.querySelectorAll(".md-typeset th:empty")) cell.replaceWith(document.createElement("td"));
   };
   fix();
