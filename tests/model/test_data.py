@@ -272,7 +272,7 @@ def test_stand_in_labels() -> None:
     assert all(targets[c] is labels["M"] for c in targets)
     targets, _ = choose_targets(labels, Config(bimodal="mean-unimodal"))
     np.testing.assert_allclose(targets["VT"], (labels["V"] + labels["T"]) / 2)
-    with pytest.raises(ConfigError, match="no label_AV in the data; use --bimodal multimodal"):
+    with pytest.raises(ConfigError, match="the data has no label_AV; use --bimodal multimodal"):
         choose_targets({**labels, "AV": nothing}, Config(bimodal="labels"))
     with pytest.raises(ConfigError, match="needs label_A"):
         choose_targets({**labels, "A": nothing}, Config(bimodal="mean-unimodal"))

@@ -125,7 +125,7 @@ annotation aggregate ratings.parquet -o l.parquet --panel most | 'most' is neith
 annotation aggregate ratings.parquet -o l.parquet --panel at-least-9 | at least 9 ratings of a panel of 5 cannot be; see --panel-size
 annotation aggregate ratings.parquet -o l.parquet --dimension joy | no rating is of the dimension 'joy'
 annotation aggregate ratings.parquet -o l.parquet --adjudicator zoe | 'zoe' is not among the annotators: r0, r1
-annotation aggregate ratings.parquet -o l.parquet --replacement r0 | 'r0' is not OLD=NEW with two raters
+annotation aggregate ratings.parquet -o l.parquet --replacement r0 | 'r0' is not OLD=NEW with two annotators
 annotation aggregate ratings.parquet -o l.parquet --split given | or draw one with --split video
 annotation agreement plain.csv | plain.csv is not Parquet: `fmltk annotation import plain.csv
 annotation summary ratings.parquet | is a table of ratings: `fmltk annotation aggregate ratings.parquet
