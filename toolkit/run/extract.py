@@ -240,7 +240,8 @@ def extract_clips(run: Run) -> Summary:
     """Do what is not done yet, clip by clip, then write the tables from every clip's shard."""
     run, work, pending = _plan(run)
     n_clips = len(work.clips)
-    run.reporter.say(f"Starting workers and loading models: {len(pending)} of {n_clips} clips to extract")
+    if pending:
+        run.reporter.say(f"Starting workers and loading models: {len(pending)} of {n_clips} clips to extract")
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
         how = run.paths.transcription
         prepared = _prepare(run, engine, needed=bool(pending))
