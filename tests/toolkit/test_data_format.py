@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,7 @@ from fmltk.toolkit.io.parquet import decode_metadata
 from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.run.problems import PROBLEM_TITLES
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
+from tests.entries import HeldEntries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parent = tmp_path_factory.mktemp("work")
     shards = ShardFolder(parent / "features" / "shards")
     chance = np.random.default_rng(0)
-    entries = {}
+    entries = []
     for number, length in enumerate((20, 30, 40)):
         utterance = f"v$_${number}"
         row: dict[str, Any] = {
@@ -85,9 +87,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             token_spans=np.array([[0, 0], [0, 2], [0, 0]], np.int32) if ok else None,
             shot_starts=np.array([0, 2], np.int32) if ok else None,
         )
-        entries[utterance] = Entry(result.row, shards.write(result, "0" * 16))
+        entries.append(Entry(result.row, shards.write(result, "0" * 16)))
     run = {"settings": ExtractSettings().document(), "versions": {}, "text_model": {"name": "minilm"}}
-    assemble(parent / "features", shards, entries, padding=PaddingSettings(), run=run)
+    assemble(parent / "features", shards, HeldEntries(entries), padding=PaddingSettings(), run=run)
     return parent
 
 
@@ -121,7 +123,7 @@ def test_every_column_of_faces_and_shards_is_described_and_no_other(folder: Path
         assert first_column(section(f"{name}.parquet")) == set(schema(folder, name).names)
     found: set[str] = set()
     for path in (folder / "features" / "shards").glob("*/*.arrow"):
-        found |= set(pq.read_schema(path).names)
+        found |= set(pa.ipc.open_file(path).schema.names)
     assert first_column(section("shards/")) == found
 
 
