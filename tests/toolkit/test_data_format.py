@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +24,6 @@ from fmltk.toolkit.run.assemble import Entry, assemble
 from fmltk.toolkit.run.problems import PROBLEM_TITLES
 from fmltk.toolkit.settings import ExtractSettings, PaddingSettings
 from tests.entries import HeldEntries
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data-format.md"
 pytestmark = pytest.mark.skipif(not DOCUMENT.is_file(), reason="not in a checkout of the source tree")
