@@ -241,7 +241,7 @@ def test_no_result_at_all_is_an_error(folder: Path, wrong: Path, tmp_path: Path)
 
 def test_names_are_checked_and_variants_go_to_those_that_have_them(folder: Path) -> None:
     labels = read_labels(folder / "labels.parquet")
-    with pytest.raises(ConfigError, match="'fmlmns'; the nearest is 'fmlmsn'"):
+    with pytest.raises(ConfigError, match="'fmlmns' is not a model; the nearest is 'fmlmsn'"):
         choose_entries(["fmlmns"], labels, variant=None, configs={})
     entries, left_out = choose_entries(["lmf", "fmlmsn-l", "late-fusion"], labels, variant="corrected", configs={})
     assert {entry.name: entry.settings for entry in entries} == {"lmf": ("variant=corrected",), "late-fusion": ()}
@@ -255,7 +255,7 @@ def test_names_are_checked_and_variants_go_to_those_that_have_them(folder: Path)
         (["--cv", "video:1"], "is not video:K"),
         (["--config", "lmf"], "is not MODEL=FILE"),
         (["--cv", "video:500"], "40 videos cannot be divided into 500 folds"),
-        (["--models", "nobody"], "no model 'nobody'"),
+        (["--models", "nobody"], "'nobody' is not a model"),
     ],
 )
 def test_wrong_options_end_in_one_line(folder: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
