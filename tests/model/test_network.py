@@ -304,7 +304,7 @@ def test_a_model_that_cannot_be_trained_is_refused(stages: tuple[StageSpec, ...]
 
 
 def test_names_that_no_model_or_stage_has_are_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=f"no model 'nothing'; models: {', '.join(model_names())}"):
+    with pytest.raises(ConfigError, match=f"'nothing' is not a model; models: {', '.join(model_names())}"):
         model_spec("nothing")
     with pytest.raises(ConfigError, match="fmlmsn has no stage 'XY'; its stages: AV, AT, VT, fusion"):
         model_spec("fmlmsn").stage("XY")
