@@ -134,6 +134,11 @@ def labels_on_scale(features: Path, path: Path | None, scale: str) -> LabelTable
     labels = read_labels(path, scales=dict.fromkeys(CONDITIONS, own))
     if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
         raise ConfigError(f"{path} has labels on the scale {labels.scale}; leave out --scale")
+    others = sorted(set(labels.scale.names) - set(own.names))
+    if own.names and others:
+        raise ConfigError(
+            f"{path} has labels that are not on the scale {own}: {', '.join(others)}; give --scale nominal"
+        )
     return labels
 
 

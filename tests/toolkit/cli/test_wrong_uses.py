@@ -1,7 +1,7 @@
 """Wrong uses of every command, as people make them, and the one line that each is answered by.
 
 A row is the command line and a part of its answer: the value found, what was expected, or what to do. What click finds
-wrong on the command line has exit code 2, all else 1; nothing is written and there is no traceback.
+wrong on the command line has exit code 2, all else 1; nothing is written, and no traceback is shown.
 """
 
 from __future__ import annotations

@@ -659,6 +659,8 @@ def test_numbers_are_classes_where_a_user_says_so(cells: list[str], classes: lis
     assert np.isnan(labels.values("M")).all()
     assert "label_M has numbers, which are classes here: " in labels.notes[-1]
     assert labels_on_scale(tmp_path, path, "-6..6").values("M")[1] == float(cells[1])
+    with pytest.raises(ConfigError, match=r"labels that are not on the scale no\|yes: .*; give --scale nominal"):
+        labels_on_scale(tmp_path, path, "no|yes")
 
 
 def test_numbers_of_parquet_are_classes_where_a_user_says_so(tmp_path: Path) -> None:

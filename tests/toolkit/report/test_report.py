@@ -199,9 +199,9 @@ def test_inputs_that_share_no_clip_and_videos_that_are_elsewhere_are_told(featur
     (tmp_path / "empty").mkdir()
     reporter = Reporter(quiet=True)
     made([features, tmp_path / "labels.csv"], tmp_path / "r.html", videos=tmp_path / "empty", reporter=reporter)
-    told = "\n".join(reporter.warnings)
-    assert "no clip is in two of the inputs" in told
-    assert "empty holds none of the" in told
+    messages = "\n".join(reporter.warnings)
+    assert "no clip is in two of the inputs" in messages
+    assert "empty holds none of the" in messages
     reporter = Reporter(quiet=True)
     made([features], tmp_path / "r.html", reporter=reporter)
     assert reporter.warnings == []
