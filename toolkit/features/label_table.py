@@ -35,7 +35,7 @@ ScaleSource = Literal["stated", "given", "guessed"]
 _REMEDIES: dict[ScaleSource, str] = {
     "stated": "; correct the labels, or the scale in the file's metadata",
     "given": "; correct the labels, or give their scale by --scale LOW..HIGH or --preset mosi",
-    "guessed": "; correct the labels, or give their scale: --scale of `train`, `annotation aggregate` or `dataset import`",
+    "guessed": "; correct the labels, or give --scale to `train`, `dataset import` or `annotation aggregate`",
 }
 
 
