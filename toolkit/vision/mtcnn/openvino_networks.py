@@ -36,7 +36,9 @@ class CompiledNetwork:
 
     def run(self, pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Return the network's outputs."""
-        self._request.set_input_tensor(openvino.Tensor(np.ascontiguousarray(pictures), shared_memory=True))
+        # The request keeps the address alone: the tensor, which holds the array, must outlive the call.
+        tensor = openvino.Tensor(np.ascontiguousarray(pictures), shared_memory=True)
+        self._request.set_input_tensor(tensor)
         found = self._request.infer()
         return [found[k] for k in range(self._n_outputs)]
 

@@ -36,6 +36,11 @@ def test_pnet_says_the_same_of_pictures_of_any_size(both, size):
     assert_same("pnet", both, pictures(1, *size))
 
 
+def test_a_large_picture_stays_in_memory_until_it_is_judged(both):
+    """Its channels come first, so that a copy is handed over: of this size, the system takes it back once freed."""
+    assert_same("pnet", both, pictures(1, 1216, 1600).contiguous())
+
+
 @pytest.mark.parametrize("n", [0, 1, 4, 8, 9, 32])
 @pytest.mark.parametrize(("network", "side"), [("rnet", 24), ("onet", 48)])
 def test_any_number_of_crops_is_judged_the_same(both, network, side, n):
