@@ -159,19 +159,8 @@ def mmsa_python(may_install: Callable[[str], None]) -> Path:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium, for tests marked `browser`."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+    from tests.chromium import open_chromium  # not above: this file is also tried alone
+    from tests.processes import LIMIT_S
 
-    from tests.processes import LIMIT_S  # not above: this file is also tried alone
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-    more = ("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required")
-    for flag in (*flags, *more, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    browser.set_script_timeout(LIMIT_S)
-    yield browser
-    browser.quit()
+    with open_chromium(tmp_path_factory.mktemp("chromium"), limit_s=LIMIT_S) as browser:
+        yield browser
