@@ -93,6 +93,9 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
     if crops is not None:
         reporter.say(f"{crops.n_written} clips cropped, {crops.n_kept} were there already: {crop_speaker}")
     reporter.say(f"{n_listed} of {n_clips} clips to look at{done}: {out}. Fill in the column decision: keep or exclude")
+    if n_listed:
+        with_videos = () if videos is None else ("--videos", videos)
+        reporter.suggest("report", features, out, *with_videos, "-o", out.with_suffix(".html"))
 
 
 def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:

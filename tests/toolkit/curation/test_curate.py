@@ -73,6 +73,7 @@ def test_one_row_per_clip_and_reason_with_a_column_to_fill_in(tmp_path: Path) ->
     assert found[2]["detail"] == "the audio of v2$_$x"
     assert {row["decision"] for row in found} == {""}
     assert "2 of 3 clips to look at" in done.stderr
+    assert f"next: fmltk report {folder} {tmp_path / 'c.csv'} -o {tmp_path / 'c.html'}" in done.stderr
     assert "too little" in done.stdout
 
 
