@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -281,6 +281,14 @@ class Policy:
         check_choices(self)
         if not 1 <= self.fewest <= self.panel:
             raise ConfigError(f"at least {self.fewest} ratings of a panel of {self.panel} cannot be; see --panel-size")
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Policy:
+        """Return the policy that a table of labels holds, as JSON has it."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        known["adjudicators"] = tuple(values.get("adjudicators") or ())
+        known["replacements"] = tuple((old, new) for old, new in values.get("replacements") or ())
+        return cls(**known)
 
     @property
     def fewest(self) -> int:

@@ -49,7 +49,7 @@ def publish(
 
     Annotators become rater-1, rater-2, in an order that says nothing; times, server ids and addresses are left out, and
     a clip's id that holds a path, an address or an annotator's name is refused. Give the ratings that the labels are
-    made of.
+    made of: others are refused.
 
     \b
     fmltk annotation publish labels.parquet ratings.parquet -o release/ --licence CC-BY-4.0 --creator "My group"
@@ -68,8 +68,11 @@ def publish(
     released = publish_release(
         given, rated, output, terms, salt=read_salt(salt_file or default_salt_path()), new_ids=new_ids
     )
-    if released.n_unrated:
-        reporter.warn(f"{released.n_unrated} clips have labels and no rating in RATINGS")
+    if not released.origin.is_compared:
+        reporter.warn("LABELS do not say how they were made: they were not compared with RATINGS")
+    if released.origin.unrated:
+        named = ", ".join(f"{condition} {count}" for condition, count in released.origin.unrated.items())
+        reporter.warn(f"labels without a rating in RATINGS: {named}; did they come with the data set?")
     if terms.missing:
         reporter.warn(f"the datasheet says that something is not stated: give {', '.join(terms.missing)}")
     if reporter.json_output:

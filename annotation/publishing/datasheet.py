@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation import agreement_tables
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
+from fmltk.annotation.publishing.origin import policy_of
 from fmltk.annotation.ratings import FLAGS, flag_counts
-from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS
 from fmltk.toolkit.io.documents import json_text
 from fmltk.toolkit.table_files import ResultTable
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from fmltk.annotation.publishing.figures import Figure
     from fmltk.annotation.publishing.terms import Terms
+    from fmltk.annotation.settings import Policy
     from fmltk.toolkit.features.label_table import LabelTable
 
 _MISSING = "*not stated*"
@@ -118,10 +120,9 @@ def _raters(contents: Contents) -> Iterator[str]:
 
 def _labels(contents: Contents) -> Iterator[str]:
     labels = contents.labels
-    policy = labels.metadata.get("policy")
-    if policy:
-        said = "; ".join(f"{key.replace('_', ' ')}: {_said(own)}" for key, own in sorted(policy.items()))
-        yield f"The policy of `fmltk annotation aggregate`, which made one label of a panel's ratings: {said}.\n"
+    policy = policy_of(labels)
+    if policy is not None:
+        yield " ".join(_policy(policy, labels)) + "\n"
     for figure in contents.figures:
         yield figure.table.markdown()
     reasons = _reasons(labels)
@@ -170,10 +171,24 @@ def _terms(terms: Terms) -> Iterator[str]:
     yield "- The licence is that of the labels and ratings. The clips are not part of the release.\n"
 
 
-def _said(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(" replaced by ".join(one) if isinstance(one, list) else str(one) for one in value)
-    return "not set" if value is None else str(value).lower()
+def _policy(policy: Policy, labels: LabelTable) -> Iterator[str]:
+    """Yield how ratings became labels, in sentences; what cannot matter is left out."""
+    of_words = all(scale.kind == "nominal" for scale in labels.scales.values())
+    label = "most frequent word" if of_words else "mean"
+    fewest = f"a panel of {policy.panel}" if policy.at_least is None else f"{policy.at_least} or more"
+    more = {"null": "have no label", "first": "count by their first", "all": "count by all of them"}[policy.more]
+    yield f"Each label is the {label} of the ratings of {fewest}; clips with more than {policy.panel} ratings {more}."
+    if CH_SIMS_SCALE in labels.scales.values():
+        between = "that of its interval" if policy.nearest else "none"
+        yield f"The class of a mean between the eleven values that five ratings can have is {between}."
+    if policy.protocol_strict:
+        yield "Ratings that violate the protocol were left out."
+    if policy.adjudicators:
+        yield f"The answer of {', '.join(policy.adjudicators)} is the label where there is one."
+    if policy.ground_truth:
+        yield "An answer that is marked as ground truth is the label."
+    for old, new in policy.replacements:
+        yield f"{new} replaced {old}."
 
 
 def _text(cell: object) -> str:

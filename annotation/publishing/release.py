@@ -10,6 +10,7 @@ from fmltk.annotation.publishing.anonymous import IDS, Anonymous, number_clips, 
 from fmltk.annotation.publishing.croissant import croissant
 from fmltk.annotation.publishing.datasheet import Contents, datasheet
 from fmltk.annotation.publishing.figures import figures_of
+from fmltk.annotation.publishing.origin import Origin, compare_with_ratings
 from fmltk.annotation.quality import overview
 from fmltk.annotation.ratings import dimensions_of, of_dimension, sort_ratings, write_ratings
 from fmltk.annotation.summary import summarise_labels
@@ -49,7 +50,7 @@ class Released:
     n_clips: int
     n_ratings: int
     n_raters: int
-    n_unrated: int  # clips with labels that no rating of the release explains
+    origin: Origin
 
 
 def publish(
@@ -63,7 +64,7 @@ def publish(
     The same input gives the same bytes, and what an earlier release left in `out` is replaced.
 
     Raises ConfigError if `out` holds other files, or no clip has both a label and a rating; AnnotationError if a text
-    may say who somebody is.
+    may say who somebody is, or a label is not what its ratings give.
     """
     ratings = _of_labels(ratings, labels)
     rated = set(ratings.column("utterance_id").unique().to_pylist())
@@ -73,6 +74,7 @@ def publish(
             f"no clip of LABELS is in RATINGS: the labels have {labels.utterance_ids[0]!r}, the ratings "
             f"{min(rated, default=None)!r}; give the ratings that the labels were made of"
         )
+    origin = compare_with_ratings(labels, ratings)
     clips = {} if new_ids is None else number_clips(rated | set(labels.utterance_ids), salt)
     anonymous = Anonymous(number_raters(ratings.column("annotator").unique().to_pylist(), salt), clips)
     public, own = sort_ratings(anonymous.ratings(ratings)), anonymous.labels(labels)
@@ -86,18 +88,13 @@ def publish(
             if new_ids is not None:
                 _write_ids(clips, new_ids)
             files = _exchange(scratch, out)
-    labelled = {one for one, has in zip(labels.utterance_ids, _has_label(labels), strict=True) if has}
-    return Released(out, files, len(labels.utterance_ids), len(public), len(anonymous.raters), len(labelled - rated))
+    return Released(out, files, len(labels.utterance_ids), len(public), len(anonymous.raters), origin)
 
 
 def _of_labels(ratings: pa.Table, labels: LabelTable) -> pa.Table:
     """Return the ratings of the dimension that the labels are of; all of them where the labels do not say it."""
     dimension = labels.metadata.get("dimension")
     return of_dimension(ratings, dimension) if dimension in dimensions_of(ratings) else ratings
-
-
-def _has_label(labels: LabelTable) -> list[bool]:
-    return [any(row) for row in zip(*(labels.labelled(name).tolist() for name in labels.scales), strict=True)]
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -111,7 +112,7 @@ def test_table_2_and_figure_2_are_the_papers(test_data, made, publish):
         drawing = (release / name).read_text()
         assert "var(" not in drawing
         assert "#c4561a" in drawing  # negative, in the colours of the light page
-    assert "2278 clips have labels and no rating" in said
+    assert re.search(r"labels without a rating in RATINGS: M \d+, T \d+, A \d+, V \d+", said)
 
 
 def test_the_datasheet_says_what_a_reader_needs(made, publish):
@@ -303,3 +304,54 @@ def test_ratings_of_other_clips_are_refused(made, publish, tmp_path):
     code, said, _ = publish(kept, ratings)
     assert code == 1
     assert "no clip of LABELS is in RATINGS" in said
+
+
+def changed(path, column, change):
+    """Write a table again with another column."""
+    table = pq.read_table(path)
+    place = table.schema.get_field_index(column)
+    values = [change(one) for one in table[column].to_pylist()]
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), pa.array(values, table.schema.types[place])), path
+    )
+
+
+@pytest.mark.parametrize("name", ["LABELS", "RATINGS"])
+def test_labels_that_these_ratings_do_not_give_are_refused(made, publish, name):
+    labels, ratings = made()
+    path, column = {"LABELS": (labels, "label_AT"), "RATINGS": (ratings, "value")}[name]
+    changed(path, column, lambda value: -value)
+    code, said, release = publish(labels, ratings)
+    assert code == 1
+    assert re.search(
+        r"\d of 3 labels are not what RATINGS give: AT of v\$_\$000\d is \S+ in LABELS, and \S+ by its", said
+    )
+    assert not (release / "labels.csv").exists()
+
+
+def test_a_rating_that_is_gone_is_a_difference(made, publish):
+    labels, ratings = made()
+    table = pq.read_table(ratings)
+    pq.write_table(table.slice(1), ratings)
+    code, said, _ = publish(labels, ratings)
+    assert (code, "and missing by its ratings" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "aggregating", [("--panel", "at-least-3", "--more", "first"), ("--adjudicator", "ann", "--panel-size", 4)]
+)
+def test_labels_are_made_again_by_their_own_policy(made, publish, aggregating):
+    code, said, release = publish(*made(aggregating=aggregating))
+    assert code == 0, said
+    assert "compared" not in said
+    sentence = "3 or more" if "at-least-3" in aggregating else r"The answer of rater-\d is the label"
+    assert re.search(sentence, (release / "README.md").read_text())
+
+
+def test_labels_that_came_with_the_data_set_are_named(made, publish, tmp_path):
+    (tmp_path / "label.csv").write_text("video_id,clip_id,label,mode\nv,0001,0.6,train\nv,0002,-1,test\n")
+    labels, ratings = made(aggregating=("--labels", tmp_path / "label.csv"))
+    code, said, _ = publish(labels, ratings)
+    assert code == 0, said
+    assert "labels without a rating in RATINGS: M 2" in said
+    assert publish(tmp_path / "label.csv", ratings)[1].count("do not say how they were made") == 1
