@@ -17,7 +17,7 @@ from fmltk.annotation.corrections import correct
 from fmltk.annotation.protocols import OUT_OF_PROTOCOL
 from fmltk.annotation.ratings import STATUSES, check_one_dimension, clip_ids, ranks, rating_values, scale_of
 from fmltk.annotation.settings import Policy
-from fmltk.toolkit.classes import class_of_mean, classes_of_values, is_paper_value
+from fmltk.toolkit.classes import class_names, class_of_mean, classes_of_values, is_paper_value
 from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, WEIGHED, Scale
 from fmltk.toolkit.errors import ConfigError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from fmltk.annotation.corrections import Corrections
 
+OUTSIDE = "out of protocol"  # ratings that a policy leaves out for that, and why labels are null without them
 _UNKNOWN_TIME = int(np.iinfo(np.int64).max)
 
 
@@ -182,7 +183,7 @@ def _aggregate_condition(ratings: pa.Table, clip: NDArray[np.int64], n_clips: in
     if policy.more == "first":
         rated &= _among_first(ratings, clip, rated, policy.panel)
     others = {word: np.bincount(clip[status == word], minlength=n_clips) for word in STATUSES[1:]}
-    others["out of protocol"] = np.bincount(clip[outside], minlength=n_clips)
+    others[OUTSIDE] = np.bincount(clip[outside], minlength=n_clips)
     n = np.bincount(clip[rated], minlength=n_clips)
     enough = (n >= policy.fewest) & ((n <= policy.panel) | (policy.more == "all"))
     labels = ConditionLabels.empty(scale, n)
@@ -307,14 +308,15 @@ def _why_null(n: int, others: dict[str, int], policy: Policy) -> tuple[str, str]
         return "too many ratings", f"{n} ratings where {policy.panel} are expected"
     missing = max(policy.panel - n - sum(others.values()), 0)
     parts = [f"{count} {word}" for word, count in (*others.items(), ("missing", missing)) if count]
-    return "too few ratings", f"{n} of {policy.panel} ratings: {', '.join(parts)}"
+    kind = OUTSIDE if n + others[OUTSIDE] >= policy.fewest else "too few ratings"
+    return kind, f"{n} of {policy.panel} ratings: {', '.join(parts)}"
 
 
 def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
     """Return how far median, majority and the weighed methods lie from the label: whether the choice matters.
 
-    For each: clips with both, how many change class, how many have no value of this kind, and the mean distance (None
-    on a nominal scale, where methods have classes alone).
+    For each: clips with both, how many change class (None on a scale without classes), how many have no value of this
+    kind, and the mean distance (None on a nominal scale, where methods have classes alone).
     """
     result: dict[str, dict[str, Any]] = {}
     if labels.scale.kind == "nominal":
@@ -331,14 +333,14 @@ def compare_methods(labels: ConditionLabels) -> dict[str, dict[str, Any]]:
         return result
     majority = {"majority": labels.majority} if labels.scale.kind == "ordinal" else {}
     candidates = {"median": labels.median, **majority, **labels.weighed}
-    labelled = ~np.isnan(labels.label)
+    labelled, has_classes = ~np.isnan(labels.label), bool(class_names(labels.scale))
     for name, values in candidates.items():
         both = labelled & ~np.isnan(values)
         classes = classes_of_values(values, labels.scale)
         result[name] = {
             "clips": int(both.sum()),
             "without_value": int((labelled & ~both).sum()),
-            "other_class": int((classes[both] != labels.label_class[both]).sum()),
+            "other_class": int((classes[both] != labels.label_class[both]).sum()) if has_classes else None,
             "mean_distance": float(np.abs(values[both] - labels.label[both]).mean()) if both.any() else None,
         }
     return result

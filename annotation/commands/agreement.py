@@ -59,3 +59,4 @@ def agreement(ratings: Path, *, options: AgreementOptions, reporter: Reporter) -
         suspicious = marked_raters(pattern, found.raters)
         if suspicious:
             reporter.warn(f"{pattern}, {meaning}: {', '.join(suspicious)}")
+    reporter.suggest("annotation", "aggregate", ratings, "-o", ratings.with_name("labels.parquet"))

@@ -98,7 +98,7 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
         reporter.warn(f"{output} contains no rating: nothing that was read has one")
     reporter.say(f"{report.n_ratings} rows in {output}; every dropped annotation is a line of {dropped_path(output)}")
     if report.n_ratings:
-        reporter.suggest("annotation", "aggregate", output, "-o", output.with_name("labels.parquet"))
+        reporter.suggest("annotation", "agreement", output)
 
 
 def _dropped_rows(report: ImportReport) -> list[tuple[str, int, str]]:

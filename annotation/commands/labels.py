@@ -212,6 +212,12 @@ def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
         ],
         title=document.get("dimension"),
     )
+    for name, entry in conditions.items():
+        if not entry["labelled"] and entry.get("reasons"):
+            most = max(entry["reasons"], key=entry["reasons"].__getitem__)
+            reporter.warn(
+                f"no clip has a label for {name}: {most}; --panel and --protocol-strict say which ratings count"
+            )
     _show_numbers({name: entry["numbers"] for name, entry in conditions.items() if "numbers" in entry}, reporter)
     words = {name: entry["classes"] for name, entry in conditions.items() if "classes" in entry}
     _show_classes(words, "clips per class", reporter)

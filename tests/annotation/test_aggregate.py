@@ -239,6 +239,7 @@ def test_ratings_outside_the_protocol_are_left_out_when_asked_for():
     strict = aggregate_ratings(flagged, Policy(protocol_strict=True)).conditions["AT"]
     assert lenient.reason.tolist() == [None, None]
     assert strict.reason.tolist() == ["4 of 5 ratings: 1 out of protocol", None]
+    assert strict.kinds == {"out of protocol": 1}
     assert strict.n.tolist() == [4, 5]
     assert aggregate_ratings(flagged, Policy(protocol_strict=True, at_least=4)).conditions["AT"].label[0] == 1
 

@@ -164,6 +164,13 @@ def test_what_cannot_be_aggregated_is_one_line(ratings, run, tmp_path, arguments
     assert not (tmp_path / "labels.parquet").exists()
 
 
+@pytest.mark.parametrize(("panel", "said"), [("6", True), ("5", False)])
+def test_a_condition_without_any_label_is_named(ratings, run, tmp_path, panel, said):
+    code, _, err = run("annotation", "aggregate", ratings, "-o", tmp_path / "labels.parquet", "--panel-size", panel)
+    assert code == 0
+    assert ("no clip has a label for AT: too few ratings" in err) == said
+
+
 def test_agreement_as_tables_and_json(ratings, run, run_json):
     document = run_json("agreement", ratings, "--bootstrap", 20)
     assert document["agreement"]["AT"]["fleiss_kappa"]["clips"] == 11

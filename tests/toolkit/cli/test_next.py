@@ -41,6 +41,8 @@ def test_from_answers_to_labels_to_their_summary(folder, tmp_path, run):
     exports = sorted((DEMO / "ratings").glob("*_AT.json"))
     err = run("annotation", "import", *exports, "-o", place / "ratings.parquet")
     words = next_words(err)
+    assert words == ["annotation", "agreement", str(place / "ratings.parquet")]
+    words = next_words(run(*words))
     assert words == ["annotation", "aggregate", str(place / "ratings.parquet"), "-o", str(place / "labels.parquet")]
     words = next_words(run(*words))
     assert words == ["annotation", "summary", str(place / "labels.parquet")]
