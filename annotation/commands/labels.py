@@ -173,6 +173,9 @@ def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, 
             reporter.warn(f"{without} clips have no split in the table of labels: theirs is null")
         return labels.with_splits(given, how="given", seed=None)
     condition = labels.first_condition
+    if not labels.labelled(condition).any():
+        reporter.warn("no clip has a label: no split was drawn")
+        return labels.with_splits({}, how="none", seed=None)
     if how == "stratified":
         if not class_names(labels.scales[condition]):
             raise ConfigError(f"the scale {labels.scales[condition]} has no classes to stratify by; use --split video")

@@ -164,10 +164,13 @@ def test_what_cannot_be_aggregated_is_one_line(ratings, run, tmp_path, arguments
     assert not (tmp_path / "labels.parquet").exists()
 
 
+@pytest.mark.parametrize("split", [(), ("--split", "video"), ("--split", "stratified")])
 @pytest.mark.parametrize(("panel", "said"), [("6", True), ("5", False)])
-def test_a_condition_without_any_label_is_named(ratings, run, tmp_path, panel, said):
-    code, _, err = run("annotation", "aggregate", ratings, "-o", tmp_path / "labels.parquet", "--panel-size", panel)
+def test_a_condition_without_any_label_is_named(ratings, run, tmp_path, panel, said, split):
+    labels = tmp_path / "labels.parquet"
+    code, _, err = run("annotation", "aggregate", ratings, "-o", labels, "--panel-size", panel, *split)
     assert code == 0
+    assert ("no clip has a label: no split was drawn" in err) == said
     assert ("no clip has a label for AT: too few ratings" in err) == said
 
 
