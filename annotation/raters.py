@@ -166,7 +166,7 @@ class RaterNames:
         """Return a name that may be shown, for those who are on the list and those who are not."""
         if "@" in identity:
             if self.keep_identities:
-                return identity
+                return _folded(identity)
             if self._salt is None:
                 self._salt = read_salt(self.salt_path)
             return pseudonym(identity, self._salt)

@@ -88,6 +88,11 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
     with open_rows(path, encoding=options.encoding, is_text=True, error=AnnotationError) as table:
         header = table.header
         twice = next((name for name in header if header.count(name) > 1), None)
+        if twice is not None and "annotation_id" not in header:
+            raise AnnotationError(
+                f"{path}: two columns are called {twice!r}; give each annotator or field one column, under a name of "
+                "its own"
+            )
         if twice is not None:
             raise AnnotationError(
                 f"{path} has two columns named {twice!r}: a field of the task's data collides with the server's own; "

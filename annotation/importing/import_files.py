@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from fmltk.annotation.clip_list import read_clip_list
 from fmltk.annotation.importing.clip_ids import upload_remarks
+from fmltk.annotation.importing.doubles import mixed_remarks, people_remarks, zeros_remarks
 from fmltk.annotation.importing.drop_lines import DropLines
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
@@ -164,7 +165,10 @@ def import_ratings(
         write_ratings(merged.table, output, protocol=report.protocol)
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
-        report.remarks += upload_remarks(_distinct_ids(merged.table), (file.clip_names for file in report.files))
+        ids = _distinct_ids(merged.table)
+        report.remarks += zeros_remarks(ids) + people_remarks(_people(merged.table))
+        report.remarks += mixed_remarks([_people(table) for table in tables])
+        report.remarks += upload_remarks(ids, (file.clip_names for file in report.files))
         text = json_text(report.as_dict(), indent=2) + "\n"
         write_bytes(report_path(output), text.encode(), error=AnnotationError)
     return report
@@ -278,6 +282,10 @@ def _compare(clips: Path, table: pa.Table, report: ImportReport) -> None:
             f"clips without a rating, of the {len(listed.ids)} on the list: {counts}; give --clips to `fmltk "
             "annotation aggregate` too, so that the labels have a row for each"
         )
+
+
+def _people(table: pa.Table) -> set[str]:
+    return {name for name in table.column("annotator").unique().to_pylist() if name}
 
 
 def _distinct_ids(table: pa.Table) -> list[tuple[str, str, str]]:

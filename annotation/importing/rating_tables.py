@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
+from fmltk.annotation.importing.doubles import folded_person
 from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of
 from fmltk.annotation.option_texts import DIMENSION
 from fmltk.annotation.ratings import STATUSES
@@ -19,7 +21,7 @@ from fmltk.toolkit.io.printable import short_text
 from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from fmltk.annotation.importing.records import Rated
     from fmltk.annotation.settings import ImportOptions
@@ -174,6 +176,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
         n_words += sum(is_word for _, is_word in answers.values())
         cells = {name: cell for name, (cell, _) in answers.items() if cell}
         report.tasks_without_annotation += not cells
+        _check_one_answer([rater for name in cells if (rater := raters[name])], where)
         for name, cell in cells.items():
             report.annotations += 1
             is_rating = parse_value(cell, about.scale, options.label_values) is not None
@@ -183,6 +186,17 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
         safe_name = short_text(raters[column] or refused_rater(column, options)[1])
         report.remark(f"the column of {safe_name} holds no rating, but was taken for an annotator's: leave it out")
     _remark_words(n_words, report)
+
+
+def _check_one_answer(names: Sequence[str], where: str) -> None:
+    """Raise AnnotationError if two columns with an answer in one row are named like one annotator."""
+    counts = Counter(map(folded_person, names))
+    twice = sorted((name for name in names if counts[folded_person(name)] > 1), key=folded_person)
+    if twice:
+        raise AnnotationError(
+            f"{where}: two columns are called {twice[0]!r} and {twice[1]!r}, alike but for case or spaces, and both "
+            "rate this clip; rename one if they are two people, remove one if they are one"
+        )
 
 
 def _answer(cell: str, about: Rated, options: ImportOptions, separator: str) -> tuple[str, bool]:

@@ -23,8 +23,12 @@ Form: TypeAlias = tuple[Name, int]  # a name, and how many of its last parts mus
 _EXAMPLES = 2
 
 
-def _as_number(part: str) -> str:
-    """Return a whole number without what spreadsheets add or take away: 1.0 and 0001 are 1."""
+def as_number(part: str) -> str:
+    """Return a whole number without what spreadsheets add or take away: 1.0 and 0001 are 1.
+
+    >>> as_number("0001"), as_number("a01")
+    ('1', 'a01')
+    """
     digits = re.fullmatch(r"([0-9]+)(\.0+)?", part)
     return part if digits is None else digits[1].lstrip("0") or "0"
 
@@ -33,7 +37,7 @@ def _as_number(part: str) -> str:
 _STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("spaces and invisible characters are left out", clean_id),
     ("endings such as .mp4 and folders are left out", without_ending),
-    ("numbers are compared as numbers (1, 1.0, 0001)", _as_number),
+    ("numbers are compared as numbers (1, 1.0, 0001)", as_number),
     ("upper and lower case are the same", str.casefold),
 )
 

@@ -1,0 +1,84 @@
+"""Clips and annotators under two spellings: what an import says of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fmltk.annotation.raters import RaterNames
+from fmltk.annotation.settings import ImportOptions
+from fmltk.toolkit.errors import AnnotationError
+
+
+def remarks(read, text, *, overwrite=True, **options):
+    _, report = read(text, name="t.csv", overwrite=overwrite, options=ImportOptions(**options))
+    return report.remarks
+
+
+@pytest.mark.parametrize(
+    ("clips", "said"),
+    [
+        (("0001", "1"), "1 clip has two ids"),
+        (("01", "001"), "1 clip has two ids"),
+        (("1", "01", "2", "02"), "2 clips have two ids"),
+        (("1", "10"), None),
+        (("a01", "a1"), None),
+    ],
+)
+def test_clips_that_differ_by_zeros_are_named(read, clips, said):
+    rows = "".join(f"v,{clip},AT,ann,1\n" for clip in clips)
+    found = [one for one in remarks(read, f"video_id,clip_id,condition,annotator,value\n{rows}") if "zeros" in one]
+    assert bool(found) == (said is not None)
+    if said:
+        assert found[0].startswith(said)
+        assert f"v$_${clips[0]}" in found[0]
+
+
+def test_zeros_lost_in_a_second_file_are_named(read):
+    remarks(read, "video_id,clip_id,condition,ann,bob\nv,0001,AT,1,1\n")
+    found = remarks(read, "video_id,clip_id,condition,ann,bob\nv,1,VT,1,1\n", overwrite=False)
+    assert any("'v$_$0001' and 'v$_$1'" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_said"), [(("ann", "Ann"), True), (("bob", "BOB"), True), (("ann", "anna"), False)]
+)
+def test_annotators_that_differ_by_case_are_named(read, names, is_said):
+    text = f"utterance_id,condition,annotator,value\nv$_$1,AT,{names[0]},1\nv$_$2,AT,{names[1]},1\n"
+    found = [one for one in remarks(read, text) if "count as two people" in one]
+    assert bool(found) == is_said
+
+
+@pytest.mark.parametrize("names", ["ann,Ann", "ann,ANN ", "ann,bob,Ann,BOB", "Bob@x.org,bob@x.org"])
+def test_two_columns_that_may_be_one_person_are_refused_where_both_rate_a_clip(read, names):
+    cells = ",".join("1" for _ in names.split(","))
+    with pytest.raises(AnnotationError, match=r"alike but for case or spaces") as raised:
+        remarks(read, f"utterance_id,condition,{names}\nv$_$1,AT,{cells}\n")
+    first, second = re.findall(r"'([^']*)'", str(raised.value))
+    assert first.strip().casefold() == second.strip().casefold()
+
+
+@pytest.mark.parametrize("names", ["ann,ann", "bob,cat,bob", "a@x.org,a@x.org"])
+def test_two_columns_of_exactly_one_name_are_refused_in_words_about_annotators(read, names):
+    cells = ",".join("1" for _ in names.split(","))
+    with pytest.raises(AnnotationError, match=r"two columns are called .*; give each annotator") as raised:
+        remarks(read, f"utterance_id,condition,{names}\nv$_$1,AT,{cells}\n")
+    assert "JSON" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["Ann@Example.com", "ANN@example.com", "ann@example.com"])
+def test_kept_addresses_are_one_person_however_they_are_written(read, address):
+    text = f"utterance_id,condition,annotator,value\nv$_$1,AT,{address},1\n"
+    rows, _ = read(text, name="t.csv", options=ImportOptions(names=RaterNames(keep_identities=True)))
+    assert [row["annotator"] for row in rows] == ["ann@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_said"), [("3", "ann@x.org", True), ("ann@x.org", "12", True), ("3", "ann", False)]
+)
+def test_numbers_in_one_file_and_addresses_in_another_are_named(read, first, second, is_said):
+    text = "utterance_id,condition,annotator,value\nv$_$1,{},{},1\n"
+    remarks(read, text.format("AT", first))
+    found = remarks(read, text.format("VT", second), overwrite=False)
+    assert any("e-mail addresses: one person counts as two" in one for one in found) == is_said
