@@ -9,7 +9,6 @@ from fmltk.annotation.importing.clip_ids import CONTROL_CHARACTERS
 from fmltk.annotation.importing.records import (
     Drop,
     Record,
-    parse_seconds,
     parse_value,
 )
 from fmltk.toolkit.io.printable import short_text
@@ -72,7 +71,13 @@ class Answer:
         """Return an answer with the times of `entry`, as `clock` reads them; `known` are further fields."""
         created, updated = clock.of_answer(entry.get("created_at"), entry.get("updated_at"))
         return cls(
-            about, where, options, lead_time_s=parse_seconds(lead_time), created_at=created, updated_at=updated, **known
+            about,
+            where,
+            options,
+            lead_time_s=clock.seconds(lead_time),
+            created_at=created,
+            updated_at=updated,
+            **known,
         )
 
     def record(self, status: str, value: float | str | None = None, *, label: object = None) -> Record | Drop:

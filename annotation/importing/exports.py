@@ -86,7 +86,7 @@ def _tasks(elements: Iterable[object]) -> Iterator[object]:
 
 def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     with open_rows(path, encoding=options.encoding, is_text=True, error=AnnotationError) as table:
-        header = table.header
+        header, report.clock.separator = table.header, table.separator
         twice = next((name for name in header if header.count(name) > 1), None)
         if twice is not None and "annotation_id" not in header:
             raise AnnotationError(

@@ -102,17 +102,6 @@ def condition_of_title(title: str) -> str | None:
     return last if last in CONDITIONS else None
 
 
-def parse_seconds(value: object) -> float | None:
-    """Return a duration in seconds; None if it is not a finite number of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
-
-
 def parse_value(label: object, scale: Scale, label_values: Mapping[str, int]) -> float | str | None:
     """Return the rating that a label stands for, on a nominal scale its word; None if it is not on the scale.
 

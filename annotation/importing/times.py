@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
+from fmltk.toolkit.io.cells import is_missing, parse_time
 from fmltk.toolkit.io.printable import printable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _SHOWN_CHARS = 40
 _OPEN = {
     "twice": "occur twice in {zone}, where clocks were set back: the first is taken",
     "never": "do not occur in {zone}, where clocks were set forward: they are read as if they had not been",
+    "seconds": "are not a number of seconds per answer and count as unknown; expected such as 2.5 or 00:00:02.5",
     "unread": "cannot be read and count as unknown; expected such as 2026-11-22T19:17:51+08:00 or unix seconds",
 }
 
@@ -31,9 +33,11 @@ class Clock:
     """Reads the times of one file and counts those that leave something open.
 
     zone : of times that do not say theirs
+    separator : what separates the columns of its table, for numbers with a comma
     """
 
     zone: tzinfo = UTC
+    separator: str = ""
     n_naive: int = 0  # answers, of which one or both times do not say their zone
     _open: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
@@ -48,6 +52,22 @@ class Clock:
         self.n_naive += any(moment is not None and moment.tzinfo is None for _, moment in written)
         made, changed = (self._in_utc(value, moment) for value, moment in written)
         return made, changed or made
+
+    def seconds(self, written: object) -> float | None:
+        """Return how long an answer took, in seconds; None where that is not known.
+
+        >>> Clock().seconds("2,5"), Clock().seconds(0.5), Clock().seconds("soon")
+        (2.5, 0.5, None)
+        """
+        if isinstance(written, int | float) and 0 <= written < float("inf"):
+            return float(written)
+        if written is None or (isinstance(written, str) and is_missing(written)):
+            return None
+        try:
+            return parse_time(str(written), separator=self.separator)
+        except ValueError:
+            self._note("seconds", str(written))
+        return None
 
     def _in_utc(self, value: object, moment: datetime | None) -> datetime | None:
         try:

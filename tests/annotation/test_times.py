@@ -109,3 +109,37 @@ def test_a_long_table_has_the_zone_too(read, column):
     rows, report = read(text, name="long.csv", options=ImportOptions(time_zone=SHANGHAI))
     assert [row["updated_at"] and row["updated_at"].hour for row in rows] == [10, None]
     assert "(answers: 1)" in report.files[0].remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "separator", "seconds"),
+    [
+        (12.5, "", 12.5), (0, "", 0.0), ("0,5", ",", 0.5), ("0.5", ";", 0.5), ("12,345", ";", 12.345),
+        (" 3,0 s", ";", 3.0), ("00:01:02,5", ";", 62.5), ("", ",", None), (None, "", None), ("n/a", ";", None),
+    ],
+)  # fmt: skip
+def test_seconds_per_answer_are_read_as_people_write_them(written, separator, seconds):
+    clock = Clock(separator=separator)
+    assert clock.seconds(written) == seconds
+    assert not list(clock.remarks())
+
+
+@pytest.mark.parametrize("written", ["soon", "-3", -3.0, "12,345", float("nan")])
+def test_seconds_that_cannot_be_read_are_said(written):
+    clock = Clock(separator=",")
+    assert clock.seconds(written) is None
+    assert f"times such as '{written}' (1) are not a number of seconds per answer" in next(clock.remarks())
+
+
+def test_seconds_of_a_table_that_excel_saved_mark_who_is_too_fast(tmp_path, run, run_json):
+    rows = [
+        f"v$_${clip};AT;{name};{clip % 3 - 1};{'0,5' if name == 'eve' else f'{4 + clip % 3},25'}"
+        for clip in range(20)
+        for name in ("ann", "bob", "cat", "dan", "eve")
+    ]
+    table = tmp_path / "fast.csv"
+    table.write_text("utterance_id;condition;annotator;value;lead_time_s\n" + "\n".join(rows) + "\n", "utf-8-sig")
+    code, _, err = run("annotation", "import", table, "-o", tmp_path / "r.parquet")
+    assert (code, "seconds per answer" in err) == (0, False)
+    raters = run_json("agreement", tmp_path / "r.parquet", "--bootstrap", 10)["raters"]["AT"]
+    assert [one["annotator"] for one in raters if "fast" in str(one)] == ["eve"]
