@@ -166,7 +166,7 @@ def import_ratings(
         report.read_again, report.merged_dropped = merged.read_again, merged.dropped
         _summarise(merged.table, report)
         ids = _distinct_ids(merged.table)
-        report.remarks += zeros_remarks(ids) + people_remarks(_people(merged.table))
+        report.remarks += merged.remarks() + zeros_remarks(ids) + people_remarks(_people(merged.table))
         report.remarks += mixed_remarks([_people(table) for table in tables])
         report.remarks += upload_remarks(ids, (file.clip_names for file in report.files))
         text = json_text(report.as_dict(), indent=2) + "\n"

@@ -29,11 +29,27 @@ _VERDICTS = {"ground_truth", *REVIEWED}
 
 @dataclass
 class Merged:
-    """The ratings that stand, and what became of the others."""
+    """The ratings that stand, and what became of the others.
+
+    Attributes
+    ----------
+    untimed
+        The clips of repeated ratings of which the last row stands, since one of them has no time.
+    """
 
     table: pa.Table
     read_again: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    untimed: list[str] = field(default_factory=list)
+
+    def remarks(self) -> list[str]:
+        """Return what is to be said of the ratings that stand by their place alone."""
+        if not self.untimed:
+            return []
+        return [
+            f"without times, the last row stands: ratings that an annotator gave twice, {len(self.untimed)}, the first "
+            f"of {self.untimed[0]!r}; remove the rows that are not meant, or add the column updated_at"
+        ]
 
 
 @dataclass
@@ -122,7 +138,10 @@ def _one_per_rater(merged: Merged, flags: dict[int, set[str]], on_drop: Callable
     for row in np.flatnonzero(winner_of != sequence).tolist():
         reason = _why_lost(columns, row, int(winner_of[row]), flags)
         merged.dropped[reason] += 1
-        on_drop(_drop_of(table, row, reason))
+        drop = _drop_of(table, row, reason)
+        if reason == "repeated" and UNKNOWN_TIME in columns.updated[[row, winner_of[row]]]:
+            merged.untimed.append(str(drop.utterance_id))
+        on_drop(drop)
     for row in np.flatnonzero(columns.edited).tolist():
         flags.setdefault(row, set()).add("edited")
     rated = winners[columns.priority[winners] == _PRIORITY["rated"]]

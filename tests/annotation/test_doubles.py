@@ -82,3 +82,21 @@ def test_numbers_in_one_file_and_addresses_in_another_are_named(read, first, sec
     remarks(read, text.format("AT", first))
     found = remarks(read, text.format("VT", second), overwrite=False)
     assert any("e-mail addresses: one person counts as two" in one for one in found) == is_said
+
+
+LONG = "utterance_id,condition,annotator,value,updated_at\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_said"),
+    [
+        (f"{LONG}v$_$1,AT,ann,-1,\nv$_$1,AT,ann,1,\n", True),
+        (f"{LONG}v$_$1,AT,ann,-1,2026-01-01T10:00:00Z\nv$_$1,AT,ann,1,\n", True),
+        ("utterance_id,condition,ann,bob\nv$_$1,AT,1,1\nv$_$1,AT,0,1\n", True),
+        (f"{LONG}v$_$1,AT,ann,-1,2026-01-01T10:00:00Z\nv$_$1,AT,ann,1,2026-01-01T11:00:00Z\n", False),
+    ],
+)
+def test_the_last_row_that_stands_for_want_of_times_is_named(read, text, is_said):
+    found = [one for one in remarks(read, text) if "without times, the last row stands" in one]
+    assert bool(found) == is_said
+    assert all("the first of 'v$_$1'" in one for one in found)
