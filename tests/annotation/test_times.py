@@ -142,4 +142,4 @@ def test_seconds_of_a_table_that_excel_saved_mark_who_is_too_fast(tmp_path, run,
     code, _, err = run("annotation", "import", table, "-o", tmp_path / "r.parquet")
     assert (code, "seconds per answer" in err) == (0, False)
     raters = run_json("agreement", tmp_path / "r.parquet", "--bootstrap", 10)["raters"]["AT"]
-    assert [one["annotator"] for one in raters if "fast" in str(one)] == ["eve"]
+    assert [one["rater"] for one in raters if "fast" in one["patterns"]] == ["eve"]
