@@ -199,3 +199,17 @@ def _apportion(n: int, carried: NDArray[np.float64]) -> tuple[list[int], NDArray
     while sum(sizes) < n:
         sizes[int(np.argmax(wanted - np.array(sizes)))] += 1
     return sizes, wanted - np.array(sizes)
+
+
+def lone_clips_remark(videos: Sequence[str]) -> str | None:
+    """Return what is to be said where splits go by video and each clip is a video of its own; else None.
+
+    >>> lone_clips_remark(["film", "film", "talk"]) is None
+    True
+    """
+    if len(set(videos)) < len(videos):
+        return None
+    return (
+        "each clip is a video of its own: clips that are cut from one film, or show one person, may stand in several "
+        "splits; give them one video_id, in folders <video_id>/<clip_id>.mp4 or in the table"
+    )

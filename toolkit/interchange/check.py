@@ -18,6 +18,7 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels
 from fmltk.toolkit.features.label_table import label_faults
+from fmltk.toolkit.features.splits import lone_clips_remark
 from fmltk.toolkit.interchange.leaks import clip_means, knows_training_labels, same_in_two_splits
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
 
 def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
     named = [(video, split) for video, split in zip(labels.video_ids, labels.splits, strict=True) if split]
+    alone = lone_clips_remark(labels.video_ids)
+    findings = [] if alone is None else [Finding("note", alone)]
     if not named:
-        return [Finding("note", "the labels name no splits; `fmltk train` draws them by video")]
-    findings = []
+        return [*findings, Finding("note", "the labels name no splits; `fmltk train` draws them by video")]
     counts = Counter(split for _, split in named)
     sizes = ", ".join(f"{split} {counts[split]}" for split in sorted(counts))
     findings.append(Finding("note", f"clips per split: {sizes}"))
