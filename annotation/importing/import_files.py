@@ -18,7 +18,7 @@ from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
 from fmltk.annotation.importing.off_scale import off_scale
 from fmltk.annotation.importing.protocol_flags import default_protocol
-from fmltk.annotation.importing.records import REASONS, Drop, Record
+from fmltk.annotation.importing.records import NOT_UNDERSTOOD, REASONS, Drop, Record
 from fmltk.annotation.importing.times import Clock
 from fmltk.annotation.ratings import (
     RATINGS_SCHEMA,
@@ -188,11 +188,11 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
     collector = RecordCollector(options.names.source)
     dropped: Counter[str] = Counter()
     unknown: dict[str | None, Counter[str]] = {}  # by dimension
-    examples: dict[str, str] = {}
+    examples: dict[str, tuple[str, str]] = {}  # by reason, where the first was, and what stood there
     for item in read_export(path, options, file_report):
         if isinstance(item, Drop):
             dropped[item.reason] += 1
-            examples.setdefault(item.reason, item.label or "")
+            examples.setdefault(item.reason, (item.where, _shown(item)))
             if item.reason == "unknown label":
                 unknown.setdefault(item.dimension, Counter())[item.label or ""] += 1
             lines.write(path.name, item)
@@ -206,12 +206,21 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
         raise AnnotationError(f"{path}: {off_scale(unknown, collector.table(), options)}")
     if not collector.n_rows and dropped:
         reason, count = dropped.most_common(1)[0]
-        found = f"; found {examples[reason]}" if examples[reason] else ""
+        found = f"; found {examples[reason][1]}" if examples[reason][1] else ""
         raise AnnotationError(f"{path} gives no rating: {count} annotations dropped, for {REASONS[reason]}{found}")
+    for reason in sorted(dropped.keys() & NOT_UNDERSTOOD):
+        where, shown = examples[reason]
+        found = f", {shown}" if shown else ""
+        file_report.remark(f"dropped {dropped[reason]}, the first at {where}{found}: {REASONS[reason]}")
     n_rated, n_drafts = collector.kept["rated"], collector.kept["draft"]
     if not n_rated and n_drafts and n_drafts == collector.n_rows:
         raise AnnotationError(f"{path} gives no rating: all its {n_drafts} answers are drafts, which nobody submitted")
     return collector.table()
+
+
+def _shown(item: Drop) -> str:
+    """Return what stood where something was dropped: the annotator where that is why, else the answer or control."""
+    return (item.annotator if item.reason == "unlisted rater" else item.label) or ""
 
 
 def _pseudonymous(table: pa.Table, names: RaterNames) -> pa.Table:

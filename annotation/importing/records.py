@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # Why something in an export is not a rating; every count in a report is one of these.
 REASONS = {
-    "no clip": "the task has no utterance_id, nor video_id and clip_id (name a field by --id-field)",
-    "ids disagree": "utterance_id is not video_id and clip_id joined",
+    "no clip": "the task or row has no utterance_id, nor video_id and clip_id (name a field by --id-field; fill merged "
+    "cells of a spreadsheet down)",
+    "ids disagree": "utterance_id is not video_id and clip_id joined (a spreadsheet removes leading zeros: export the "
+    "file again)",
     "unusable id": "an id holds control characters or is empty",
     "no condition": "the task does not say its condition (give it by --condition)",
     "unknown condition": f"the condition is not one of {', '.join(CONDITIONS)}",
@@ -39,6 +41,11 @@ REASONS = {
     "repeated": "an earlier rating of the clip by the same annotator; the latest stands",
     "skipped too": "the annotator skipped or left the clip, or was rejected, and also rated it; the rating stands",
     "superseded": "an earlier skip, empty or rejected answer or draft by the same annotator",
+}
+# Reasons that a table or project was understood in part: a file that drops some for these needs a look.
+NOT_UNDERSTOOD = {
+    *("no clip", "ids disagree", "unusable id", "no condition", "unknown condition", "no rater", "unlisted rater"),
+    *("wrong control", "unsupported control"),
 }
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,4}(\.0+)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)

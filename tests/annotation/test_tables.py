@@ -154,3 +154,24 @@ def test_what_a_later_import_keeps_has_no_line_among_the_dropped(read, tmp_path)
     read(LONG.replace(",5", ",0"), name="long.csv", overwrite=False)
     (line,) = dropped_lines(tmp_path / "out" / "ratings.parquet")
     assert line["file"] == "other.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "video_id,clip_id,condition,ann,bob\nv,1,AT,1,1\n,2,AT,0,0\n,3,AT,0,1\n",
+            "dropped 2, the first at t.csv line 3: the",
+        ),
+        (
+            "utterance_id,condition,annotator,value\nv$_$1,AT,ann,1\n,AT,bob,0\n",
+            "dropped 1, the first at t.csv line 3: the",
+        ),
+        ("utterance_id,video_id,clip_id,condition,ann\nv$_$1,v,1,AT,1\nv$_$02,v,2,AT,0\n", "leading zeros"),
+        ("utterance_id,condition,annotator,value\nv$_$1,AT,ann,1\nv$_$1,AT,,0\n", "does not say who made it"),
+    ],
+)
+def test_rows_that_are_not_understood_are_a_warning_with_their_line(read, text, said):
+    rows, report = read(text, name="t.csv")
+    assert rated(rows)
+    assert said in " ".join(report.files[0].remarks)
