@@ -16,7 +16,7 @@ from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.features.splits import hold_out, lone_clips_remark, split_by_video
+from fmltk.toolkit.features.splits import hold_out, lone_clips_remarks, split_by_video
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -184,7 +184,6 @@ def draw_splits(
     n_unnamed = int(np.sum(given == ""))
     if names and n_unnamed:
         raise ConfigError(f"{n_unnamed} clips have no split while others have one; name a split for all or for none")
-    alone = filter(None, (lone_clips_remark(videos),))
     if not names:
         drawn = split_by_video(
             videos,
@@ -198,7 +197,7 @@ def draw_splits(
         return drawn, (
             f"the labels name no splits: {n_test} clips for test and {n_valid} for validation were drawn by video "
             "(test_fraction, valid_fraction, split_seed)",
-            *alone,
+            *lone_clips_remarks(videos),
         )
     if "train" not in names:
         raise ConfigError(f"no clip is in the train split (the labels name: {', '.join(sorted(names))})")
@@ -211,7 +210,7 @@ def draw_splits(
     given[train[held_out]] = "valid"
     n = int(held_out.sum())
     remark = f"{n} clips for validation were drawn by video from the training split (valid_fraction, split_seed)"
-    return given, (remark, *alone)
+    return given, (remark, *lone_clips_remarks(of_train))
 
 
 def choose_targets(

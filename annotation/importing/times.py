@@ -59,14 +59,16 @@ class Clock:
         >>> Clock().seconds("2,5"), Clock().seconds(0.5), Clock().seconds("soon")
         (2.5, 0.5, None)
         """
-        if isinstance(written, int | float) and 0 <= written < float("inf"):
-            return float(written)
         if written is None or (isinstance(written, str) and is_missing(written)):
             return None
         try:
-            return parse_time(str(written), separator=self.separator)
-        except ValueError:
-            self._note("seconds", str(written))
+            if isinstance(written, str):
+                return parse_time(written, separator=self.separator)
+            if isinstance(written, int | float) and not isinstance(written, bool) and 0 <= written < float("inf"):
+                return float(written)
+        except (ValueError, OverflowError):  # a number of 400 digits is not one of seconds
+            pass
+        self._note("seconds", str(written))
         return None
 
     def _in_utc(self, value: object, moment: datetime | None) -> datetime | None:

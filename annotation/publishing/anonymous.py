@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from fmltk.annotation.publishing.origin import policy_of
 from fmltk.annotation.ratings import FLAGS, RATINGS_SCHEMA, memory_schema
 from fmltk.toolkit.clip import ID_SEPARATOR, reading_order, split_utterance_id, utterance_id
 from fmltk.toolkit.conditions import CONDITIONS
@@ -128,7 +129,7 @@ class Anonymous:
                 notes = [None if text is None else self._note(text) for text in table.column(place).to_pylist()]
                 table = table.set_column(place, one, pa.array(notes, pa.string()))
         metadata = {key: labels.metadata[key] for key in ("split", "dimension") if key in labels.metadata}
-        if isinstance(labels.metadata.get("policy"), dict):
+        if policy_of(labels) is not None:
             metadata["policy"] = self._policy(labels.metadata["policy"])
         own = replace(labels, table=table.replace_schema_metadata(None), metadata=metadata, notes=())
         own = _with_used_columns(own.with_ids(self.clips) if self.clips else own)

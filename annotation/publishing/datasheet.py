@@ -176,8 +176,10 @@ def _policy(policy: Policy, labels: LabelTable) -> Iterator[str]:
     of_words = all(scale.kind == "nominal" for scale in labels.scales.values())
     label = "most frequent word" if of_words else "mean"
     fewest = f"a panel of {policy.panel}" if policy.at_least is None else f"{policy.at_least} or more"
-    more = {"null": "have no label", "first": "count by their first", "all": "count by all of them"}[policy.more]
-    yield f"Each label is the {label} of the ratings of {fewest}; clips with more than {policy.panel} ratings {more}."
+    first = f"count by their first {policy.panel}"
+    more = {"null": "have no label", "first": first, "all": "count by all of them"}[policy.more]
+    yield f"A label that is made of ratings is the {label} of {fewest}."
+    yield f"Clips with more than {policy.panel} ratings {more}."
     if CH_SIMS_SCALE in labels.scales.values():
         between = "that of its interval" if policy.nearest else "none"
         yield f"The class of a mean between the eleven values that five ratings can have is {between}."

@@ -10,7 +10,7 @@ import numpy as np
 from fmltk.annotation.aggregate import aggregate_ratings
 from fmltk.annotation.label_join import join_labels
 from fmltk.annotation.settings import Policy
-from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +37,14 @@ class Origin:
 
 
 def policy_of(labels: LabelTable) -> Policy | None:
-    """Return how labels say that they were made of ratings; None where they do not say it."""
+    """Return how labels say that they were made of ratings; None where they do not say it, or nobody understands it."""
     stored = labels.metadata.get("policy")
-    return Policy.stored(stored) if isinstance(stored, dict) else None
+    if not isinstance(stored, dict):
+        return None
+    try:
+        return Policy.stored(stored)
+    except (ConfigError, TypeError, ValueError):  # of another program, or changed by hand
+        return None
 
 
 def compare_with_ratings(labels: LabelTable, ratings: pa.Table) -> Origin:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import pytest
 
 from fmltk.annotation.publishing.anonymous import number_clips, number_raters, personal, spoken_names
 from fmltk.annotation.ratings import read_ratings, write_ratings
-from fmltk.toolkit.features.label_file import read_labels
+from fmltk.toolkit.features.label_file import read_labels, write_labels
 
 NAMES = ("ann", "bob", "cho", "dee", "eve")
 ADDRESS = re.compile(rb"[\w.]+@[\w.]+\.\w+")
@@ -355,3 +356,13 @@ def test_labels_that_came_with_the_data_set_are_named(made, publish, tmp_path):
     assert code == 0, said
     assert "labels without a rating in RATINGS: M 2" in said
     assert publish(tmp_path / "label.csv", ratings)[1].count("do not say how they were made") == 1
+
+
+@pytest.mark.parametrize("policy", [{"panel": "five"}, {"more": "some"}, {"replacements": [1]}, {"panel": None}])
+def test_a_policy_that_nobody_understands_is_said(made, publish, policy):
+    labels, ratings = made()
+    stored = read_labels(labels)
+    write_labels(replace(stored, metadata={**stored.metadata, "policy": policy}), labels)
+    code, said, release = publish(labels, ratings)
+    assert (code, "do not say how they were made" in said) == (0, True), said
+    assert "made of ratings is the" not in (release / "README.md").read_text()

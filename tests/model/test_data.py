@@ -383,3 +383,12 @@ def test_numbers_that_may_be_codes_of_classes_are_asked_about(codes: tuple[int, 
         join(names, read_labels(path), load_config())
     assert join(names, labels_on_scale(folder, path, "-3..3"), load_config()).scale == MOSI_SCALE
     assert join(names, labels_on_scale(folder, path, "nominal"), load_config()).n_classes == len(codes)
+
+
+@pytest.mark.parametrize(("given", "said"), [("", True), ("train", True), ("named", False)])
+def test_clips_that_are_a_video_each_are_said_where_splits_are_drawn(given: str, said: bool) -> None:
+    splits = ["train", "valid", "test", "train"] * 5 if given == "named" else [given] * 20
+    labels = np.linspace(-1, 1, 20)
+    for videos, alone in (([f"v{k}" for k in range(20)], said), ([f"v{k // 2}" for k in range(20)], False)):
+        _, remarks = draw_splits(splits, videos, labels, Config())
+        assert any("each clip is a video of its own" in remark for remark in remarks) == alone

@@ -201,15 +201,15 @@ def _apportion(n: int, carried: NDArray[np.float64]) -> tuple[list[int], NDArray
     return sizes, wanted - np.array(sizes)
 
 
-def lone_clips_remark(videos: Sequence[str]) -> str | None:
-    """Return what is to be said where splits go by video and each clip is a video of its own; else None.
+def lone_clips_remarks(videos: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be said where splits go by video and each clip is a video of its own.
 
-    >>> lone_clips_remark(["film", "film", "talk"]) is None
-    True
+    >>> lone_clips_remarks(["film", "film", "talk"])
+    ()
     """
     if len(set(videos)) < len(videos):
-        return None
+        return ()
     return (
         "each clip is a video of its own: clips that are cut from one film, or show one person, may stand in several "
-        "splits; give them one video_id, in folders <video_id>/<clip_id>.mp4 or in the table"
+        "splits; give them one video_id, in folders <video_id>/<clip_id>.mp4 or in the table",
     )

@@ -18,7 +18,7 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels
 from fmltk.toolkit.features.label_table import label_faults
-from fmltk.toolkit.features.splits import lone_clips_remark
+from fmltk.toolkit.features.splits import lone_clips_remarks
 from fmltk.toolkit.interchange.leaks import clip_means, knows_training_labels, same_in_two_splits
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
 
 def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
     named = [(video, split) for video, split in zip(labels.video_ids, labels.splits, strict=True) if split]
-    alone = lone_clips_remark(labels.video_ids)
-    findings = [] if alone is None else [Finding("note", alone)]
+    findings = [Finding("note", remark) for remark in lone_clips_remarks(labels.video_ids)]
     if not named:
         return [*findings, Finding("note", "the labels name no splits; `fmltk train` draws them by video")]
     counts = Counter(split for _, split in named)
