@@ -20,7 +20,7 @@ from xml.parsers import expat
 from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from python_calamine import CalamineWorkbook
 
@@ -41,6 +41,18 @@ _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\b[^<>]*?\br\s*=\s*[\"']([A-Za-z]*)(\d+
 _SHARED_TEXT_END = re.compile(rb"</(?:\w+:)?si\s*>")
 _SHARED_CELL = re.compile(rb"\bt\s*=\s*[\"']s[\"'][^<>]*>\s*<(?:\w+:)?v[^<>]*>\s*(\d+)")
 _ERROR_CELL = re.compile(rb"(<(?:\w+:)?c\b[^<>]*?\bt\s*=\s*[\"'])e([\"'])")
+# A whole number in a cell, of a formula or not; its style says how many digits are shown.
+_WHOLE_CELL = re.compile(
+    rb"<((?:\w+:)?c)\b([^<>]*)>(\s*(?:<(?:\w+:)?f\b[^<>]*(?:/>|>[^<>]*</(?:\w+:)?f\s*>)\s*)?<(?:\w+:)?v>)([0-9]+)(?:\.0+)?<"
+)
+_STYLE = re.compile(rb"\bs\s*=\s*[\"']([0-9]+)[\"']")
+_TYPE = re.compile(rb"\st\s*=\s*[\"'](\w+)[\"']")
+_NUMBER_FORMAT = re.compile(rb"<(?:\w+:)?numFmt\s([^<>]*)>")
+_CELL_FORMAT = re.compile(rb"<(?:\w+:)?xf\s([^<>]*)>")
+_ATTRIBUTE = re.compile(rb"(\w+)\s*=\s*[\"']([^\"']*)[\"']")
+_LEADING_ZEROS = re.compile(rb"(0{2,40})(;.*)?")  # a number format that shows 7 as 0007
+_ZEROS_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(\s*<text:p>0[0-9]+</text:p>)")
+_NUMBER_IN_ODS = re.compile(rb"\boffice:value(?:-type)?\s*=\s*[\"'][^\"']*[\"']")
 
 
 class _TooLargeError(Exception):
@@ -130,8 +142,9 @@ def _checked_archive(data: bytes) -> bytes:
     checked, left = io.BytesIO(), MAX_UNPACKED_BYTES
     with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w", zipfile.ZIP_STORED) as copy:
         shared: list[int] = []
+        widths: dict[bytes, int] = {}
         members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
-        for member in sorted(members, key=lambda one: "sharedstrings" not in one.filename.lower()):
+        for member in sorted(members, key=lambda one: "worksheets/" in one.filename.lower()):
             with archive.open(member) as file:
                 content = file.read(left + 1)
             left -= len(content)
@@ -142,13 +155,47 @@ def _checked_archive(data: bytes) -> bytes:
             name = member.filename.lower()
             if name.endswith("sharedstrings.xml"):
                 shared = [len(one) for one in _SHARED_TEXT_END.split(content)]
+            elif name.endswith("styles.xml"):
+                widths = _zero_widths(content)
             elif "worksheets/" in name and name.endswith(".xml"):
                 _check_worksheet(content, shared)
                 content = _ERROR_CELL.sub(rb"\1str\2", content)  # calamine's Python face leaves errors out
+                content = _with_zeros(content, widths) if widths else content
             elif name.endswith("content.xml"):
                 _OpenDocument().check(content)
+                content = _ZEROS_IN_ODS.sub(_as_text_in_ods, content)
             copy.writestr(member.filename, content)
     return checked.getvalue()
+
+
+def _zero_widths(styles: bytes) -> dict[bytes, int]:
+    """Return how many digits the styles of an .xlsx show that write zeros before a number, by the style's number."""
+    widths = {}
+    for tag in _NUMBER_FORMAT.findall(styles):
+        attributes = dict(_ATTRIBUTE.findall(tag))
+        zeros = _LEADING_ZEROS.fullmatch(attributes.get(b"formatCode", b""))
+        if zeros:
+            widths[attributes.get(b"numFmtId")] = len(zeros[1])
+    cell_formats = styles.partition(b"cellXfs")[2].partition(b"cellXfs")[0]
+    used = [dict(_ATTRIBUTE.findall(tag)).get(b"numFmtId") for tag in _CELL_FORMAT.findall(cell_formats)]
+    return {str(style).encode(): widths[one] for style, one in enumerate(used) if one in widths}
+
+
+def _with_zeros(worksheet: bytes, widths: Mapping[bytes, int]) -> bytes:
+    """Return a worksheet whose numbers that are shown with leading zeros are those texts."""
+
+    def shown(cell: re.Match[bytes]) -> bytes:
+        style, kind = _STYLE.search(cell[2]), _TYPE.search(cell[2])
+        width = widths.get(style[1], 0) if style else 0
+        if len(cell[4]) >= width or (kind and kind[1] != b"n"):
+            return cell[0]
+        return b'<%b%b t="str">%b%b<' % (cell[1], _TYPE.sub(b"", cell[2]), cell[3], cell[4].zfill(width))
+
+    return _WHOLE_CELL.sub(shown, worksheet)
+
+
+def _as_text_in_ods(cell: re.Match[bytes]) -> bytes:
+    return b'<table:table-cell office:value-type="string"%b>%b' % (_NUMBER_IN_ODS.sub(b"", cell[1]), cell[2])
 
 
 def _check_worksheet(content: bytes, shared: Sequence[int]) -> None:

@@ -16,7 +16,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io import sheets
 from fmltk.toolkit.io.cells import parse_time
 from fmltk.toolkit.io.tables import open_rows, read_rows
-from tests.spreadsheets import ods_cell, write_ods, write_ods_body, write_xlsx, write_xlsx_bodies
+from tests.spreadsheets import MAIN, ods_cell, write_ods, write_ods_body, write_xlsx, write_xlsx_bodies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,46 @@ def test_cells_are_what_people_see(tmp_path: Path, kind: str) -> None:
 def test_dates_and_errors_are_texts(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "t.xlsx", [["day", "x", "y"], [dt.date(2026, 1, 2), "#N/A", "#DIV/0!"]])
     assert rows(path) == [{"day": "2026-01-02", "x": "#N/A", "y": "#DIV/0!"}]
+
+
+ZEROS_STYLES = (
+    '<x:styleSheet xmlns:x="{main}"><x:numFmts><x:numFmt numFmtId="170" formatCode="0000"/>'
+    "<x:numFmt formatCode='00;-00' numFmtId='171'/><x:numFmt numFmtId='172' formatCode='0.00'/></x:numFmts>"
+    '<x:cellStyleXfs><x:xf numFmtId="0"/></x:cellStyleXfs>'
+    '<x:cellXfs><x:xf numFmtId="0"/><x:xf numFmtId="170" applyNumberFormat="1"/><x:xf numFmtId="171"><x:alignment/>'
+    '</x:xf><x:xf numFmtId="172"/></x:cellXfs></x:styleSheet>'
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"),
+    [
+        ('<c r="A2" s="1"><v>7</v></c>', "0007"),
+        ('<c s="1" r="A2" t="n"><v>12.0</v></c>', "0012"),
+        ('<c r="A2" s="1"><f>1+2</f><v>3</v></c>', "0003"),
+        ('<c r="A2" s="2"><v>7</v></c>', "07"),
+        ('<c r="A2" s="1"><v>12345</v></c>', "12345"),
+        ('<c r="A2" s="1"><v>0.5</v></c>', "0.5"),
+        ('<c r="A2" s="3"><v>7</v></c>', "7"),
+        ('<c r="A2" s="0"><v>7</v></c>', "7"),
+        ('<c r="A2"><v>7</v></c>', "7"),
+        ('<c r="A2" s="1" t="inlineStr"><is><t>7</t></is></c>', "7"),
+    ],
+)
+def test_numbers_that_are_shown_with_leading_zeros_keep_them(
+    tmp_path: Path, cell: str, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.spreadsheets.STYLES", ZEROS_STYLES.format(main=MAIN))
+    head = '<row r="1"><c r="A1" t="inlineStr"><is><t>clip</t></is></c></row>'
+    path = write_xlsx_bodies(tmp_path / "t.xlsx", {"Sheet1": f'{head}<row r="2">{cell}</row>'})
+    assert rows(path) == [{"clip": seen}]
+
+
+def test_leading_zeros_of_an_open_document_stay(tmp_path: Path) -> None:
+    number = 'office:value-type="float" office:value="7"'
+    shown = f"<table:table-cell table:style-name='c' {number} table:x='v'><text:p>007</text:p></table:table-cell>"
+    lines = "".join(f"<table:table-row>{cell}</table:table-row>" for cell in (ods_cell("clip"), shown, ods_cell(7)))
+    assert rows(write_ods_body(tmp_path / "t.ods", lines)) == [{"clip": "007"}, {"clip": "7"}]
 
 
 @pytest.mark.parametrize("first", [[], [[None, " "]]])
