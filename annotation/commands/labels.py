@@ -209,7 +209,7 @@ def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
                 name,
                 *(entry[key] for key in ("scale", "labelled", "null")),
                 ", ".join(f"{count} {kind}" for kind, count in entry.get("reasons", {}).items()),
-                entry.get("between"),
+                entry.get("between") if "numbers" not in entry else None,
             )
             for name, entry in conditions.items()
         ],
@@ -222,6 +222,12 @@ def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
                 f"no clip has a label for {name}: {most}; --panel and --protocol-strict say which ratings count"
             )
     _show_numbers({name: entry["numbers"] for name, entry in conditions.items() if "numbers" in entry}, reporter)
+    without = [f"{name} ({entry['scale']})" for name, entry in conditions.items() if "numbers" in entry]
+    if without:
+        reporter.say(
+            f"no classes: {', '.join(without)}; the five bins are those of -1..1, the seven those of -3..3, so these "
+            "labels are numbers alone"
+        )
     words = {name: entry["classes"] for name, entry in conditions.items() if "classes" in entry}
     _show_classes(words, "clips per class", reporter)
     rows = [
@@ -230,7 +236,7 @@ def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
         for method, values in entry.get("beside_the_mean", {}).items()
     ]
     if rows:
-        reporter.table(("condition", "beside the mean", "clips", "without", "other class", "mean distance"), rows)
+        reporter.table(("condition", "next to the mean", "clips", "without", "other class", "mean distance"), rows)
     for name, entry in conditions.items():
         for what, count in entry.get("noted", {}).items():
             reporter.say(f"{name}, {what}: {count} labels (note_{name} says by whom)")

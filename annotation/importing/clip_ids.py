@@ -42,14 +42,17 @@ class ClipNames:
         self._written: dict[tuple[str, str], str] = {}
         self._uploads: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
 
-    def check(self, utterance: str, condition: str, written: str, where: str) -> None:
-        """Raise AnnotationError where an id was made of another text before, for the same condition."""
+    def check(self, utterance: str, condition: str, written: str, where: str, *, option: str = "--id-parts 2") -> None:
+        """Raise AnnotationError where an id was made of another text before, for the same condition.
+
+        option : what takes the folder into the id
+        """
         first = self._written.setdefault((utterance, condition), written)
         if first != written:
             raise AnnotationError(
                 f"{where}: {short_text(written)} and {short_text(first)} would both be the clip {utterance}; if the "
-                "folder is the video, take both parts by --id-parts 2, else name another field by --id-field (uploads "
-                "of one name are several clips without --cut-uploads)"
+                f"folder is the video, take both parts by {option}, else name another field by --id-field (uploads of "
+                "one name are several clips without --cut-uploads)"
             )
 
     def note_upload(self, utterance: str, condition: str, written: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.importing.label_studio import FileReport, read_row, read_task
-from fmltk.annotation.importing.rating_tables import long_columns, long_records, wide_columns, wide_records
+from fmltk.annotation.importing.rating_tables import long_columns, long_records, shown_rater, wide_columns, wide_records
 from fmltk.annotation.json_stream import iterate_json_array
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.features.label_table import LABEL_COLUMNS
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fmltk.annotation.importing.records import Drop, Record
     from fmltk.annotation.settings import ImportOptions
 
+_SHOWN_PEOPLE = 12  # of the columns that are taken for annotators
 _EXPORT_COLUMN = "lead_time"  # of Label Studio's tables; in a long table it is lead_time_s
 _JSON_START = re.compile(rb"(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[ \t\r\n\0]*[\[{]")  # also with a byte order mark
 
@@ -122,9 +123,11 @@ def _read_table(path: Path, options: ImportOptions, report: FileReport) -> Itera
             )
         elif columns := wide_columns(table, options):
             report.format = "wide table"
-            others = len(columns.unused)  # not by their names, which may be addresses
+            people = ", ".join(shown_rater(name, options) for name in columns.unused[:_SHOWN_PEOPLE])
+            more = ", ..." if len(columns.unused) > _SHOWN_PEOPLE else ""
             report.columns = (
-                f"{replace(columns, unused=()).note()}; the other columns are taken for annotators ({others})"
+                f"{replace(columns, unused=()).note()}; the other columns are taken for annotators "
+                f"({len(columns.unused)}: {people}{more})"
             )
             yield from wide_records(table, columns, options, report)
         else:

@@ -13,6 +13,7 @@ from fmltk.annotation.clip_list import read_clip_list
 from fmltk.annotation.importing.clip_ids import upload_remarks
 from fmltk.annotation.importing.doubles import mixed_remarks, people_remarks, zeros_remarks
 from fmltk.annotation.importing.drop_lines import DropLines
+from fmltk.annotation.importing.earlier import kept_remarks
 from fmltk.annotation.importing.exports import read_export
 from fmltk.annotation.importing.label_studio import FileReport
 from fmltk.annotation.importing.merging import merge_ratings
@@ -167,6 +168,7 @@ def import_ratings(
         _summarise(merged.table, report)
         ids = _distinct_ids(merged.table)
         report.remarks += merged.remarks() + zeros_remarks(ids) + people_remarks(_people(merged.table))
+        report.remarks += kept_remarks(tables[0], tables[1:]) if is_added else []
         report.remarks += mixed_remarks([_people(table) for table in tables])
         report.remarks += upload_remarks(ids, (file.clip_names for file in report.files))
         text = json_text(report.as_dict(), indent=2) + "\n"
@@ -203,7 +205,9 @@ def _read_file(path: Path, options: ImportOptions, report: ImportReport, lines: 
     file_report.kept = dict(sorted(collector.kept.items()))
     file_report.dropped = dict(sorted(dropped.items()))
     if unknown and not options.drop_unknown:
-        raise AnnotationError(f"{path}: {off_scale(unknown, collector.table(), options)}")
+        stranger = next(iter(file_report.without_rating), None) if collector.kept["rated"] else None
+        hint = f"; no cell of the column {stranger!r} is a rating: remove it if it is not an annotator's"
+        raise AnnotationError(f"{path}: {off_scale(unknown, collector.table(), options)}{hint if stranger else ''}")
     if not collector.n_rows and dropped:
         reason, count = dropped.most_common(1)[0]
         found = f"; found {examples[reason][1]}" if examples[reason][1] else ""

@@ -53,6 +53,7 @@ class FileReport:
     dropped: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     columns: str = ""  # how the columns of a plain table are understood
+    without_rating: list[str] = field(default_factory=list, repr=False)  # columns taken for annotators'
     clip_names: ClipNames = field(default_factory=ClipNames, repr=False)
     clock: Clock = field(default_factory=Clock, repr=False)
     verdicts: VerdictCount = field(default_factory=VerdictCount, repr=False)

@@ -17,6 +17,7 @@ from fmltk.annotation.protocols import OUT_OF_PROTOCOL
 from fmltk.annotation.ratings import memory_schema, ranks
 from fmltk.toolkit.conditions import CONDITIONS, MAX_SPAN, NAME_SEPARATOR, NOMINAL
 from fmltk.toolkit.errors import AnnotationError
+from fmltk.toolkit.io.printable import short_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,21 +36,32 @@ class Merged:
     ----------
     untimed
         The clips of repeated ratings of which the last row stands, since one of them has no time.
+    changed
+        The annotations that were read again with another answer under the same time, and both answers.
     """
 
     table: pa.Table
     read_again: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     untimed: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     def remarks(self) -> list[str]:
         """Return what is to be said of the ratings that stand by their place alone."""
-        if not self.untimed:
-            return []
-        return [
-            f"without times, the last row stands: ratings that an annotator gave twice, {len(self.untimed)}, the first "
-            f"of {self.untimed[0]!r}; remove the rows that are not meant, or add the column updated_at"
-        ]
+        remarks = []
+        if self.untimed:
+            remarks.append(
+                "without times, the last row stands: ratings that an annotator gave twice, "
+                f"{len(self.untimed)}, the first of {self.untimed[0]!r}; remove the rows that are not meant, or add "
+                "the column updated_at"
+            )
+        if self.changed:
+            remarks.append(
+                "annotations were read again with another answer or annotator and no later time, "
+                f"{len(self.changed)}, the first {self.changed[0]}: the one that was read last stands; give only the "
+                "files that are right, with --overwrite, if it should not"
+            )
+        return remarks
 
 
 @dataclass
@@ -94,6 +106,18 @@ class _Columns:
             word=ranks(table.column("word")),
             edited=table.column("edited_by").is_valid().to_numpy(),
         )
+
+    def is_alike(self, row: int, other: int) -> bool:
+        """Return whether two states of an annotation say the same, or one of them is a correction."""
+        names = ("status", "value", "word", "annotator")
+        alike = all(getattr(self, name)[row] == getattr(self, name)[other] for name in names)
+        return alike or bool(self.edited[row] != self.edited[other])
+
+
+def _change(before: Drop, after: Drop) -> str:
+    """Return which annotation was read with two answers, or with two annotators."""
+    said = [f"{drop.label} by {short_text(drop.annotator)}" for drop in (before, after)]
+    return f"of {before.utterance_id!r} ({said[0]}, then {said[1]})"
 
 
 def _one_array(table: pa.Table, name: str) -> pa.DictionaryArray:
@@ -196,11 +220,15 @@ def _one_state(merged: Merged, on_drop: Callable[[Drop], None]) -> dict[int, set
                 is_older = columns.updated[row] != columns.updated[last]
                 has_verdict = bool(flags.get(last, set()) & _VERDICTS)
                 flags.setdefault(last, set()).update(flags[row] - (_VERDICTS if is_older or has_verdict else set()))
-            if columns.updated[row] == columns.updated[last]:
+            at_one_time = columns.updated[row] == columns.updated[last]
+            if at_one_time and columns.is_alike(row, last):
                 merged.read_again += 1
-            else:
-                merged.dropped["same annotation"] += 1
-                on_drop(_drop_of(table, row, "same annotation"))
+                continue
+            merged.dropped["same annotation"] += 1
+            drop = _drop_of(table, row, "same annotation")
+            on_drop(drop)
+            if at_one_time:
+                merged.changed.append(_change(drop, _drop_of(table, last, "same annotation")))
     merged.table = table.filter(pa.array(keep))
     new_row = np.cumsum(keep) - 1
     return {int(new_row[row]): words for row, words in flags.items() if keep[row]}

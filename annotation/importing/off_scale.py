@@ -47,14 +47,28 @@ def off_scale(unknown: Mapping[str | None, Counter[str]], kept: pa.Table, option
     more = ", ..." if len(answers) > _SHOWN else ""
     known = [value for value in ratings.column("value").unique().to_pylist() if value is not None]
     of_dimension = f" of {dimension}" if dimension else ""
+    remedy = _remedy(answers, known, dimension, asked, options.label_values)
     return (
         f"{answers.total()} of {answers.total() + len(ratings)} answers{of_dimension} are not on the scale {scales}: "
-        f"{shown}{more}; {_remedy(answers, known, dimension, asked)}, or leave them out by --drop-unknown"
+        f"{shown}{more}; {remedy}, or leave them out by --drop-unknown"
     )
 
 
-def _remedy(answers: Collection[str], known: Collection[float], dimension: str | None, asked: Scale) -> str:
+def _remedy(
+    answers: Collection[str],
+    known: Collection[float],
+    dimension: str | None,
+    asked: Scale,
+    label_values: Mapping[str, int],
+) -> str:
     """Return the option that takes the answers, as far as they say what it is."""
+    given = {word.casefold(): word for word in label_values}
+    other_case = sorted(answer for answer in answers if answer.casefold() in given)
+    if other_case:
+        options = " ".join(
+            f"--label {shlex.quote(answer)}={label_values[given[answer.casefold()]]}" for answer in other_case
+        )
+        return f"--label names {given[other_case[0].casefold()]!r}, in other letters: give {options}"
     numbers = [number for answer in answers if isinstance(number := parse_value(answer, _ANY_NUMBER, {}), float)]
     of_dimension = f"{dimension}=" if dimension else ""
     if len(numbers) == len(answers):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fmltk.annotation.importing.answers import Answer, rater_of, refused_rater
 from fmltk.annotation.importing.doubles import folded_person
-from fmltk.annotation.importing.records import Drop, Record, parse_value, rated_of
+from fmltk.annotation.importing.records import Drop, Rated, Record, parse_value, rated_of
 from fmltk.annotation.option_texts import DIMENSION
 from fmltk.annotation.ratings import STATUSES
 from fmltk.toolkit.clip import without_ending
@@ -18,12 +18,12 @@ from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
 from fmltk.toolkit.io.columns import find_columns, folded
 from fmltk.toolkit.io.printable import short_text
-from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
+from fmltk.toolkit.io.table_kinds import COMPUTED, RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from fmltk.annotation.importing.records import Rated
+    from fmltk.annotation.importing.label_studio import FileReport
     from fmltk.annotation.settings import ImportOptions
     from fmltk.toolkit.io.columns import Columns
     from fmltk.toolkit.io.tables import Table
@@ -38,6 +38,7 @@ _NOT_RATERS = frozenset(
         "mean average avg median majority mode std sd stdev variance gold goldlabel truth groundtruth consensus final",
         "total sum count n nraters nratings agreement split set fold label score sentiment emotion speaker speakerage",
         "age gender sex duration start end starts ends language comment comments note notes",
+        "session group batch block round page order trial version index idx nr no number row day week date time status",
     )
     for word in words.split()
 )
@@ -120,11 +121,69 @@ def _clip_of(written: Mapping[str, str], columns: Columns) -> dict[str, str]:
     row = {**written, **columns.fields(written)}
     row |= {name: clean_id(row[name]) for name in _IDS if name in columns.used and name in row}
     if "file" in columns.used and not row.get("utterance_id") and not row.get("video_id"):
-        row["utterance_id"] = without_ending(row["file"].replace("\\", "/").rpartition("/")[2])
+        row["utterance_id"] = without_ending(_path_of(row).rpartition("/")[2])
     return row
 
 
-def long_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
+def _path_of(row: Mapping[str, str]) -> str:
+    return row["file"].replace("\\", "/")
+
+
+def _rows_of_clips(table: Table, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row is, and its cells by column and by field.
+
+    Raises AnnotationError if the last rows are sums or means of those above them.
+    """
+    computed = []
+    for where, written in table.rows:
+        row = _clip_of(written, columns)
+        name = next((row[column] for column in _IDS if row.get(column)), "")
+        computed.append((where, row))
+        if folded(name) not in COMPUTED or row.get("clip_id"):
+            yield from computed
+            computed.clear()
+    if computed:
+        where, row = computed[0]
+        name = next(row[column] for column in _IDS if row.get(column))
+        raise AnnotationError(
+            f"{where}: {name!r} is called like a figure computed of the rows above; remove the row, or give the clip "
+            "another name"
+        )
+
+
+@dataclass
+class _Folders:
+    """The folders of the files that a table names its clips by, which its ids leave out."""
+
+    columns: Columns
+    options: ImportOptions
+    report: FileReport
+    first: str | None = None  # a file of the first folder
+
+    def about(self, row: Mapping[str, str], where: str, dimension: str | None) -> Rated | Drop:
+        """Return what a row is about.
+
+        Raises AnnotationError as `rated_of` does, and if a file of this name in another folder was rated as well.
+        """
+        names = self.report.clip_names
+        about = rated_of(row, self.options, where, names, dimension=dimension)
+        used = self.columns.used
+        options = self.options
+        by_file = "file" in used and not used.keys() & {"utterance_id", "video_id"}
+        path = without_ending(_path_of(row)) if by_file and "file" in row else ""
+        if "/" in path and isinstance(about, Rated) and options.id_field is None and not options.cut_uploads:
+            option = f"--id-field {shlex.quote(used['file'])} --id-parts 2"
+            names.check(about.utterance_id, about.condition, path, where, option=option)
+            self.first = path if self.first is None else self.first
+            if path.rpartition("/")[0] != self.first.rpartition("/")[0]:
+                self.report.remark(
+                    f"the folders in {used['file']!r} are left out of the clips' ids, such as that of {self.first!r}; "
+                    f"if they are the videos, give {option}"
+                )
+        return about
+
+
+def long_records(table: Table, columns: Columns, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Yield the ratings of a long table: utterance_id (or video_id, clip_id), condition, annotator, value.
 
     Optional columns: dimension, status, scale, lead_time_s, created_at, updated_at, annotation_id. A row without a
@@ -133,17 +192,16 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
 
     Raises AnnotationError if a status is unknown.
     """
-    n_words = 0
+    n_words, folders = 0, _Folders(columns, options, report)
     own = [name for name in columns.used if name.startswith(_DIMENSION)]
-    for where, written in table.rows:
-        row = _clip_of(written, columns)
+    for where, row in _rows_of_clips(table, columns):
         status = row.get("status", "").strip()
         if status not in ("", *STATUSES):
             raise AnnotationError(f"{where}: status {status!r} is not one of {', '.join(STATUSES)}")
         for column in own or ("value",):
             report.annotations += 1
             dimension = column.removeprefix(_DIMENSION) if own else row.get("dimension", "").strip() or None
-            about = rated_of(row, options, where, report.clip_names, dimension=dimension)
+            about = folders.about(row, where, dimension)
             if isinstance(about, Drop):
                 yield about
                 continue
@@ -158,21 +216,20 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
     _remark_words(n_words, report)
 
 
-def wide_records(table: Table, columns: Columns, options: ImportOptions, report: Any) -> Iterator[Record | Drop]:
+def wide_records(table: Table, columns: Columns, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:
     """Yield the ratings of a wide table (clip, condition, one column per annotator); a blank cell is not a rating."""
     raters = {name: rater_of(name, options) for name in columns.unused}
     unrated: dict[str, bool] = {}  # columns with cells: whether none of them is a rating
-    n_words = 0
-    for where, written in table.rows:
+    n_words, folders = 0, _Folders(columns, options, report)
+    for where, row in _rows_of_clips(table, columns):
         report.tasks += 1
-        row = _clip_of(written, columns)
         dimension = row.get("dimension", "").strip() or None if "dimension" in columns.used else None
-        about = rated_of(row, options, where, report.clip_names, dimension=dimension)
+        about = folders.about(row, where, dimension)
         if isinstance(about, Drop):
             report.annotations += 1
             yield about
             continue
-        answers = {name: _answer(written.get(name, ""), about, options, table.separator) for name in raters}
+        answers = {name: _answer(row.get(name, ""), about, options, table.separator) for name in raters}
         n_words += sum(is_word for _, is_word in answers.values())
         cells = {name: cell for name, (cell, _) in answers.items() if cell}
         report.tasks_without_annotation += not cells
@@ -182,10 +239,15 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
             is_rating = parse_value(cell, about.scale, options.label_values) is not None
             unrated[name] = not is_rating and unrated.get(name, True)
             yield Answer(about, where, options, name).rating(cell)
-    for column in (name for name, is_none in unrated.items() if is_none):
-        safe_name = short_text(raters[column] or refused_rater(column, options)[1])
-        report.remark(f"the column of {safe_name} holds no rating, but was taken for an annotator's: leave it out")
+    report.without_rating = [shown_rater(name, options) for name, is_none in unrated.items() if is_none]
+    for name in report.without_rating:
+        report.remark(f"the column of {name} holds no rating, but was taken for an annotator's: leave it out")
     _remark_words(n_words, report)
+
+
+def shown_rater(identity: str, options: ImportOptions) -> str:
+    """Return what may be shown of the annotator whose column has this name."""
+    return short_text(rater_of(identity, options) or refused_rater(identity, options)[1])
 
 
 def _check_one_answer(names: Sequence[str], where: str) -> None:
@@ -209,6 +271,6 @@ def _answer(cell: str, about: Rated, options: ImportOptions, separator: str) -> 
     return with_decimal_point(text, separator=separator), False
 
 
-def _remark_words(n_words: int, report: Any) -> None:
+def _remark_words(n_words: int, report: FileReport) -> None:
     if n_words:
         report.remark(f"cells that say n/a, - or the like hold no rating ({n_words})")

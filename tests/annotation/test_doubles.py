@@ -16,6 +16,10 @@ def remarks(read, text, *, overwrite=True, **options):
     return report.remarks
 
 
+def strictly(read, text, **options):
+    return read(text, name="t.csv", options=ImportOptions(**options), drop_unknown=False)
+
+
 @pytest.mark.parametrize(
     ("clips", "said"),
     [
@@ -100,3 +104,68 @@ def test_the_last_row_that_stands_for_want_of_times_is_named(read, text, is_said
     found = [one for one in remarks(read, text) if "without times, the last row stands" in one]
     assert bool(found) == is_said
     assert all("the first of 'v$_$1'" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("column", "files", "said"),
+    [
+        ("clip", ("v1/1", "v2/1"), "--id-field clip --id-parts 2"),
+        ("File name", ("a\\x.mp4", "b\\x.mp4"), "--id-field 'File name' --id-parts 2"),
+        ("path", ("/data/a/1.wav", "/data/b/1.mp4"), "--id-field path --id-parts 2"),
+    ],
+)
+@pytest.mark.parametrize("is_long", [True, False])
+def test_files_of_one_name_in_two_folders_are_not_one_clip(read, column, files, said, is_long):
+    head = f"{column},annotator,value" if is_long else f"{column},bob"
+    cells = "bob,1" if is_long else "1"
+    text = "\n".join([head, *(f"{file},{cells}" for file in files)])
+    with pytest.raises(AnnotationError, match=r"would both be the clip") as raised:
+        remarks(read, text, condition="M")
+    assert said in str(raised.value)
+    table, report = read(text, name="t.csv", options=ImportOptions(condition="M", id_field=column, id_parts=2))
+    assert len({row["utterance_id"] for row in table}) == 2
+    assert not any("folders" in remark for remark in report.files[0].remarks)
+
+
+@pytest.mark.parametrize(
+    ("files", "is_said"),
+    [(("v1/1", "v2/2"), True), (("v1\\1.mp4", "v2\\2.mp4"), True), (("v/1", "v/2"), False), (("1", "2"), False)],
+)
+def test_folders_that_are_left_out_of_ids_are_named(read, files, is_said):
+    text = "\n".join(["clip,annotator,value", *(f"{file},bob,1" for file in files), f"{files[0]},ann,1"])
+    _, report = read(text, name="t.csv", options=ImportOptions(condition="M"))
+    assert any("the folders in 'clip' are left out" in one for one in report.files[0].remarks) == is_said
+
+
+@pytest.mark.parametrize("name", ["Sum", "TOTAL", "Mittelwert", "平均值", "Grand total"])
+@pytest.mark.parametrize("rows", ["{n},1,0\n", "{n},1,0\nStd,0,0\n"])
+@pytest.mark.parametrize("column", ["clip", "utterance_id", "video_id"])
+def test_rows_computed_of_those_above_are_refused(read, name, rows, column):
+    with pytest.raises(AnnotationError, match=rf"line 3: '{name}' is called like a figure"):
+        remarks(read, f"{column},ann,bob\nv,1,0\n{rows.format(n=name)}", condition="M")
+
+
+def test_a_clip_may_be_called_like_a_figure_where_others_follow(read):
+    assert remarks(read, "clip,ann,bob\nMean,1,0\ntotal,1,0\nzebra,1,0\n", condition="M") == []
+    assert remarks(read, "video_id,clip_id,ann,bob\nv,1,1,0\nmean,3,1,0\n", condition="M") == []
+
+
+@pytest.mark.parametrize("column", ["Session", "group", "Batch No", "Order"])
+def test_columns_that_are_not_annotators_are_refused_by_name(read, column):
+    if column == "Batch No":
+        found = read(f"clip,{column},ann\nv,1,1\n", name="t.csv", options=ImportOptions(condition="M"))[1]
+        assert found.files[0].columns.endswith("(2: Batch No, ann)")
+        return
+    with pytest.raises(AnnotationError, match=rf"the column '{column}' is not taken for an annotator's"):
+        remarks(read, f"clip,{column},ann\nv,1,1\nw,2,0\n", condition="M")
+
+
+def test_a_column_of_words_next_to_ratings_is_named_where_its_cells_are_off_the_scale(read):
+    with pytest.raises(AnnotationError, match=r"no cell of the column 'Lot' is a rating: remove it"):
+        strictly(read, "clip,Lot,ann\nv,A,1\nw,B,0\n", condition="M")
+
+
+@pytest.mark.parametrize(("answer", "given"), [("Negative", "negative"), ("NEGATIVE", "Negative"), ("neg", "NEG")])
+def test_answers_in_other_letters_than_label_are_named(read, answer, given):
+    with pytest.raises(AnnotationError, match=rf"in other letters: give --label {answer}=-1"):
+        strictly(read, f"clip,ann\nv,{answer}\nw,0\n", condition="M", label_values={given: -1})

@@ -887,7 +887,7 @@ def test_a_wide_table_of_a_laboratory_is_read(tmp_path, kind):
     assert rows == {("film", "ann"): -1, ("film", "bob"): 1, ("third", "ann"): 1}
     (file,) = report.files
     assert file.remarks == ["cells that say n/a, - or the like hold no rating (3)"]
-    assert file.columns.endswith("the other columns are taken for annotators (2)")
+    assert file.columns.endswith("the other columns are taken for annotators (2: ann, bob)")
 
 
 @pytest.mark.parametrize("kind", [".csv", ".xlsx", ".ods"])

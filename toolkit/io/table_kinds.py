@@ -55,6 +55,16 @@ _OWN_IDS = {
 IDS = {**_OWN_IDS, "file": _FILES}
 _WEAK_IDS = {"video_id": "video", "clip_id": "clip"}
 LONE_IDS = ("id", "key", "name")  # an utterance_id where nothing else names the clip: else the number of a row
+# What a row is called, folded, that was computed of the rows above it.
+COMPUTED = frozenset(
+    word
+    for words in (
+        "sum sums total totals grandtotal mean means average averages avg median std sd stdev stddev variance",
+        "summe gesamt gesamtsumme mittelwert durchschnitt standardabweichung moyenne somme ecarttype promedio suma",
+        "合计 总计 平均 平均值 均值",
+    )
+    for word in words.split()
+)
 _SPLIT = {"split": "mode set partition subset datasplit 划分"}
 _WORDS = {
     "text": (
