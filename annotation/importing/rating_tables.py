@@ -247,7 +247,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
 
 def shown_rater(identity: str, options: ImportOptions) -> str:
     """Return what may be shown of the annotator whose column has this name."""
-    return short_text(rater_of(identity, options) or refused_rater(identity, options)[1])
+    return short_text(rater_of(identity, options) or refused_rater(identity, options)[1]) or ""
 
 
 def _check_one_answer(names: Sequence[str], where: str) -> None:
