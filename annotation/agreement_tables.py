@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[object, ...]]
 AGREEMENT_COLUMNS = (
-    *("condition", "clips", "raters", "ratings", *(f"alpha {level}" for level in LEVELS)),
-    *("Fleiss' kappa", "on clips", "weighted kappa", "ICC(2,k)", "of raters", "agreement"),
+    *("condition", "clips", "annotators", "ratings", *(f"alpha {level}" for level in LEVELS)),
+    *("Fleiss' kappa", "on clips", "weighted kappa", "ICC(2,k)", "of annotators", "agreement"),
 )
 _FIGURES = ("rated", "skipped", "empty", "draft", "skip_share", "bias", "spread", "correlation", "kappa", "seconds")
-RATER_COLUMNS = ("condition", "rater", *(name.replace("_", " ") for name in _FIGURES), "suspicious")
+RATER_COLUMNS = ("condition", "annotator", *(name.replace("_", " ") for name in _FIGURES), "suspicious")
 DISPUTED_COLUMNS = ("condition", "clip", "ratings", "mean", "spread")
 
 

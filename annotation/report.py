@@ -85,7 +85,7 @@ def _ratings(path: Path) -> Contribution:
     table = _rater_table(raters)
     blocks: list[Block] = [
         Tile("ratings", f"{sum(entry['ratings'] for entry in measures.values()):,}"),
-        Tile("raters", f"{len(names)}"),
+        Tile("annotators", f"{len(names)}"),
         Tile("conditions", f"{len(measures)}"),
         *alphas,
         *_rater_charts(raters, scales),
@@ -108,7 +108,7 @@ def _ratings(path: Path) -> Contribution:
             findings.append(Finding(f"{path.name}: {text}", CHECK, blocks[-1]))
     rows = tables.disputed_rows(found.disputed)
     blocks.append(Table("Most disputed clips", tables.DISPUTED_COLUMNS, rows, folded=True))
-    facts = {"ratings": f"{ratings.num_rows:,}", "raters": str(len(names)), "scale": ", ".join(sorted(scales))}
+    facts = {"ratings": f"{ratings.num_rows:,}", "annotators": str(len(names)), "scale": ", ".join(sorted(scales))}
     return Contribution(
         sources=[Source(path, "ratings", path, facts)],
         findings=findings,

@@ -90,7 +90,7 @@ def show_import(report: ImportReport, output: Path, reporter: Reporter) -> None:
         flags = [(name, count, FLAGS[name]) for name, count in sorted(report.flags.items())]
         reporter.table(("flag", "count", "meaning"), flags, title=f"Protocol: {report.protocol}")
     reporter.table(
-        ("condition", "scale", "clips", "raters", *STATUSES),
+        ("condition", "scale", "clips", "annotators", *STATUSES),
         [(name, report.scales[name], *counts.values()) for name, counts in report.conditions.items()],
     )
     _show_remarks(report, reporter)

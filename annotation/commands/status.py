@@ -91,7 +91,7 @@ def _show_progress(found: Sequence[ProjectProgress], reporter: Reporter) -> None
         ],
     )
     reporter.table(
-        ("project", "rater", "rated", "of", "skipped", "empty", "drafts"),
+        ("project", "annotator", "rated", "of", "skipped", "empty", "drafts"),
         [
             (p.title, rater.rater, rater.rated, p.n_tasks, rater.skipped, rater.empty, rater.drafts)
             for p in found
