@@ -55,8 +55,8 @@ _KEYS = (
     "按键：{keys} 选择，Ctrl+Enter 提交，Ctrl+Space 跳过。",
 )
 _RULES = (
-    "Rate every clip on its own, in the order given, without talking to other annotators. Skip a clip only if it cannot be "
-    "heard, seen or read.",
+    "Rate every clip on its own, in the order given, without talking to other annotators. Skip a clip only if it "
+    "cannot be heard, seen or read.",
     "请按给定顺序独立评价每个片段，不要与其他评价者讨论。只有在无法听到、看到或读懂时才跳过。",
 )
 _MEDIA_TAGS = {SILENT: ("Video", "video"), FULL: ("Video", "video"), SOUND: ("Audio", "audio"), TEXT: ("Text", "text")}

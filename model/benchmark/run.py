@@ -97,10 +97,11 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True)
 class _Part:
-    """The data with one split: all of it, or one fold. folder : where its labels and runs lie."""
+    """The data with one split: all of it, or one fold. folder : where its labels and runs lie; name : of the fold."""
 
     folder: Path
     dataset: Dataset
+    name: str = ""
 
     def run(self, name: str) -> Path:
         return self.folder / RUNS_FOLDER / name
@@ -192,7 +193,7 @@ def _parts(
         named = dict(zip(dataset.utterance_ids, splits.tolist(), strict=True))
         written = table.with_splits(named, how=name or "as given or drawn", seed=config.split_seed)
         write_labels(written, folder / LABELS_FILE)
-        parts.append(_Part(folder, join(dataset.features, written, config, excluded=excluded)))
+        parts.append(_Part(folder, join(dataset.features, written, config, excluded=excluded), name))
     return parts
 
 
@@ -225,6 +226,7 @@ def _job(part: _Part, entry: Entry, features: Path, options: BenchmarkOptions) -
         exclude=options.exclude,
         device=options.device,
         text_model=options.text_model,
+        fold=part.name.replace("_", " "),
     )
 
 
@@ -232,7 +234,7 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
     """Train every job, those that take another's saved H last; return why a system has no result, by name."""
     failed: dict[str, str] = {}
     rounds = [[job for job in jobs if job.reuse is None], [job for job in jobs if job.reuse is not None]]
-    board = SystemBoard(len(jobs), "systems", n_seeds=len(options.seeds), waiting={job.out: job.name for job in jobs})
+    board = SystemBoard(len(jobs), "systems", n_seeds=len(options.seeds), waiting={job.out: job.title for job in jobs})
     with (
         reporter.live(board.view) as is_shown,
         reporter.progress("Training", 0 if is_shown else len(jobs), unit="systems") as progress,
@@ -243,18 +245,18 @@ def _train(jobs: Sequence[Job], options: BenchmarkOptions, reporter: Reporter) -
                 if one.reuse is not None and one.reuse.name in failed:
                     failed[one.name] = f"it takes the saved H of {one.reuse.name}, which has no result"
                     board.settle(one.out)
-                    progress.advance(note=one.name)
+                    progress.advance(note=one.title)
             with _engine(options, len(ready)) as engine:
                 for outcome in engine.run(Task(job, "train", job) for job in ready):
                     job: Job = outcome.task.key
                     reason = str(outcome.error) if outcome.error is not None else outcome.value
                     if reason:
                         failed.setdefault(job.name, reason)
-                        reporter.warn(f"{job.name}: {reason}")
+                        reporter.warn(f"{job.title}: {reason}")
                     elif is_shown:
-                        reporter.say(f"{job.name}: trained")
+                        reporter.say(f"{job.title}: trained")
                     board.settle(job.out)
-                    progress.advance(note=job.name)
+                    progress.advance(note=job.title)
     return failed
 
 

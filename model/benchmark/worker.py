@@ -28,7 +28,7 @@ class Job:
     """One system on one split of the data.
 
     out : the run folder; settings : KEY=VALUE texts; config : a TOML file; reuse : the run whose H is taken
-    text_model : of systems that train one
+    text_model : of systems that train one; fold : "fold 2", "" without folds
     """
 
     name: str
@@ -44,6 +44,12 @@ class Job:
     exclude: Path | None
     device: str
     text_model: str | None
+    fold: str = ""
+
+    @property
+    def title(self) -> str:
+        """The system's name, with its fold where there are folds."""
+        return f"{self.name}, {self.fold}" if self.fold else self.name
 
 
 class BenchmarkWorker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from fmltk.model.benchmark.worker import BenchmarkWorker, Job
 from fmltk.model.compare import System
 from fmltk.model.config import load_config
 from fmltk.model.run_folder import read_predictions, run_config
+from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import read_labels
 from fmltk.toolkit.ridge import ridge_weights
@@ -160,8 +162,13 @@ def test_test_labels_change_the_test_columns_alone(
     assert other.scored[0].mean("MAE") != before["fmlmsn"].mean("MAE")
 
 
-def test_folds_of_whole_videos_test_every_clip_once(folder: Path, quick: Path, tmp_path: Path) -> None:
-    results = benchmark(folder, out=tmp_path / "bench", options=options(quick, "late-fusion", folds=3))
+def test_folds_of_whole_videos_test_every_clip_once(
+    folder: Path, quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = options(quick, "late-fusion", folds=3)
+    results = benchmark(folder, out=tmp_path / "bench", options=chosen, reporter=Reporter())
+    shown = capsys.readouterr().err
+    assert re.search(r"3/3 systems, late-fusion, fold [123]", shown)
     assert results.n_clips == 120
     one = results.scored[0].system
     assert len(set(one.utterance_ids)) == 120
