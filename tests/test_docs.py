@@ -13,7 +13,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +124,27 @@ def test_axe_finds_nothing_on_the_site(chromium: Any, pages: list[Path], scheme:
         found[page.name] = violations(chromium, without=slow)
     assert len(found) >= 4
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page_for_addresses_that_do_not_exist(
+    chromium: Any, pages: list[Path], scheme: str
+) -> None:
+    class Server(SimpleHTTPRequestHandler):  # with this page for every address, as servers of sites do
+        def translate_path(self, path: str) -> str:
+            found = super().translate_path(path)
+            return found if Path(found).is_file() else str(pages[0].with_name("404.html"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=pages[0].parent)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        show(chromium, f"http://127.0.0.1:{server.server_port}/gone/page.html", size="phone", scheme=scheme)
+        assert "404" in chromium.find_element("tag name", "h1").text
+        assert violations(chromium) == []
+        server.shutdown()
 
 
 @pytest.mark.browser
