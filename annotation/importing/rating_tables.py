@@ -17,8 +17,9 @@ from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.cells import clean_id, is_missing, with_decimal_point
 from fmltk.toolkit.io.columns import find_columns, folded
+from fmltk.toolkit.io.fields import rows_of_clips
 from fmltk.toolkit.io.printable import short_text
-from fmltk.toolkit.io.table_kinds import COMPUTED, RATED_CLIPS, RATINGS
+from fmltk.toolkit.io.table_kinds import RATED_CLIPS, RATINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,26 +130,9 @@ def _path_of(row: Mapping[str, str]) -> str:
     return row["file"].replace("\\", "/")
 
 
-def _rows_of_clips(table: Table, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where each row is, and its cells by column and by field.
-
-    Raises AnnotationError if the last rows are sums or means of those above them.
-    """
-    computed = []
-    for where, written in table.rows:
-        row = _clip_of(written, columns)
-        name = next((row[column] for column in _IDS if row.get(column)), "")
-        computed.append((where, row))
-        if folded(name) not in COMPUTED or row.get("clip_id"):
-            yield from computed
-            computed.clear()
-    if computed:
-        where, row = computed[0]
-        name = next(row[column] for column in _IDS if row.get(column))
-        raise AnnotationError(
-            f"{where}: {name!r} is called like a figure computed of the rows above; remove the row, or give the clip "
-            "another name"
-        )
+def _clips(table: Table, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row is, and its cells by column and by field."""
+    return rows_of_clips(((where, _clip_of(written, columns)) for where, written in table.rows), AnnotationError)
 
 
 @dataclass
@@ -194,7 +178,7 @@ def long_records(table: Table, columns: Columns, options: ImportOptions, report:
     """
     n_words, folders = 0, _Folders(columns, options, report)
     own = [name for name in columns.used if name.startswith(_DIMENSION)]
-    for where, row in _rows_of_clips(table, columns):
+    for where, row in _clips(table, columns):
         status = row.get("status", "").strip()
         if status not in ("", *STATUSES):
             raise AnnotationError(f"{where}: status {status!r} is not one of {', '.join(STATUSES)}")
@@ -221,7 +205,7 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
     raters = {name: rater_of(name, options) for name in columns.unused}
     unrated: dict[str, bool] = {}  # columns with cells: whether none of them is a rating
     n_words, folders = 0, _Folders(columns, options, report)
-    for where, row in _rows_of_clips(table, columns):
+    for where, row in _clips(table, columns):
         report.tasks += 1
         dimension = row.get("dimension", "").strip() or None if "dimension" in columns.used else None
         about = folders.about(row, where, dimension)

@@ -207,7 +207,8 @@ def _text_labels(
     path: AnyPath, encoding: str | None, scales: Mapping[str, Scale] | None, *, needs_labels: bool
 ) -> LabelTable:
     with open_rows(path, encoding=encoding) as table:
-        written = FieldRows(table, _columns(path, table.header, needs_labels=needs_labels and bool(table.header)))
+        columns_found = _columns(path, table.header, needs_labels=needs_labels and bool(table.header))
+        written = FieldRows(table, columns_found, AnnotationError)
         rows = [row for _, row in written]
         if not rows:
             raise AnnotationError(f"{path} holds no row; expected one per clip, with video_id, clip_id and label")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.cells import clean_id, is_spreadsheet_error
-from fmltk.toolkit.io.columns import find_columns
+from fmltk.toolkit.io.columns import find_columns, folded
+from fmltk.toolkit.io.table_kinds import COMPUTED
 from fmltk.toolkit.io.tables import open_rows, unguarded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.columns import Columns
@@ -37,6 +38,7 @@ class FieldRows:
 
     table: Table
     columns: Columns
+    error: MakeError = ConfigError
     n_cleaned: int = field(default=0, init=False)
     n_errors: int = field(default=0, init=False)
 
@@ -49,7 +51,12 @@ class FieldRows:
         """Yield where each row stands, and its cells by field; one with an error of a spreadsheet is left out.
 
         A time with such an error stays, for its clip is not understood without it.
+
+        Raises the table's error if its last rows are sums or means of those above them.
         """
+        return rows_of_clips(self._rows(), self.error)
+
+    def _rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         for where, written in self.table.rows:
             row = self.columns.fields(written)
             errors = [
@@ -102,4 +109,28 @@ def open_fields(
             found = ", ".join(map(repr, table.header))
             where = f" ({table.sheet}: the table's own must be the first)" if table.sheet else ""
             raise error(f"{path} names no clip: its columns are {found}{where}; a {kind.what} has {kind.expected}")
-        yield FieldRows(table, columns)
+        yield FieldRows(table, columns, error)
+
+
+def rows_of_clips(rows: Iterable[tuple[str, dict[str, str]]], error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield rows by field; where each stands, and its cells.
+
+    Raises `error` if the last ones are called like sums or means of those above them, as spreadsheets often end.
+    """
+    held: list[tuple[str, dict[str, str]]] = []
+    for one in rows:
+        held.append(one)
+        if folded(_name(one[1])) not in COMPUTED:
+            yield from held
+            held.clear()
+    if held:
+        where, row = held[0]
+        raise error(
+            f"{where}: {_name(row)!r} is called like a figure computed of the rows above; remove the row, or give the "
+            "clip another name"
+        )
+
+
+def _name(row: Mapping[str, str]) -> str:
+    """Return what the row of a clip is called; "" where it is a numbered part of a video."""
+    return "" if row.get("clip_id") else next((row[name] for name in _IDS if row.get(name)), "")
