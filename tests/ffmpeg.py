@@ -21,7 +21,7 @@ def run_ffmpeg(*arguments: object) -> None:
 
 
 def cut_clip(source: Path, target: Path, *, start_s: float, seconds: float) -> None:
-    """Write a piece of a clip, encoded anew so that it starts and ends where it should."""
+    """Write a piece of a clip, encoded again so that it starts and ends where it should."""
     target.parent.mkdir(parents=True, exist_ok=True)
     piece = ("-ss", start_s, "-t", seconds, "-i", source)
     run_ffmpeg(*piece, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", target)

@@ -260,10 +260,10 @@ def test_eq_8_skips_step_1_where_saved_h_are_good_enough(run: Path, features: Pa
     assert any("is not below 0.1 (eq. 8), so step 1 is skipped" in line for line in told)
     assert not any("stage AV" in line for line in told)
     config = brief("retrain=auto", "retrain_threshold=1.1")
-    train(features, out=tmp_path / "anew", config=config, options=RunOptions(jobs=0, reuse=run), reporter=Listener())
+    train(features, out=tmp_path / "again", config=config, options=RunOptions(jobs=0, reuse=run), reporter=Listener())
     assert any("is below 1.1 (eq. 8), so step 1 runs again" in line for line in told)
     assert any("stage AV" in line for line in told)
-    assert "step 1 runs again" in run_document(tmp_path / "anew")["decisions"]["0"]
+    assert "step 1 runs again" in run_document(tmp_path / "again")["decisions"]["0"]
 
 
 def test_eq_8_is_the_mean_share_of_right_signs_over_seeded_draws(run: Path, features: Path) -> None:

@@ -116,7 +116,7 @@ def _resident_mb(name: str) -> float:
 
 
 def _forget_peak() -> None:
-    """Begin VmHWM anew."""
+    """Begin VmHWM again."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:

@@ -44,7 +44,7 @@ class Check:
     name: str
     status: str
     found: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def check_machine(folder: Path, *, numbers: bool = True) -> list[Check]:
@@ -82,8 +82,8 @@ def _ffmpeg() -> Check:
     except FmltkError as error:
         return Check("ffmpeg", PROBLEM, str(error), "install ffmpeg, or: pip install 'fmltk[ffmpeg]'")
     if b" libx264 " not in encoders:
-        mend = "install an ffmpeg with libx264, or: pip install 'fmltk[ffmpeg]' and set FMLTK_FFMPEG to it"
-        return Check("ffmpeg", NOTE, f"{program.version}, without libx264: no stimuli, no clips in reports", mend)
+        remedy = "install an ffmpeg with libx264, or: pip install 'fmltk[ffmpeg]' and set FMLTK_FFMPEG to it"
+        return Check("ffmpeg", NOTE, f"{program.version}, without libx264: no stimuli, no clips in reports", remedy)
     return Check("ffmpeg", OK, f"{program.version}, {program.path}")
 
 
@@ -115,8 +115,10 @@ def _openface() -> Check:
     except FmltkError as error:
         return Check("OpenFace", PROBLEM, str(error), f"correct or unset {OPENFACE_VARIABLE}")
     if program is None:
-        mend = f"see docs/openface.md; then put FeatureExtraction on PATH, or set {OPENFACE_VARIABLE} to its folder"
-        return Check("OpenFace", NOTE, "not found: the built-in 33 visual features are used, not the paper's 709", mend)
+        remedy = f"see docs/openface.md; then put FeatureExtraction on PATH, or set {OPENFACE_VARIABLE} to its folder"
+        return Check(
+            "OpenFace", NOTE, "not found: the built-in 33 visual features are used, not the paper's 709", remedy
+        )
     return Check("OpenFace", OK, str(program))
 
 
@@ -155,8 +157,8 @@ def _text_models() -> Check:
     if not have and not reach:
         return Check("text models", PROBLEM, found, offline)
     if not reach:
-        mend = f"--text-model {MINILM} (English) or a folder needs no network; hub names: HF_HUB_OFFLINE, HF_ENDPOINT"
-        return Check("text models", NOTE, found, mend)
+        remedy = f"--text-model {MINILM} (English) or a folder needs no network; hub names: HF_HUB_OFFLINE, HF_ENDPOINT"
+        return Check("text models", NOTE, found, remedy)
     return Check("text models", OK, found)
 
 
@@ -234,16 +236,16 @@ def _gpu() -> Check:
 def _label_studio() -> Check:
     version = metadata.version("label-studio-sdk")
     if not os.environ.get(TOKEN_VARIABLE, "").strip():
-        mend = f"needed by annotation push, status and pull only: export {TOKEN_VARIABLE}, or type it when asked"
-        return Check("Label Studio", NOTE, f"SDK {version}; {TOKEN_VARIABLE} is not set", mend)
+        remedy = f"needed by annotation push, status and pull only: export {TOKEN_VARIABLE}, or type it when asked"
+        return Check("Label Studio", NOTE, f"SDK {version}; {TOKEN_VARIABLE} is not set", remedy)
     return Check("Label Studio", OK, f"SDK {version}; {TOKEN_VARIABLE} is set")
 
 
 def _extras() -> Check:
     states = [f"{name} {'yes' if util.find_spec(name) else 'no'}" for name in EXTRAS]
     absent = [extra for name, extra in EXTRAS.items() if util.find_spec(name) is None]
-    mend = f"if you want them: pip install {' '.join(map(repr, absent))}" if absent else ""
-    return Check("extras", OK if not absent else NOTE, ", ".join(states), mend)
+    remedy = f"if you want them: pip install {' '.join(map(repr, absent))}" if absent else ""
+    return Check("extras", OK if not absent else NOTE, ", ".join(states), remedy)
 
 
 @click.command()
@@ -268,8 +270,8 @@ def doctor(reporter: Reporter, *, quick: bool) -> int:
         return 0 if is_well else 1
     reporter.table(("check", "state", "found"), [(one.name, one.status, one.found) for one in checks])
     for check in checks:
-        if check.mend:
-            reporter.say(f"{check.name}: {check.mend}")
+        if check.remedy:
+            reporter.say(f"{check.name}: {check.remedy}")
     n_problems = sum(check.status == PROBLEM for check in checks)
     reporter.say(
         "fmltk extract can run here." if is_well else f"{n_problems} problems keep fmltk extract from running."

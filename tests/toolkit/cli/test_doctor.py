@@ -1,4 +1,4 @@
-"""The doctor: a sound machine passes, each fault is found, named, and its mending said; no secret is shown."""
+"""The doctor: a sound machine passes, each fault is found, named, and its remedy said; no secret is shown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_sound_machine_passes_and_its_numbers_are_librosa_s(tmp_path: Path) ->
     assert [check for check in checks.values() if check.status == PROBLEM] == []
     assert checks["acoustics"].found.startswith("33 features as librosa")
     assert "minilm (English, installed)" in checks["text models"].found
-    assert all(check.mend for check in checks.values() if check.status != OK)
+    assert all(check.remedy for check in checks.values() if check.status != OK)
 
 
 def test_numbers_that_differ_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +49,12 @@ def test_numbers_that_differ_are_a_problem(tmp_path: Path, monkeypatch: pytest.M
     assert (check.status, check.found[:21]) == (PROBLEM, "33 features differ fr")
 
 
-def test_a_missing_ffmpeg_is_a_problem_and_its_mending_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ffmpeg_is_a_problem_and_its_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMLTK_FFMPEG", "no-such-program")
     check = found(tmp_path, "ffmpeg")
     assert check.status == PROBLEM
     assert "no-such-program" in check.found
-    assert "fmltk[ffmpeg]" in check.mend
+    assert "fmltk[ffmpeg]" in check.remedy
     done = CliRunner().invoke(doctor, ["--quick", "--json"], standalone_mode=False)
     assert done.return_value == 1
     assert json.loads(done.stdout)["ok"] is False
@@ -75,7 +75,7 @@ def test_openface_is_optional_but_a_wrong_setting_is_not(tmp_path: Path, monkeyp
     assert found(tmp_path, "OpenFace").status == NOTE
     monkeypatch.setenv("FMLTK_OPENFACE", str(tmp_path / "absent"))
     check = found(tmp_path, "OpenFace")
-    assert (check.status, check.mend) == (PROBLEM, "correct or unset FMLTK_OPENFACE")
+    assert (check.status, check.remedy) == (PROBLEM, "correct or unset FMLTK_OPENFACE")
     program = tmp_path / "FeatureExtraction"
     program.write_text("")
     program.chmod(0o755)
@@ -109,7 +109,7 @@ def test_little_memory_advises_fewer_workers(tmp_path: Path, monkeypatch: pytest
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": (3 << 30) // 4096}
     monkeypatch.setattr(module.os, "sysconf", pages.__getitem__)
     check = found(tmp_path, "cores")
-    assert (check.status, check.mend) == (NOTE, "use fewer workers: --workers 3")
+    assert (check.status, check.remedy) == (NOTE, "use fewer workers: --workers 3")
 
 
 def test_a_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

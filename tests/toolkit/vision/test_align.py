@@ -97,7 +97,7 @@ def test_landmarks_of_an_aligned_real_face_lie_on_the_template(test_data, clip):
     assert np.abs(mapped - (TEMPLATE_PX[:, 0] + 1j * TEMPLATE_PX[:, 1]) * 2).max() < 16  # faces differ
     crop = align_face(frame, landmarks, 224)
     again = detector.detect([crop])[0].landmarks[0]
-    np.testing.assert_allclose(again[:, 0] + 1j * again[:, 1], mapped, atol=8)  # found anew where they were put
+    np.testing.assert_allclose(again[:, 0] + 1j * again[:, 1], mapped, atol=8)  # found again where they were put
     assert crop.tobytes() == align_face(frame, landmarks, 224).tobytes()
 
 
