@@ -149,9 +149,10 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         from fmltk.model.history import require_tensorboard
 
         require_tensorboard()
+    labels = labels or find_labels(features)
     if options["scale"] is None:
-        given: Any = labels or find_labels(features)
-        table = read_labels(given)
+        given: Any = labels
+        table = read_labels(labels)
     else:
         given = table = labels_on_scale(features, labels, options["scale"])
     for note in table.notes:
@@ -180,7 +181,9 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
     for one in _class_tables(out, document) if document["family"] == "nominal" else []:
         reporter.table(one.columns, one.rows, title=one.title)
-    reporter.suggest("report", features, labels, out, "-o", out / "report.html")
+    # A report reads no --scale: it has the labels of such a table from the run.
+    shown = (features, labels, out) if options["scale"] is None else (features, out)
+    reporter.suggest("report", *shown, "-o", out / "report.html")
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:

@@ -154,6 +154,11 @@ def _join_remarks(
     if labels.scale_source == "guessed" and labels.scale.kind != "nominal":
         _refuse_codes(labels)
         remarks.append(f"the labels do not state their scale: {labels.scale} is taken, which all of them fit")
+    if not labels.scale.has_signs and labels.scale.kind != "nominal":
+        remarks.append(
+            f"the scale {labels.scale} has no negative side, so scores are MAE and Corr, without accuracies; for "
+            "these, subtract the scale's middle from the labels"
+        )
     return remarks
 
 
@@ -164,7 +169,8 @@ def _refuse_codes(labels: LabelTable) -> None:
     if len(known) > 1 and (known >= 0).all() and np.equal(known, np.round(known)).all():
         raise ConfigError(
             f"the labels are whole numbers from {known[0]:g} to {known[-1]:g} and none is negative: say whether they "
-            f"stand for classes (--scale nominal) or are intensities (--scale={labels.scale})"
+            f"stand for classes (--scale nominal) or are numbers on a scale (--scale={known[0]:g}..{known[-1]:g}, or "
+            f"its own ends; --scale={labels.scale} where 0 is its middle)"
         )
 
 
