@@ -6,6 +6,7 @@ rules that every table of labels keeps.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,16 @@ import pyarrow as pa
 
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, OF_CLASSES, WEIGHED, Scale
+from fmltk.toolkit.conditions import (
+    CH_SIMS_SCALE,
+    CONDITIONS,
+    CONTINUOUS,
+    MAX_SPAN,
+    MOSI_SCALE,
+    OF_CLASSES,
+    WEIGHED,
+    Scale,
+)
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
@@ -248,10 +258,21 @@ def label_faults(labels: LabelTable) -> list[str]:
         if off.size:
             faults.append(
                 f"label_{condition} is {values[off[0]]:g} for {ids[off[0]]!r}, which is not on the scale {scale}"
-                + (f", and so for {len(off) - 1} more clips" if off.size > 1 else "")
+                + (f", and so for {len(off) - 1} more" if off.size > 1 else "")
                 + _REMEDIES[labels.scale_source]
+                + (_ends(values) if labels.scale_source == "guessed" else "")
             )
     return faults
+
+
+def _ends(values: NDArray[np.float64]) -> str:
+    """Return a message's words for the ends of labels that are finite: the scale that they may be on."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not math.isfinite(high - low):
+        return ""
+    ends = f"{math.floor(low)}..{math.ceil(high)}"
+    ends += "" if high - low <= MAX_SPAN else f":{CONTINUOUS}"
+    return f" (they run from {low:g} to {high:g}, as on --scale={ends})"
 
 
 def _nominal_faults(labels: LabelTable, condition: str, scale: Scale) -> list[str]:

@@ -77,6 +77,7 @@ class FieldRows:
     def notes(self) -> list[str]:
         """Return what people should know of the table, one line each."""
         notes = [f"{self.columns.note()}{f' ({self.table.sheet})' if self.table.sheet else ''}"]
+        notes += [f"{self.table.name}: {note}" for note in self.table.notes]
         if self.n_cleaned:
             notes.append(f"{self.table.name}: spaces or invisible characters are taken out of ids ({self.n_cleaned})")
         if self.n_errors:

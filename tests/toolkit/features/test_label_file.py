@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -680,3 +681,21 @@ def test_a_scale_that_the_labels_state_otherwise_is_refused(tmp_path: Path) -> N
     assert labels_on_scale(tmp_path, tmp_path / "words.csv", "nominal").classes("M") == ["happy", "sad"]
     with pytest.raises(ConfigError, match=r"has labels on the scale happy\|sad; leave out --scale"):
         labels_on_scale(tmp_path, tmp_path / "words.csv", "-1..1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ends"),
+    [
+        ((1, 5, 3), "from 1 to 5, as on --scale=1..5"),
+        ((1.5, 6.8, 2), "from 1.5 to 6.8, as on --scale=1..7"),
+        ((0, 100, 50), "from 0 to 100, as on --scale=0..100"),
+        ((-500, 500, 0), "from -500 to 500, as on --scale=-500..500:continuous"),
+    ],
+)
+def test_labels_off_every_usual_scale_are_answered_by_their_own(labels: Any, ends: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("file,label\n" + "".join(f"{k}.mp4,{value}\n" for k, value in enumerate(labels)))
+    with pytest.raises(AnnotationError, match=re.escape(f"(they run {ends})")):
+        read_labels(path)
+    scale = ends.partition("--scale=")[2]
+    assert str(read_labels(path, scales=dict.fromkeys(CONDITIONS, Scale.parse(scale))).scale) == scale
