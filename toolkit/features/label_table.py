@@ -97,6 +97,8 @@ class LabelTable:
         Other facts that are stored with the file: policy, split, source.
     notes
         How a table that people wrote is understood, one line each.
+    by_file
+        Whether the ids are names of files, which may leave out the folders that the clips have.
     """
 
     table: pa.Table
@@ -104,6 +106,7 @@ class LabelTable:
     scale_source: ScaleSource = "stated"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_file: bool = False
 
     @classmethod
     def from_columns(

@@ -100,7 +100,10 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         findings.append(Finding("error", f"{len(twice)} clips occur twice in the features: {_named(twice)}"))
     alone, unfelt = sorted(set(features) - set(labels)), sorted(set(labels) - set(features))
     if not set(features) & set(labels):
-        return [*findings, Finding("error", f"no id joins: features have {features[:1]}, labels {labels[:1]}")]
+        return [
+            *findings,
+            Finding("error", f"no id joins: the features have {features[0]!r}, the labels {labels[0]!r}"),
+        ]
     if alone:
         findings.append(Finding("warning", f"{len(alone)} clips with features have no label: {_named(alone)}"))
     if unfelt:

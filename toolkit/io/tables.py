@@ -176,7 +176,7 @@ class DelimitedTable:
     def _ragged(self, line: int, n_columns: int) -> FmltkError:
         return self._error(
             f"{self._path} line {line} has {n_columns} columns, its header has {len(self.header)}: the file is cut "
-            "off, or a text that holds the separator is not in double quotes"
+            "off, a text that holds the separator is not in double quotes, or a title stands above the columns' names"
         )
 
     def _not_numbers(self, message: str) -> FmltkError:

@@ -378,8 +378,8 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("video_id,clip_id,label\n,a,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
-        ("label,text\n1,a\n", r"names no clips; expected the columns video_id and clip_id"),
+        ("video_id,clip_id,label\n,a,1\n", r"label\.csv line 2 names no clip; write its ids or its file there"),
+        ("label,text\n1,a\n", r"names no clips: its columns are 'label', 'text'; a table of labels has"),
         ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a': 'x' is not a number"),
         ('video_id,clip_id,label\nv,a,"1,500"\n', r": '1,500' may be 1500 or 1\.500; write it without a comma"),
         (
