@@ -93,6 +93,8 @@ def import_command(
         title=f"{out}: {clips}; scale {summary.scale}",
     )
     reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items()])
+    if summary.unread:
+        reporter.say(f"not read, kept for an export: {', '.join(summary.unread)}")
     reporter.suggest("dataset", "check", out)
 
 
@@ -199,6 +201,7 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
 
     Exit code 1 if there is an error. Example: fmltk dataset check features/ --labels labels.parquet
     """
+    from fmltk.toolkit.cli.extract import training_words
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.check import check_dataset
 
@@ -211,4 +214,4 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
         reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
     if errors:
         raise click.exceptions.Exit(1)
-    reporter.suggest("train", features, "--labels", labels)
+    reporter.suggest(*training_words(features, labels))
