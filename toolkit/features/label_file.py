@@ -131,9 +131,15 @@ def labels_on_scale(features: Path, path: Path | None, scale: str) -> LabelTable
 
     Raises ConfigError if the table has another scale, and as `read_labels` does.
     """
-    own = Scale.parse(scale)
     path = find_labels(features) if path is None else path
-    labels = read_labels(path, scales=dict.fromkeys(CONDITIONS, own))
+    labels = load_on_scale(path, Scale.parse(scale))
+    labels.check(path)
+    return labels
+
+
+def load_on_scale(path: AnyPath, own: Scale) -> LabelTable:
+    """Read a table of labels as `labels_on_scale` does, but leave its faults to the caller (see `label_faults`)."""
+    labels = load_labels(path, scales=dict.fromkeys(CONDITIONS, own))
     if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
         raise ConfigError(f"{path} has labels on the scale {labels.scale}; leave out --scale")
     others = sorted(set(labels.scale.names) - set(own.names))

@@ -45,7 +45,8 @@ ScaleSource = Literal["stated", "given", "guessed"]
 _REMEDIES: dict[ScaleSource, str] = {
     "stated": "; correct the labels, or the scale in the file's metadata",
     "given": "; correct the labels, or give their scale by --scale LOW..HIGH or --preset mosi",
-    "guessed": "; correct the labels, or give --scale to `train`, `dataset import` or `annotation aggregate`",
+    "guessed": "; correct the labels, or give --scale to `train`, `dataset check`, `dataset import` or "
+    "`annotation aggregate`",
 }
 
 
@@ -266,6 +267,21 @@ def label_faults(labels: LabelTable) -> list[str]:
                 + (_ends(values) if labels.scale_source == "guessed" else "")
             )
     return faults
+
+
+def codes_fault(labels: LabelTable) -> str | None:
+    """Return what is said of labels without a stated scale that may as well be codes of classes; else None."""
+    if labels.scale_source != "guessed" or labels.scale.kind == "nominal":
+        return None
+    values = np.concatenate([labels.values(condition) for condition in CONDITIONS])
+    known = np.unique(values[np.isfinite(values)])
+    if len(known) < 2 or (known < 0).any() or (known != np.round(known)).any():
+        return None
+    return (
+        f"the labels are whole numbers from {known[0]:g} to {known[-1]:g} and none is negative: say whether they stand "
+        f"for classes (--scale nominal) or are numbers on a scale (--scale={known[0]:g}..{known[-1]:g}, or its own "
+        f"ends; --scale={labels.scale} where 0 is its middle)"
+    )
 
 
 def _ends(values: NDArray[np.float64]) -> str:
