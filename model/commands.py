@@ -135,7 +135,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
 @output_options
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
-    """Train FmlMSN on FEATURES (by default features/): the three pairwise stages, then the fusion.
+    """Train FmlMSN, or another --model, on FEATURES (by default features/), and score it on the test clips.
 
     The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
