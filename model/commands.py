@@ -368,9 +368,11 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
     Example: fmltk compare runs/first runs/second other.csv
     """
     from fmltk.model.compare import compare as run
-    from fmltk.model.compare import comparison_rows
+    from fmltk.model.compare import comparison_rows, other_labels_notes
 
     result = run(runs, split)
+    for note in other_labels_notes(result):
+        reporter.warn(note)
     if reporter.json_output:
         reporter.json(result)
         return

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from fmltk.model import commands
 from fmltk.model.compare import compare, comparison_rows
 from fmltk.toolkit.cli.main import fmltk
+from fmltk.toolkit.errors import ConfigError
 from tests.model.folders import Clips, planted, small_settings, write_clips
 
 if TYPE_CHECKING:
@@ -77,6 +78,34 @@ def test_a_run_on_such_a_scale_is_reported_compared_and_reused(tmp_path: Path) -
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "upper half" in page
     assert "wrong sign of M" not in page
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high", "said"),
+    [
+        ("1..7", 1, 7, r"labels on the scale 1\.\.7, the first run on 1\.\.5; compare runs of one scale"),
+        ("-3..3", -3, 3, r"labels on the scale -3\.\.3, the first run on 1\.\.5"),
+        ("1..5", 1, 4, None),
+    ],
+)
+def test_runs_of_other_labels_are_not_compared_without_a_word(
+    scale: str, low: float, high: float, said: str | None, tmp_path: Path
+) -> None:
+    clips = planted(60)
+    folder = write_clips(clips, tmp_path / "features")
+    runs = tmp_path / "first", tmp_path / "second"
+    for run, own, ends in zip(runs, ("1..5", scale), ((1, 5), (low, high)), strict=True):
+        table = on_scale(clips, *ends, tmp_path / f"{run.name}.csv")
+        done = train(folder, "--labels", table, f"--scale={own}", "--model", "late-fusion", "-o", run)
+        assert done.exit_code == 0, done.stderr
+    if said is not None:
+        with pytest.raises(ConfigError, match=said):
+            compare(runs, "test")
+        return
+    done = invoke(commands.compare, *runs)
+    n_others = int(np.sum(np.array(clips.labels["M"])[np.array(clips.splits) == "test"] > -1))
+    assert f"{runs[1]} has another label for {n_others} of these clips: scores are against the first" in done.stderr
+    assert "another label" not in invoke(commands.compare, runs[0], runs[0]).stderr
 
 
 @pytest.mark.parametrize("labels", ["found", "given", "with another name"])
