@@ -27,7 +27,8 @@ def case_rows(
 ) -> tuple[list[str], list[list[str]], list[dict[str, Any]]]:
     """Return (columns, rows, documents) of table 12: per clip the truth and prediction of every task.
 
-    A cell is the class, or truth/prediction where they differ (marked by a star).
+    A cell is the class, or truth/prediction where they differ (marked by a star); on a scale without signs it is both
+    numbers.
 
     sort : "disagreement" puts first the clips whose unimodal truths (where there are none: predictions) lie furthest
         apart, or are of the most classes; "error" those with the largest multimodal error; "id" goes by utterance_id
@@ -62,8 +63,9 @@ def case_rows(
     documents.sort(key=keys[sort])
     if wrong:
         documents = [case for case in documents if case["tasks"][task_key(*tasks[-1])]["wrong"]]
+    cell = _number_cell if family == "numbers" else _cell
     rows = [
-        [case["utterance_id"], case["text"] or "", _number(case["disagreement"]), *map(_cell, case["tasks"].values())]
+        [case["utterance_id"], case["text"] or "", _number(case["disagreement"]), *map(cell, case["tasks"].values())]
         for case in documents
     ]
     columns = [f"{stage_title(s)}: {task_title(t)}" if s != "fusion" else "M" for s, t in tasks]
@@ -125,6 +127,10 @@ def _or_zero(value: float) -> float:
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if value == value else ""  # noqa: PLR0124
+
+
+def _number_cell(case: Mapping[str, Any]) -> str:
+    return "/".join(_number(case[name]) or "?" for name in ("truth", "prediction"))
 
 
 def _cell(case: Mapping[str, Any]) -> str:

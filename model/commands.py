@@ -135,7 +135,7 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tensorboard", is_flag=True, help="Also write the history for TensorBoard (extra: tensorboard).")
 @output_options
 def train(features: Path, *, labels: Path | None, reporter: Reporter, **options: Any) -> None:
-    """Train FmlMSN on FEATURES (by default features/): the three pairwise stages, then the fusion.
+    """Train FmlMSN, or another --model, on FEATURES (by default features/), and score it on the test clips.
 
     The same command continues where it was stopped. Example:
     fmltk train features/ --labels labels.parquet --seeds 5 -o runs/first
@@ -149,9 +149,10 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
         from fmltk.model.history import require_tensorboard
 
         require_tensorboard()
+    labels = labels or find_labels(features)
     if options["scale"] is None:
-        given: Any = labels or find_labels(features)
-        table = read_labels(given)
+        given: Any = labels
+        table = read_labels(labels)
     else:
         given = table = labels_on_scale(features, labels, options["scale"])
     for note in table.notes:
@@ -180,7 +181,9 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
     for one in _class_tables(out, document) if document["family"] == "nominal" else []:
         reporter.table(one.columns, one.rows, title=one.title)
-    reporter.suggest("report", features, labels, out, "-o", out / "report.html")
+    # A report reads no --scale: it has the labels of such a table from the run.
+    shown = (features, labels, out) if options["scale"] is None else (features, out)
+    reporter.suggest("report", *shown, "-o", out / "report.html")
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:
@@ -365,9 +368,11 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
     Example: fmltk compare runs/first runs/second other.csv
     """
     from fmltk.model.compare import compare as run
-    from fmltk.model.compare import comparison_rows
+    from fmltk.model.compare import comparison_rows, other_labels_notes
 
     result = run(runs, split)
+    for note in other_labels_notes(result):
+        reporter.warn(note)
     if reporter.json_output:
         reporter.json(result)
         return

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from fmltk.model.metrics import Family
 
+LABEL_TOLERANCE = 1e-6
+
 
 @dataclass(frozen=True)
 class System:
@@ -135,7 +137,8 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
     The first path is a run, whose labels are the truth. Only clips that every system predicts are scored; the others
     are counted.
 
-    Raises ConfigError if the first path is not a run, fewer than two are given, or no clip is shared.
+    Raises ConfigError if the first path is not a run, fewer than two are given, labels of another run are on another
+    scale, or no clip is shared.
     """
     if len(paths) < 2:
         raise ConfigError("compare needs a run, and one or more runs or predictions files to compare it with")
@@ -155,15 +158,40 @@ def compare(paths: Sequence[Path], split: str) -> dict[str, Any]:
             f"no labelled {split} clip is predicted by all of {', '.join(system.name for system in systems)}"
         )
     truth = np.array([truths[utterance] for utterance in shared])
+    others = {str(path): n for path in paths[1:] if (n := _n_other_labels(path, document["scale"], truths, names))}
     scored = [_score_system(system, shared, truth, family) for system in systems]
     return {
         "split": split,
         "family": family,
         "n_clips": len(shared),
         "n_left_out": len(truths) - len(shared),
+        "other_labels": others,
         "systems": [_system_row(system, truth, family) for system in scored],
         "tests": [_tests(scored[0], other, truth, family) for other in scored[1:]],
     }
+
+
+def _n_other_labels(path: Path, scale: str, truths: Mapping[str, float], names: Sequence[str]) -> int:
+    """Return how many clips have another label in a run than in `truths`; 0 of a predictions file.
+
+    Raises ConfigError if the run's labels are on another scale.
+    """
+    if not path.is_dir():
+        return 0
+    own = run_document(path)["scale"]
+    if not names and own != scale:
+        raise ConfigError(f"{path} has labels on the scale {own}, the first run on {scale}; compare runs of one scale")
+    frame = read_predictions(path, run_seeds(path)[0])
+    labels = zip(frame["utterance_id"], _numbers(frame["truth_M"], names, str(path)), strict=True)
+    return sum(abs(label - truths.get(utterance, label)) > LABEL_TOLERANCE for utterance, label in labels)
+
+
+def other_labels_notes(result: Mapping[str, Any]) -> list[str]:
+    """Return what is said of systems that learned other labels than the first run's, by which all are scored."""
+    return [
+        f"{name} has another label for {n} of these clips: scores are against the first run's"
+        for name, n in result["other_labels"].items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -243,6 +271,8 @@ def _tests(a: _Scored, b: _Scored, truth: NDArray[np.float64], family: Family) -
     right = paired_test(_right(a, truth, family), _right(b, truth, family))
     errors = paired_test(_errors(a.predictions, truth), _errors(b.predictions, truth))
     over_clips = {"Acc": right} if family == "nominal" else {"MAE": errors, "Acc-2": right}
+    if family == "numbers":
+        del over_clips["Acc-2"]
     return {
         "a": a.system.name,
         "b": b.system.name,

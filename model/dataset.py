@@ -16,6 +16,7 @@ from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.label_table import codes_fault
 from fmltk.toolkit.features.splits import hold_out, lone_clips_remarks, split_by_video
 
 if TYPE_CHECKING:
@@ -151,21 +152,17 @@ def _join_remarks(
         if ids:
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
             remarks.append(f"{len(ids)} clips {what} and are left out: {named}")
+    fault = codes_fault(labels)
+    if fault is not None:
+        raise ConfigError(fault)
     if labels.scale_source == "guessed" and labels.scale.kind != "nominal":
-        _refuse_codes(labels)
         remarks.append(f"the labels do not state their scale: {labels.scale} is taken, which all of them fit")
-    return remarks
-
-
-def _refuse_codes(labels: LabelTable) -> None:
-    """Raise ConfigError if numbers without a scale are as likely the codes of classes as intensities."""
-    values = np.concatenate([labels.values(condition) for condition in CONDITIONS])
-    known = np.unique(values[np.isfinite(values)])
-    if len(known) > 1 and (known >= 0).all() and np.equal(known, np.round(known)).all():
-        raise ConfigError(
-            f"the labels are whole numbers from {known[0]:g} to {known[-1]:g} and none is negative: say whether they "
-            f"stand for classes (--scale nominal) or are intensities (--scale={labels.scale})"
+    if not labels.scale.has_signs and labels.scale.kind != "nominal":
+        remarks.append(
+            f"the scale {labels.scale} has no negative side, so scores are MAE and Corr, without accuracies; for "
+            "these, subtract the scale's middle from the labels"
         )
+    return remarks
 
 
 def draw_splits(

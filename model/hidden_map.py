@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fmltk.toolkit.report.document import Block
 
 SIGNS = ("negative", "zero", "positive")  # the colours where a scale of numbers has no classes
+HALVES = ("lower half", "upper half")  # where it has no signs either
 
 
 def principal_plane(
@@ -108,6 +109,10 @@ def _classes_of(
     names = class_names(scale)
     if names:
         groups = classes_of_values(truth, scale).tolist()
+    elif not scale.has_signs:
+        names = HALVES
+        middle = (scale.low + scale.high) / 2
+        groups = [HALVES[int(value > middle)] if np.isfinite(value) else None for value in truth]
     else:
         names = SIGNS
         groups = [SIGNS[int(np.sign(value)) + 1] if np.isfinite(value) else None for value in truth]

@@ -1,4 +1,4 @@
-"""Scores of predictions against labels: the CH-SIMS family, the MOSI/MOSEI family, and classes without order.
+"""Scores of predictions against labels: the CH-SIMS family, the MOSI/MOSEI family, other numbers, and classes.
 
 The definitions are those of the field's common trainer (MMSA), written down in docs/model.md. Two weighted F1 scores
 exist in print: scikit-learn's, where each class counts by its frequency in the truth ("F1"), and the same with the
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.conditions import Scale
 
-Family = Literal["ch-sims", "mosi", "nominal"]
+Family = Literal["ch-sims", "mosi", "numbers", "nominal"]
 
 CH_SIMS_METRICS = ("Acc-2", "Acc-3", "Acc-5", "F1", "F1-pred", "MAE", "Corr")
 MOSI_METRICS = (
@@ -37,6 +37,7 @@ MOSI_METRICS = (
     "MAE",
     "Corr",
 )
+NUMBER_METRICS = ("MAE", "Corr")  # of a scale without a negative side, where no sign can be right or wrong
 NOMINAL_METRICS = ("Acc", "F1 macro", "F1 weighted")
 # Right-closed intervals on [-1, 1]: a value belongs to the first interval whose upper edge it does not exceed.
 ACC2_CUTS = (0.0,)
@@ -45,20 +46,26 @@ ACC5_CUTS = tuple(cut / 10 for cut in CUTS_TENTHS)  # -0.7, -0.1, 0.1, 0.7
 
 
 def metric_family(scale: Scale) -> Family:
-    """Return the family of metrics that a label scale calls for: -1..1 CH-SIMS, every wider scale MOSI, words nominal.
+    """Return the family of metrics that a label scale calls for: -1..1 CH-SIMS, every wider one MOSI, words nominal.
+
+    A scale without a negative side, such as 1..5, has neither signs nor the classes of these two: "numbers".
 
     >>> from fmltk.toolkit.conditions import Scale
-    >>> metric_family(Scale(-1, 1)), metric_family(Scale(-3, 3))
-    ('ch-sims', 'mosi')
+    >>> metric_family(Scale(-1, 1)), metric_family(Scale(-3, 3)), metric_family(Scale(1, 5))
+    ('ch-sims', 'mosi', 'numbers')
     """
     if scale.kind == "nominal":
         return "nominal"
+    if not scale.has_signs:
+        return "numbers"
     return "ch-sims" if max(-scale.low, scale.high) <= 1 else "mosi"
 
 
 def metric_names(family: Family) -> tuple[str, ...]:
     """Return the names of a family's metrics, in the order of the paper's tables."""
-    return {"ch-sims": CH_SIMS_METRICS, "mosi": MOSI_METRICS, "nominal": NOMINAL_METRICS}[family]
+    return {"ch-sims": CH_SIMS_METRICS, "mosi": MOSI_METRICS, "numbers": NUMBER_METRICS, "nominal": NOMINAL_METRICS}[
+        family
+    ]
 
 
 def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, float]:
@@ -67,7 +74,7 @@ def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, 
     Parameters
     ----------
     prediction, truth : float arrays, shape (n_clips,), on the labels' scale, no NaN; of classes their numbers
-    family : "ch-sims" (values are clipped to [-1, 1] first), "mosi" or "nominal"
+    family : "ch-sims" (values are clipped to [-1, 1] first), "mosi", "numbers" or "nominal"
 
     Returns one number per metric: shares and F1 in 0..1, MAE in label units, Corr in -1..1. Corr is NaN where the
     predictions or the truths are constant, and the Non0 metrics are NaN where every truth is 0.
@@ -78,8 +85,8 @@ def score(prediction: ArrayLike, truth: ArrayLike, family: Family) -> dict[str, 
     0.5
     """
     predicted, true = _checked(prediction, truth)
-    scores = {"ch-sims": _score_ch_sims, "mosi": _score_mosi, "nominal": _score_nominal}[family]
-    return scores(predicted, true)
+    scores = {"ch-sims": _score_ch_sims, "mosi": _score_mosi, "numbers": _score_numbers, "nominal": _score_nominal}
+    return scores[family](predicted, true)
 
 
 def classes(values: ArrayLike, cuts: Sequence[float]) -> NDArray[np.int64]:
@@ -145,13 +152,22 @@ def constant_score(train_truth: ArrayLike, truth: ArrayLike, family: Family) -> 
 
 
 def accuracy_2(prediction: ArrayLike, truth: ArrayLike, family: Family) -> float:
-    """Return the share of right signs: the family's first Acc-2 (Has0 for MOSI), which eq. 8 uses; of right classes."""
-    return score(prediction, truth, family)[{"ch-sims": "Acc-2", "mosi": "Acc-2 Has0", "nominal": "Acc"}[family]]
+    """Return the share of right signs: the family's first Acc-2 (Has0 for MOSI), which eq. 8 uses; of right classes.
+
+    NaN where labels have no signs.
+    """
+    metric = {"ch-sims": "Acc-2", "mosi": "Acc-2 Has0", "nominal": "Acc"}.get(family)
+    return float("nan") if metric is None else score(prediction, truth, family)[metric]
 
 
 def sign_correct(prediction: ArrayLike, truth: ArrayLike, family: Family) -> NDArray[np.bool_]:
-    """Return per clip whether the sign, or the class, is right, as in the family's first accuracy; shape (n_clips,)."""
+    """Return per clip whether the sign, or the class, is right, as in the family's first accuracy; shape (n_clips,).
+
+    Where labels have no signs, none is wrong.
+    """
     predicted, true = np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if family == "numbers":
+        return np.ones(predicted.shape, bool)
     if family == "nominal":
         return np.equal(predicted, true)
     if family == "ch-sims":
@@ -189,9 +205,12 @@ def _score_mosi(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> 
         "Acc-2 Non0": accuracy(*non0),
         "F1 Non0": weighted_f1(*non0),
         "F1-pred Non0": weighted_f1(non0[1], non0[0]),
-        "MAE": float(np.mean(np.abs(prediction - truth))),
-        "Corr": correlation(prediction, truth),
+        **_score_numbers(prediction, truth),
     }
+
+
+def _score_numbers(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
+    return {"MAE": float(np.mean(np.abs(prediction - truth))), "Corr": correlation(prediction, truth)}
 
 
 def _score_nominal(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:

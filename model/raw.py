@@ -93,8 +93,8 @@ def predict_clips(
     turns, asd, transcription : as `fmltk.toolkit.run.extract.extract` takes them
     text_model : the folder of the text model, where its name alone does not find it
 
-    Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, or the model's
-    features were imported or aligned to words, so that no clip can be extracted the same way.
+    Raises ConfigError if `videos` does not exist, no clip has a transcript that the model reads, no clip could be
+    extracted, or the model's features were imported or aligned to words, so that none can be extracted the same way.
     """
     from fmltk.toolkit.catalog.catalog import build_catalog
     from fmltk.toolkit.machine import check_device
@@ -112,7 +112,7 @@ def predict_clips(
             f"no clip of {videos} has a transcript, which the model reads; give --transcripts, or --transcribe hf:MODEL"
         )
     with _folder(features) as folder:
-        extract(
+        summary = extract(
             videos,
             folder,
             transcripts=transcripts,
@@ -127,6 +127,9 @@ def predict_clips(
             padding=padding,
             reporter=reporter,
         )
+        if not any(one.counts["ok"] for one in summary.modalities.values()):
+            why = f": {summary.failures[0]['error_message']}" if summary.failures else ""
+            raise ConfigError(f"no clip of {videos} has features, so there is nothing to predict{why}")
         return model.predict(folder, device=device)
 
 

@@ -343,7 +343,7 @@ def _seeds(summary: Mapping[str, Any], split: str) -> list[Block]:
 
 
 def _comparison(runs: Sequence[Path]) -> Contribution:
-    from fmltk.model.compare import compare, comparison_rows
+    from fmltk.model.compare import compare, comparison_rows, other_labels_notes
     from fmltk.toolkit.errors import ConfigError
 
     try:
@@ -360,7 +360,7 @@ def _comparison(runs: Sequence[Path]) -> Contribution:
         f"Scores of M on the {result['split']} split (the paper's tables 5 and 6)",
         columns,
         rows,
-        note=f"The same {result['n_clips']} clips for all.{left_out}",
+        note=" ".join([f"The same {result['n_clips']} clips for all.{left_out}", *other_labels_notes(result)]),
     )
     blocks: list[Block] = [
         table,

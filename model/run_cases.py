@@ -53,7 +53,7 @@ def run_cases(frame: pd.DataFrame, family: Any, scale: Scale) -> list[Case]:
             classes={c: name for c, names in classes.items() if (name := names[row]) is not None},
             predicted_classes={c: name for c, names in said.items() if (name := names[row]) is not None},
             wrong=[c for c, flags in wrong.items() if flags[row]],
-            note=ZERO_RULES[family] if any(values[row] == 0 for values in truths.values()) else None,
+            note=ZERO_RULES.get(family) if any(values[row] == 0 for values in truths.values()) else None,
         )
         for row, (utterance, text, split, reason) in enumerate(
             zip(*(_texts(frame, name) for name in ("utterance_id", "text", "split", "reason")), strict=True)

@@ -53,10 +53,10 @@ def _few_clips(run: Path, last: Mapping[str, Any], split: str, scores: Block | N
     n = last["n"]
     if n >= UNSURE_CLIPS:
         return []
-    name = next(name for name in last["metrics"] if name.startswith("Acc"))
-    value = last["metrics"][name]["mean"]
+    name = next((name for name in last["metrics"] if name.startswith("Acc")), None)
+    value = None if name is None else last["metrics"][name]["mean"]
     text = f"{run.name}: {n} {split} clip{'' if n == 1 else 's'}, so scores say little"
-    if value is not None and n < FEW_CLIPS:
+    if name is not None and value is not None and n < FEW_CLIPS:
         text += f": {name} of M is {format_of_clips(name, value, None, n)} %"
     return [Finding(f"{text}.", SPOILS if n < FEW_CLIPS else CHECK, scores)]
 

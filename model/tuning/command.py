@@ -90,4 +90,7 @@ def tune(features: Path, *, labels: Path | None, out: Path, seeds: int, reporter
     reporter.table(["setting", "value"], [[name, str(value)] for name, value in best["settings"].items()], title=title)
     if document["preset_value"] is not None:
         reporter.say(f"the preset's own settings: validation MAE {document['preset_value']:.4f}")
-    reporter.suggest("train", features, "--model", chosen.model, "--config", out / BEST_FILE, "--seeds", 5)
+    given = [] if labels is None else ["--labels", labels]
+    given += [] if scale is None else [f"--scale={scale}"]
+    words = ("--model", chosen.model, "--config", out / BEST_FILE, "--seeds", 5)
+    reporter.suggest("train", features, *given, *words)

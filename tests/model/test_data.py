@@ -379,7 +379,8 @@ def test_numbers_that_may_be_codes_of_classes_are_asked_about(codes: tuple[int, 
     path = tmp_path / "labels.csv"
     path.write_text("utterance_id,label\n" + "".join(f"{one},{codes[k % len(codes)]}\n" for k, one in enumerate(ids)))
     names = read_clip_names(folder)
-    with pytest.raises(ConfigError, match=r"stand for classes \(--scale nominal\) or are intensities \(--scale=-"):
+    asked = rf"for classes \(--scale nominal\) or are numbers on a scale \(--scale={codes[0]}\.\.{codes[-1]}, "
+    with pytest.raises(ConfigError, match=asked):
         join(names, read_labels(path), load_config())
     assert join(names, labels_on_scale(folder, path, "-3..3"), load_config()).scale == MOSI_SCALE
     assert join(names, labels_on_scale(folder, path, "nominal"), load_config()).n_classes == len(codes)

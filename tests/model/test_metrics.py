@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
-from fmltk.model.metrics import constant_score, metric_family, metric_names, score, sign_correct
+from fmltk.model.metrics import accuracy_2, constant_score, metric_family, metric_names, score, sign_correct
 from fmltk.model.significance import mean_interval, paired_test
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError
@@ -189,3 +189,17 @@ def test_mean_interval_equals_scipys() -> None:
     mean, low, high = mean_interval(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (mean, low, high) == pytest.approx((values.mean(), expected.low, expected.high))
+
+
+@pytest.mark.parametrize("scale", ["1..5", "1..7", "0..100:continuous", "0..1:continuous", "-5..0"])
+def test_a_scale_without_a_negative_side_has_no_metric_of_signs_or_classes(scale: str) -> None:
+    own = Scale.parse(scale)
+    family = metric_family(own)
+    truth = np.linspace(own.low, own.high, 6)
+    prediction = truth[::-1]  # as wrong as can be: a share of right signs would be 100 %
+    scores = score(prediction, truth, family)
+    assert scores == {"MAE": pytest.approx(np.abs(prediction - truth).mean()), "Corr": pytest.approx(-1)}
+    assert tuple(scores) == metric_names(family)
+    assert np.isnan(accuracy_2(prediction, truth, family))
+    assert sign_correct(prediction, truth, family).all()
+    assert tuple(constant_score(truth, truth, family)) == metric_names(family)

@@ -9,6 +9,7 @@ import pytest
 
 from fmltk.model.raw import predict_clips, predict_source
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.run.summary import Summary
 from fmltk.toolkit.settings import ExtractSettings
 from fmltk.toolkit.speech.settings import TranscriptionSettings
 
@@ -28,7 +29,14 @@ def model() -> Any:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr("fmltk.toolkit.run.extract.extract", lambda *given, **how: found.append(how))
+
+    def extract(_: Path, folder: Path, **how: Any) -> Summary:
+        found.append(how)
+        summary = Summary(folder)
+        summary.modalities["text"].counts["ok"] = 1
+        return summary
+
+    monkeypatch.setattr("fmltk.toolkit.run.extract.extract", extract)
     return found
 
 
@@ -57,3 +65,15 @@ def test_a_feature_folder_is_not_listened_to(model: Any, tmp_path: Path) -> None
     (tmp_path / "manifest.parquet").write_bytes(b"")
     with pytest.raises(ConfigError, match="go with raw clips"):
         predict_source(model, tmp_path, transcription=WHISPER)
+
+
+@pytest.mark.parametrize("file", ["gone.mp4", "folder/Clip 1", "talk.mp4"])
+def test_where_no_clip_can_be_read_the_reason_is_the_file_s(model: Any, file: str, videos: Path) -> None:
+    model.schema = {"A": {**model.schema["T"], "settings": ExtractSettings(modalities=("audio",)).document()}}
+    table = videos / "new.csv"
+    table.write_text(f"file,text\n{file},so\n")
+    why = "does not exist" if file != "talk.mp4" else ".+"
+    with pytest.raises(
+        ConfigError, match=rf"no clip of .*new\.csv has features, so there is nothing to predict: .*{why}"
+    ):
+        predict_clips(model, table)

@@ -182,12 +182,16 @@ def align_labels(labels: LabelTable, clips: Collection[str]) -> tuple[LabelTable
 
     clips : utterance ids
     """
-    renamed, notes = align_ids(labels.utterance_ids, clips)
+    renamed, notes = align_ids(labels.utterance_ids, clips, by_file_name=labels.by_file)
     return (labels.with_ids(renamed), tuple(f"labels: {note}" for note in notes)) if renamed else (labels, ())
 
 
-def align_ids(utterances: Collection[str], clips: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def align_ids(
+    utterances: Collection[str], clips: Collection[str], *, by_file_name: bool = False
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return which of these clips is meant by an id that is written otherwise, and what is said of it.
+
+    by_file_name : whether the ids are names of files, whose folders may be left out
 
     >>> align_ids(["v$_$1", "v$_$2"], ["v$_$0001", "v$_$2"])[0]
     {'v$_$1': 'v$_$0001'}
@@ -197,7 +201,7 @@ def align_ids(utterances: Collection[str], clips: Collection[str]) -> tuple[dict
     written = {_parts_of(utterance): utterance for utterance in utterances if utterance not in others}
     free = [name for name, utterance in known.items() if utterance not in own]
     forms = {name: [id_form(*split_utterance_id(utterance))] for name, utterance in written.items()}
-    matches = match_names(forms, free)
+    matches = match_names(forms, free, by_file_name=by_file_name)
     return {written[name]: known[meant] for name, meant in matches.found.items()}, matches.notes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.catalog.matching import path_form
 from fmltk.toolkit.clip import WHOLE, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, REMOVE_COLUMN, clip_rows
 from fmltk.toolkit.io.cells import is_missing, parse_time
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
@@ -69,7 +70,7 @@ def read_transcripts(
     """
     empty = True
     with open_fields(path, TRANSCRIPTS, encoding=encoding, ignored=ignored) as table:
-        for where, row in table:
+        for where, row in clip_rows(table, remedy=REMOVE_COLUMN if ignored is None else IGNORE_COLUMN):
             empty = False
             yield transcript_of_row(where, row, separator=table.separator)
         if empty:
@@ -87,9 +88,7 @@ def transcript_of_row(where: str, row: Mapping[str, str], *, separator: str = ""
     """
     ids, file = ids_of_row(row), row.get("file") or None
     if ids is None and file is None:
-        raise ConfigError(
-            f"{where} names no clip; expected the columns video_id, clip_id and text, as in MMSA's label.csv"
-        )
+        raise ConfigError(f"{where} names no clip; write its ids or its file there, or remove the row")
     fault = None
     start_s = end_s = None
     try:

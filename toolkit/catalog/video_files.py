@@ -13,6 +13,7 @@ from fmltk.toolkit.catalog.subtitles import SIDECAR_SUFFIXES
 from fmltk.toolkit.catalog.transcripts import read_transcripts, transcript_of_row, with_transcript
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, clip_rows
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
 from fmltk.toolkit.io.columns import find_columns
 from fmltk.toolkit.io.fields import open_fields
@@ -173,7 +174,7 @@ def _files_of_table(table: AnyPath, encoding: str | None, ignored: Collection[st
     files = VideoFiles()
     base = table.parent
     with open_fields(table, VIDEOS, encoding=encoding, ignored=ignored) as rows:
-        for where, row in rows:
+        for where, row in clip_rows(rows, file="path", remedy=IGNORE_COLUMN):
             written = row.get("path", "").strip()
             if not written:
                 raise ConfigError(f"{where} has no path; a table given as VIDEOS names a file in each row")

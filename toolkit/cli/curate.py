@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fmltk.toolkit.cli.extract import suggest_training
 from fmltk.toolkit.console import output_options
 from fmltk.toolkit.option_types import Place, out_option
 
@@ -92,10 +93,16 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
     done = f", {n_decided} of them decided" if n_decided else ""
     if crops is not None:
         reporter.say(f"{crops.n_written} clips cropped, {crops.n_kept} were there already: {crop_speaker}")
-    reporter.say(f"{n_listed} of {n_clips} clips to look at{done}: {out}. Fill in the column decision: keep or exclude")
-    if n_listed:
-        with_videos = () if videos is None else ("--videos", videos)
-        reporter.suggest("report", features, out, *with_videos, "-o", out.with_suffix(".html"))
+    if not n_listed:
+        reporter.say(f"none of {n_clips} clips stands out, so {out} names none")
+        suggest_training(features, reporter)
+        return
+    reporter.say(
+        f"{n_listed} of {n_clips} clips to look at{done}: {out}. Fill in the column decision, keep or exclude, and "
+        "give the table to `fmltk train` as --exclude"
+    )
+    with_videos = () if videos is None else ("--videos", videos)
+    reporter.suggest("report", features, out, *with_videos, "-o", out.with_suffix(".html"))
 
 
 def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:

@@ -93,6 +93,8 @@ def import_command(
         title=f"{out}: {clips}; scale {summary.scale}",
     )
     reporter.table(["labels", "clips"], [[condition, n] for condition, n in summary.labels.items()])
+    if summary.unread:
+        reporter.say(f"not read, kept for an export: {', '.join(summary.unread)}")
     reporter.suggest("dataset", "check", out)
 
 
@@ -193,17 +195,23 @@ def encode_text_command(features: Path, *, reading: ReadingOptions, reporter: Re
     help="A table of labels; by default labels.parquet in FEATURES or next to it.",
 )
 @click.option("--official-split", is_flag=True, help="The splits are a benchmark's own: shared videos only warn.")
+@click.option("--scale", help="The scale of labels that do not state it, such as 1..5, or nominal.")
 @output_options
-def check_command(features: Path, labels: Path | None, official_split: bool, *, reporter: Reporter) -> None:
+def check_command(
+    features: Path, labels: Path | None, official_split: bool, scale: str | None, *, reporter: Reporter
+) -> None:
     """Look for leaks between splits, broken features, labels off their scale, and ids that do not join.
 
     Exit code 1 if there is an error. Example: fmltk dataset check features/ --labels labels.parquet
     """
+    from fmltk.toolkit.cli.extract import training_words
+    from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.features.label_file import find_labels
     from fmltk.toolkit.interchange.check import check_dataset
 
     labels = labels or find_labels(features)
-    findings = check_dataset(features, labels, official_split=official_split)
+    own = None if scale is None else Scale.parse(scale)
+    findings = check_dataset(features, labels, official_split=official_split, scale=own)
     errors = [finding for finding in findings if finding.level == "error"]
     if reporter.json_output:
         reporter.json({"errors": len(errors), "findings": [dataclasses.asdict(finding) for finding in findings]})
@@ -211,4 +219,4 @@ def check_command(features: Path, labels: Path | None, official_split: bool, *, 
         reporter.table(["level", "finding"], [[finding.level, finding.what] for finding in findings])
     if errors:
         raise click.exceptions.Exit(1)
-    reporter.suggest("train", features, "--labels", labels)
+    reporter.suggest(*training_words(features, labels), *(() if scale is None else (f"--scale={scale}",)))

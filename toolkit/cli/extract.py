@@ -170,7 +170,23 @@ def suggest_training(features: AnyPath, reporter: Reporter, *, known: AnyPath | 
     except ConfigError:
         reporter.suggest("report", features, "-o", features.with_name("report.html"))
         return
-    reporter.suggest("train", features, "--labels", labels)
+    reporter.suggest(*training_words(features, labels))
+
+
+def training_words(features: Path, labels: Path) -> list[object]:
+    """Return the command that trains on features: on the modalities that they have, with a model that takes them."""
+    from fmltk.toolkit.clip import modality_of
+    from fmltk.toolkit.conditions import MODALITY_OF
+    from fmltk.toolkit.features.feature_set import read_features
+
+    found = {modality_of(key) for key in read_features(features).modalities}
+    letters = [letter for letter, modality in MODALITY_OF.items() if modality in found]
+    words: list[object] = ["train", features, "--labels", labels]
+    if 0 < len(letters) < len(MODALITY_OF):
+        words += ["--modalities", ",".join(letters)]
+    if len(letters) == 1:  # which FmlMSN does not learn from
+        words += ["--model", "late-fusion"]
+    return words
 
 
 def exit_code(summary: Summary, *, strict: bool = False) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,12 @@ class FeatureSet:
         StoreError
             If the folder lacks a modality.
         ConfigError
-            If no clip is left or a name is unknown.
+            If no clip is left, a name is unknown, or the labels are words.
+
+        Warns
+        -----
+        UserWarning
+            If the labels name clips that the folder does not have.
 
         Examples
         --------
@@ -194,11 +200,26 @@ class FeatureSet:
         tables = {name: self[name] for name in (self.modalities if modalities is None else modalities)}
         table = None if labels is None else as_labels(labels)
         columns = {} if table is None else _label_columns(table, conditions)
+        if table is not None:
+            self._warn_of_strangers(table)
         dataset = ClipDataset(tables, self._clips_of(split, table), columns, cache_bytes=cache_bytes)
         if not dataset.utterance_ids:
             lacking = ", ".join(f"{n} without {what}" for what, n in dataset.left_out.items())
             raise ConfigError(f"{self.path}: no clip is left ({lacking or f'no clip is in the split {split}'})")
         return dataset
+
+    def _warn_of_strangers(self, labels: LabelTable) -> None:
+        """Warn of labelled clips that the folder does not have: they may be its clips, written in another way."""
+        own = list(self.manifest(["utterance_id"])["utterance_id"])
+        strangers = sorted(set(labels.utterance_ids) - set(own))
+        if strangers:
+            warnings.warn(
+                f"{len(strangers)} of {len(labels.utterance_ids)} clips of the labels are not in {self.path}, such as "
+                f"{strangers[0]!r}; its clips are {', '.join(map(repr, own[:2]))}, ...: write ids as manifest.parquet "
+                "has them",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _clips_of(self, split: str | None, labels: LabelTable | None) -> list[str]:
         """Return the clips of a split, by the labels where they name any split, else by the manifest."""
@@ -265,6 +286,11 @@ def _label_columns(labels: LabelTable, conditions: Sequence[str]) -> dict[str, d
     for condition in conditions:
         if condition not in CONDITIONS:
             raise ConfigError(f"{condition!r} is not a condition; expected some of {', '.join(CONDITIONS)}")
+        if labels.labelled(condition).any() and labels.scales[condition].kind == "nominal":
+            raise ConfigError(
+                f"label_{condition} has the classes {labels.scales[condition]}, and an item holds a number: give a "
+                "table with a number for each class"
+            )
     return {
         f"label_{condition}": dict(zip(labels.utterance_ids, labels.values(condition).tolist(), strict=True))
         for condition in conditions

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from fmltk.toolkit.clip import ids_of_row, split_name, utterance_id, without_ending
 from fmltk.toolkit.conditions import CONDITIONS, MAX_SPAN, Scale
 from fmltk.toolkit.errors import AnnotationError, ConfigError, FmltkError
+from fmltk.toolkit.features.clip_rows import clip_rows
 from fmltk.toolkit.features.label_table import ID_COLUMNS, LABEL_COLUMNS, LABEL_SCHEMA, LabelTable, guess_scale
 from fmltk.toolkit.io.cells import is_missing, parse_number
 from fmltk.toolkit.io.columns import Columns, find_columns
-from fmltk.toolkit.io.fields import FieldRows
+from fmltk.toolkit.io.fields import FieldRows, found_columns
 from fmltk.toolkit.io.parquet import (
     METADATA_KEY,
     column_names,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 LABEL_FILE = "labels.parquet"
+_NAMING = ("utterance_id", "video_id", "file")  # the fields that name a clip
 
 
 def find_labels(features: Path) -> Path:
@@ -129,9 +131,15 @@ def labels_on_scale(features: Path, path: Path | None, scale: str) -> LabelTable
 
     Raises ConfigError if the table has another scale, and as `read_labels` does.
     """
-    own = Scale.parse(scale)
     path = find_labels(features) if path is None else path
-    labels = read_labels(path, scales=dict.fromkeys(CONDITIONS, own))
+    labels = load_on_scale(path, Scale.parse(scale))
+    labels.check(path)
+    return labels
+
+
+def load_on_scale(path: AnyPath, own: Scale) -> LabelTable:
+    """Read a table of labels as `labels_on_scale` does, but leave its faults to the caller (see `label_faults`)."""
+    labels = load_labels(path, scales=dict.fromkeys(CONDITIONS, own))
     if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
         raise ConfigError(f"{path} has labels on the scale {labels.scale}; leave out --scale")
     others = sorted(set(labels.scale.names) - set(own.names))
@@ -198,7 +206,8 @@ def _columns(path: AnyPath, found: Sequence[str], *, needs_labels: bool) -> Colu
     if needs_labels and LABEL_COLUMNS.keys().isdisjoint(columns.used):
         raise AnnotationError(
             f"{path} has no column of labels; expected label (or Score, Sentiment), or one of "
-            f"{', '.join(list(LABEL_COLUMNS)[1:])}; its columns are {', '.join(map(str, found)) or 'none'}"
+            f"{', '.join(list(LABEL_COLUMNS)[1:])}, and nothing above these names; its columns are "
+            f"{', '.join(map(str, found)) or 'none'}"
         )
     return columns
 
@@ -207,13 +216,22 @@ def _text_labels(
     path: AnyPath, encoding: str | None, scales: Mapping[str, Scale] | None, *, needs_labels: bool
 ) -> LabelTable:
     with open_rows(path, encoding=encoding) as table:
-        columns_found = _columns(path, table.header, needs_labels=needs_labels and bool(table.header))
-        written = FieldRows(table, columns_found, AnnotationError)
-        rows = [row for _, row in written]
+        columns = _columns(path, table.header, needs_labels=needs_labels and bool(table.header))
+        written = FieldRows(table, columns, LABELS, AnnotationError)
+        if table.header and columns.used.keys().isdisjoint((*_NAMING, "clip_id")):
+            raise AnnotationError(
+                f"{path} names no clips: {found_columns(table)}; a {LABELS.what} has {LABELS.expected}"
+            )
+        rows = []
+        for where, row in clip_rows(written):
+            if not any(row.get(name) for name in _NAMING):
+                raise AnnotationError(f"{where} names no clip; write its ids or its file there, or remove the row")
+            rows.append(row)
         if not rows:
             raise AnnotationError(f"{path} holds no row; expected one per clip, with video_id, clip_id and label")
-        columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in written.columns.used}
-        labels = _label_table(path, columns, {}, scales, separator=written.separator)
+        names = dict.fromkeys([*columns.used, *(["clip_id"] if any("clip_id" in row for row in rows) else [])])
+        arrays = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in names}
+        labels = _label_table(path, arrays, {}, scales, separator=written.separator)
         return replace(labels, notes=(*written.notes(), *labels.notes))
 
 
@@ -247,7 +265,8 @@ def _label_table(
         elif name not in ID_COLUMNS:
             converted[name] = values if values.type == kind else pa.array(_texts(values), kind)
     labels = LabelTable.from_columns(converted, {}, metadata=_own_metadata(document))
-    return replace(_with_scales(path, labels, document.get("scales"), given), notes=tuple(notes))
+    scaled = _with_scales(path, labels, document.get("scales"), given)
+    return replace(scaled, notes=tuple(notes), by_file=columns.keys().isdisjoint(ID_COLUMNS))
 
 
 def _word_columns(columns: Mapping[str, Any]) -> set[str]:
@@ -337,7 +356,7 @@ def _ids(path: AnyPath, columns: Mapping[str, Any], *, as_written: bool) -> tupl
             raise AnnotationError(f"{path} row {number} names no clip; expected video_id and clip_id, or utterance_id")
         parts.append(own_ids)
     if not names:
-        raise AnnotationError(f"{path} names no clips; expected the columns video_id and clip_id, or utterance_id")
+        raise AnnotationError(f"{path} names no clips; a {LABELS.what} has {LABELS.expected}")
     return [utterance_id(*pair) for pair in parts], [video for video, _ in parts], [clip for _, clip in parts]
 
 

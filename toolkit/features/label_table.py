@@ -6,6 +6,7 @@ rules that every table of labels keeps.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,16 @@ import pyarrow as pa
 
 from fmltk.toolkit.classes import classes_of_values
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
-from fmltk.toolkit.conditions import CH_SIMS_SCALE, CONDITIONS, MOSI_SCALE, OF_CLASSES, WEIGHED, Scale
+from fmltk.toolkit.conditions import (
+    CH_SIMS_SCALE,
+    CONDITIONS,
+    CONTINUOUS,
+    MAX_SPAN,
+    MOSI_SCALE,
+    OF_CLASSES,
+    WEIGHED,
+    Scale,
+)
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +45,8 @@ ScaleSource = Literal["stated", "given", "guessed"]
 _REMEDIES: dict[ScaleSource, str] = {
     "stated": "; correct the labels, or the scale in the file's metadata",
     "given": "; correct the labels, or give their scale by --scale LOW..HIGH or --preset mosi",
-    "guessed": "; correct the labels, or give --scale to `train`, `dataset import` or `annotation aggregate`",
+    "guessed": "; correct the labels, or give --scale to `train`, `dataset check`, `dataset import` or "
+    "`annotation aggregate`",
 }
 
 
@@ -87,6 +98,8 @@ class LabelTable:
         Other facts that are stored with the file: policy, split, source.
     notes
         How a table that people wrote is understood, one line each.
+    by_file
+        Whether the ids are names of files, which may leave out the folders that the clips have.
     """
 
     table: pa.Table
@@ -94,6 +107,7 @@ class LabelTable:
     scale_source: ScaleSource = "stated"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_file: bool = False
 
     @classmethod
     def from_columns(
@@ -248,10 +262,36 @@ def label_faults(labels: LabelTable) -> list[str]:
         if off.size:
             faults.append(
                 f"label_{condition} is {values[off[0]]:g} for {ids[off[0]]!r}, which is not on the scale {scale}"
-                + (f", and so for {len(off) - 1} more clips" if off.size > 1 else "")
+                + (f", and so for {len(off) - 1} more" if off.size > 1 else "")
                 + _REMEDIES[labels.scale_source]
+                + (_ends(values) if labels.scale_source == "guessed" else "")
             )
     return faults
+
+
+def codes_fault(labels: LabelTable) -> str | None:
+    """Return what is said of labels without a stated scale that may as well be codes of classes; else None."""
+    if labels.scale_source != "guessed" or labels.scale.kind == "nominal":
+        return None
+    values = np.concatenate([labels.values(condition) for condition in CONDITIONS])
+    known = np.unique(values[np.isfinite(values)])
+    if len(known) < 2 or (known < 0).any() or (known != np.round(known)).any():
+        return None
+    return (
+        f"the labels are whole numbers from {known[0]:g} to {known[-1]:g} and none is negative: say whether they stand "
+        f"for classes (--scale nominal) or are numbers on a scale (--scale={known[0]:g}..{known[-1]:g}, or its own "
+        f"ends; --scale={labels.scale} where 0 is its middle)"
+    )
+
+
+def _ends(values: NDArray[np.float64]) -> str:
+    """Return a message's words for the ends of labels that are finite: the scale that they may be on."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not math.isfinite(high - low):
+        return ""
+    ends = f"{math.floor(low)}..{math.ceil(high)}"
+    ends += "" if high - low <= MAX_SPAN else f":{CONTINUOUS}"
+    return f" (they run from {low:g} to {high:g}, as on --scale={ends})"
 
 
 def _nominal_faults(labels: LabelTable, condition: str, scale: Scale) -> list[str]:

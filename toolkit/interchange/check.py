@@ -16,8 +16,8 @@ from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
-from fmltk.toolkit.features.label_file import load_labels
-from fmltk.toolkit.features.label_table import label_faults
+from fmltk.toolkit.features.label_file import load_labels, load_on_scale
+from fmltk.toolkit.features.label_table import codes_fault, label_faults
 from fmltk.toolkit.features.splits import lone_clips_remarks
 from fmltk.toolkit.interchange.leaks import clip_means, knows_training_labels, same_in_two_splits
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.conditions import Scale
     from fmltk.toolkit.features.label_table import LabelTable
     from fmltk.toolkit.features.sequences import ModalityTable
 
@@ -43,18 +44,24 @@ class Finding:
     what: str
 
 
-def check_dataset(features: str | Path, labels: str | Path, *, official_split: bool = False) -> list[Finding]:
+def check_dataset(
+    features: str | Path, labels: str | Path, *, official_split: bool = False, scale: Scale | None = None
+) -> list[Finding]:
     """Return everything found in a feature folder and its labels, errors first.
 
     official_split : the splits are a benchmark's own, so videos in two splits are a warning, not an error
+    scale : of labels that do not state theirs
 
-    Raises StoreError if a file cannot be read at all.
+    Raises StoreError if a file cannot be read at all, ConfigError if the labels state another scale.
     """
     folder, label_file = Path(features), Path(labels)
     table = read_features(folder)
     manifest = table.manifest()
-    found, notes = align_labels(load_labels(label_file), set(manifest["utterance_id"]))
-    findings = [Finding("error", fault) for fault in label_faults(found)]
+    given = load_labels(label_file) if scale is None else load_on_scale(label_file, scale)
+    found, notes = align_labels(given, set(manifest["utterance_id"]))
+    faults = label_faults(found)
+    codes = None if faults else codes_fault(found)
+    findings = [Finding("error", fault) for fault in (faults if codes is None else [codes])]
     findings += [Finding("note", note) for note in (*found.notes, *notes)]
     findings += _check_ids(manifest["utterance_id"].tolist(), found.utterance_ids)
     of_features = dict(zip(manifest["utterance_id"], manifest["split"], strict=True))
@@ -100,7 +107,10 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
         findings.append(Finding("error", f"{len(twice)} clips occur twice in the features: {_named(twice)}"))
     alone, unfelt = sorted(set(features) - set(labels)), sorted(set(labels) - set(features))
     if not set(features) & set(labels):
-        return [*findings, Finding("error", f"no id joins: features have {features[:1]}, labels {labels[:1]}")]
+        return [
+            *findings,
+            Finding("error", f"no id joins: the features have {features[0]!r}, the labels {labels[0]!r}"),
+        ]
     if alone:
         findings.append(Finding("warning", f"{len(alone)} clips with features have no label: {_named(alone)}"))
     if unfelt:

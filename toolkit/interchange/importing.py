@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """The report of an import: clips per split, L and dimension per modality, labelled clips per condition, remarks."""
+    """The report of an import: clips per split, L and dimension per modality, labelled clips per condition, remarks.
+
+    unread : the entries that are kept for an export alone
+    """
 
     splits: dict[str, int]
     shapes: dict[str, tuple[int, int]]
     labels: dict[str, int]
     scale: str
     remarks: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
 
 def label_counts(labels: LabelTable) -> dict[str, int]:

@@ -77,7 +77,7 @@ def import_mmsa(
         labels = restored  # bimodal ones too, which no pickle's own arrays hold
     write_extras(out / EXTRAS_FILE, pickle, tails, embedded=restored is not None)
     splits = {split: len(part["id"]) for split, part in pickle.data.items()}
-    return ImportSummary(splits, shapes, label_counts(labels), str(labels.scale), pickle.remarks)
+    return ImportSummary(splits, shapes, label_counts(labels), str(labels.scale), pickle.remarks, pickle.unread)
 
 
 def _labels(pickle: MmsaPickle, scale: Scale | None) -> LabelTable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from fmltk.toolkit.clip import MODALITIES, SPLITS
+from fmltk.toolkit.clip import MODALITIES, SPLITS, split_name
 from fmltk.toolkit.conditions import UNIMODAL
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.mmsa_padding import front_padding
@@ -44,7 +44,8 @@ class MmsaPickle:
     """A pickle whose shapes are checked.
 
     data : {split: {key: values}}, without what `export_mmsa` embeds; modalities : those that it has; clips : in the
-    pickle's order; embedded : what `export_mmsa` put in for us; remarks : what was replaced, moved or is missing
+    pickle's order; embedded : what `export_mmsa` put in for us; remarks : what was replaced, moved or is missing;
+    unread : the entries that nothing here reads
     """
 
     path: Path
@@ -53,6 +54,7 @@ class MmsaPickle:
     clips: tuple[PickledClip, ...]
     embedded: Mapping[str, Any]
     remarks: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 def read_mmsa_pickle(path: Path, *, non_finite: str, padding: str = "auto") -> MmsaPickle:
@@ -70,13 +72,27 @@ def read_mmsa_pickle(path: Path, *, non_finite: str, padding: str = "auto") -> M
     clips = tuple(_clips(data, modalities, path, padding))
     remarks += _remarks_of_lengths(clips, modalities)
     remarks += [f"{key} was {kind}; it is stored as float32" for key, kind in _wide_types(data, modalities)]
-    return MmsaPickle(path, data, modalities, clips, _take_embedded(data), tuple(remarks))
+    embedded = _take_embedded(data)
+    unread = {key for part in data.values() for key in part if not _is_read(key)}
+    return MmsaPickle(path, data, modalities, clips, embedded, tuple(remarks), tuple(sorted(unread)))
+
+
+def _is_read(key: str) -> bool:
+    modality, _, what = key.partition("_")
+    is_of_modality = modality in MODALITIES and what in ("", "lengths", "mask", "bert")
+    return is_of_modality or key in {"id", "raw_text", *LABEL_KEYS.values()}
 
 
 def _checked_data(loaded: Any, path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...], list[str]]:
     """Return {split: its arrays}, every shape checked; the modalities that are not empty; remarks on the others."""
     if not isinstance(loaded, dict) or not set(loaded) & set(SPLITS):
-        raise StoreError(f"{path} is not an MMSA pickle: expected a dict with train, valid and test")
+        raise StoreError(
+            f"{path} is not an MMSA pickle: expected a dict with train, valid and test, each with "
+            f"{', '.join(REQUIRED)} and features"
+        )
+    names = {key: split_name(key) or key for key in loaded if isinstance(key, str)}
+    renamed = {key: name for key, name in names.items() if name != key and name not in loaded}
+    loaded = {renamed.get(key, key): part for key, part in loaded.items()}
     unknown = sorted(str(key) for key in set(loaded) - {*SPLITS, SETTINGS_KEY})
     if unknown:
         raise StoreError(f"{path} holds {', '.join(unknown)} next to train, valid and test; remove what is not a split")
@@ -89,7 +105,8 @@ def _checked_data(loaded: Any, path: Path) -> tuple[dict[str, dict[str, Any]], t
             raise StoreError(f"{path}: some splits have {key} and some have not")
     modalities = []
     left_out = {SETTINGS_KEY} & loaded.keys() | {WORD_TIMES_KEY for part in parts.values() if WORD_TIMES_KEY in part}
-    remarks = [f"{key}, MMSA-FET's record of how the pickle was made, is not kept" for key in sorted(left_out)]
+    remarks = [f"the split {key} is read as {name}" for key, name in sorted(renamed.items())]
+    remarks += [f"{key}, MMSA-FET's record of how the pickle was made, is not kept" for key in sorted(left_out)]
     for modality in MODALITIES:
         having = [split for split, part in data.items() if modality in part]
         if 0 < len(having) < len(data):
@@ -116,7 +133,11 @@ def _check_part(part: Any, where: str) -> None:
         raise StoreError(f"{where} is a {type(part).__name__}, expected a dict of arrays")
     missing = [key for key in REQUIRED if key not in part]
     if missing:
-        raise StoreError(f"{where} lacks {', '.join(missing)}; it has {', '.join(map(str, part))}")
+        classes = "classification_labels" in part and missing == [LABEL_KEYS["M"]]
+        remedy = (
+            "; of classes, write NaN there and give `fmltk train` a table of the words, --labels" if classes else ""
+        )
+        raise StoreError(f"{where} lacks {', '.join(missing)}; it has {', '.join(map(str, part))}{remedy}")
     if not is_per_clip(part["id"]):
         raise StoreError(f"{where}/id is a {type(part['id']).__name__}, expected one id per clip")
     n = len(part["id"])

@@ -16,7 +16,7 @@ from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.table_kinds import IDS, LONE_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.table_kinds import TableKind
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 _TIME_NAMES = {
     "start": (
         "start starttime timestart begin begintime timebegin beginning onset from starttimestamp tstart tmin "
-        "开始 开始时间 起始时间"
+        "beginn anfang von 开始 开始时间 起始时间"
     ),
-    "end": "end endtime timeend stop stoptime finish finishtime to endtimestamp tend tmax ending 结束 结束时间",
-    "duration": "duration dur length",
+    "end": (
+        "end endtime timeend stop stoptime finish finishtime to endtimestamp tend tmax ending ende bis 结束 结束时间"
+    ),
+    "duration": "duration dur length dauer länge",
     "offset": "offset offsettime",  # of a start in some files, of an end in others
 }
 _TIME_UNITS = {
@@ -55,6 +57,7 @@ _TELLING_WORDS = {
     "start": ("start", "begin", "onset"),
     "end": ("endtime", "timeend", "endof", "offset", "stoptime"),
 }
+_LONGEST = 40  # of a column's name
 _SHORTEST = 3  # of a name that may resemble another, which has one letter more at least
 _LONG = 9  # in a name of so many letters two may be wrong
 
@@ -134,6 +137,21 @@ def find_columns(
     if not kind.has_others:
         search.refuse_resembling()
     return Columns(table, search.used, tuple(name for name in header if name not in search.used.values()))
+
+
+def named_fields(kind: TableKind, cells: Iterable[str]) -> set[str]:
+    """Return the fields whose names a row's cells have; none where a cell is a number or a long text: a row of values.
+
+    >>> from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
+    >>> sorted(named_fields(TRANSCRIPTS, ["File name", "Transcript", "so"]))
+    ['file', 'text']
+    """
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    if any(len(cell) > _LONGEST or not any(map(str.isalpha, cell)) for cell in filled):
+        return set()
+    words = {word for cell in filled if len(word := folded(cell)) >= _SHORTEST}  # ids may be t, a or v
+    found = {one for one, names in kind.fields.items() if not words.isdisjoint({folded(one), *names.split()})}
+    return found | {one for one, names in kind.weak.items() if not words.isdisjoint(names.split())}
 
 
 @dataclass

@@ -20,9 +20,9 @@ from xml.parsers import expat
 from fmltk.toolkit.io.files import cannot_read, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from python_calamine import CalamineWorkbook
+    from python_calamine import CalamineSheet, CalamineWorkbook
 
     from fmltk.toolkit.errors import MakeError
     from fmltk.toolkit.io.paths import AnyPath
@@ -52,6 +52,15 @@ _CELL_FORMAT = re.compile(rb"<(?:\w+:)?xf\s([^<>]*)>")
 _ATTRIBUTE = re.compile(rb"(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 _LEADING_ZEROS = re.compile(rb"(0{2,40})(;.*)?")  # a number format that shows 7 as 0007
 _ZEROS_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(\s*<text:p>0[0-9]+</text:p>)")
+# A formula in a cell, and its result; programs that do not calculate write none, or say that all is to be calculated.
+_FORMULA_CELL = re.compile(
+    rb"<((?:\w+:)?c)\b([^<>]*)>\s*<(?:\w+:)?f\b[^<>]*(?:(?<=/)>|>[^<]*</(?:\w+:)?f\s*>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>\s*|<(?:\w+:)?v\b[^<>]*>([^<]*)</(?:\w+:)?v\s*>\s*)?</(?:\w+:)?c\s*>"
+)
+_TO_CALCULATE = re.compile(rb"<(?:\w+:)?calcPr\b[^<>]*\bfullCalcOnLoad\s*=\s*[\"'](?:1|true)[\"']")
+_EMPTY_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(?:(?<=/>)|\s*</table:table-cell\s*>)")
+_MERGED_IN_ODS = re.compile(rb"\btable:number-rows-spanned\s*=\s*[\"'](?!1[\"'])[0-9]")
+_UNSAVED = "\ue000formula"  # stands for a result that the file does not hold, until the rows are read
 _NUMBER_IN_ODS = re.compile(rb"\boffice:value(?:-type)?\s*=\s*[\"'][^\"']*[\"']")
 
 
@@ -59,21 +68,29 @@ class _TooLargeError(Exception):
     """A spreadsheet that is beyond the limits."""
 
 
+class _MergedError(Exception):
+    """An .ods with cells that are merged downwards, which calamine does not name."""
+
+
 @dataclass(frozen=True)
 class Sheet:
-    """The rows of a sheet, each of the same number of texts; `number` of the first row, as spreadsheets count."""
+    """The rows of a sheet, each of the same number of texts; `number` of the first row, as spreadsheets count.
+
+    n_merged : how many cells have the text of the cell that they were merged with, above them
+    """
 
     name: str
     n_sheets: int
     first_row: int
     rows: Sequence[Sequence[str]]
+    n_merged: int = 0
 
 
 def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
     """Return the first visible sheet of a spreadsheet that holds anything.
 
     Raises `error` if the file cannot be read, has a password, is of Excel 97, damaged or not a spreadsheet, beyond the
-    limits, or all its sheets are empty.
+    limits, all its sheets are empty, another visible sheet has the same columns, or a formula has no saved result.
     """
     import python_calamine as calamine
 
@@ -89,6 +106,11 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
             kind = "of Excel 97 or has a password" if data.startswith(_OLD) else "damaged or not a spreadsheet"
             raise error(f"{path} is {kind}; open it and save it as .xlsx without a password, or as CSV")
         return _first_sheet(path, calamine.load_workbook(io.BytesIO(_checked_archive(data))), error)
+    except _MergedError as fault:
+        raise error(
+            f"{path} has cells that are merged downwards, whose value only the first holds in this format; save it as "
+            ".xlsx, or give every row its value"
+        ) from fault
     except _TooLargeError as fault:
         raise error(f"{path} is not read: it holds {fault}, {_LIMITS}") from fault
     except (
@@ -101,12 +123,61 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
 
 def _first_sheet(path: AnyPath, workbook: CalamineWorkbook, error: MakeError) -> Sheet:
     hidden = {one.name for one in workbook.sheets_metadata if str(one.visible).rpartition(".")[2] != "Visible"}
-    for name in sorted(workbook.sheet_names, key=lambda name: name in hidden):  # stable: hidden ones last
+    names = sorted(workbook.sheet_names, key=lambda name: name in hidden)  # stable: hidden ones last
+    for place, name in enumerate(names):
         sheet = workbook.get_sheet_by_name(name)
-        rows = [[cell_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=True)]
+        rows = _texts(sheet)
         if any(cell.strip() for row in rows for cell in row):
-            return Sheet(name, len(workbook.sheet_names), (sheet.start or (0, 0))[0] + 1, rows)
+            for other in names[place + 1 :]:
+                if other not in hidden and _has_more_rows(_texts(workbook.get_sheet_by_name(other)), rows):
+                    raise error(
+                        f"{path} has the same columns on the sheets {name!r} and {other!r}; copy all rows to one "
+                        "sheet, or hide the sheet that does not count"
+                    )
+            first_row, first_column = sheet.start or (0, 0)
+            n_merged = _fill_merged(rows, sheet.merged_cell_ranges or (), first_row, first_column)
+            _refuse_unsaved(path, rows, first_row, error)
+            return Sheet(name, len(names), first_row + 1, rows, n_merged)
     raise error(f"{path} is empty; expected a sheet with the columns' names, then a row for each clip")
+
+
+def _texts(sheet: CalamineSheet) -> list[list[str]]:
+    return [[cell_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=True)]
+
+
+def _has_more_rows(rows: Sequence[Sequence[str]], known: Sequence[Sequence[str]]) -> bool:
+    """Whether rows have the columns' names of those that are known, and a row that is not one of them."""
+    own, others = (
+        [[cell.strip() for cell in row] for row in some if any(map(str.strip, row))] for some in (rows, known)
+    )
+    return bool(own) and own[0] == others[0] and not {*map(tuple, own)} <= {*map(tuple, others)}
+
+
+def _fill_merged(
+    rows: list[list[str]], merged: Iterable[tuple[tuple[int, int], tuple[int, int]]], first_row: int, first_column: int
+) -> int:
+    """Give empty cells the text of the cell above that they were merged with, as people see it; return how many."""
+    n_filled = n_seen = 0
+    for (top, left), (bottom, _) in merged:
+        column, start = left - first_column, top - first_row
+        if not (0 <= start < len(rows) and 0 <= column < len(rows[start])):
+            continue
+        for row in rows[start + 1 : bottom - first_row + 1]:
+            n_seen += 1
+            if row[column] == "" != rows[start][column]:
+                row[column] = rows[start][column]
+                n_filled += 1
+        _check_size(n_seen)  # ranges of a crafted file may overlap
+    return n_filled
+
+
+def _refuse_unsaved(path: AnyPath, rows: Sequence[Sequence[str]], first_row: int, error: MakeError) -> None:
+    lines = [first_row + place + 1 for place, row in enumerate(rows) for cell in row if cell == _UNSAVED]
+    if lines:
+        raise error(
+            f"{path} row {lines[0]} has a formula whose result is not in the file ({len(lines)} in all), as programs "
+            "that do not calculate write it; open it in a spreadsheet program and save it, or write the values"
+        )
 
 
 def cell_text(value: object) -> str:
@@ -143,6 +214,7 @@ def _checked_archive(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(checked, "w", zipfile.ZIP_STORED) as copy:
         shared: list[int] = []
         widths: dict[bytes, int] = {}
+        calculated: bool = True
         members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
         for member in sorted(members, key=lambda one: "worksheets/" in one.filename.lower()):
             with archive.open(member) as file:
@@ -157,13 +229,19 @@ def _checked_archive(data: bytes) -> bytes:
                 shared = [len(one) for one in _SHARED_TEXT_END.split(content)]
             elif name.endswith("styles.xml"):
                 widths = _zero_widths(content)
+            elif name.endswith("xl/workbook.xml"):
+                calculated = _TO_CALCULATE.search(content) is None
             elif "worksheets/" in name and name.endswith(".xml"):
                 _check_worksheet(content, shared)
+                content = _FORMULA_CELL.sub(_with_result if calculated else _without_result, content)
                 content = _ERROR_CELL.sub(rb"\1str\2", content)  # calamine's Python face leaves errors out
                 content = _with_zeros(content, widths) if widths else content
             elif name.endswith("content.xml"):
+                if _MERGED_IN_ODS.search(content):
+                    raise _MergedError
                 _OpenDocument().check(content)
                 content = _ZEROS_IN_ODS.sub(_as_text_in_ods, content)
+                content = _EMPTY_IN_ODS.sub(_formula_in_ods, content)
             copy.writestr(member.filename, content)
     return checked.getvalue()
 
@@ -192,6 +270,24 @@ def _with_zeros(worksheet: bytes, widths: Mapping[bytes, int]) -> bytes:
         return b'<%b%b t="str">%b%b<' % (cell[1], _TYPE.sub(b"", cell[2]), cell[3], cell[4].zfill(width))
 
     return _WHOLE_CELL.sub(shown, worksheet)
+
+
+def _with_result(cell: re.Match[bytes]) -> bytes:
+    """Return a formula's cell as it is where it has a result; one of type str may be an empty text."""
+    kind = _TYPE.search(cell[2])
+    return cell[0] if (cell[3] or b"").strip() or (kind and kind[1] == b"str") else _without_result(cell)
+
+
+def _without_result(cell: re.Match[bytes]) -> bytes:
+    attributes = _TYPE.sub(b"", cell[2])
+    return b'<%b%b t="str"><v>%b</v></%b>' % (cell[1], attributes, _UNSAVED.encode(), cell[1])
+
+
+def _formula_in_ods(cell: re.Match[bytes]) -> bytes:
+    if b"table:formula" not in cell[1] or b"office:value-type" in cell[1]:  # the latter: an empty text is the result
+        return cell[0]
+    attributes, text = cell[1].rstrip(b"/"), b"<text:p>%b</text:p>" % _UNSAVED.encode()
+    return b'<table:table-cell office:value-type="string"%b>%b</table:table-cell>' % (attributes, text)
 
 
 def _as_text_in_ods(cell: re.Match[bytes]) -> bytes:

@@ -45,7 +45,7 @@ class TableKind:
 
 _FILES = (
     "file filename filepath path videofile videofilename videopath clipfile clipfilename clippath mediafile mediapath "
-    "audiofile audiopath audiofilepath wavfile recording 文件 文件名 视频文件"
+    "audiofile audiopath audiofilepath wavfile recording datei dateiname dateipfad videodatei 文件 文件名 视频文件"
 )
 _OWN_IDS = {
     "utterance_id": "uttid utterancekey",
@@ -65,10 +65,11 @@ COMPUTED = frozenset(
     )
     for word in words.split()
 )
-_SPLIT = {"split": "mode set partition subset datasplit 划分"}
+_SPLIT = {"split": "mode set partition subset datasplit aufteilung 划分"}
 _WORDS = {
     "text": (
         "transcript transcription transcripts utterance sentence subtitle subtitles caption captions rawtext "
+        "transkript transkription äusserung satz untertitel "
         "文本 文字 台词 字幕 转写"
     ),
     "language": "lang",
@@ -135,7 +136,7 @@ LABELS = TableKind(
     f"{_EXPECTED_CLIP}, and label (or Score, Sentiment, label_M, label_T, ...)",
     weak={
         **_WEAK_IDS,
-        "label_M": "score sentiment sentimentscore rating valence polarity emotion sarcasm m",
+        "label_M": "score sentiment sentimentscore rating valence polarity emotion sarcasm bewertung stimmung m",
         **{f"label_{name}": name.lower() for name in _OTHER_LABELS},
     },
     unread=f"{_UNREAD} text transcript",

@@ -66,6 +66,8 @@ class Table:
         The separator of the columns; "" where nothing in the file does.
     sheet
         Which of several sheets of a spreadsheet this is, in words; "" where there is one.
+    notes
+        How cells are read, where people should know it.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Table:
     rows: Iterator[tuple[str, dict[str, str]]]
     separator: str = ""
     sheet: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class DelimitedTable:
@@ -173,7 +176,7 @@ class DelimitedTable:
     def _ragged(self, line: int, n_columns: int) -> FmltkError:
         return self._error(
             f"{self._path} line {line} has {n_columns} columns, its header has {len(self.header)}: the file is cut "
-            "off, or a text that holds the separator is not in double quotes"
+            "off, a text that holds the separator is not in double quotes, or a title stands above the columns' names"
         )
 
     def _not_numbers(self, message: str) -> FmltkError:
@@ -278,7 +281,8 @@ def _sheet_table(path: AnyPath, error: MakeError) -> Table:
             )
         rows.append((f"{path.name} row {number}", dict(zip(header, row, strict=False))))
     of = f"sheet {sheet.name!r}, one of {sheet.n_sheets}" if sheet.n_sheets > 1 else ""
-    return Table(path.name, header, iter(rows), sheet=of)
+    notes = (f"cells that are merged with the one above have its value ({sheet.n_merged})",) if sheet.n_merged else ()
+    return Table(path.name, header, iter(rows), sheet=of, notes=notes)
 
 
 def _jsonl_rows(path: AnyPath, encoding: str | None, error: MakeError) -> Iterator[tuple[str, dict[str, str]]]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from fmltk.toolkit.cli.main import fmltk, main
+from fmltk.toolkit.conditions import MODALITY_OF
 from fmltk.toolkit.console import Reporter
+from tests.model.folders import planted, small_settings, write_clips
 
 DEMO = Path(__file__).parents[3] / "toolkit" / "demo"
 
@@ -71,12 +73,32 @@ def test_features_are_for_training_where_labels_are_found(labels, tmp_path, run)
     options = ("--transcripts", table, "--modalities", "text", "--text-model", "minilm", "--workers", "1")
     err = run("extract", table, *options, "-o", features)
     assert "Starting workers and loading models: 2 of 2 clips to extract" in err.splitlines()
+    of_text = ["--modalities", "T", "--model", "late-fusion"]
     expected = {
         "none": ["report", str(features), "-o", str(tmp_path / "report.html")],
-        "next to it": ["train", str(features), "--labels", str(tmp_path / "labels.parquet")],
-        "in the transcripts": ["train", str(features), "--labels", str(table)],
+        "next to it": ["train", str(features), "--labels", str(tmp_path / "labels.parquet"), *of_text],
+        "in the transcripts": ["train", str(features), "--labels", str(table), *of_text],
     }
     assert next_words(err) == expected[labels]
+
+
+@pytest.mark.parametrize(
+    ("letters", "more"),
+    [
+        ("TAV", []),
+        ("AV", ["--modalities", "A,V"]),
+        ("TV", ["--modalities", "T,V"]),
+        ("A", ["--modalities", "A", "--model", "late-fusion"]),
+    ],
+)
+def test_the_training_that_is_named_reads_what_there_is(letters, more, tmp_path, run):
+    folder = write_clips(planted(60), tmp_path / "features")
+    for letter in set(MODALITY_OF) - set(letters):
+        (folder / f"{MODALITY_OF[letter]}.parquet").unlink()
+    words = next_words(run("dataset", "check", folder))
+    assert words == ["train", str(folder), "--labels", str(folder / "labels.parquet"), *more]
+    fast = [word for setting in small_settings("max_epochs=30", "lr=0.01") for word in ("--set", setting)]
+    run(*words, *fast, "--jobs", 0, "-o", tmp_path / "run")
 
 
 def test_nothing_is_named_where_a_program_reads(tmp_path, capsys):

@@ -77,6 +77,16 @@ def test_one_row_per_clip_and_reason_with_a_column_to_fill_in(tmp_path: Path) ->
     assert "too little" in done.stdout
 
 
+@pytest.mark.parametrize("n_clips", [1, 3])
+def test_where_nothing_stands_out_there_is_nothing_to_fill_in(n_clips: int, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "features", {f"v$_${k}": {} for k in range(n_clips)}, {})
+    done = fmltk_here("curate", folder, "-o", tmp_path / "c.csv")
+    assert done.returncode == 0, done.stderr
+    assert f"none of {n_clips} clips stands out, so {tmp_path / 'c.csv'} names none" in done.stderr
+    assert "decision" not in done.stderr
+    assert f"next: fmltk report {folder} -o {tmp_path / 'report.html'}" in done.stderr
+
+
 def test_json_has_every_finding(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "features", {"v$_$1": {"n_faces": 2}, "v$_$2": {}}, {})
     document = json.loads(fmltk_here("curate", folder, "-o", tmp_path / "c.csv", "--json").stdout)

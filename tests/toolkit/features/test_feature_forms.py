@@ -251,3 +251,29 @@ def test_without_the_package_datasets_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"to_datasets needs the package datasets: pip install datasets"):
         features.to_datasets()
+
+
+@pytest.mark.parametrize("write", ["{}.mp4", "D:\\clips\\{}", "other {}"])
+def test_labels_of_clips_that_the_folder_does_not_have_are_said(
+    write: str, features: FeatureSet, tmp_path: Path
+) -> None:
+    ids = features.manifest(["utterance_id"])["utterance_id"].tolist()
+    rows = [f"{write.format(name) if k % 2 else name},{k / 100}" for k, name in enumerate(ids)]
+    table = tmp_path / "t.csv"
+    table.write_text("utterance_id,label\n" + "\n".join(rows) + "\n")
+    with pytest.warns(
+        UserWarning, match=rf"{len(ids) // 2} of {len(ids)} clips of the labels are not in .*write ids as"
+    ):
+        dataset = features.torch_dataset(table)
+    assert len(dataset) <= len(ids) - len(ids) // 2
+
+
+@pytest.mark.parametrize("words", [("good", "bad"), ("yes", "no"), ("★", "★★")])
+def test_labels_that_are_words_are_not_numbers_of_items(
+    words: tuple[str, str], features: FeatureSet, tmp_path: Path
+) -> None:
+    ids = features.manifest(["utterance_id"])["utterance_id"].tolist()
+    table = tmp_path / "t.csv"
+    table.write_text("utterance_id,label\n" + "".join(f"{name},{words[k % 2]}\n" for k, name in enumerate(ids)))
+    with pytest.raises(ConfigError, match=r"label_M has the classes .*, and an item holds a number"):
+        features.torch_dataset(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -377,8 +378,8 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("video_id,clip_id,label\n,a,1\n", r"row 1 names no clip; expected video_id and clip_id, or utterance_id"),
-        ("label,text\n1,a\n", r"names no clips; expected the columns video_id and clip_id"),
+        ("video_id,clip_id,label\n,a,1\n", r"label\.csv line 2 names no clip; write its ids or its file there"),
+        ("label,text\n1,a\n", r"names no clips: its columns are 'label', 'text'; a table of labels has"),
         ("video_id,clip_id,label\nv,a,x\n", r"label_M of clip 'v\$_\$a': 'x' is not a number"),
         ('video_id,clip_id,label\nv,a,"1,500"\n', r": '1,500' may be 1500 or 1\.500; write it without a comma"),
         (
@@ -680,3 +681,21 @@ def test_a_scale_that_the_labels_state_otherwise_is_refused(tmp_path: Path) -> N
     assert labels_on_scale(tmp_path, tmp_path / "words.csv", "nominal").classes("M") == ["happy", "sad"]
     with pytest.raises(ConfigError, match=r"has labels on the scale happy\|sad; leave out --scale"):
         labels_on_scale(tmp_path, tmp_path / "words.csv", "-1..1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ends"),
+    [
+        ((1, 5, 3), "from 1 to 5, as on --scale=1..5"),
+        ((1.5, 6.8, 2), "from 1.5 to 6.8, as on --scale=1..7"),
+        ((0, 100, 50), "from 0 to 100, as on --scale=0..100"),
+        ((-500, 500, 0), "from -500 to 500, as on --scale=-500..500:continuous"),
+    ],
+)
+def test_labels_off_every_usual_scale_are_answered_by_their_own(labels: Any, ends: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("file,label\n" + "".join(f"{k}.mp4,{value}\n" for k, value in enumerate(labels)))
+    with pytest.raises(AnnotationError, match=re.escape(f"(they run {ends})")):
+        read_labels(path)
+    scale = ends.partition("--scale=")[2]
+    assert str(read_labels(path, scales=dict.fromkeys(CONDITIONS, Scale.parse(scale))).scale) == scale

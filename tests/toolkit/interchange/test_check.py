@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from fmltk.toolkit.cli.dataset import dataset
 from fmltk.toolkit.conditions import Scale
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.label_file import write_labels
@@ -144,3 +146,28 @@ def test_missing_splits_and_labels(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a features folder"):
         check_dataset(tmp_path, tmp_path / "labels.parquet")
+
+
+@pytest.mark.parametrize(
+    ("labels", "scale", "said"),
+    [
+        ((1, 5, 2.5, 4), "1..5", "which is not on the scale -3..3, and so for 9 more"),
+        ((0, 100, 20, 1), "0..100", "(they run from 0 to 100, as on --scale=0..100)"),
+        ((1, 2, 3, 2), "1..3", "say whether they stand for classes (--scale nominal)"),
+        ((0, 1, 0, 1), "nominal", "say whether they stand for classes (--scale nominal)"),
+    ],
+)
+def test_a_scale_of_ones_own_is_checked_as_it_is_trained(
+    labels: tuple[float, ...], scale: str, said: str, tmp_path: Path
+) -> None:
+    clips = planted(20, n_videos=10)
+    folder = write_clips(clips, tmp_path / "features")
+    table = tmp_path / "t.csv"
+    rows = (f"{name},{labels[k % 4]:g},{clips.splits[k]}" for k, name in enumerate(clips.ids))
+    table.write_text("utterance_id,label,split\n" + "\n".join(rows) + "\n")
+    done = CliRunner().invoke(dataset, ["check", str(folder), "--labels", str(table)])
+    assert (done.exit_code, "next:" in done.stderr) == (1, False)
+    assert said in " ".join(done.stdout.split())
+    done = CliRunner().invoke(dataset, ["check", str(folder), "--labels", str(table), f"--scale={scale}"])
+    assert done.exit_code == 0, done.stdout
+    assert done.stderr.splitlines()[-1] == f"next: fmltk train {folder} --labels {table} --scale={scale}"

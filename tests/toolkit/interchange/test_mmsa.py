@@ -335,3 +335,58 @@ def test_label_csv_is_guarded_against_spreadsheets_where_that_is_asked_for(
         rows = list(csv.DictReader(file))
     assert rows[0]["text"] == text
     assert {row["label"][:1] for row in rows} <= set("-01")
+
+
+@pytest.mark.parametrize(
+    ("more", "unread"),
+    [
+        ((), ("annotations", "classification_labels")),
+        (
+            ("classification_labels_T", "video"),
+            ("annotations", "classification_labels", "classification_labels_T", "video"),
+        ),
+        (("text_segments",), ("annotations", "classification_labels", "text_segments")),
+    ],
+)
+def test_what_a_pickle_holds_and_nothing_reads_is_said(
+    more: tuple[str, ...], unread: tuple[str, ...], tmp_path: Path
+) -> None:
+    data = mmsa_data()
+    for part in data.values():
+        part |= {key: np.zeros(len(part["id"])) for key in more}
+    path = write(tmp_path / "in.pkl", data)
+    assert import_mmsa(path, tmp_path / "features").unread == unread
+    done = CliRunner().invoke(dataset, ["import", str(path), "-o", str(tmp_path / "others")])
+    assert f"not read, kept for an export: {', '.join(unread)}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["dev", "val", "Valid"])
+def test_a_split_by_another_of_its_names_is_read(name: str, tmp_path: Path) -> None:
+    data = mmsa_data()
+    data[name] = data.pop("valid")
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    assert summary.splits == {"train": 4, "valid": 2, "test": 2}
+    assert f"the split {name} is read as valid" in summary.remarks
+    data["valid"] = data[name]
+    with pytest.raises(StoreError, match=rf"holds {name} next to train"):
+        import_mmsa(write(tmp_path / "both.pkl", data), tmp_path / "both")
+
+
+@pytest.mark.parametrize("classes", ["words", "numbers", "none"])
+def test_a_pickle_of_classes_alone_is_answered_by_the_way_to_learn_them(classes: str, tmp_path: Path) -> None:
+    data = mmsa_data()
+    for part in data.values():
+        del part["regression_labels"]
+        part["classification_labels"] = np.array(
+            [["neg", "pos"][k % 2] if classes == "words" else k for k in range(len(part["id"]))]
+        )
+        if classes == "none":
+            del part["classification_labels"]
+    with pytest.raises(StoreError, match="train lacks regression_labels; it has") as caught:
+        import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    assert ("write NaN there and give `fmltk train` a table of the words, --labels" in str(caught.value)) == (
+        classes != "none"
+    )
+    for part in data.values():
+        part["regression_labels"] = np.full(len(part["id"]), np.nan)
+    assert import_mmsa(write(tmp_path / "nan.pkl", data), tmp_path / "features").labels.get("M") is None

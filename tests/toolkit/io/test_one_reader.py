@@ -181,7 +181,7 @@ def test_every_reader_names_the_line_of_a_fault_in_the_same_words(tmp_path: Path
 
     path.write_text("".join(lines[:-1]) + "1," * n_columns + "1\n", encoding="utf-8")
     assert refusal(reader, path).startswith(
-        f"{path} line {len(lines)} has {n_columns + 1} columns, its header has {n_columns}: the file is cut off, or"
+        f"{path} line {len(lines)} has {n_columns + 1} columns, its header has {n_columns}: the file is cut off, a"
     )
     path.write_text("".join(lines[:-1]) + "1\n", encoding="utf-8")
     assert refusal(reader, path).startswith(f"{path} line {len(lines)} has 1 columns, its header has {n_columns}: ")

@@ -98,7 +98,7 @@ def test_leading_zeros_of_an_open_document_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [[], [[None, " "]]])
 def test_the_first_sheet_that_holds_something_is_read_and_named(tmp_path: Path, first: list[list[object]]) -> None:
-    path = write_xlsx(tmp_path / "t.xlsx", {"Cover": first, "Clips": [["id"], ["a"]], "More": [["id"], ["b"]]})
+    path = write_xlsx(tmp_path / "t.xlsx", {"Cover": first, "Clips": [["id"], ["a"]], "More": [["code"], ["b"]]})
     with open_rows(path) as table:
         assert [row for _, row in table.rows] == [{"id": "a"}]
         assert table.sheet == "sheet 'Clips', one of 3"
@@ -193,3 +193,170 @@ def test_a_file_with_a_password_or_of_excel_97_is_named(tmp_path: Path, name: st
 def test_spreadsheets_are_loaded_only_where_there_are_any() -> None:
     code = "import sys, fmltk.toolkit.cli.main, fmltk.toolkit.io.tables; assert 'python_calamine' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def xlsx_of(path: Path, sheets: dict[str, list[str]], *, after: str = "", calculate: bool = False) -> Path:
+    """Write sheets of rows in XML; after: what follows a sheet's rows; calculate: as a program leaves it to Excel."""
+    write_xlsx_bodies(path, {name: "".join(rows) for name, rows in sheets.items()})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    for name, text in parts.items():
+        if "worksheets/" in name:
+            parts[name] = text.replace("</sheetData>", f"</sheetData>{after}")
+        elif name == "xl/workbook.xml" and calculate:
+            parts[name] = text.replace("</sheets>", '</sheets><calcPr calcId="1" fullCalcOnLoad="1"/>')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    return path
+
+
+def text_row(number: int, *cells: str) -> str:
+    made = "".join(
+        f'<c r="{"ABC"[place]}{number}" t="inlineStr"><is><t>{cell}</t></is></c>'
+        for place, cell in enumerate(cells)
+        if cell
+    )
+    return f'<row r="{number}">{made}</row>'
+
+
+FORMULA_ROW = '<row r="2"><c r="A2" t="inlineStr"><is><t>a.mp4</t></is></c>{cell}</row>'
+
+
+@pytest.mark.parametrize(
+    ("cell", "calculate"),
+    [
+        ('<c r="B2"><f>1+1</f><v></v></c>', False),
+        ('<c r="B2" s="1"><f>IF(A1&gt;0,1,2)</f><v/></c>', False),
+        ('<c r="B2"><f t="shared" si="0"/></c>', False),
+        ('<c r="B2"><f>A1>0</f></c>', False),
+        ('<c r="B2"><f>1+1</f><v>0</v></c>', True),
+    ],
+)
+def test_a_formula_without_a_saved_result_is_not_an_empty_cell(cell: str, calculate: bool, tmp_path: Path) -> None:
+    body = [text_row(1, "File", "Score"), FORMULA_ROW.format(cell=cell)]
+    path = xlsx_of(tmp_path / "t.xlsx", {"S": body}, calculate=calculate)
+    with pytest.raises(ConfigError, match=r"t\.xlsx row 2 has a formula whose result is not in the file \(1 in all\)"):
+        rows(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "seen"),
+    [
+        ('<c r="B2"><f>1+1</f><v>2</v></c>', "2"),
+        ('<c r="B2" t="str"><f>""</f><v></v></c>', ""),
+        ('<c r="B2" t="str"><f>A2&amp;""</f><v>a.mp4</v></c>', "a.mp4"),
+        ('<c r="B2" t="e"><f>1/0</f><v>#DIV/0!</v></c>', "#DIV/0!"),
+        ('<c r="B2"/>', ""),
+    ],
+)
+def test_a_formula_with_a_saved_result_is_that(cell: str, seen: str, tmp_path: Path) -> None:
+    path = xlsx_of(tmp_path / "t.xlsx", {"S": [text_row(1, "File", "Score"), FORMULA_ROW.format(cell=cell)]})
+    assert rows(path) == [{"File": "a.mp4", "Score": seen}]
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_read"),
+    [
+        ('<table:table-cell table:formula="of:=1+1"/>', False),
+        ('<table:table-cell table:style-name="c" table:formula="of:=1+1"></table:table-cell>', False),
+        (
+            '<table:table-cell table:formula="of:=1+1" office:value-type="float" office:value="2"/>',
+            True,
+        ),
+        (
+            '<table:table-cell table:formula="of:=&quot;&quot;" office:value-type="string" office:string-value=""/>',
+            True,
+        ),
+    ],
+)
+def test_a_formula_of_libreoffice_without_a_result_is_not_an_empty_cell(
+    cell: str, is_read: bool, tmp_path: Path
+) -> None:
+    lines = "".join(
+        f"<table:table-row>{row}</table:table-row>"
+        for row in (ods_cell("File") + ods_cell("Score"), ods_cell("a.mp4") + cell)
+    )
+    path = write_ods_body(tmp_path / "t.ods", lines)
+    if is_read:
+        assert [row["File"] for row in rows(path)] == ["a.mp4"]
+        return
+    with pytest.raises(ConfigError, match=r"t\.ods row 2 has a formula whose result is not in the file"):
+        rows(path)
+
+
+@pytest.mark.parametrize(
+    ("merged", "seen"),
+    [
+        (("A2:A3",), ["film", "film", ""]),
+        (("A2:A4",), ["film", "film", "film"]),
+        (("A2:B4",), ["film", "film", "film"]),
+        (("A1:C1", "A2:A1000000"), ["film", "film", "film"]),
+        (("B2:B3",), ["film", "", ""]),
+        (("Z900:Z999",), ["film", "", ""]),
+    ],
+)
+def test_cells_that_are_merged_downwards_have_the_value_that_people_see(
+    merged: tuple[str, ...], seen: list[str], tmp_path: Path
+) -> None:
+    body = [text_row(1, "Video", "Clip"), text_row(2, "film", "1"), text_row(3, "", "2"), text_row(4, "", "3")]
+    after = f"<mergeCells>{''.join(f'<mergeCell ref={one!r}/>' for one in merged)}</mergeCells>".replace("'", '"')
+    path = xlsx_of(tmp_path / "t.xlsx", {"S": body}, after=after)
+    with open_rows(path) as table:
+        read = list(table.rows)
+        n_filled = sum(row["Video"] == "film" for _, row in read) - 1
+        notes = (f"cells that are merged with the one above have its value ({n_filled})",) if n_filled else ()
+        assert table.notes == notes
+    assert [row["Video"] for _, row in read] == seen
+    assert [row["Clip"] for _, row in read] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("n_rows", "refused"), [("2", True), ("12", True), ("1", False)])
+def test_an_ods_with_cells_merged_downwards_is_refused(n_rows: str, refused: bool, tmp_path: Path) -> None:
+    spanned = ods_cell("film").replace("<table:table-cell", f'<table:table-cell table:number-rows-spanned="{n_rows}"')
+    lines = "".join(
+        f"<table:table-row>{row}</table:table-row>"
+        for row in (
+            ods_cell("Video") + ods_cell("Clip"),
+            spanned + ods_cell("1"),
+            "<table:covered-table-cell/>" + ods_cell("2"),
+        )
+    )
+    path = write_ods_body(tmp_path / "t.ods", lines)
+    if not refused:
+        assert [row["Video"] for row in rows(path)] == ["film", ""]
+        return
+    with pytest.raises(ConfigError, match=r"t\.ods has cells that are merged downwards, .* save it as \.xlsx"):
+        rows(path)
+
+
+def test_merged_cells_that_overlap_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "MAX_CELLS", 1000)
+    body = [text_row(1, "Video"), *(text_row(number, "" if number > 2 else "film", "x") for number in range(2, 102))]
+    merged = "".join(f'<mergeCell ref="A2:A{last}"/>' for last in range(50, 102))
+    after = f"<mergeCells>{merged}</mergeCells>"
+    with pytest.raises(ConfigError, match=r"a sheet of .* cells"):
+        rows(xlsx_of(tmp_path / "t.xlsx", {"S": body}, after=after))
+
+
+@pytest.mark.parametrize(
+    ("other", "refused"),
+    [
+        ([text_row(1, "File", "Text"), text_row(2, "c.mp4", "y")], True),
+        ([text_row(4, "File", " Text"), text_row(5, "a.mp4", "another text")], True),
+        ([text_row(1, "File", "Text"), text_row(2, "a.mp4", "x")], False),
+        ([text_row(1, "File", "Text")], False),
+        ([text_row(1, "Code", "Meaning"), text_row(2, "1", "y")], False),
+        ([], False),
+    ],
+)
+def test_a_second_sheet_with_the_same_columns_is_not_left_out(other: list[str], refused: bool, tmp_path: Path) -> None:
+    first = [text_row(1, "File", "Text"), text_row(2, "a.mp4", "x")]
+    path = xlsx_of(tmp_path / "t.xlsx", {"Wave 1": first, "Wave 2": other})
+    if not refused:
+        assert rows(path) == [{"File": "a.mp4", "Text": "x"}]
+        return
+    with pytest.raises(
+        ConfigError, match="has the same columns on the sheets 'Wave 1' and 'Wave 2'; copy all rows to one"
+    ):
+        rows(path)
