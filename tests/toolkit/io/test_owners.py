@@ -23,7 +23,8 @@ TENSORS = "model/tensors.py"
 OWNERS = {
     **dict.fromkeys(("csv.reader", "csv.writer", "csv.DictReader", "csv.DictWriter"), TABLES),
     **dict.fromkeys(("pyarrow.csv.open_csv", "pyarrow.csv.read_csv", "pandas.read_csv", ".to_csv"), TABLES),
-    **dict.fromkeys(("python_calamine.load_workbook", "pandas.read_excel", "zipfile.ZipFile"), SHEETS),
+    **dict.fromkeys(("python_calamine.load_workbook", "pandas.read_excel"), SHEETS),
+    "zipfile.ZipFile": "toolkit/io/sheet_archive.py",
     **dict.fromkeys(("numpy.loadtxt", "numpy.genfromtxt", "numpy.savetxt"), TABLES),
     **dict.fromkeys((f"pyarrow.parquet.{name}" for name in ("write_table", "ParquetWriter", "ParquetFile")), PARQUET),
     **dict.fromkeys((f"pyarrow.parquet.{name}" for name in ("read_table", "read_schema", "read_metadata")), PARQUET),

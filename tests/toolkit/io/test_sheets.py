@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io import sheets
+from fmltk.toolkit.io import sheet_archive
 from fmltk.toolkit.io.cells import parse_time
 from fmltk.toolkit.io.tables import open_rows, read_rows
 from tests.spreadsheets import MAIN, ods_cell, write_ods, write_ods_body, write_xlsx, write_xlsx_bodies
@@ -171,7 +171,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_one_line(tmp_path: Path, mak
 def test_an_archive_that_lies_about_its_size_gives_what_it_says_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sheets, "MAX_UNPACKED_BYTES", 100_000)
+    monkeypatch.setattr(sheet_archive, "MAX_UNPACKED_BYTES", 100_000)
     path = write_xlsx_bodies(tmp_path / "t.xlsx", {"S": FAR + " " * 5_000_000})
     data = bytearray(path.read_bytes())
     size = (len(FAR) + 5_000_000).to_bytes(4, "little")[1:]
@@ -331,7 +331,7 @@ def test_an_ods_with_cells_merged_downwards_is_refused(n_rows: str, refused: boo
 
 
 def test_merged_cells_that_overlap_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheets, "MAX_CELLS", 1000)
+    monkeypatch.setattr(sheet_archive, "MAX_CELLS", 1000)
     body = [text_row(1, "Video"), *(text_row(number, "" if number > 2 else "film", "x") for number in range(2, 102))]
     merged = "".join(f'<mergeCell ref="A2:A{last}"/>' for last in range(50, 102))
     after = f"<mergeCells>{merged}</mergeCells>"
