@@ -13,7 +13,8 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import unescape
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
@@ -60,6 +61,9 @@ _FORMULA_CELL = re.compile(
 _TO_CALCULATE = re.compile(rb"<(?:\w+:)?calcPr\b[^<>]*\bfullCalcOnLoad\s*=\s*[\"'](?:1|true)[\"']")
 _EMPTY_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(?:(?<=/>)|\s*</table:table-cell\s*>)")
 _MERGED_IN_ODS = re.compile(rb"\btable:number-rows-spanned\s*=\s*[\"'](?!1[\"'])[0-9]")
+_SHEET = re.compile(rb"<(?:\w+:)?sheet\s([^<>]*)>")
+_RELATION = re.compile(rb"<(?:\w+:)?Relationship\s([^<>]*)>")
+_ROW = re.compile(rb"<(?:\w+:)?row\s([^<>]*)>")
 _UNSAVED = "\ue000formula"  # stands for a result that the file does not hold, until the rows are read
 _NUMBER_IN_ODS = re.compile(rb"\boffice:value(?:-type)?\s*=\s*[\"'][^\"']*[\"']")
 
@@ -77,6 +81,7 @@ class Sheet:
     """The rows of a sheet, each of the same number of texts; `number` of the first row, as spreadsheets count.
 
     n_merged : how many cells have the text of the cell that they were merged with, above them
+    n_hidden : how many rows of an .xlsx are hidden, as a filter leaves them
     """
 
     name: str
@@ -84,6 +89,7 @@ class Sheet:
     first_row: int
     rows: Sequence[Sequence[str]]
     n_merged: int = 0
+    n_hidden: int = 0
 
 
 def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
@@ -105,7 +111,10 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
         if not data.startswith(_ZIP):
             kind = "of Excel 97 or has a password" if data.startswith(_OLD) else "damaged or not a spreadsheet"
             raise error(f"{path} is {kind}; open it and save it as .xlsx without a password, or as CSV")
-        return _first_sheet(path, calamine.load_workbook(io.BytesIO(_checked_archive(data))), error)
+        archive, hidden_rows = _checked_archive(data)
+        sheet = _first_sheet(path, calamine.load_workbook(io.BytesIO(archive)), error)
+        places = range(sheet.first_row, sheet.first_row + len(sheet.rows))
+        return replace(sheet, n_hidden=len(hidden_rows.get(sheet.name, set()) & set(places)))
     except _MergedError as fault:
         raise error(
             f"{path} has cells that are merged downwards, whose value only the first holds in this format; save it as "
@@ -205,8 +214,8 @@ def _without_zeros(clock: str) -> str:
     return clock.rstrip("0").rstrip(".") if "." in clock else clock
 
 
-def _checked_archive(data: bytes) -> bytes:
-    """Return the archive's XML files as they were unpacked and counted, without compression.
+def _checked_archive(data: bytes) -> tuple[bytes, dict[str, set[int]]]:
+    """Return the archive's XML files as they were unpacked and counted, without compression; by sheet, hidden rows.
 
     Raises _TooLargeError beyond the limits.
     """
@@ -215,6 +224,8 @@ def _checked_archive(data: bytes) -> bytes:
         shared: list[int] = []
         widths: dict[bytes, int] = {}
         calculated: bool = True
+        names, files = dict[bytes, str](), dict[bytes, bytes]()  # of the sheets, by the ids of their relations
+        hidden: dict[str, set[int]] = {}  # by the end of a sheet's path
         members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
         for member in sorted(members, key=lambda one: "worksheets/" in one.filename.lower()):
             with archive.open(member) as file:
@@ -231,8 +242,14 @@ def _checked_archive(data: bytes) -> bytes:
                 widths = _zero_widths(content)
             elif name.endswith("xl/workbook.xml"):
                 calculated = _TO_CALCULATE.search(content) is None
+                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _SHEET.findall(content)]
+                names = {tag[b"id"]: unescape(tag[b"name"].decode()) for tag in tags if {b"id", b"name"} <= tag.keys()}
+            elif name.endswith("workbook.xml.rels"):
+                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _RELATION.findall(content)]
+                files = {tag.get(b"Id", b""): tag.get(b"Target", b"").rpartition(b"/")[2] for tag in tags}
             elif "worksheets/" in name and name.endswith(".xml"):
                 _check_worksheet(content, shared)
+                hidden[name.rpartition("/")[2]] = _hidden_rows(content)
                 content = _FORMULA_CELL.sub(_with_result if calculated else _without_result, content)
                 content = _ERROR_CELL.sub(rb"\1str\2", content)  # calamine's Python face leaves errors out
                 content = _with_zeros(content, widths) if widths else content
@@ -243,7 +260,16 @@ def _checked_archive(data: bytes) -> bytes:
                 content = _ZEROS_IN_ODS.sub(_as_text_in_ods, content)
                 content = _EMPTY_IN_ODS.sub(_formula_in_ods, content)
             copy.writestr(member.filename, content)
-    return checked.getvalue()
+    of_sheets = {names[one]: hidden.get(file.decode().lower(), set()) for one, file in files.items() if one in names}
+    return checked.getvalue(), of_sheets
+
+
+def _hidden_rows(worksheet: bytes) -> set[int]:
+    """Return the numbers of the rows that are hidden, as a filter leaves them."""
+    tags = (dict(_ATTRIBUTE.findall(tag)) for tag in _ROW.findall(worksheet) if b"hidden" in tag)
+    return {
+        int(tag[b"r"][:9]) for tag in tags if tag.get(b"hidden") in (b"1", b"true") and tag.get(b"r", b"").isdigit()
+    }
 
 
 def _zero_widths(styles: bytes) -> dict[bytes, int]:

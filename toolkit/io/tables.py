@@ -285,7 +285,11 @@ def _sheet_table(path: AnyPath, error: MakeError) -> Table:
             )
         rows.append((f"{path.name} row {number}", dict(zip(header, row, strict=False))))
     of = f"sheet {sheet.name!r}, one of {sheet.n_sheets}" if sheet.n_sheets > 1 else ""
-    notes = (f"cells that are merged with the one above have its value ({sheet.n_merged})",) if sheet.n_merged else ()
+    said = {
+        "cells that are merged with the one above have its value": sheet.n_merged,
+        "rows that are hidden are read as well; delete those that do not count": sheet.n_hidden,
+    }
+    notes = tuple(f"{words} ({n})" for words, n in said.items() if n)
     return Table(path.name, header, iter(rows), sheet=of, notes=notes)
 
 
