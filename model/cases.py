@@ -12,6 +12,7 @@ from fmltk.model.registry import model_of
 from fmltk.model.run_folder import read_predictions, run_config, run_summary
 from fmltk.model.tasks import stage_title, task_key, task_title
 from fmltk.toolkit.conditions import UNIMODAL
+from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +34,17 @@ def case_rows(
     sort : "disagreement" puts first the clips whose unimodal truths (where there are none: predictions) lie furthest
         apart, or are of the most classes; "error" those with the largest multimodal error; "id" goes by utterance_id
     wrong : only clips whose multimodal sign, or class, is wrong
+
+    Raises ConfigError if `wrong` is asked for on a scale without signs.
     """
     summary = run_summary(run)
     split = evaluation_split(summary, split)
     family: Family = summary["family"]
+    if wrong and family == "numbers":
+        raise ConfigError(
+            f"{run} has labels on a scale without signs, so no clip is right or wrong; give --sort error to begin with "
+            "the largest errors"
+        )
     frame = read_predictions(run, seed)
     frame = frame[frame["split"] == split].reset_index(drop=True)
     model = model_of(run_config(run))

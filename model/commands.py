@@ -502,7 +502,9 @@ def cases(run: Path, *, split: str, seed: int | None, limit: int, reporter: Repo
     if reporter.json_output:
         reporter.json(documents[:limit])
         return
-    sources = describe_sources(run_document(run)["label_sources"])
-    reporter.table(
-        columns, rows[:limit], title=f"{run}: {min(limit, len(rows))} of {len(rows)} clips, *: wrong; labels: {sources}"
+    document = run_document(run)
+    mark = "truth/prediction" if document["family"] == "numbers" else "*: wrong"
+    said = (
+        f"{min(limit, len(rows))} of {len(rows)} clips, {mark}; labels: {describe_sources(document['label_sources'])}"
     )
+    reporter.table(columns, rows[:limit], title=f"{run}: {said}")

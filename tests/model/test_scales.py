@@ -52,7 +52,10 @@ def test_scores_on_a_scale_without_signs_are_its_errors(scale: str, low: float, 
     shown = invoke(commands.evaluate, run).stdout
     assert "MAE" in shown
     assert not {"Acc", "F1"} & set(shown.replace("-", " ").split())
-    _, header, *cases = invoke(commands.cases, run).stdout.splitlines()
+    title, header, *cases = invoke(commands.cases, run).stdout.splitlines()
+    assert "12 of 12 clips, truth/prediction; labels" in title
+    refused = invoke(commands.cases, run, "--wrong").exception
+    assert "on a scale without signs, so no clip is right or wrong; give --sort error" in str(refused)
     assert "disagreement" in header
     assert len(cases) == 12
     assert not any(word in row for row in cases for word in ("Pos", "Neg", "*"))

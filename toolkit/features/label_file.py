@@ -6,6 +6,7 @@ MMSA's label.csv (video_id, clip_id, label, label_T, label_A, label_V, mode) is 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 LABEL_FILE = "labels.parquet"
+# A date in ISO form, as sheets give it, or as German and English ones show it: 1.Feb, 3-May.
+_DATE = re.compile(
+    r"\d{4}-\d\d-\d\d\b.*|\d{1,2}[. -]*(jan|feb|mar|mrz|mär|apr|mai|may|jun|jul|aug|sep|okt|oct|nov|dez|dec)\.?",
+    re.IGNORECASE | re.ASCII,
+)
 _NAMING = ("utterance_id", "video_id", "file")  # the fields that name a clip
 
 
@@ -398,7 +404,8 @@ def _number(path: AnyPath, name: str, cell: str, utterance: str, separator: str)
     try:
         return parse_number(cell, separator=separator)
     except ValueError as error:
-        raise AnnotationError(f"{path}: {name} of clip {utterance!r}: {error}") from error
+        date = " (a date: spreadsheets make one of 1/2 or 1.2)" if _DATE.fullmatch(cell.strip()) else ""
+        raise AnnotationError(f"{path}: {name} of clip {utterance!r}: {error}{date}") from error
 
 
 def _with_scales(path: AnyPath, labels: LabelTable, stated: object, given: Mapping[str, Scale] | None) -> LabelTable:

@@ -105,6 +105,22 @@ def parse_time(cell: str, *, unit_s: float = 1.0, separator: str = "") -> float:
     return value
 
 
+def undamaged(text: str) -> str | None:
+    """Return a text as it was before its UTF-8 was read as Western European; None where that did not happen.
+
+    >>> undamaged("sch\u00c3\u00b6n") == "sch\u00f6n", undamaged("sch\u00f6n") is None
+    (True, True)
+    """
+    if text.isascii():
+        return None
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            return text.encode(encoding).decode("utf-8")
+        except UnicodeError:  # a letter of another writing, or bytes that are not UTF-8
+            continue
+    return None
+
+
 def clean_id(text: str) -> str:
     r"""Return an id without white space around it, invisible characters in it, and with plain spaces, composed (NFC).
 

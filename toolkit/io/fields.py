@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.cells import clean_id, is_missing, is_spreadsheet_error
+from fmltk.toolkit.io.cells import clean_id, is_missing, is_spreadsheet_error, undamaged
 from fmltk.toolkit.io.columns import find_columns, folded, named_fields
 from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
 from fmltk.toolkit.io.table_kinds import COMPUTED
@@ -58,6 +58,8 @@ class FieldRows:
     n_cleaned: int = field(default=0, init=False)
     n_errors: int = field(default=0, init=False)
     n_headers: int = field(default=0, init=False)
+    n_damaged: int = field(default=0, init=False)
+    damage: str = field(default="", init=False)
     few_values: dict[str, set[str]] = field(default_factory=dict, init=False)
 
     @property
@@ -99,6 +101,9 @@ class FieldRows:
             for name in errors:
                 del row[name]
             self.n_errors += len(errors)
+            if (whole := undamaged(row.get("text", ""))) is not None:
+                self.n_damaged += 1
+                self.damage = self.damage or _first_change(row["text"], whole)
             for name in _IDS:
                 if name in row:
                     cleaned = clean_id(row[name])
@@ -135,6 +140,11 @@ class FieldRows:
         notes += [f"{self.table.name}: {note}" for note in self.table.notes]
         if self.n_headers:
             notes.append(f"{self.table.name}: rows that repeat the columns' names are left out ({self.n_headers})")
+        if self.n_damaged:
+            notes.append(
+                f"{self.table.name}: texts are damaged, for their UTF-8 was once read as Western European "
+                f"({self.n_damaged}), such as {self.damage}; make the table again from its source, as UTF-8"
+            )
         if self.n_cleaned:
             notes.append(f"{self.table.name}: spaces or invisible characters are taken out of ids ({self.n_cleaned})")
         if self.n_errors:
@@ -146,6 +156,11 @@ def found_columns(table: Table) -> str:
     """Return a message's words for the columns that a table has, where they are not the ones that it needs."""
     where = f" ({table.sheet}: the table's own must be the first)" if table.sheet else ""
     return f"its columns are {', '.join(map(repr, table.header)) or 'none'}{where}"
+
+
+def _first_change(text: str, whole: str) -> str:
+    words = zip(text.split(), whole.split(), strict=False)
+    return next((f"{one!r} for {other!r}" for one, other in words if one != other), repr(text[:20]))
 
 
 @dataclass

@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 from collections import Counter
+from html import unescape
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
@@ -44,6 +45,9 @@ _FORMULA_CELL = re.compile(
 _TO_CALCULATE = re.compile(rb"<(?:\w+:)?calcPr\b[^<>]*\bfullCalcOnLoad\s*=\s*[\"'](?:1|true)[\"']")
 _EMPTY_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(?:(?<=/>)|\s*</table:table-cell\s*>)")
 _MERGED_IN_ODS = re.compile(rb"\btable:number-rows-spanned\s*=\s*[\"'](?!1[\"'])[0-9]")
+_SHEET = re.compile(rb"<(?:\w+:)?sheet\s([^<>]*)>")
+_RELATION = re.compile(rb"<(?:\w+:)?Relationship\s([^<>]*)>")
+_ROW = re.compile(rb"<(?:\w+:)?row\s([^<>]*)>")
 UNSAVED = "\ue000formula"  # stands for a result that the file does not hold, until the rows are read
 _NUMBER_IN_ODS = re.compile(rb"\boffice:value(?:-type)?\s*=\s*[\"'][^\"']*[\"']")
 
@@ -56,8 +60,8 @@ class MergedCellsError(Exception):
     """An .ods with cells that are merged downwards, which calamine does not name."""
 
 
-def checked_archive(data: bytes) -> bytes:
-    """Return the archive's XML files as they were unpacked and counted, without compression.
+def checked_archive(data: bytes) -> tuple[bytes, dict[str, set[int]]]:
+    """Return the archive's XML files as they were unpacked and counted, without compression; by sheet, hidden rows.
 
     Raises TooLargeError beyond the limits.
     """
@@ -66,6 +70,8 @@ def checked_archive(data: bytes) -> bytes:
         shared: list[int] = []
         widths: dict[bytes, int] = {}
         calculated: bool = True
+        names, files = dict[bytes, str](), dict[bytes, bytes]()  # of the sheets, by the ids of their relations
+        hidden: dict[str, set[int]] = {}  # by the end of a sheet's path
         members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
         for member in sorted(members, key=lambda one: "worksheets/" in one.filename.lower()):
             with archive.open(member) as file:
@@ -82,8 +88,14 @@ def checked_archive(data: bytes) -> bytes:
                 widths = _zero_widths(content)
             elif name.endswith("xl/workbook.xml"):
                 calculated = _TO_CALCULATE.search(content) is None
+                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _SHEET.findall(content)]
+                names = {tag[b"id"]: unescape(tag[b"name"].decode()) for tag in tags if {b"id", b"name"} <= tag.keys()}
+            elif name.endswith("workbook.xml.rels"):
+                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _RELATION.findall(content)]
+                files = {tag.get(b"Id", b""): tag.get(b"Target", b"").rpartition(b"/")[2] for tag in tags}
             elif "worksheets/" in name and name.endswith(".xml"):
                 _check_worksheet(content, shared)
+                hidden[name.rpartition("/")[2]] = _hidden_rows(content)
                 content = _FORMULA_CELL.sub(_with_result if calculated else _without_result, content)
                 content = _ERROR_CELL.sub(rb"\1str\2", content)  # calamine's Python face leaves errors out
                 content = _with_zeros(content, widths) if widths else content
@@ -94,7 +106,16 @@ def checked_archive(data: bytes) -> bytes:
                 content = _ZEROS_IN_ODS.sub(_as_text_in_ods, content)
                 content = _EMPTY_IN_ODS.sub(_formula_in_ods, content)
             copy.writestr(member.filename, content)
-    return checked.getvalue()
+    of_sheets = {names[one]: hidden.get(file.decode().lower(), set()) for one, file in files.items() if one in names}
+    return checked.getvalue(), of_sheets
+
+
+def _hidden_rows(worksheet: bytes) -> set[int]:
+    """Return the numbers of the rows that are hidden, as a filter leaves them."""
+    tags = (dict(_ATTRIBUTE.findall(tag)) for tag in _ROW.findall(worksheet) if b"hidden" in tag)
+    return {
+        int(tag[b"r"][:9]) for tag in tags if tag.get(b"hidden") in (b"1", b"true") and tag.get(b"r", b"").isdigit()
+    }
 
 
 def _zero_widths(styles: bytes) -> dict[bytes, int]:

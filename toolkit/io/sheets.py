@@ -10,7 +10,7 @@ import datetime as dt
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
@@ -38,6 +38,7 @@ class Sheet:
     """The rows of a sheet, each of the same number of texts; `number` of the first row, as spreadsheets count.
 
     n_merged : how many cells have the text of the cell that they were merged with, above them
+    n_hidden : how many rows of an .xlsx are hidden, as a filter leaves them
     """
 
     name: str
@@ -45,6 +46,7 @@ class Sheet:
     first_row: int
     rows: Sequence[Sequence[str]]
     n_merged: int = 0
+    n_hidden: int = 0
 
 
 def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
@@ -66,7 +68,10 @@ def read_sheet(path: AnyPath, *, error: MakeError) -> Sheet:
         if not data.startswith(_ZIP):
             kind = "of Excel 97 or has a password" if data.startswith(_OLD) else "damaged or not a spreadsheet"
             raise error(f"{path} is {kind}; open it and save it as .xlsx without a password, or as CSV")
-        return _first_sheet(path, calamine.load_workbook(io.BytesIO(checked_archive(data))), error)
+        archive, hidden_rows = checked_archive(data)
+        sheet = _first_sheet(path, calamine.load_workbook(io.BytesIO(archive)), error)
+        places = range(sheet.first_row, sheet.first_row + len(sheet.rows))
+        return replace(sheet, n_hidden=len(hidden_rows.get(sheet.name, set()) & set(places)))
     except MergedCellsError as fault:
         raise error(
             f"{path} has cells that are merged downwards, whose value only the first holds in this format; save it as "

@@ -164,13 +164,17 @@ class DelimitedTable:
 
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         reader, n_blank = self._reader, self._n_blank
+        last = reader.line_num  # of the row before
         try:
             for row in reader:
-                yield n_blank + reader.line_num, row
+                last = reader.line_num
+                yield n_blank + last, row
         except csv.Error as error:
+            begin, end = n_blank + last + 1, n_blank + reader.line_num
+            where = f"line {end}" if begin >= end else f"lines {begin} to {end}"
             raise self._error(
-                f"{self._path} line {n_blank + reader.line_num}: {error}; a text that holds a double quote must be in "
-                'double quotes, and the quote in it written twice: "he said ""no"""'
+                f"{self._path} {where}: {error}; a text that holds a double quote must be in double quotes, and the "
+                'quote in it written twice: "he said ""no"""'
             ) from error
 
     def _ragged(self, line: int, n_columns: int) -> FmltkError:
@@ -281,7 +285,11 @@ def _sheet_table(path: AnyPath, error: MakeError) -> Table:
             )
         rows.append((f"{path.name} row {number}", dict(zip(header, row, strict=False))))
     of = f"sheet {sheet.name!r}, one of {sheet.n_sheets}" if sheet.n_sheets > 1 else ""
-    notes = (f"cells that are merged with the one above have its value ({sheet.n_merged})",) if sheet.n_merged else ()
+    said = {
+        "cells that are merged with the one above have its value": sheet.n_merged,
+        "rows that are hidden are read as well; delete those that do not count": sheet.n_hidden,
+    }
+    notes = tuple(f"{words} ({n})" for words, n in said.items() if n)
     return Table(path.name, header, iter(rows), sheet=of, notes=notes)
 
 

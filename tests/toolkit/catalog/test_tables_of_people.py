@@ -229,3 +229,30 @@ def test_german_names_of_columns_are_read(header: str, tmp_path: Path) -> None:
     ]
     labels = read_labels(path)
     assert (labels.values("M").tolist(), labels.splits) == ([1.5, -1], ("train", "test"))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "said"),
+    [
+        ("Ich fand es schön", "cp1252", "'schÃ¶n' for 'schön'"),
+        ("C’était très bien", "cp1252", "'Câ€™Ã©tait' for 'C’était'"),
+        ("à voir", "latin-1", "for 'à'"),
+        ("我很高兴", "latin-1", "for '我很高兴'"),
+    ],
+)
+def test_texts_that_an_earlier_program_damaged_are_said(text: str, encoding: str, said: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "file,text", f"a.mp4,{text.encode().decode(encoding)}", "b.mp4,schön und gut")
+    notes: list[str] = []
+    list(read_transcripts(path, note=notes.append))
+    (note,) = [note for note in notes if "damaged" in note]
+    assert "read as Western European (1), such as " in note
+    assert said in note
+
+
+@pytest.mark.parametrize(
+    "text", ["schön, Größe, déjà vu", "Ã ist ein Buchstabe", "naïve café £5", "我很高兴", "so – so"]
+)
+def test_texts_with_accents_are_not_called_damaged(text: str, tmp_path: Path) -> None:
+    notes: list[str] = []
+    list(read_transcripts(table(tmp_path / "t.csv", "file,text", f'a.mp4,"{text}"'), note=notes.append))
+    assert not [note for note in notes if "damaged" in note]

@@ -699,3 +699,14 @@ def test_labels_off_every_usual_scale_are_answered_by_their_own(labels: Any, end
         read_labels(path)
     scale = ends.partition("--scale=")[2]
     assert str(read_labels(path, scales=dict.fromkeys(CONDITIONS, Scale.parse(scale))).scale) == scale
+
+
+@pytest.mark.parametrize("cell", ["2024-02-01", "2024-02-01 00:00:00", "1.Feb", "2.Mrz", "3-Dez", "5-May"])
+def test_a_label_that_a_spreadsheet_made_a_date_is_named_as_one(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"file,label\na.mp4,1\nb.mp4,{cell}\n")
+    with pytest.raises(AnnotationError, match=r"is not a number \(a date: spreadsheets make one of 1/2 or 1\.2\)"):
+        read_labels(path)
+    path.write_text("file,label\na.mp4,1\nb.mp4,4 decent\n")
+    with pytest.raises(AnnotationError, match=r"'4 decent' is not a number$"):
+        read_labels(path)

@@ -360,3 +360,27 @@ def test_a_second_sheet_with_the_same_columns_is_not_left_out(other: list[str], 
         ConfigError, match="has the same columns on the sheets 'Wave 1' and 'Wave 2'; copy all rows to one"
     ):
         rows(path)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "n"),
+    [({3: "1"}, 1), ({2: "true", 4: "1"}, 2), ({3: "0"}, 0), ({900: "1"}, 0), ({}, 0)],
+)
+@pytest.mark.parametrize("sheet", ["Wave 1", "A &amp; B"])
+def test_rows_that_a_filter_hides_are_read_and_counted(
+    hidden: dict[int, str], n: int, sheet: str, tmp_path: Path
+) -> None:
+    body = [
+        text_row(number, *cells)
+        for number, cells in enumerate((("File", "Text"), ("a", "x"), ("b", "y"), ("c", "z")), 1)
+    ]
+    body = [
+        row.replace("<row ", f'<row hidden="{hidden[number]}" ' if number in hidden else "<row ")
+        for number, row in enumerate(body, start=1)
+    ]
+    body += [f'<row r="{number}" hidden="{how}"/>' for number, how in hidden.items() if number > 4]
+    other = [text_row(1, "Code"), '<row r="2" hidden="1"><c r="A2" t="inlineStr"><is><t>q</t></is></c></row>']
+    with open_rows(xlsx_of(tmp_path / "t.xlsx", {sheet: body, "Codes": other})) as table:
+        assert [row["File"] for _, row in table.rows] == ["a", "b", "c"]
+        said = (f"rows that are hidden are read as well; delete those that do not count ({n})",)
+        assert table.notes == (said if n else ())

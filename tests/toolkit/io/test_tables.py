@@ -214,7 +214,7 @@ def test_a_table_without_rows_is_empty(tmp_path: Path) -> None:
         (
             "t.csv",
             'id,text\n1,"so what\n2,b\n3,c\n',
-            r"line 4: unexpected end of data; a text that holds a double quote",
+            r"lines 2 to 4: unexpected end of data; a text that holds a double quote",
         ),
         ("t.csv", 'id,text\n1,"so" what\n', r"t\.csv line 2: .* the quote in it written twice"),
         ("t.jsonl", '{"id": 1}\n{"id": \n', r"t\.jsonl line 2 is not JSON"),
@@ -329,3 +329,11 @@ def test_no_csv_for_people_holds_a_formula(tmp_path: Path) -> None:
     write_problems(tmp_path, [Problem("ignored-file", '=HYPERLINK("http://a.example")', "-1+2: not read")])
     rows = list(csv.reader((tmp_path / "problems.csv").open(newline="")))
     assert rows[1] == ["ignored-file", '\'=HYPERLINK("http://a.example")', "'-1+2: not read"]
+
+
+@pytest.mark.parametrize("n_after", [1, 2, 30])
+def test_a_quote_that_is_never_closed_is_named_by_the_row_that_opens_it(n_after: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('id,text\na,so\n\nb,"so\n' + "c,no\n" * n_after)
+    with pytest.raises(ConfigError, match=rf"t\.csv lines 4 to {4 + n_after}: unexpected end of data"):
+        list(read_rows(path))
