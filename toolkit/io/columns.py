@@ -139,19 +139,23 @@ def find_columns(
     return Columns(table, search.used, tuple(name for name in header if name not in search.used.values()))
 
 
-def named_fields(kind: TableKind, cells: Iterable[str]) -> set[str]:
-    """Return the fields whose names a row's cells have; none where a cell is a number or a long text: a row of values.
+def are_names(kind: TableKind, cells: Iterable[str]) -> bool:
+    """Whether a row's cells are names of columns: of two fields at least, and most of them of columns that are known.
+
+    A row that has a number or a long text holds values.
 
     >>> from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
-    >>> sorted(named_fields(TRANSCRIPTS, ["File name", "Transcript", "so"]))
-    ['file', 'text']
+    >>> are_names(TRANSCRIPTS, ["File name", "Transcript", "Mood"]), are_names(TRANSCRIPTS, ["clip", "text", "a", "b"])
+    (True, False)
     """
     filled = [cell.strip() for cell in cells if cell.strip()]
     if any(len(cell) > _LONGEST or not any(map(str.isalpha, cell)) for cell in filled):
-        return set()
-    words = {word for cell in filled if len(word := folded(cell)) >= _SHORTEST}  # ids may be t, a or v
-    found = {one for one, names in kind.fields.items() if not words.isdisjoint({folded(one), *names.split()})}
-    return found | {one for one, names in kind.weak.items() if not words.isdisjoint(names.split())}
+        return False
+    words = [word for cell in filled if len(word := folded(cell)) >= _SHORTEST]  # ids may be t, a or v
+    fields = {one: {folded(one), *names.split(), *kind.weak.get(one, "").split()} for one, names in kind.fields.items()}
+    n_fields = sum(not names.isdisjoint(words) for names in fields.values())
+    known = set().union(*fields.values(), kind.unread.split(), _TIMES if kind.times else ())
+    return n_fields > 1 and 2 * sum(word in known for word in words) > len(filled)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.cells import clean_id, is_missing, is_spreadsheet_error, undamaged
-from fmltk.toolkit.io.columns import find_columns, folded, named_fields
+from fmltk.toolkit.io.columns import are_names, find_columns, folded
 from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
 from fmltk.toolkit.io.table_kinds import COMPUTED
 from fmltk.toolkit.io.tables import open_rows, unguarded
@@ -122,7 +122,7 @@ class FieldRows:
 
     def _refuse_names(self, where: str, written: Mapping[str, str]) -> None:
         """Refuse a row below a line of groups or a title, which is taken for the columns' names."""
-        if len(named_fields(self.kind, written.values())) > 1:
+        if are_names(self.kind, written.values()):
             cells = ", ".join(repr(cell) for cell in written.values() if cell.strip())
             raise self.error(f"{where} holds names of columns ({cells}); remove what is above that line")
 

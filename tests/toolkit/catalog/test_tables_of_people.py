@@ -256,3 +256,12 @@ def test_texts_with_accents_are_not_called_damaged(text: str, tmp_path: Path) ->
     notes: list[str] = []
     list(read_transcripts(table(tmp_path / "t.csv", "file,text", f'a.mp4,"{text}"'), note=notes.append))
     assert not [note for note in notes if "damaged" in note]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["clip_a;Hello;video;sentence", "Recording;Text;so it was;x", "clip;text;5;1", "set;mode;a;b", "name;so;id;key"],
+)
+def test_a_first_row_of_short_words_is_not_taken_for_names(row: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "File;Text;Kind;Level", row, "b;no;y;z")
+    assert [one.file for one in read_transcripts(path)] == [row.partition(";")[0], "b"]
