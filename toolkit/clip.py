@@ -28,7 +28,12 @@ _ENDINGS = VIDEO_SUFFIXES | frozenset(
 )
 GIVEN, RECOGNISED = "given", "recognised"  # where a transcript is from
 SPLITS = ("train", "valid", "test")
-_SPLIT_NAMES = {"val": "valid", "dev": "valid", **{name: name for name in SPLITS}}  # as the field's files have them
+# As the field's files, and people, have them.
+_SPLIT_NAMES = {
+    **{name: name for name in SPLITS},
+    **dict.fromkeys(("val", "dev", "validation", "development"), "valid"),
+    **{"training": "train", "testing": "test"},
+}
 
 
 def modality_of(key: str) -> str:
@@ -129,7 +134,7 @@ def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
 def split_name(text: str) -> str | None:
     """Return the split that a table's cell names, whatever its case: train, valid (also val, dev) or test; else None.
 
-    >>> split_name(" Dev"), split_name("train"), split_name("later")
+    >>> split_name(" Dev"), split_name("Training"), split_name("later")
     ('valid', 'train', None)
     """
     return _SPLIT_NAMES.get(text.strip().lower())

@@ -28,8 +28,16 @@ def test_a_row_names_its_clip(row: dict[str, str], ids: tuple[str, str] | None) 
 
 @pytest.mark.parametrize(
     ("text", "split"),
-    [*((name, name) for name in SPLITS), ("val", "valid"), (" Dev\t", "valid"), ("TRAIN", "train")]
-    + [(text, None) for text in ("", "later", "validation", "0", "traın")],
+    [
+        *((name, name) for name in SPLITS),
+        ("val", "valid"),
+        (" Dev\t", "valid"),
+        ("TRAIN", "train"),
+        ("Validation", "valid"),
+        ("development", "valid"),
+        ("Testing ", "test"),
+    ]
+    + [(text, None) for text in ("", "later", "held out", "0", "traın")],
 )
 def test_a_split_has_the_names_that_the_fields_files_use(text: str, split: str | None) -> None:
     assert split_name(text) == split
