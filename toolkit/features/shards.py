@@ -28,6 +28,7 @@ from fmltk.toolkit.extractors.contract import Tokens
 from fmltk.toolkit.features.clip_row import OK, ClipRow, failure_of
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
+from fmltk.toolkit.features.shard_names import ShardNames
 from fmltk.toolkit.io.arrow import ARROW_MAGIC, decode_arrow, encode_arrow, number_array, one_list, text_array
 from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
@@ -136,20 +137,21 @@ class ShardFolder:
     def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
-    def names(self) -> dict[str, str]:
+    def names(self) -> ShardNames:
         """Return shard names by key, without opening any.
 
         If a kill left two shards of one clip, the one last written counts and the other is removed.
         """
-        found: dict[str, str] = {}
+        found = ShardNames()
         for name in list_files(self.folder):
             if not _NAME.fullmatch(name):
                 continue
             key = name[:_KEY_DIGITS]
-            if key not in found:
+            held = found.get(key)
+            if held is None:
                 found[key] = name
                 continue
-            older, found[key] = sorted((found[key], name), key=self._written)
+            older, found[key] = sorted((held, name), key=self._written)
             self.remove(older)
         return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fmltk.toolkit.errors import ConfigError, RunError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, OK, ClipRow, failed_row, rows_without_work
 from fmltk.toolkit.features.layout import SHARD_FOLDER
+from fmltk.toolkit.features.shard_names import ShardNames
 from fmltk.toolkit.features.shards import ClipResult, ShardFolder, shard_key, with_failure
 from fmltk.toolkit.io.parquet import open_parquet, reading
 from fmltk.toolkit.io.paths import look_up
@@ -128,7 +129,7 @@ class Work:
     rows: dict[str, ClipRow]
     shards: ShardFolder
     keys: tuple[str, ...]
-    names: dict[str, str] = field(default_factory=dict)
+    names: ShardNames = field(default_factory=ShardNames)
     durations_s: dict[str, float] = field(default_factory=dict)
     new_texts: set[str] = field(default_factory=set)
 
@@ -229,8 +230,7 @@ class Work:
 
     def n_left_out(self, catalog: Catalog) -> int:
         """Return how many shards are of clips that the catalogue does not have."""
-        keys = {shard_key(clip.utterance_id) for clip in catalog.clips}
-        return sum(key not in keys for key in self.names)
+        return len(self.names) - sum(shard_key(clip.utterance_id) in self.names for clip in catalog.clips)
 
     def n_done_again(self, pending: Mapping[str, str]) -> int:
         """Return how many of the pending clips have a shard that is out of date or failed."""
