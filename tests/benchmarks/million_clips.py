@@ -116,9 +116,10 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     with measured(SHARDS, steps):
         for key in pending:
-            work.names[shard_key(key)] = work.shards.write(fake_result(work.clips[key], rng), work.input_hashes[key])
+            task = work.task(key)
+            work.names[shard_key(key)] = work.shards.write(fake_result(task.clip, rng), task.input_hash)
     with measured(TABLES, steps):
-        summary = assemble(out, work.shards, work.entries(catalog), padding=padding, run=run)
+        summary = assemble(out, work.shards, work.entries(), padding=padding, run=run)
     assert summary.counts == {"ok": n_clips}
     first = (out / "audio.parquet").stat().st_size
     del catalog, work, pending, summary

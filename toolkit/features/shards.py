@@ -56,6 +56,7 @@ _ALWAYS_WRITTEN = frozenset(
     "error_message warnings".split()
 )
 _OF_THE_FILE = frozenset(("fps", "width", "height"))  # null without a video
+_SORTED = json.JSONEncoder(sort_keys=True)  # made once: json.dumps makes one per call
 _READ_AHEAD = 16  # shards fetched from a store at a time
 
 
@@ -121,7 +122,7 @@ def shard_key(utterance_id: str) -> str:
 
 def fingerprint(inputs: Mapping[str, object]) -> str:
     """Return the second part of a shard's name: it stands for the input that the clip was extracted from."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
+    return hashlib.sha256(_SORTED.encode(inputs).encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def encode_shard(result: ClipResult, input_hash: str) -> tuple[str, bytes]:

@@ -105,12 +105,11 @@ def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Repor
     from fmltk.toolkit.text.folder import find_text_model
     from fmltk.toolkit.text.language import default_text_model, majority_language
 
-    texts = [clip.text for clip in catalog.clips]
-    count = majority_language(texts)
+    count = majority_language(catalog.clips.values("text"))
     if count.mixed and text_model is None:
         kinds = ", ".join(f"{language or 'unknown'} {n}" for language, n in count.counts.items())
         reporter.warn(f"the transcripts are in several languages ({kinds}); one text model serves all")
-    if text_model is None and not any(texts):
+    if text_model is None and not any(catalog.clips.values("text")):
         return None
     return find_text_model(text_model or default_text_model(count.language))
 

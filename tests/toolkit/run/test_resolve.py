@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.toolkit.catalog.catalog import Catalog
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.run.resolve import resolve
@@ -22,7 +23,7 @@ def _resolved(folder: Path, recorded: str, asd: Path | None) -> tuple[str, list[
     reporter = Reporter(quiet=True)
     settings, paths = resolve(
         ExtractSettings(modalities=("vision",), asd_weights=recorded),
-        Catalog(()),
+        Catalog(ClipList()),
         folder / "features",
         text_model=None,
         openface="none",
