@@ -155,7 +155,8 @@ class _Listing:
 
 def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
     """Return (videos, text files) of the folders that hold the videos found."""
-    videos = list(dict.fromkeys(clip.path for clip in files.clips if clip.path is not None))
+    known = dict.fromkeys(path for path in files.clips.values("path") if path is not None)
+    videos = list(known)
     if files.root is not None:
         return videos, files.texts
     texts: list[AnyPath] = []
@@ -163,7 +164,7 @@ def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
         entries: list[AnyPath] = []
         with contextlib.suppress(OSError, ValueError):  # a folder that is closed or not there
             entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
-        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in videos]
+        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in known]
         texts += [path for path in entries if path.suffix.lower() in SIDECAR_SUFFIXES and path.is_file()]
     return videos, texts
 

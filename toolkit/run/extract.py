@@ -345,13 +345,12 @@ def _wanted(problems: list[Problem], settings: ExtractSettings) -> list[Problem]
 
 def _inspect(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> list[Problem]:
     """Look at the files of the clips that are to be extracted: durations, and what cannot be read."""
-    wanted = (work.clips[work.position(key)] for key, how in pending.items() if how == EXTRACT)
-    tasks = (Task(clip.utterance_id, "inspect", clip, INSPECT_TIMEOUT_S) for clip in wanted if clip.path is not None)
-    n_tasks = sum(
-        work.clips.value(work.position(key), "path") is not None for key, how in pending.items() if how == EXTRACT
-    )
+    clips = work.clips
+    positions = map(work.position, (key for key, how in pending.items() if how == EXTRACT))
+    wanted = array("i", (position for position in positions if clips.value(position, "path") is not None))
+    tasks = (Task(clips.utterance_id(one), "inspect", clips[one], INSPECT_TIMEOUT_S) for one in wanted)
     found: list[Problem] = []
-    with run.reporter.progress("Reading files", n_tasks) as progress:
+    with run.reporter.progress("Reading files", len(wanted)) as progress:
         for outcome in engine.run(tasks):
             key = outcome.task.key
             if outcome.error is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,8 +167,9 @@ def _choose_layout(
 
 
 def _shared_stems(catalog: Catalog) -> frozenset[str]:
-    stems = Counter({str(clip.path): clip.path.stem for clip in catalog.clips if clip.path is not None}.values())
-    return frozenset(stem for stem, n in stems.items() if n > 1)
+    first: dict[str, str] = {}
+    paths = (path for path in catalog.clips.values("path") if path is not None)
+    return frozenset(path.stem for path in paths if first.setdefault(path.stem, str(path)) != str(path))
 
 
 def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
