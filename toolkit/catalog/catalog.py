@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,14 +15,15 @@ from fmltk.toolkit.catalog.table_join import join_transcripts
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.catalog.turns import name_people, read_turns, with_turns
 from fmltk.toolkit.catalog.video_files import find_videos
-from fmltk.toolkit.clip import VIDEO_SUFFIXES, Clip
+from fmltk.toolkit.clip import VIDEO_SUFFIXES
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.encodings import encoding_remark
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.settings import ReadingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from fmltk.toolkit.io.paths import AnyPath
 
@@ -33,7 +35,7 @@ class Catalog:
     `notes` say how its tables are understood, and what was chosen where the input left a choice.
     """
 
-    clips: tuple[Clip, ...]
+    clips: ClipList
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -102,30 +104,32 @@ def build_catalog(
         clips = join_transcripts(clips, rows, files, name=table.name)
     else:
         reading = ReadingOptions(encoding=encoding, language=language)
-        clips = _one_per_id(join_sidecars(clips, files, reading, cut_subtitles=cut_subtitles), files.problems)
-    clips.sort(key=lambda clip: clip.utterance_id)
+        found = ClipList(join_sidecars(clips, files, reading, cut_subtitles=cut_subtitles))
+        clips = _one_per_id(found, files.problems)
+    clips = clips.in_order()
     if exclude is not None:
         table = locate(exclude)
         excluded = read_exclusions(clips, table, encoding=encoding, ignored=ignore_columns)
-        clips = [replace(clip, exclude_reason=excluded.reasons.get(clip.utterance_id)) for clip in clips]
+        clips = ClipList(replace(clip, exclude_reason=excluded.reasons.get(clip.utterance_id)) for clip in clips)
         files.notes += [note for note in (*excluded.notes, excluded.undecided) if note]
         files.problems += [
             Problem("excluded-unknown", one, f"{table.name} excludes {one}, which is not among the clips")
             for one in excluded.unknown
         ]
     clips = _with_turns(clips, turns, turn_people, encoding)
-    for clip in clips:
-        if clip.text is None and clip.fault is None and clip.exclude_reason is None:
-            files.problems.append(Problem("no-transcript", clip.utterance_id, "text is missing"))
+    columns = (clips.values(name) for name in ("text", "fault", "exclude_reason"))
+    for utterance, *said in zip(clips.utterance_ids(), *columns, strict=True):
+        if said == [None, None, None]:
+            files.problems.append(Problem("no-transcript", utterance, "text is missing"))
     for clip, first in same_content(clips):
         message = f"{clip.source} has the same content as {first.source}"
         files.problems.append(Problem("same-content", clip.utterance_id, message))
-    return Catalog(tuple(clips), tuple(files.problems), tuple(files.notes))
+    return Catalog(clips, tuple(files.problems), tuple(files.notes))
 
 
 def _with_turns(
-    clips: list[Clip], turns: str | AnyPath | None, people: str | AnyPath | None, encoding: str | None
-) -> list[Clip]:
+    clips: ClipList, turns: str | AnyPath | None, people: str | AnyPath | None, encoding: str | None
+) -> ClipList:
     if turns is None:
         if people is not None:
             raise ConfigError(f"--turn-people {people} says whose face a name of the turns is; give --turns as well")
@@ -133,23 +137,30 @@ def _with_turns(
     written = read_turns(locate(turns), encoding=encoding)
     if people is not None:
         written = name_people(written, locate(people), encoding=encoding)
-    return with_turns(clips, written)
+    return ClipList(with_turns(clips, written))
 
 
-def _one_per_id(found: Iterable[Clip], problems: list[Problem]) -> list[Clip]:
+def _one_per_id(found: ClipList, problems: list[Problem]) -> ClipList:
     """Keep one clip per id; where several claim one id, that clip fails, for any of them would be a guess."""
-    first: dict[str, Clip] = {}
-    repeated: defaultdict[str, list[Clip]] = defaultdict(list)
-    for clip in found:
-        key = clip.utterance_id
-        if first.setdefault(key, clip) is not clip:
-            repeated[key].append(clip)
-    for key, others in repeated.items():
-        same = [first[key], *others]
-        names = list(dict.fromkeys(one.source for one in same))
+    if found.n_ids() == len(found):
+        return found
+    repeated: defaultdict[int, list[int]] = defaultdict(list)
+    for position, utterance in enumerate(found.utterance_ids()):
+        first = found.find(utterance)
+        if first is not None and first != position:
+            repeated[first].append(position)
+    faults = {}
+    for first, others in repeated.items():
+        key = found.utterance_id(first)
+        names = list(dict.fromkeys(found.value(position, "source") for position in (first, *others)))
         message = f"several files claim the id {key}: {', '.join(names)}; rename all but one"
         if len(names) == 1:
-            message = f"{len(same)} clips of {names[0]} claim the id {key}; give each a clip_id of its own"
+            message = f"{1 + len(others)} clips of {names[0]} claim the id {key}; give each a clip_id of its own"
         problems.append(Problem("duplicate-id", key, message))
-        first[key] = replace(first[key], fault=(ConfigError.__name__, message))
-    return list(first.values())
+        faults[first] = (ConfigError.__name__, message)
+    left_out = set(itertools.chain.from_iterable(repeated.values()))
+    return ClipList(
+        replace(clip, fault=faults[position]) if position in faults else clip
+        for position, clip in enumerate(found)
+        if position not in left_out
+    )

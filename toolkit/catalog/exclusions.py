@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.catalog.table_join import MeantClips
 from fmltk.toolkit.catalog.transcripts import transcript_of_row
 from fmltk.toolkit.clip import Clip, split_utterance_id, utterance_id
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.io.fields import open_fields
@@ -71,7 +72,7 @@ class _Row:
 
 
 def read_exclusions(
-    clips: Sequence[Clip],
+    clips: ClipList,
     table: AnyPath,
     *,
     encoding: str | None = None,
@@ -104,16 +105,16 @@ def read_exclusions(
         undecided = (
             f"{table.name}: the column decision is empty, so no clip is left out; fill in {' or '.join(DECISIONS)}"
         )
-    by_id = {clip.utterance_id: clip for clip in clips}
     ids = [utterance_id(row.named.video_id, row.named.clip_id) for row in rows]
-    exact = [by_id.get(key) if row.named.has_ids else None for row, key in zip(rows, ids, strict=True)]
-    meant = MeantClips([row.named for row, own in zip(rows, exact, strict=True) if own is None], clips, exact)
+    exact = [clips.find(key) if row.named.has_ids else None for row, key in zip(rows, ids, strict=True)]
+    unclear = [row.named for row, own in zip(rows, exact, strict=True) if own is None]
+    meant = MeantClips(unclear, clips, [own for own in exact if own is not None])
     unknown: dict[str, None] = {}
     of_clips: dict[str, list[_Row]] = {}
     for row, key, own in zip(rows, ids, exact, strict=True):
-        clip = own or meant.file(row.named)[1]
-        if clip is not None:
-            of_clips.setdefault(clip.utterance_id, []).append(row)
+        clip = meant.file(row.named)[1] if own is None else None
+        if own is not None or clip is not None:
+            of_clips.setdefault(key if clip is None else clip.utterance_id, []).append(row)
         elif row.decision == EXCLUDE:
             unknown[row.named.file or key] = None
     reasons = {one: why for one, own in of_clips.items() if (why := _reason(one, own))}
@@ -129,10 +130,10 @@ def exclusions_of(features: AnyPath, table: AnyPath | None) -> Exclusions:
     if table is None:
         return Exclusions()
     manifest = read_features(features).manifest(["utterance_id", "source"])
-    clips = [
+    clips = ClipList(
         Clip(*split_utterance_id(utterance), None, source=source if isinstance(source, str) else "")
         for utterance, source in zip(manifest["utterance_id"], manifest["source"], strict=True)
-    ]
+    )
     return read_exclusions(clips, table)
 
 

@@ -75,6 +75,10 @@ def join_sidecars(
 
     Raises ConfigError where clips have text in several languages and nothing says which counts.
     """
+    if files.root is not None and not files.texts:
+        _language({}, reading.language)
+        yield from clips
+        return
     videos, texts = files_next_to(files)
     owned, strays = match_sidecars(videos, texts)
     if files.root is not None:

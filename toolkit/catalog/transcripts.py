@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.catalog.matching import path_form
-from fmltk.toolkit.clip import WHOLE, ids_of_row, split_name
+from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, REMOVE_COLUMN, clip_rows
 from fmltk.toolkit.io.cells import is_missing, parse_time
@@ -17,7 +17,6 @@ from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
 
 _UNITS_S = {"s": 1.0, "ms": 0.001}
@@ -126,7 +125,7 @@ def times_of_row(row: Mapping[str, str], separator: str) -> tuple[float | None, 
 
     Raises ValueError, with what is wrong, where a cell is not a time.
     """
-    if all(is_missing(cell) for name, cell in row.items() if name in _TIME_FIELDS):
+    if _TIME_FIELDS.isdisjoint(row) or all(is_missing(cell) for name, cell in row.items() if name in _TIME_FIELDS):
         return None, None
     start_s, end_s, duration_s = (_time(row, base, separator) for base in ("start", "end", "duration"))
     if end_s is None and start_s is not None and duration_s is not None:
@@ -145,12 +144,19 @@ def _time(row: Mapping[str, str], base: str, separator: str) -> float | None:
 def with_transcript(clip: Clip, row: Transcript) -> Clip:
     """Return the clip with what the row says; what it leaves out stays, such as the cut of a table of videos."""
     is_cut = row.is_cut
-    return replace(
-        clip,
-        text=clip.text if row.text is None else row.text,
+    return Clip(  # every field: `replace` takes three times as long
+        clip.video_id,
+        clip.clip_id,
+        clip.path,
         start_s=row.start_s or 0.0 if is_cut else clip.start_s,
         end_s=row.end_s if is_cut else clip.end_s,
+        text=clip.text if row.text is None else row.text,
         language=row.language or clip.language,
+        source=clip.source,
         split=row.split or clip.split,
         fault=clip.fault or row.fault,
+        exclude_reason=clip.exclude_reason,
+        turns=clip.turns,
+        text_source=clip.text_source,
+        text_notes=clip.text_notes,
     )

@@ -12,6 +12,7 @@ from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.subtitles import SIDECAR_SUFFIXES
 from fmltk.toolkit.catalog.transcripts import read_transcripts, transcript_of_row, with_transcript
 from fmltk.toolkit.clip import VIDEO_SUFFIXES, WHOLE, Clip, composed, ids_of_row
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, clip_rows
 from fmltk.toolkit.features.layout import RUN_FILE, SHARD_FOLDER
@@ -46,7 +47,7 @@ class VideoFiles:
     root : the folder that was listed, and `texts` its text files; None where a video or a table was given
     """
 
-    clips: list[Clip] = field(default_factory=list)
+    clips: ClipList = field(default_factory=ClipList)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     root: AnyPath | None = None
@@ -79,7 +80,7 @@ def find_videos(
         raise ConfigError(
             f"{root} does not end as a video does; give a video, a folder of videos or a table with a path column"
         )
-    return VideoFiles([Clip(composed(readable(root.stem)), WHOLE, root, source=readable(root.name))])
+    return VideoFiles(ClipList([Clip(composed(readable(root.stem)), WHOLE, root, source=readable(root.name))]))
 
 
 def _is_there(path: AnyPath) -> bool:
@@ -106,22 +107,24 @@ class _Listing:
 
     def add(self, folder: AnyPath, video_id: str | None) -> None:
         """List one folder: of the video `video_id`, or, where that is None, of videos and of their folders."""
-        entries = sorted(folder_entries(folder), key=lambda entry: os.fsencode(entry[0].name))
-        if folder != self._root and {RUN_FILE, SHARD_FOLDER} <= {path.name for path, _ in entries}:
+        listed = ((path.name, path, is_folder) for path, is_folder in folder_entries(folder))
+        entries = sorted(listed, key=lambda entry: os.fsencode(entry[0]))
+        if folder != self._root and {RUN_FILE, SHARD_FOLDER} <= {name for name, _, _ in entries}:
             return  # features, made of these videos by `fmltk extract .`
         place = "" if folder == self._root else f"{self._source(folder)}/"
-        for path, is_folder in entries:
-            suffix = path.suffix.lower()
-            if path.name.startswith("."):
+        for name, path, is_folder in entries:
+            if name.startswith("."):
                 continue
-            if path.name.lower() in SYSTEM_FOLDERS:
+            stem, dot, ending = name.rpartition(".")
+            suffix = f"{dot}{ending}".lower()
+            if name.lower() in SYSTEM_FOLDERS:
                 self._ignore(path, "is a folder of the computer or the network drive, not of videos: not read")
             elif is_folder:
                 self._add_folder(path, video_id)
             elif suffix in VIDEO_SUFFIXES:
-                stem = sys.intern(composed(readable(path.stem)))  # many videos have a clip 0001
-                ids = (stem, WHOLE) if video_id is None else (video_id, stem)
-                self.files.clips.append(Clip(*ids, path, source=place + readable(path.name)))
+                own = sys.intern(composed(readable(stem)))  # many videos have a clip 0001
+                ids = (own, WHOLE) if video_id is None else (video_id, own)
+                self.files.clips.append(Clip(*ids, path, source=place + readable(name)))
             elif suffix in SIDECAR_SUFFIXES:
                 self.files.texts.append(path)
             elif suffix in ANIMATION_SUFFIXES:
@@ -152,7 +155,8 @@ class _Listing:
 
 def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
     """Return (videos, text files) of the folders that hold the videos found."""
-    videos = list(dict.fromkeys(clip.path for clip in files.clips if clip.path is not None))
+    known = dict.fromkeys(path for path in files.clips.values("path") if path is not None)
+    videos = list(known)
     if files.root is not None:
         return videos, files.texts
     texts: list[AnyPath] = []
@@ -160,14 +164,14 @@ def files_next_to(files: VideoFiles) -> tuple[list[AnyPath], list[AnyPath]]:
         entries: list[AnyPath] = []
         with contextlib.suppress(OSError, ValueError):  # a folder that is closed or not there
             entries = sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name))
-        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in videos]
+        videos += [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path not in known]
         texts += [path for path in entries if path.suffix.lower() in SIDECAR_SUFFIXES and path.is_file()]
     return videos, texts
 
 
 def readable(name: str) -> str:
     r"""Return a file name as text that any file can hold: bytes that are not UTF-8 become \xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _files_of_table(table: AnyPath, encoding: str | None, ignored: Collection[str] | None) -> VideoFiles:

@@ -266,20 +266,18 @@ def failed_row(
     return replace(ClipRow.of(clip), status=status, modalities=outcomes, **reason)
 
 
-def rows_without_work(clips: Iterable[Clip], sets: Sequence[str]) -> dict[str, ClipRow]:
-    """Return the rows of clips that need no work: excluded, at fault before it began, or without a video they need."""
-    rows: dict[str, ClipRow] = {}
-    for clip in clips:
-        if clip.exclude_reason is not None:
-            message = f"excluded: {clip.exclude_reason}"
-            rows[clip.utterance_id] = replace(ClipRow.of(clip), status=SKIPPED, error_message=message)
-        elif clip.fault is not None:
-            error_class, message = clip.fault
-            rows[clip.utterance_id] = failed_row(clip, FmltkError(message), sets, error_class=error_class)
-        elif clip.path is None and needs_file(sets):
-            error = MediaError(f"this transcript has no video ({clip.video_id}, {clip.clip_id})")
-            rows[clip.utterance_id] = failed_row(clip, error, sets, status=MISSING)
-    return rows
+def row_without_work(clip: Clip, sets: Sequence[str]) -> ClipRow | None:
+    """Return the row of a clip that needs no work: excluded, at fault before it began, or without a video it needs."""
+    if clip.exclude_reason is not None:
+        message = f"excluded: {clip.exclude_reason}"
+        return replace(ClipRow.of(clip), status=SKIPPED, error_message=message)
+    if clip.fault is not None:
+        error_class, message = clip.fault
+        return failed_row(clip, FmltkError(message), sets, error_class=error_class)
+    if clip.path is None and needs_file(sets):
+        error = MediaError(f"this transcript has no video ({clip.video_id}, {clip.clip_id})")
+        return failed_row(clip, error, sets, status=MISSING)
+    return None
 
 
 def needs_file(sets: Iterable[str]) -> bool:

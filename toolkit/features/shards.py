@@ -28,6 +28,7 @@ from fmltk.toolkit.extractors.contract import Tokens
 from fmltk.toolkit.features.clip_row import OK, ClipRow, failure_of
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import FINGERPRINT_RATES_HZ
+from fmltk.toolkit.features.shard_names import ShardNames
 from fmltk.toolkit.io.arrow import ARROW_MAGIC, decode_arrow, encode_arrow, number_array, one_list, text_array
 from fmltk.toolkit.io.documents import parse_json
 from fmltk.toolkit.io.files import store_errors, write_bytes
@@ -55,6 +56,7 @@ _ALWAYS_WRITTEN = frozenset(
     "error_message warnings".split()
 )
 _OF_THE_FILE = frozenset(("fps", "width", "height"))  # null without a video
+_SORTED = json.JSONEncoder(sort_keys=True)  # made once: json.dumps makes one per call
 _READ_AHEAD = 16  # shards fetched from a store at a time
 
 
@@ -120,7 +122,7 @@ def shard_key(utterance_id: str) -> str:
 
 def fingerprint(inputs: Mapping[str, object]) -> str:
     """Return the second part of a shard's name: it stands for the input that the clip was extracted from."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:_KEY_DIGITS]
+    return hashlib.sha256(_SORTED.encode(inputs).encode()).hexdigest()[:_KEY_DIGITS]
 
 
 def encode_shard(result: ClipResult, input_hash: str) -> tuple[str, bytes]:
@@ -136,20 +138,21 @@ class ShardFolder:
     def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
 
-    def names(self) -> dict[str, str]:
+    def names(self) -> ShardNames:
         """Return shard names by key, without opening any.
 
         If a kill left two shards of one clip, the one last written counts and the other is removed.
         """
-        found: dict[str, str] = {}
+        found = ShardNames()
         for name in list_files(self.folder):
             if not _NAME.fullmatch(name):
                 continue
             key = name[:_KEY_DIGITS]
-            if key not in found:
+            held = found.get(key)
+            if held is None:
                 found[key] = name
                 continue
-            older, found[key] = sorted((found[key], name), key=self._written)
+            older, found[key] = sorted((held, name), key=self._written)
             self.remove(older)
         return found
 

@@ -13,6 +13,7 @@ from fmltk.toolkit.catalog.table_join import join_transcripts
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.catalog.video_files import VideoFiles
 from fmltk.toolkit.clip import MODALITIES, Clip, ordered_keys
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.extractors.catalog import find_extractor, split_name
@@ -101,7 +102,7 @@ def encode_text(
             clips = _with_transcripts(clips, locate(transcripts), encoding, ignore_columns, reporter)
         if not any(clip.text for clip in clips):
             raise ConfigError(f"no clip of {folder} has a transcript; give --transcripts TABLE")
-        catalog = Catalog(tuple(clips))
+        catalog = Catalog(clips)
         key = _key(folder, text_set or text_model) if add else "text"
         settings, paths = resolve(
             ExtractSettings(modalities=("text",), device=device, text_sets=() if text_set is None else (text_set,)),
@@ -144,9 +145,9 @@ def _key(folder: Path, name: str | None) -> str:
     return key
 
 
-def _clips(manifest: Path) -> list[Clip]:
+def _clips(manifest: Path) -> ClipList:
     """Return the clips of a feature folder, without files."""
-    return [
+    return ClipList(
         Clip(
             str(row.video_id),
             str(row.clip_id),
@@ -157,7 +158,7 @@ def _clips(manifest: Path) -> list[Clip]:
             split=row.split,
         )
         for row in _rows(manifest)
-    ]
+    )
 
 
 def _rows(manifest: Path) -> list[ClipRow]:
@@ -166,12 +167,12 @@ def _rows(manifest: Path) -> list[ClipRow]:
 
 
 def _with_transcripts(
-    clips: list[Clip],
+    clips: ClipList,
     table: AnyPath,
     encoding: str | None,
     ignored: Collection[str] | None,
     reporter: Reporter,
-) -> list[Clip]:
+) -> ClipList:
     """Return the clips with the table's texts; rows and clips that do not meet are counted and named."""
     found = VideoFiles()
     rows = list(read_transcripts(table, encoding=encoding, ignored=ignored, note=found.notes.append))
@@ -188,7 +189,7 @@ def _with_transcripts(
     if kinds:
         names = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
         reporter.warn(f"{table.name}: {names}; the first: {found.problems[0].message}")
-    return [joined[utterance] for utterance in sorted(ids)]
+    return ClipList(joined[utterance] for utterance in sorted(ids))
 
 
 def _warn(reporter: Reporter, title: str, utterances: Sequence[str]) -> None:

@@ -69,9 +69,9 @@ class RemotePath:
 
     __slots__ = ("_state", "_tree", "key", "scheme")
 
-    def __init__(self, scheme: str, key: str) -> None:
+    def __init__(self, scheme: str, key: str, known: FileState | None = None) -> None:
         self.scheme, self.key = scheme, key
-        self._state: FileState | None = None
+        self._state = known
         self._tree: _Tree | None = None
 
     def __getstate__(self) -> tuple[str, str, FileState | None]:
@@ -95,6 +95,11 @@ class RemotePath:
 
     def __truediv__(self, name: str) -> RemotePath:
         return RemotePath(self.scheme, "/".join(part for part in (self.key, name.strip("/")) if part))
+
+    @property
+    def known(self) -> FileState | None:
+        """Facts that a listing said of the file; None where none has."""
+        return self._state
 
     @property
     def name(self) -> str:
@@ -376,8 +381,14 @@ def folder_entries(folder: AnyPath) -> Iterator[tuple[AnyPath, bool]]:
     Raises OSError if it cannot be listed.
     """
     if isinstance(folder, RemotePath):
-        yield from ((path, path.is_dir()) for path in folder.iterdir())
+        for path in folder.iterdir():
+            is_folder = path.is_dir()
+            yield (
+                (path if is_folder else RemotePath(path.scheme, path.key, path.known)),
+                is_folder,
+            )  # without the listing
         return
+    sibling = folder / "sibling"  # of which another name is made in half the time that `folder / name` takes
     os.stat(f"{folder}/.")  # noqa: PTH116 - raises where no file may be looked at; a Path has no dot
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -385,7 +396,7 @@ def folder_entries(folder: AnyPath) -> Iterator[tuple[AnyPath, bool]]:
                 is_folder = entry.is_dir()
             except OSError:  # a link that leads nowhere, or to itself
                 is_folder = False
-            yield folder / entry.name, is_folder
+            yield sibling.with_name(entry.name), is_folder
 
 
 def list_files(folder: AnyPath) -> Iterator[str]:

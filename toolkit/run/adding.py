@@ -6,12 +6,14 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE
 from fmltk.toolkit.features.shards import shard_key
+from fmltk.toolkit.packed import PackedList
 from fmltk.toolkit.run.folder import read_run
 from fmltk.toolkit.run.sets import settings_from_document
-from fmltk.toolkit.run.work import COMPLETE, ManifestEntries, replaced_sets
+from fmltk.toolkit.run.work import COMPLETE, ManifestEntries, Pending, replaced_sets
 from fmltk.toolkit.settings import SET_FIELDS, ExtractSettings, PaddingSettings
 
 if TYPE_CHECKING:
@@ -115,21 +117,26 @@ def clips_for_adding(catalog: Catalog, folder: AnyPath, names: Mapping[str, str]
     _warn(reporter, "clips whose transcript is now another one; --add reads the one that the folder has", retold)
     if not clips:
         raise ConfigError(f"--add: none of these clips is in {folder}; give the videos that it was made of")
-    return replace(catalog, clips=tuple(clips), problems=())
+    return replace(catalog, clips=ClipList(clips), problems=())
 
 
-def plan_adding(work: Work, held: Mapping[str, str], *, retry_failed: bool) -> dict[str, str]:
+def plan_adding(work: Work, held: Mapping[str, str], *, retry_failed: bool) -> Pending:
     """Return what is to be done: COMPLETE where a clip's shard lacks a set; the shards' names keep what they say.
 
     held : the names of the sets that the folder had, by key
     """
-    pending: dict[str, str] = {}
-    for utterance, wanted in work.input_hashes.items():
+    pending = Pending(work.clips)
+    hashes: PackedList[str] = PackedList()
+    for position, (utterance, wanted) in enumerate(work.inputs()):
+        if not wanted:
+            hashes.append("")
+            continue
         name = work.names[shard_key(utterance)]
         made_of = name.split(".")[1]
-        work.input_hashes[utterance] = replaced_sets(made_of, wanted, new_text="text" not in held)
-        if work.input_hashes[utterance] != made_of or (retry_failed and work.has_failed(name)):
-            pending[utterance] = COMPLETE
+        hashes.append(replaced_sets(made_of, wanted, new_text="text" not in held))
+        if hashes[position] != made_of or (retry_failed and work.has_failed(name)):
+            pending.add(position, COMPLETE)
+    work.input_hashes = hashes
     return pending
 
 

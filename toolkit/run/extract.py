@@ -7,7 +7,9 @@ a run that was stopped anywhere is finished by the same command, with the same b
 from __future__ import annotations
 
 import functools
+import itertools
 import time
+from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -239,7 +241,7 @@ def extract(
 def extract_clips(run: Run) -> Summary:
     """Do what is not done yet, clip by clip, then write the tables from every clip's shard."""
     run, work, pending = _plan(run)
-    n_clips = len(work.clips)
+    n_clips = work.n_clips
     if pending:
         run.reporter.say(f"Starting workers and loading models: {len(pending)} of {n_clips} clips to extract")
     with _make_engine(run, n_tasks=max(len(pending), 1)) as engine:
@@ -264,7 +266,7 @@ def extract_clips(run: Run) -> Summary:
     if not run.paths.adds:
         write_problems(run.folder, [*(problem for problem in problems if problem.kind not in OF_FILES), *found])
     say_problems(run.folder, [problem for problem in found if problem.kind == UNKNOWN_TOKENS], run.reporter)
-    n_others = work.n_left_out(run.catalog)
+    n_others = work.n_left_out()
     if n_others and not run.paths.adds:
         left_out = f"{n_others} clips extracted earlier are not among these videos: the tables leave them out"
         summary.warnings.insert(0, left_out)
@@ -273,7 +275,7 @@ def extract_clips(run: Run) -> Summary:
     return summary
 
 
-def _plan(run: Run) -> tuple[Run, Work, dict[str, str]]:
+def _plan(run: Run) -> tuple[Run, Work, Mapping[str, str]]:
     """Return the run with the clips that it may touch, their work, and what is to be done of it."""
     if run.held is None:
         work = Work.plan(run.catalog, run.settings, run.paths)
@@ -318,18 +320,20 @@ def _prepare(run: Run, engine: Engine, *, needed: bool) -> dict[str, Any]:
 
 def _sample_of_texts(catalog: Catalog) -> list[str]:
     """Return some of the transcripts, spread evenly over the clips."""
-    texts = [clip.text for clip in catalog.clips if clip.text and clip.exclude_reason is None]
-    return texts[:: len(texts) // SAMPLED_TEXTS + 1]
+    pairs = zip(catalog.clips.values("text"), catalog.clips.values("exclude_reason"), strict=True)
+    having = [bool(text) and reason is None for text, reason in pairs]
+    texts = itertools.compress(catalog.clips.values("text"), having)
+    return list(itertools.islice(texts, None, None, sum(having) // SAMPLED_TEXTS + 1))
 
 
 def _say_what_is_done(work: Work, pending: Mapping[str, str], reporter: Reporter) -> None:
-    n_clips = len(work.clips)
+    n_clips = work.n_clips
     if len(pending) < n_clips:
         reporter.say(f"{n_clips - len(pending)} of {n_clips} clips are extracted already")
     n_changed = work.n_done_again(pending)
     if n_changed:
         reporter.say(f"{n_changed} clips have changed or failed and are extracted again")
-    n_texts = len(work.new_texts)
+    n_texts = sum(work.new_texts)
     if n_texts:
         reporter.say(f"{n_texts} clips have another transcript: their text alone is done again")
 
@@ -341,30 +345,34 @@ def _wanted(problems: list[Problem], settings: ExtractSettings) -> list[Problem]
 
 def _inspect(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> list[Problem]:
     """Look at the files of the clips that are to be extracted: durations, and what cannot be read."""
-    keys = [key for key, how in pending.items() if how == EXTRACT and work.clips[key].path is not None]
-    tasks = (Task(key, "inspect", work.clips[key], INSPECT_TIMEOUT_S) for key in keys)
-    found: dict[str, list[Problem]] = {}
-    with run.reporter.progress("Reading files", len(keys)) as progress:
+    clips = work.clips
+    positions = map(work.position, (key for key, how in pending.items() if how == EXTRACT))
+    wanted = array("i", (position for position in positions if clips.value(position, "path") is not None))
+    tasks = (Task(clips.utterance_id(one), "inspect", clips[one], INSPECT_TIMEOUT_S) for one in wanted)
+    found: list[Problem] = []
+    with run.reporter.progress("Reading files", len(wanted)) as progress:
         for outcome in engine.run(tasks):
             key = outcome.task.key
             if outcome.error is not None:
-                found[key] = [Problem("unreadable", key, str(outcome.error))]
+                found.append(Problem("unreadable", key, str(outcome.error)))
             else:
-                work.durations_s[key] = outcome.value
-                found[key] = unusual_duration(key, outcome.value, run.options.usual_duration_s)
+                work.durations_s[work.position(key)] = outcome.value
+                found += unusual_duration(key, outcome.value, run.options.usual_duration_s)
             progress.advance()
-    return [problem for key in sorted(found) for problem in found[key]]
+    return sorted(found, key=lambda problem: problem.where)
 
 
 def _say_cost(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:
     """Say how long the feature sets take; the clips of a folder that sets are added to have their durations there."""
-    durations_s = work.durations_s
     if run.paths.adds:
         entries = ManifestEntries(run.folder / MANIFEST_FILE, work.names)
-        durations_s = {entry.row.utterance_id: entry.row.duration_s or 0.0 for entry in entries}
+        known_s = {entry.row.utterance_id: entry.row.duration_s or 0.0 for entry in entries}
+        durations_s = array("d", (known_s.get(key, 0.0) for key in pending))
+    else:
+        durations_s = array("d", (work.durations_s[work.position(key)] for key in pending))
     held = run.held or {}
     sets = {key: one for key, one in run.paths.sets.items() if key not in held}
-    say_cost(engine, sets, [durations_s.get(key, 0.0) for key in pending], run.options, run.reporter)
+    say_cost(engine, sets, durations_s, run.options, run.reporter)
 
 
 def _extract_clips(run: Run, engine: Engine, work: Work, pending: Mapping[str, str]) -> None:
@@ -377,7 +385,7 @@ def _extract_clips(run: Run, engine: Engine, work: Work, pending: Mapping[str, s
     with run.reporter.progress("Extracting", len(pending)) as progress:
         for outcome in engine.run(tasks):
             n_failed += work.settle(outcome).status == FAILED
-            video_s += work.durations_s.get(outcome.task.key, 0.0)
+            video_s += work.durations_s[work.position(outcome.task.key)]
             rate = video_s / max(time.monotonic() - started, 1e-9)
             progress.advance(note=f"{n_failed} failed, {rate:.1f} video-s/s")
 
@@ -395,7 +403,7 @@ def _write_tables(run: Run, work: Work, record: Mapping[str, Any]) -> tuple[Summ
     if run.paths.adds:
         entries: Entries = ManifestEntries(run.folder / MANIFEST_FILE, work.names)
     else:
-        entries = work.entries(run.catalog)
+        entries = work.entries()
     with run.reporter.progress("Writing tables", 2 * len(entries), unit="steps") as progress:
         summary = assemble(
             run.folder,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,12 +104,11 @@ def _choose_text_model(catalog: Catalog, text_model: str | None, reporter: Repor
     from fmltk.toolkit.text.folder import find_text_model
     from fmltk.toolkit.text.language import default_text_model, majority_language
 
-    texts = [clip.text for clip in catalog.clips]
-    count = majority_language(texts)
+    count = majority_language(catalog.clips.values("text"))
     if count.mixed and text_model is None:
         kinds = ", ".join(f"{language or 'unknown'} {n}" for language, n in count.counts.items())
         reporter.warn(f"the transcripts are in several languages ({kinds}); one text model serves all")
-    if text_model is None and not any(texts):
+    if text_model is None and not any(catalog.clips.values("text")):
         return None
     return find_text_model(text_model or default_text_model(count.language))
 
@@ -169,8 +167,9 @@ def _choose_layout(
 
 
 def _shared_stems(catalog: Catalog) -> frozenset[str]:
-    stems = Counter({str(clip.path): clip.path.stem for clip in catalog.clips if clip.path is not None}.values())
-    return frozenset(stem for stem, n in stems.items() if n > 1)
+    first: dict[str, str] = {}
+    paths = (path for path in catalog.clips.values("path") if path is not None)
+    return frozenset(path.stem for path in paths if first.setdefault(path.stem, str(path)) != str(path))
 
 
 def ordered_modalities(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,7 @@ def _files_of_sets(clip: Clip, paths: RunPaths) -> dict[str, list[int] | None]:
     return {key: file_state(one.file_of(file)) for key, one in sorted(found.items())}
 
 
+@functools.lru_cache(maxsize=1)  # clips without a text are asked for one after the other
 def text_fingerprint(text: str | None) -> str:
     """Return what stands for a transcript."""
     return fingerprint({"text": text})

@@ -14,6 +14,7 @@ from fmltk.toolkit.audio.speech_activity import resolve_speech
 from fmltk.toolkit.catalog.catalog import Catalog
 from fmltk.toolkit.catalog.language_tags import language_of_tag, language_tag
 from fmltk.toolkit.clip import RECOGNISED
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError, MediaError, RunError
 from fmltk.toolkit.features.clip_row import FAILED, OK, TRANSCRIPT_WARNING, failure_of
 from fmltk.toolkit.io.paths import look_up
@@ -124,7 +125,7 @@ def recognise(
             paths.features, how, ((clip, found[key], _uses(clip, found[key])) for key, clip in clips.items())
         )
     _say_result(clips, found, how, reporter)
-    changed = tuple(_with_text(clip, found.get(clip.utterance_id), how) for clip in catalog.clips)
+    changed = ClipList(_with_text(clip, found.get(clip.utterance_id), how) for clip in catalog.clips)
     without = {clip.utterance_id for clip in changed if clip.text is None}
     problems = tuple(one for one in catalog.problems if one.kind != "no-transcript" or one.where in without)
     return Catalog(changed, problems, catalog.notes)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError, RunError, StoreError
-from fmltk.toolkit.features.clip_row import FAILED, OK, ClipRow, failed_row, rows_without_work
+from fmltk.toolkit.features.clip_row import FAILED, OK, ClipRow, failed_row, row_without_work
 from fmltk.toolkit.features.layout import SHARD_FOLDER
 from fmltk.toolkit.features.shards import ClipResult, ShardFolder, shard_key, with_failure
 from fmltk.toolkit.io.parquet import open_parquet, reading
-from fmltk.toolkit.io.paths import look_up
+from fmltk.toolkit.io.paths import LOOK_UP_BATCH, look_up
+from fmltk.toolkit.packed import PackedList
 from fmltk.toolkit.run.assemble import Entries, Entry, Place
 from fmltk.toolkit.run.tasks import ClipOutput, ClipTask, hash_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
     from fmltk.toolkit.catalog.catalog import Catalog
-    from fmltk.toolkit.clip import Clip
+    from fmltk.toolkit.clip_list import ClipList
+    from fmltk.toolkit.features.shard_names import ShardNames
     from fmltk.toolkit.io.paths import AnyPath
     from fmltk.toolkit.run.engine import Outcome
     from fmltk.toolkit.run.tasks import RunPaths
     from fmltk.toolkit.settings import ExtractSettings
 
 EXTRACT, COMPLETE = "extract", "complete"  # what a worker can do with a clip: its methods
+_METHODS = ("", EXTRACT, COMPLETE)
 # The columns of a clip that the tables need besides its shard.
 WITH_SHARD = ("utterance_id", "split", "language", "text", "text_source", "warnings")
 _BATCH_CLIPS = 1024  # of a manifest that is read a part at a time
@@ -103,73 +109,121 @@ class ManifestEntries(Entries):
         return name
 
 
+class Pending(Mapping[str, str]):
+    """What is to be done with clips, EXTRACT or COMPLETE, by utterance_id, in their order."""
+
+    def __init__(self, clips: ClipList) -> None:
+        self._clips = clips
+        self._how = bytearray(len(clips))  # 0, or which of _METHODS, by position
+        self._n = 0
+
+    def add(self, position: int, how: str) -> None:
+        """Take note of what is to be done with a clip of which nothing was to be done until now."""
+        self._how[position] = _METHODS.index(how)
+        self._n += 1
+
+    def __getitem__(self, utterance: str) -> str:
+        position = self._clips.find(utterance)
+        if position is None or not self._how[position]:
+            raise KeyError(utterance)
+        return _METHODS[self._how[position]]
+
+    def __iter__(self) -> Iterator[str]:
+        return itertools.compress(self._clips.utterance_ids(), self._how)
+
+    def __len__(self) -> int:
+        return self._n
+
+
 @dataclass(slots=True)
 class Work:
-    """The clips of a run.
+    """The clips of a run. They are held by position, for a million names in each of several dicts take a gigabyte.
 
     Attributes
     ----------
-    clips, input_hashes
-        The clips that have a file to extract, and the hash of each one's input, by utterance_id.
-    rows
-        The rows of the clips that need no work.
+    clips
+        Every clip of the catalogue.
+    input_hashes
+        The hash of each clip's input; "" where it needs no work.
     shards, names
         The folder of shards, and the name of each clip's shard by its key.
     keys
         The keys of the feature sets that every clip has.
     durations_s
-        The durations of the clips whose files were looked at.
+        The duration of each clip, where its file was looked at; else 0.
     new_texts
-        The clips whose transcript is another than the shard's.
+        Whether each clip's transcript is another than the shard's.
+    n_clips
+        How many need work, or have had it.
     """
 
-    clips: dict[str, Clip]
-    input_hashes: dict[str, str]
-    rows: dict[str, ClipRow]
+    clips: ClipList
+    input_hashes: PackedList[str]
     shards: ShardFolder
     keys: tuple[str, ...]
-    names: dict[str, str] = field(default_factory=dict)
-    durations_s: dict[str, float] = field(default_factory=dict)
-    new_texts: set[str] = field(default_factory=set)
+    names: ShardNames
+    durations_s: array[float] = field(init=False)
+    new_texts: bytearray = field(init=False)
+    n_clips: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.durations_s = array("d", bytes(8 * len(self.clips)))
+        self.new_texts = bytearray(len(self.clips))
+        self.n_clips = sum(map(bool, self.input_hashes))
 
     @classmethod
     def plan(cls, catalog: Catalog, settings: ExtractSettings, paths: RunPaths) -> Work:
-        """Return the clips to work on with the shards they have, and the rows of those that need no work."""
+        """Return the clips to work on, with the shards that they have."""
         keys = paths.keys or settings.modalities
-        rows = rows_without_work(catalog.clips, keys)
-        clips = {clip.utterance_id: clip for clip in catalog.clips if clip.utterance_id not in rows}
-        look_up(clip.path for clip in clips.values())
-        hashes = {utterance: hash_input(clip, settings, paths) for utterance, clip in clips.items()}
+        hashes: PackedList[str] = PackedList()
+        clips = iter(catalog.clips)
+        while batch := list(itertools.islice(clips, LOOK_UP_BATCH)):
+            work = [row_without_work(clip, keys) is None for clip in batch]
+            look_up(clip.path for clip in itertools.compress(batch, work))
+            for clip, is_work in zip(batch, work, strict=True):
+                hashes.append(hash_input(clip, settings, paths) if is_work else "")
         shards = ShardFolder(paths.features / SHARD_FOLDER)
-        return cls(clips, hashes, rows, shards, keys, shards.names())
+        return cls(catalog.clips, hashes, shards, keys, shards.names())
 
-    def pending(self, *, retry_failed: bool) -> dict[str, str]:
+    def pending(self, *, retry_failed: bool) -> Pending:
         """Return what is to be done: EXTRACT without a shard of the present files, COMPLETE where text or sets are new.
 
         Raises ConfigError if clips would lose the text that they have.
         """
-        pending: dict[str, str] = {}
+        pending = Pending(self.clips)
         losing = []
-        for utterance, input_hash in self.input_hashes.items():
+        for position, (utterance, input_hash) in enumerate(self.inputs()):
+            if not input_hash:
+                continue
             name = self.shard_name(utterance)
             held_media, held_text, held_sets = split_input(name.split(".")[1] if name else "")
             media, text, sets = split_input(input_hash)
             if held_media != media:
-                pending[utterance] = EXTRACT
+                pending.add(position, EXTRACT)
             elif (held_text, held_sets) != (text, sets):
-                pending[utterance] = COMPLETE
+                pending.add(position, COMPLETE)
                 if held_text != text:
-                    self.new_texts.add(utterance)
-                    if self.clips[utterance].text is None and "text" in self.keys:
+                    self.new_texts[position] = True
+                    if self.clips.value(position, "text") is None and "text" in self.keys:
                         losing.append(utterance)
             elif retry_failed and name is not None and self.has_failed(name):
-                pending[utterance] = EXTRACT
+                pending.add(position, EXTRACT)
         if losing:
             raise ConfigError(
                 f"{len(losing)} clips have text from an earlier run and no transcript now ({', '.join(losing[:3])}); "
                 "give the --transcripts or --transcribe again, or choose another folder with -o"
             )
         return pending
+
+    def inputs(self) -> Iterator[tuple[str, str]]:
+        """Yield the id of each clip, and the hash of its input."""
+        return zip(self.clips.utterance_ids(), self.input_hashes, strict=True)
+
+    def position(self, utterance: str) -> int:
+        """Return the position of a clip, by which the others are held."""
+        position = self.clips.find(utterance)
+        assert position is not None  # noqa: S101 - only clips of the catalogue are asked for
+        return position
 
     def has_failed(self, name: str) -> bool:
         """Return whether a shard is of a clip that failed, or is damaged."""
@@ -184,20 +238,24 @@ class Work:
 
     def task(self, utterance: str) -> ClipTask:
         """Return what a worker needs to do the clip."""
-        new_text = utterance in self.new_texts
-        return ClipTask(self.clips[utterance], self.input_hashes[utterance], self.shard_name(utterance), new_text)
+        position = self.position(utterance)
+        return ClipTask(
+            self.clips[position],
+            self.input_hashes[position],
+            self.shard_name(utterance),
+            new_text=bool(self.new_texts[position]),
+        )
 
     def timeout_s(self, utterance: str) -> float:
         """Return how long the clip may take unless --clip-timeout says otherwise."""
-        return clip_timeout_s(self.durations_s.get(utterance, 0.0))
+        return clip_timeout_s(self.durations_s[self.position(utterance)])
 
     def settle(self, outcome: Outcome[str]) -> ClipOutput:
         """Record what became of a clip. If its worker could not write the shard, died or hung, it is written here.
 
         Raises the outcome's error if it is not of this one clip, such as a full disk.
         """
-        utterance = outcome.task.key
-        task = self.task(utterance)
+        task: ClipTask = outcome.task.argument
         if outcome.error is None:
             output: ClipOutput = outcome.value
             if output.data is not None:
@@ -207,7 +265,7 @@ class Work:
             output = ClipOutput(self.shards.write(result, task.input_hash, older=task.older), FAILED)
         else:
             raise outcome.error
-        self.names[shard_key(utterance)] = output.name
+        self.names[shard_key(outcome.task.key)] = output.name
         return output
 
     def _failed(self, task: ClipTask, outcome: Outcome[str]) -> ClipResult:
@@ -223,14 +281,13 @@ class Work:
         """Remove a clip's shard, which is damaged."""
         self.shards.remove(self.names.pop(shard_key(utterance)))
 
-    def entries(self, catalog: Catalog) -> Entries:
-        """Return every clip of the catalogue as the tables are made of it."""
-        return _WorkEntries(self, catalog)
+    def entries(self) -> Entries:
+        """Return every clip as the tables are made of it."""
+        return _WorkEntries(self)
 
-    def n_left_out(self, catalog: Catalog) -> int:
+    def n_left_out(self) -> int:
         """Return how many shards are of clips that the catalogue does not have."""
-        keys = {shard_key(clip.utterance_id) for clip in catalog.clips}
-        return sum(key not in keys for key in self.names)
+        return len(self.names) - sum(shard_key(utterance) in self.names for utterance in self.clips.utterance_ids())
 
     def n_done_again(self, pending: Mapping[str, str]) -> int:
         """Return how many of the pending clips have a shard that is out of date or failed."""
@@ -240,22 +297,20 @@ class Work:
 class _WorkEntries(Entries):
     """The clips of a catalogue, whose rows are made as they are asked for: a million would fill the memory."""
 
-    def __init__(self, work: Work, catalog: Catalog) -> None:
-        self._work, self._catalog = work, catalog
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
     def __len__(self) -> int:
-        return len(self._catalog.clips)
+        return len(self._work.clips)
 
     def places(self) -> Iterator[Place]:
         """Yield which shard each clip has."""
-        for clip in self._catalog.clips:
-            utterance = clip.utterance_id
-            yield Place(utterance, clip.split, self._shard(utterance))
+        for (utterance, input_hash), split in zip(self._work.inputs(), self._work.clips.values("split"), strict=True):
+            yield Place(utterance, split, self._work.shard_name(utterance) if input_hash else None)
 
     def __iter__(self) -> Iterator[Entry]:
-        for clip in self._catalog.clips:
-            utterance = clip.utterance_id
-            yield Entry(self._work.rows.get(utterance) or ClipRow.of(clip), self._shard(utterance))
-
-    def _shard(self, utterance: str) -> str | None:
-        return self._work.shard_name(utterance) if utterance in self._work.clips else None
+        for clip, input_hash in zip(self._work.clips, self._work.input_hashes, strict=True):
+            if input_hash:
+                yield Entry(ClipRow.of(clip), self._work.shard_name(clip.utterance_id))
+            else:
+                yield Entry(row_without_work(clip, self._work.keys) or ClipRow.of(clip))

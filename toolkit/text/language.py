@@ -28,9 +28,9 @@ _SCRIPTS = {
     "latin": re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+"),
 }
 # Frequent in English and rare in other languages of the Latin script: not "in" or "me", which are German and Spanish.
-_ENGLISH_WORDS = (
-    "the and to of i it is that you this with she they are be have not but my at if just there all like about out from "
-    "been had has would will your his her their them what don didn really very"
+_ENGLISH_WORDS = frozenset(
+    "the and to of i it is that you this with she they are be have not but my at if just there all like about out from "  # noqa: SIM905
+    "been had has would will your his her their them what don didn really very".split()
 )
 _FEW_WORDS = 8  # below this, a Latin text is too short to tell English from its neighbours
 _ENGLISH_SHARE = 0.15  # of the words; running English has about twice as many, other languages about half
@@ -51,7 +51,9 @@ def detect_language(text: str | None) -> str | None:
     >>> detect_language("我今天非常 happy"), detect_language("I am happy today"), detect_language("?!")
     ('zh', 'en', None)
     """
-    counts = {name: len(pattern.findall(text or "")) for name, pattern in _SCRIPTS.items()}
+    if not text or text.isascii():  # then no other script is in it
+        return _language_of_latin(text) if text and _SCRIPTS["latin"].search(text) else None
+    counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS.items()}
     east_asian = counts.pop("han") + counts["kana"]
     kana = counts.pop("kana")
     # First, so that it wins a tie: Chinese texts borrow Latin words more often than the reverse.
@@ -59,13 +61,12 @@ def detect_language(text: str | None) -> str | None:
     language = max(counts, key=lambda name: counts[name])
     if counts[language] == 0:
         return None
-    return _language_of_latin(text or "") if language == "latin" else language
+    return _language_of_latin(text) if language == "latin" else language
 
 
 def _language_of_latin(text: str) -> str | None:
     words = [word.lower() for word in _SCRIPTS["latin"].findall(text)]
-    known = frozenset(_ENGLISH_WORDS.split())
-    english = sum(word in known for word in words)
+    english = sum(word in _ENGLISH_WORDS for word in words)
     return "en" if len(words) < _FEW_WORDS or english >= _ENGLISH_SHARE * len(words) else None
 
 

@@ -9,6 +9,7 @@ import pytest
 from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.catalog.exclusions import Exclusions, exclusions_of, read_exclusions
 from fmltk.toolkit.clip import Clip, split_utterance_id
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
 from tests.spreadsheets import write_xlsx
 
@@ -21,7 +22,7 @@ HEADER = "utterance_id,video_id,clip_id,reason,detail,decision\n"
 
 def read(path: Path, text: str, ids: tuple[str, ...] = IDS) -> Exclusions:
     path.write_text(text, encoding="utf-8")
-    return read_exclusions([Clip(*split_utterance_id(one), None, source=f"{one}.mp4") for one in ids], path)
+    return read_exclusions(ClipList(Clip(*split_utterance_id(one), None, source=f"{one}.mp4") for one in ids), path)
 
 
 def test_without_decisions_every_row_excludes(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_clips_that_do_not_exist_are_said_where_they_are_excluded(tmp_path: Path
 def test_a_spreadsheet_that_took_the_zeros_from_the_ids_still_names_the_clip(tmp_path: Path) -> None:
     table = tmp_path / "curation.xlsx"
     write_xlsx(table, [HEADER.strip().split(","), ["v1$_$0002", "v1", 2, "no-speech", "", "exclude"]])
-    clips = [Clip(*split_utterance_id(one), None, source=one) for one in IDS]
+    clips = ClipList(Clip(*split_utterance_id(one), None, source=one) for one in IDS)
     assert read_exclusions(clips, table).reasons == {"v1$_$0002": "no-speech"}
 
 

@@ -157,6 +157,8 @@ def test_a_language_that_is_none_or_not_clear_is_refused(tmp_path: Path) -> None
         build_catalog(folder, language="klingon")
     with pytest.raises(ConfigError, match=r"a\.mp4 has text files in zh-hans and zh-hant; choose one: --language zh-h"):
         build_catalog(folder, language="zh")
+    with pytest.raises(ConfigError, match="--language klingon is not a language"):
+        build_catalog(folder_of(tmp_path / "silent", {"a.mp4": ""}), language="klingon")
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from fmltk.toolkit.catalog.catalog import Catalog
+from fmltk.toolkit.clip import Clip
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.run.resolve import resolve
 from fmltk.toolkit.settings import ExtractSettings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _resolved(folder: Path, recorded: str, asd: Path | None) -> tuple[str, list[str]]:
@@ -22,7 +21,7 @@ def _resolved(folder: Path, recorded: str, asd: Path | None) -> tuple[str, list[
     reporter = Reporter(quiet=True)
     settings, paths = resolve(
         ExtractSettings(modalities=("vision",), asd_weights=recorded),
-        Catalog(()),
+        Catalog(ClipList()),
         folder / "features",
         text_model=None,
         openface="none",
@@ -55,3 +54,25 @@ def test_features_of_other_weights_are_not_continued(tmp_path: Path, given: byte
         asd.write_bytes(given)
     with pytest.raises(ConfigError, match=f"LR-ASD weights of SHA-256 6b4ef53694e8.*{said}"):
         _resolved(tmp_path, "6b4ef53694e874e96cf630198dc479c7", asd)
+
+
+@pytest.mark.parametrize(
+    ("files", "shared"),
+    [
+        (["a/1.mp4", "b/1.mp4", "b/2.mp4"], {"1"}),
+        (["film.mkv", "film.mkv", "film.mkv"], set()),  # three cuts of one file
+        (["a.mp4", "a.avi", None], {"a"}),
+    ],
+)
+def test_a_stem_of_several_files_is_shared(tmp_path: Path, files: list[str | None], shared: set[str]) -> None:
+    clips = ClipList(Clip("v", str(n), None if one is None else Path(one)) for n, one in enumerate(files))
+    _, paths = resolve(
+        ExtractSettings(modalities=("audio",)),
+        Catalog(clips),
+        tmp_path / "features",
+        text_model=None,
+        openface="none",
+        elsewhere=False,
+        reporter=Reporter(quiet=True),
+    )
+    assert paths.shared_stems == shared

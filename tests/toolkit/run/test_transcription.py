@@ -13,6 +13,7 @@ import pytest
 from fmltk.toolkit.catalog.catalog import Catalog
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.clip import Clip
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.errors import ClipTimeoutError, ConfigError, FmltkError, MediaError, StoreError, WorkerDiedError
 from fmltk.toolkit.hf_folder import ModelFolder
@@ -80,7 +81,7 @@ def heard(folder: Path, clips: list[Clip], ears: Ears, **options: Any) -> tuple[
     reporter = Reporter(quiet=True)
     problems = tuple(Problem("no-transcript", one.utterance_id, "text is missing") for one in clips if not one.text)
     found = recognise(
-        Catalog(tuple(clips), problems),
+        Catalog(ClipList(clips), problems),
         RunPaths(folder / "features", transcription=how),
         RunOptions(**options),
         make_engine=lambda n_tasks: ears,
@@ -211,7 +212,7 @@ def test_the_cost_of_a_long_run_is_said_before_it(
 ) -> None:
     how = Transcription(MODEL, TranscriptionSettings(model="hf:tiny"), "energy")
     recognise(
-        Catalog((clip(tmp_path, "a"), clip(tmp_path, "b"))),
+        Catalog(ClipList((clip(tmp_path, "a"), clip(tmp_path, "b")))),
         RunPaths(tmp_path / "features", transcription=how),
         RunOptions(),
         make_engine=lambda n_tasks: Ears({"a$_$0": SAID, "b$_$0": SAID}, cost=cost),
