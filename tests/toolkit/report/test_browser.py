@@ -13,6 +13,7 @@ import pytest
 
 from fmltk.toolkit.catalog.exclusions import read_exclusions
 from fmltk.toolkit.clip import Clip
+from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.console import Reporter
 from fmltk.toolkit.report.charts import histogram, small_histograms
 from fmltk.toolkit.report.clips import gather_clips
@@ -359,7 +360,7 @@ def test_marks_are_made_by_keyboard_and_saved_as_a_table_that_exclude_reads(open
     opened.execute_script("document.getElementById('save').focus()")
     opened.switch_to.active_element.send_keys(Keys.ENTER)
     until((tmp_path / "marks.csv").exists)
-    clips = [Clip(video, clip, tmp_path / "a.mp4") for video, clip in (("clip", "00"), ("clip", "01"), ("more", "00"))]
+    clips = ClipList(Clip(*ids, tmp_path / "a.mp4") for ids in (("clip", "00"), ("clip", "01"), ("more", "00")))
     found = read_exclusions(clips, tmp_path / "marks.csv")
     assert found.reasons == {"clip$_$00": '\'=two people, "nk"'}  # no spreadsheet runs it
     opened.refresh()
