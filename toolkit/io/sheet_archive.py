@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_UNPACKED_BYTES = 256 << 20
 MAX_CELLS = 8_000_000  # of a sheet, up to its last one that holds something
 MAX_CHARACTERS = 512 << 20  # of all cells together, each counted where it stands
+_FOR_OTHERS = ("customXml/", "docProps/")  # about the document, for other programs, and in UTF-16 at times
 # Each is linear in the file's length: no part of them runs past the next tag.
 _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)\b[^<>]*?\br\s*=\s*[\"']([A-Za-z]*)(\d+)[\"']")
 _SHARED_TEXT_END = re.compile(rb"</(?:\w+:)?si\s*>")
@@ -32,8 +33,6 @@ _WHOLE_CELL = re.compile(
 )
 _STYLE = re.compile(rb"\bs\s*=\s*[\"']([0-9]+)[\"']")
 _TYPE = re.compile(rb"\st\s*=\s*[\"'](\w+)[\"']")
-_NUMBER_FORMAT = re.compile(rb"<(?:\w+:)?numFmt\s([^<>]*)>")
-_CELL_FORMAT = re.compile(rb"<(?:\w+:)?xf\s([^<>]*)>")
 _ATTRIBUTE = re.compile(rb"(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 _LEADING_ZEROS = re.compile(rb"(0{2,40})(;.*)?")  # a number format that shows 7 as 0007
 _ZEROS_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(\s*<text:p>0[0-9]+</text:p>)")
@@ -45,9 +44,6 @@ _FORMULA_CELL = re.compile(
 _TO_CALCULATE = re.compile(rb"<(?:\w+:)?calcPr\b[^<>]*\bfullCalcOnLoad\s*=\s*[\"'](?:1|true)[\"']")
 _EMPTY_IN_ODS = re.compile(rb"<table:table-cell\b([^<>]*)>(?:(?<=/>)|\s*</table:table-cell\s*>)")
 _MERGED_IN_ODS = re.compile(rb"\btable:number-rows-spanned\s*=\s*[\"'](?!1[\"'])[0-9]")
-_SHEET = re.compile(rb"<(?:\w+:)?sheet\s([^<>]*)>")
-_RELATION = re.compile(rb"<(?:\w+:)?Relationship\s([^<>]*)>")
-_ROW = re.compile(rb"<(?:\w+:)?row\s([^<>]*)>")
 UNSAVED = "\ue000formula"  # stands for a result that the file does not hold, until the rows are read
 _NUMBER_IN_ODS = re.compile(rb"\boffice:value(?:-type)?\s*=\s*[\"'][^\"']*[\"']")
 
@@ -72,7 +68,11 @@ def checked_archive(data: bytes) -> tuple[bytes, dict[str, set[int]]]:
         calculated: bool = True
         names, files = dict[bytes, str](), dict[bytes, bytes]()  # of the sheets, by the ids of their relations
         hidden: dict[str, set[int]] = {}  # by the end of a sheet's path
-        members = [one for one in archive.infolist() if one.filename.endswith((".xml", ".rels", "mimetype"))]
+        members = [
+            one
+            for one in archive.infolist()
+            if one.filename.endswith((".xml", ".rels", "mimetype")) and not one.filename.startswith(_FOR_OTHERS)
+        ]
         for member in sorted(members, key=lambda one: "worksheets/" in one.filename.lower()):
             with archive.open(member) as file:
                 content = file.read(left + 1)
@@ -88,10 +88,10 @@ def checked_archive(data: bytes) -> tuple[bytes, dict[str, set[int]]]:
                 widths = _zero_widths(content)
             elif name.endswith("xl/workbook.xml"):
                 calculated = _TO_CALCULATE.search(content) is None
-                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _SHEET.findall(content)]
+                tags = _tags(rb"sheet", content)
                 names = {tag[b"id"]: unescape(tag[b"name"].decode()) for tag in tags if {b"id", b"name"} <= tag.keys()}
             elif name.endswith("workbook.xml.rels"):
-                tags = [dict(_ATTRIBUTE.findall(tag)) for tag in _RELATION.findall(content)]
+                tags = _tags(rb"Relationship", content)
                 files = {tag.get(b"Id", b""): tag.get(b"Target", b"").rpartition(b"/")[2] for tag in tags}
             elif "worksheets/" in name and name.endswith(".xml"):
                 _check_worksheet(content, shared)
@@ -112,22 +112,28 @@ def checked_archive(data: bytes) -> tuple[bytes, dict[str, set[int]]]:
 
 def _hidden_rows(worksheet: bytes) -> set[int]:
     """Return the numbers of the rows that are hidden, as a filter leaves them."""
-    tags = (dict(_ATTRIBUTE.findall(tag)) for tag in _ROW.findall(worksheet) if b"hidden" in tag)
     return {
-        int(tag[b"r"][:9]) for tag in tags if tag.get(b"hidden") in (b"1", b"true") and tag.get(b"r", b"").isdigit()
+        int(tag[b"r"][:9])
+        for tag in _tags(rb"row(?=\s[^<>]*\bhidden\b)", worksheet)
+        if tag.get(b"hidden") in (b"1", b"true") and tag.get(b"r", b"").isdigit()
     }
+
+
+def _tags(name: bytes, content: bytes) -> Iterator[dict[bytes, bytes]]:
+    """Yield the attributes of every element of that name, a regular expression, whatever its prefix."""
+    for tag in re.finditer(rb"<(?:\w+:)?%b\s([^<>]*)>" % name, content):
+        yield dict(_ATTRIBUTE.findall(tag[1]))
 
 
 def _zero_widths(styles: bytes) -> dict[bytes, int]:
     """Return how many digits the styles of an .xlsx show that write zeros before a number, by the style's number."""
     widths = {}
-    for tag in _NUMBER_FORMAT.findall(styles):
-        attributes = dict(_ATTRIBUTE.findall(tag))
+    for attributes in _tags(rb"numFmt", styles):
         zeros = _LEADING_ZEROS.fullmatch(attributes.get(b"formatCode", b""))
         if zeros:
             widths[attributes.get(b"numFmtId")] = len(zeros[1])
     cell_formats = styles.partition(b"cellXfs")[2].partition(b"cellXfs")[0]
-    used = [dict(_ATTRIBUTE.findall(tag)).get(b"numFmtId") for tag in _CELL_FORMAT.findall(cell_formats)]
+    used = [attributes.get(b"numFmtId") for attributes in _tags(rb"xf", cell_formats)]
     return {str(style).encode(): widths[one] for style, one in enumerate(used) if one in widths}
 
 

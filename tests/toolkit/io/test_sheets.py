@@ -96,6 +96,14 @@ def test_leading_zeros_of_an_open_document_stay(tmp_path: Path) -> None:
     assert rows(write_ods_body(tmp_path / "t.ods", lines)) == [{"clip": "007"}, {"clip": "7"}]
 
 
+@pytest.mark.parametrize("name", ["customXml/item1.xml", "customXml/itemProps1.xml", "docProps/custom.xml"])
+def test_what_other_programs_put_into_a_spreadsheet_is_not_read(tmp_path: Path, name: str) -> None:
+    path = write_xlsx(tmp_path / "t.xlsx", [["id"], ["a"]])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, '<?xml version="1.0" encoding="utf-16"?><p/>'.encode("utf-16"))
+    assert rows(path) == [{"id": "a"}]
+
+
 @pytest.mark.parametrize("first", [[], [[None, " "]]])
 def test_the_first_sheet_that_holds_something_is_read_and_named(tmp_path: Path, first: list[list[object]]) -> None:
     path = write_xlsx(tmp_path / "t.xlsx", {"Cover": first, "Clips": [["id"], ["a"]], "More": [["code"], ["b"]]})
