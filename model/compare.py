@@ -270,9 +270,8 @@ def _tests(a: _Scored, b: _Scored, truth: NDArray[np.float64], family: Family) -
     }
     right = paired_test(_right(a, truth, family), _right(b, truth, family))
     errors = paired_test(_errors(a.predictions, truth), _errors(b.predictions, truth))
-    over_clips = {"Acc": right} if family == "nominal" else {"MAE": errors, "Acc-2": right}
-    if family == "numbers":
-        del over_clips["Acc-2"]
+    over_clips = {"Acc": right} if family == "nominal" else {"MAE": errors}
+    over_clips |= {"Acc-2": right} if family in ("ch-sims", "mosi") else {}
     return {
         "a": a.system.name,
         "b": b.system.name,

@@ -132,7 +132,7 @@ def ids_of_row(row: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def split_name(text: str) -> str | None:
-    """Return the split that a table's cell names, whatever its case: train, valid (also val, dev) or test; else None.
+    """Return the split that a cell names, whatever its case: train, valid (val, dev, validation) or test; else None.
 
     >>> split_name(" Dev"), split_name("Training"), split_name("later")
     ('valid', 'train', None)

@@ -127,7 +127,7 @@ def _clip_of(written: Mapping[str, str], columns: Columns) -> dict[str, str]:
 
 
 def _path_of(row: Mapping[str, str]) -> str:
-    return row["file"].replace("\\", "/")
+    return row.get("file", "").replace("\\", "/")
 
 
 def _clips(table: Table, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
@@ -149,22 +149,28 @@ class _Folders:
 
         Raises AnnotationError as `rated_of` does, and if a file of this name in another folder was rated as well.
         """
-        names = self.report.clip_names
-        about = rated_of(row, self.options, where, names, dimension=dimension)
-        used = self.columns.used
-        options = self.options
-        by_file = "file" in used and not used.keys() & {"utterance_id", "video_id"}
-        path = without_ending(_path_of(row)) if by_file and "file" in row else ""
-        if "/" in path and isinstance(about, Rated) and options.id_field is None and not options.cut_uploads:
-            option = f"--id-field {shlex.quote(used['file'])} --id-parts 2"
-            names.check(about.utterance_id, about.condition, path, where, option=option)
-            self.first = path if self.first is None else self.first
-            if path.rpartition("/")[0] != self.first.rpartition("/")[0]:
-                self.report.remark(
-                    f"the folders in {used['file']!r} are left out of the clips' ids, such as that of {self.first!r}; "
-                    f"if they are the videos, give {option}"
-                )
+        about = rated_of(row, self.options, where, self.report.clip_names, dimension=dimension)
+        path = without_ending(_path_of(row)) if self._are_left_out else ""
+        if "/" in path and isinstance(about, Rated):
+            self._check(about, path, where)
         return about
+
+    @property
+    def _are_left_out(self) -> bool:
+        used, options = self.columns.used.keys(), self.options
+        is_by_file = "file" in used and used.isdisjoint(("utterance_id", "video_id"))
+        return is_by_file and options.id_field is None and not options.cut_uploads
+
+    def _check(self, about: Rated, path: str, where: str) -> None:
+        column = self.columns.used["file"]
+        option = f"--id-field {shlex.quote(column)} --id-parts 2"
+        self.report.clip_names.check(about.utterance_id, about.condition, path, where, option=option)
+        self.first = path if self.first is None else self.first
+        if path.rpartition("/")[0] != self.first.rpartition("/")[0]:
+            self.report.remark(
+                f"the folders in {column!r} are left out of the clips' ids, such as that of {self.first!r}; if they "
+                f"are the videos, give {option}"
+            )
 
 
 def long_records(table: Table, columns: Columns, options: ImportOptions, report: FileReport) -> Iterator[Record | Drop]:

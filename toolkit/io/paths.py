@@ -383,10 +383,8 @@ def folder_entries(folder: AnyPath) -> Iterator[tuple[AnyPath, bool]]:
     if isinstance(folder, RemotePath):
         for path in folder.iterdir():
             is_folder = path.is_dir()
-            yield (
-                (path if is_folder else RemotePath(path.scheme, path.key, path.known)),
-                is_folder,
-            )  # without the listing
+            # A file's path without the listing that it came from, which it would keep in memory.
+            yield path if is_folder else RemotePath(path.scheme, path.key, path.known), is_folder
         return
     sibling = folder / "sibling"  # of which another name is made in half the time that `folder / name` takes
     os.stat(f"{folder}/.")  # noqa: PTH116 - raises where no file may be looked at; a Path has no dot
