@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.catalog.matching import align_ids
 from fmltk.toolkit.catalog.transcripts import transcript_of_row
 from fmltk.toolkit.clip import split_utterance_id, utterance_id
 from fmltk.toolkit.errors import AnnotationError
@@ -13,6 +12,7 @@ from fmltk.toolkit.features.layout import MANIFEST_FILE
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.paths import locate
 from fmltk.toolkit.io.table_kinds import CLIPS
+from fmltk.toolkit.matching import align_ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection

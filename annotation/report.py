@@ -59,7 +59,7 @@ def label_sections(request: ReportRequest) -> Contribution:
     """Return a section on every table of labels among the paths, and its clips as cases."""
     from fmltk.toolkit.features.label_file import has_labels
 
-    return contribute(request, has_labels, _labels)
+    return contribute(request, has_labels, lambda path: _labels(path, request))
 
 
 def _has_ratings(path: Path) -> bool:
@@ -229,11 +229,15 @@ def _rater_table(raters: dict[str, list[dict[str, Any]]]) -> Table:
     )
 
 
-def _labels(path: Path) -> Contribution:
+def _labels(path: Path, request: ReportRequest) -> Contribution:
     from fmltk.annotation.summary import summarise_labels
-    from fmltk.toolkit.features.label_file import read_labels
+    from fmltk.toolkit.features.label_file import as_labels
+    from fmltk.toolkit.report.features import clip_ids
 
-    labels = read_labels(path)
+    read = as_labels(path, scale=request.scale)
+    labels, notes = read.aligned(clip_ids(request))
+    for note in (*read.notes, *notes):
+        request.reporter.say(note)
     document = summarise_labels(labels)
     sizes = document["sizes"]
     classes, conflicts = _class_blocks(document), _conflict_blocks(labels, document)

@@ -181,9 +181,8 @@ def train(features: Path, *, labels: Path | None, reporter: Reporter, **options:
     reporter.table(columns, rows, title=f"{out}: {_title(document)}, {len(document['seeds'])} seed(s)")
     for one in _class_tables(out, document) if document["family"] == "nominal" else []:
         reporter.table(one.columns, one.rows, title=one.title)
-    # A report reads no --scale: it has the labels of such a table from the run.
-    shown = (features, labels, out) if options["scale"] is None else (features, out)
-    reporter.suggest("report", *shown, "-o", out / "report.html")
+    scale = () if options["scale"] is None else (f"--scale={options['scale']}",)
+    reporter.suggest("report", features, labels, out, *scale, "-o", out / "report.html")
 
 
 def _config(options: dict[str, Any], default: str) -> Settings:

@@ -12,7 +12,6 @@ import numpy as np
 
 from fmltk.model.metrics import metric_family
 from fmltk.model.nominal import learned_labels, missing_classes
-from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError
@@ -102,7 +101,7 @@ def join(
     Raises ConfigError if some labels are words and others numbers, no clip joins, there is no training or validation
     clip with a label, or the settings ask for labels that the data does not have.
     """
-    labels, notes = align_labels(labels, set(features.utterance_ids))
+    labels, notes = labels.aligned(set(features.utterance_ids))
     at = {utterance: row for row, utterance in enumerate(labels.utterance_ids) if utterance not in excluded}
     feature_rows = [row for row, utterance in enumerate(features.utterance_ids) if utterance in at]
     if not feature_rows:

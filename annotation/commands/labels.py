@@ -123,13 +123,12 @@ def _shipped_labels(
     shipped: ShippedOptions, scales: ScaleOptions, known: Collection[str], reporter: Reporter
 ) -> LabelTable | None:
     """Return the labels that a data set ships, under the ids of the clips that are known."""
-    from fmltk.toolkit.catalog.matching import align_labels
     from fmltk.toolkit.features.label_file import read_labels
 
     if shipped.path is None:
         return None
     given = read_labels(shipped.path, scales=scales.by_condition, encoding=shipped.encoding, needs_labels=False)
-    given, notes = align_labels(given, known)
+    given, notes = given.aligned(known)
     for note in (*given.notes, *notes):
         reporter.say(note)
     return given

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.raters import PSEUDONYM_DIGITS
-from fmltk.toolkit.catalog.matching import as_number
+from fmltk.toolkit.matching import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence, Set

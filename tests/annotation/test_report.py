@@ -11,8 +11,10 @@ from fmltk.annotation.ratings import read_ratings
 from fmltk.annotation.report import label_sections, rating_sections
 from fmltk.annotation.settings import ImportOptions, Policy
 from fmltk.toolkit.console import Reporter
+from fmltk.toolkit.errors import FmltkError
 from fmltk.toolkit.features.label_file import write_labels
 from fmltk.toolkit.report.document import ReportRequest
+from tests.model.folders import planted, write_clips
 
 # Per clip and condition the five raters' answers; rater e is against the others.
 ANSWERS = {
@@ -45,8 +47,8 @@ def labels(tmp_path, ratings):
     return out
 
 
-def request(*paths):
-    return ReportRequest(paths, Reporter(quiet=True))
+def request(*paths, reporter=None, scale=None):
+    return ReportRequest(paths, reporter or Reporter(quiet=True), scale=scale)
 
 
 def tables(section):
@@ -102,3 +104,27 @@ def test_clips_become_cases_with_truths_classes_and_split(labels):
     assert cases["a$_$0"].classes == {"T": "WP", "A": "WN", "V": "NU"}
     assert (cases["a$_$0"].split, cases["b$_$0"].split) == ("train", None)
     assert set(cases["c$_$0"].truths) == {"T", "A"}
+
+
+@pytest.mark.parametrize(("scale", "cells"), [("1..5", "12345"), ("0..10", "05379"), ("1..7", "76123")])
+def test_labels_that_do_not_state_their_scale_have_the_user_s(scale, cells, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("file,label\n" + "".join(f"{k}.mp4,{cell}\n" for k, cell in enumerate(cells)))
+    with pytest.raises(FmltkError, match="--scale"):
+        label_sections(request(path))
+    contribution = label_sections(request(path, scale=scale))
+    assert contribution.sources[0].facts["scales"] == f"M {scale}"
+    assert [case.truths["M"] for case in contribution.cases] == [float(cell) for cell in cells]
+
+
+@pytest.mark.parametrize("write", ["{}.mp4", "videos/{}.MOV", "clips\\{}"])
+def test_labels_join_the_clips_of_feature_folders_in_the_report(write, tmp_path, capsys):
+    clips = planted(6, n_videos=3)
+    folder = write_clips(clips, tmp_path)
+    path = tmp_path / "sheet.csv"
+    path.write_text("utterance_id,Score,Who\n" + "".join(f"{write.format(one)},0.5,x\n" for one in clips.ids))
+    cases = label_sections(request(folder, path, reporter=Reporter())).cases
+    assert {case.utterance_id for case in cases} == set(clips.ids)
+    said = capsys.readouterr().err
+    assert "labels: 6 ids match once" in said
+    assert "not read: 'Who'" in said

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.alignment.words import TimedWord, in_order, n_overlapping
-from fmltk.toolkit.catalog.matching import match_names
 from fmltk.toolkit.clip import WHOLE
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.matching import match_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fmltk.toolkit.alignment.sources import Recording
-    from fmltk.toolkit.catalog.matching import Name
     from fmltk.toolkit.features.clip_row import ClipRow
+    from fmltk.toolkit.matching import Name
 
 _SLACK_S = 0.5  # aligners round, and sound may outlast the picture by this
 _MOST_OUTSIDE = 0.5  # of a clip's words; more are another clip's, or in another unit

@@ -14,7 +14,6 @@ from fmltk.toolkit.alignment.word_json import json_words
 from fmltk.toolkit.alignment.word_lines import ctm_words, grid_words
 from fmltk.toolkit.alignment.word_table import table_words
 from fmltk.toolkit.catalog.language_tags import language_tag
-from fmltk.toolkit.catalog.matching import id_form, path_form
 from fmltk.toolkit.catalog.subtitles import SUBTITLE_SUFFIXES
 from fmltk.toolkit.catalog.video_files import SYSTEM_FOLDERS, readable
 from fmltk.toolkit.clip import ID_SEPARATOR, composed, split_utterance_id
@@ -23,12 +22,13 @@ from fmltk.toolkit.io.documents import parse_json_value
 from fmltk.toolkit.io.encodings import encoding_remark, read_text
 from fmltk.toolkit.io.files import read_start
 from fmltk.toolkit.io.tables import TABLE_SUFFIXES
+from fmltk.toolkit.matching import id_form, path_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from fmltk.toolkit.alignment.words import TimedWord
-    from fmltk.toolkit.catalog.matching import Form
+    from fmltk.toolkit.matching import Form
 
 # By a name's ending; of several files of one name, as Whisper writes them, the first of these kinds counts.
 _KINDS = {
@@ -49,7 +49,7 @@ class Recording:
     Attributes
     ----------
     name
-        The file's name for it, for messages; `forms` is what that may stand for (see `catalog.matching`).
+        The file's name for it, for messages; `forms` is what that may stand for (see `toolkit.matching`).
     words
         In the order of the file.
     file

@@ -6,20 +6,20 @@ from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.catalog.matching import Matches, id_form, match_names, path_form
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.catalog.transcripts import with_transcript
 from fmltk.toolkit.clip import WHOLE, Clip, utterance_id
 from fmltk.toolkit.clip_list import ClipList
 from fmltk.toolkit.errors import ConfigError
+from fmltk.toolkit.matching import Matches, id_form, match_names, path_form
 from fmltk.toolkit.packed import PackedList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fmltk.toolkit.catalog.matching import Form, Name
     from fmltk.toolkit.catalog.transcripts import Transcript
     from fmltk.toolkit.catalog.video_files import VideoFiles
+    from fmltk.toolkit.matching import Form, Name
 
 _EXAMPLES = 2
 _NAMED = 4

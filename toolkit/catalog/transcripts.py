@@ -6,13 +6,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmltk.toolkit.catalog.matching import path_form
 from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, REMOVE_COLUMN, clip_rows
 from fmltk.toolkit.io.cells import is_missing, parse_time
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
+from fmltk.toolkit.matching import path_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fmltk.toolkit.console import output_options
-from fmltk.toolkit.option_types import out_option
+from fmltk.toolkit.option_types import SCALE, out_option
 
 if TYPE_CHECKING:
     from fmltk.toolkit.console import Reporter
@@ -27,10 +27,18 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="How much of the clips the report itself may hold; further ones are linked.",
 )
+@SCALE
 @click.option("--title", default="fmltk report", show_default=True, help="The report's heading.")
 @output_options
 def report(
-    reporter: Reporter, *, paths: tuple[Path, ...], output: Path, videos: Path | None, embed_mb: float, title: str
+    reporter: Reporter,
+    *,
+    paths: tuple[Path, ...],
+    output: Path,
+    videos: Path | None,
+    embed_mb: float,
+    scale: str | None,
+    title: str,
 ) -> None:
     r"""Show feature folders, ratings, labels and runs in one HTML file.
 
@@ -46,7 +54,13 @@ def report(
 
     with hold_file(output):
         made = write_report(
-            paths, output, title=title, videos=videos, embed_bytes=int(embed_mb * 1_000_000), reporter=reporter
+            paths,
+            output,
+            title=title,
+            videos=videos,
+            scale=scale,
+            embed_bytes=int(embed_mb * 1_000_000),
+            reporter=reporter,
         )
     if reporter.json_output:
         reporter.json(made)

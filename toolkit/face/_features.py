@@ -140,6 +140,7 @@ def report(
     *,
     title: str = "fmltk report",
     videos: str | os.PathLike[str] | None = None,
+    scale: str | None = None,
     embed_mb: float = 20.0,
     reporter: Reporter | None = None,
 ) -> Path:
@@ -155,6 +156,8 @@ def report(
         The heading.
     videos
         The extracted videos: make the clips in the report playable.
+    scale
+        The scale of labels that do not state it, such as "1..5"; None: the one that they fit.
     embed_mb
         How much of the clips the report itself may contain, in megabytes; further ones are linked.
     reporter
@@ -175,5 +178,13 @@ def report(
     paths = [Path(one) for one in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
     folder = None if videos is None else Path(videos)
     with python_warnings(reporter) as own, hold_file(Path(out)):
-        write_report(paths, Path(out), title=title, videos=folder, embed_bytes=int(embed_mb * 1_000_000), reporter=own)
+        write_report(
+            paths,
+            Path(out),
+            title=title,
+            videos=folder,
+            scale=scale,
+            embed_bytes=int(embed_mb * 1_000_000),
+            reporter=own,
+        )
     return Path(out)

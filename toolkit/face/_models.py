@@ -73,6 +73,7 @@ def train(
     out: str | os.PathLike[str],
     *,
     config: str | os.PathLike[str] | Mapping[str, object] | Settings | None = None,
+    scale: str | None = None,
     exclude: str | os.PathLike[str] | None = None,
     seeds: int | Sequence[int] = 1,
     jobs: int = 0,
@@ -94,6 +95,9 @@ def train(
         A preset's name (ch-sims, mosi-aligned, mosi-unaligned, mosei-aligned, mosei-unaligned), a TOML file, or a dict
         of settings such as ``{"preset": "ch-sims", "lr": 0.002, "model": "lf-dnn"}``. None: the preset for the labels'
         scale.
+    scale
+        The scale of labels that do not state it, such as "1..5", or "nominal" where numbers stand for classes; None:
+        the one that they fit.
     exclude
         A table of clips to leave out, such as that of `fmltk curate` with its decisions.
     seeds
@@ -134,11 +138,11 @@ def train(
     """
     folder = Path(features)
     label_file = find_labels(folder) if labels is None else labels
-    table = as_labels(label_file)
+    table = as_labels(label_file, scale=scale)
     with python_warnings(reporter) as own:
         training.train(
             folder,
-            label_file,
+            label_file if scale is None else table,
             out=out,
             config=as_config(config, default=default_preset(table.scale)),
             exclude=exclude,

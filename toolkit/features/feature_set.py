@@ -149,6 +149,7 @@ class FeatureSet:
         conditions: Sequence[str] = ("M",),
         modalities: Sequence[str] | None = None,
         split: str | None = None,
+        scale: str | None = None,
         cache_bytes: int = 1 << 30,
     ) -> ClipDataset:
         """Return the clips as a torch Dataset whose items have their true lengths.
@@ -163,6 +164,8 @@ class FeatureSet:
             Which modalities the items have; by default every one of the folder.
         split
             "train", "valid" or "test": only these clips, by the labels' split, else by the manifest's.
+        scale
+            The scale of labels that do not state it, such as "1..5"; None: the one that they fit.
         cache_bytes
             How much of the features is kept in memory once read. A larger data set is read again and again if it is
             shuffled: give it as much as it has.
@@ -182,7 +185,7 @@ class FeatureSet:
         Warns
         -----
         UserWarning
-            If the labels name clips that the folder does not have.
+            If the labels name clips that the folder does not have, or write its clips' ids in another way.
 
         Examples
         --------
@@ -198,20 +201,21 @@ class FeatureSet:
         from fmltk.toolkit.features.label_file import as_labels
 
         tables = {name: self[name] for name in (self.modalities if modalities is None else modalities)}
-        table = None if labels is None else as_labels(labels)
+        table = None if labels is None else self._own_labels(as_labels(labels, scale=scale))
         columns = {} if table is None else _label_columns(table, conditions)
-        if table is not None:
-            self._warn_of_strangers(table)
         dataset = ClipDataset(tables, self._clips_of(split, table), columns, cache_bytes=cache_bytes)
         if not dataset.utterance_ids:
             lacking = ", ".join(f"{n} without {what}" for what, n in dataset.left_out.items())
             raise ConfigError(f"{self.path}: no clip is left ({lacking or f'no clip is in the split {split}'})")
         return dataset
 
-    def _warn_of_strangers(self, labels: LabelTable) -> None:
-        """Warn of labelled clips that the folder does not have: they may be its clips, written in another way."""
+    def _own_labels(self, labels: LabelTable) -> LabelTable:
+        """Return labels under the ids of the folder's clips; warn of ids that are written in another way or unknown."""
         own = list(self.manifest(["utterance_id"])["utterance_id"])
-        strangers = sorted(set(labels.utterance_ids) - set(own))
+        aligned, notes = labels.aligned(set(own))
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=3)
+        strangers = sorted(set(aligned.utterance_ids) - set(own))
         if strangers:
             warnings.warn(
                 f"{len(strangers)} of {len(labels.utterance_ids)} clips of the labels are not in {self.path}, such as "
@@ -220,6 +224,7 @@ class FeatureSet:
                 UserWarning,
                 stacklevel=3,
             )
+        return aligned
 
     def _clips_of(self, split: str | None, labels: LabelTable | None) -> list[str]:
         """Return the clips of a split, by the labels where they name any split, else by the manifest."""

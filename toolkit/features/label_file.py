@@ -131,44 +131,49 @@ def load_labels(
 
 
 def labels_on_scale(features: Path, path: Path | None, scale: str) -> LabelTable:
-    """Read a table of labels that does not state its scale; on a nominal one, numbers are the names of classes.
-
-    path : by default that of `find_labels`; scale : as `Scale.parse` reads it
-
-    Raises ConfigError if the table has another scale, and as `read_labels` does.
-    """
-    path = find_labels(features) if path is None else path
-    labels = load_on_scale(path, Scale.parse(scale))
-    labels.check(path)
-    return labels
+    """Read the labels of a feature folder as `as_labels` does; path: by default that of `find_labels`."""
+    return as_labels(find_labels(features) if path is None else path, scale=scale)
 
 
 def load_on_scale(path: AnyPath, own: Scale) -> LabelTable:
-    """Read a table of labels as `labels_on_scale` does, but leave its faults to the caller (see `label_faults`)."""
+    """Read a table of labels as `as_labels` does, but leave its faults to the caller (see `label_faults`)."""
     labels = load_labels(path, scales=dict.fromkeys(CONDITIONS, own))
-    if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
-        raise ConfigError(f"{path} has labels on the scale {labels.scale}; leave out --scale")
-    others = sorted(set(labels.scale.names) - set(own.names))
-    if own.names and others:
-        raise ConfigError(
-            f"{path} has labels that are not on the scale {own}: {', '.join(others)}; give --scale nominal"
-        )
+    _check_scale(labels, own, str(path))
     return labels
 
 
-def as_labels(labels: str | os.PathLike[str] | pd.DataFrame | LabelTable) -> LabelTable:
+def as_labels(
+    labels: str | os.PathLike[str] | pd.DataFrame | LabelTable, *, scale: str | Scale | None = None
+) -> LabelTable:
     """Return labels from what a caller of Python has: a file, a data frame with its columns, or the labels themselves.
 
-    Raises AnnotationError as `read_labels` does.
+    scale : of labels that do not state it, as `Scale.parse` reads it; on a nominal one, numbers are the names of
+        classes; None: the one that all labels fit
+
+    Raises ConfigError if they state another scale, and AnnotationError as `read_labels` does.
     """
+    own = Scale.parse(scale) if isinstance(scale, str) else scale
     if isinstance(labels, LabelTable):
         return labels
     if isinstance(labels, str | os.PathLike):
-        return read_labels(locate(labels))
-    return _labels_of_frame(labels)
+        path = locate(labels)
+        found = load_labels(path) if own is None else load_on_scale(path, own)
+        found.check(path)
+        return found
+    return _labels_of_frame(labels, own)
 
 
-def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
+def _check_scale(labels: LabelTable, own: Scale, name: str) -> None:
+    if labels.scale_source == "stated" and (labels.scale.kind != "nominal" or own.kind != "nominal"):
+        raise ConfigError(f"{name} has labels on the scale {labels.scale}; leave out --scale")
+    others = sorted(set(labels.scale.names) - set(own.names))
+    if own.names and others:
+        raise ConfigError(
+            f"{name} has labels that are not on the scale {own}: {', '.join(others)}; give --scale nominal"
+        )
+
+
+def _labels_of_frame(frame: pd.DataFrame, own: Scale | None) -> LabelTable:
     """Return the labels of a data frame; its attrs may state the scales by condition, as `fmltk.aggregate` does."""
     name = Path("data frame")  # in messages
     picked = _columns(name, [str(column) for column in frame.columns], needs_labels=True).used
@@ -177,7 +182,10 @@ def _labels_of_frame(frame: pd.DataFrame) -> LabelTable:
     except (pa.ArrowException, ValueError) as error:
         raise AnnotationError(f"{name}: a column has values of several kinds, or occurs twice ({error})") from error
     document = {"scales": frame.attrs["scales"]} if "scales" in frame.attrs else {}
-    labels = _label_table(name, {key: table[column] for key, column in picked.items()}, document, None)
+    given = None if own is None else dict.fromkeys(CONDITIONS, own)
+    labels = _label_table(name, {key: table[column] for key, column in picked.items()}, document, given)
+    if own is not None:
+        _check_scale(labels, own, "the data frame")
     labels.check(name)
     return labels
 

@@ -28,9 +28,10 @@ from fmltk.toolkit.conditions import (
     Scale,
 )
 from fmltk.toolkit.errors import AnnotationError, ConfigError
+from fmltk.toolkit.matching import align_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -207,6 +208,14 @@ class LabelTable:
             place = table.schema.get_field_index(column)
             table = table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
         return replace(self, table=table)
+
+    def aligned(self, clips: Collection[str]) -> tuple[LabelTable, tuple[str, ...]]:
+        """Return the same labels under these clips' ids, where theirs are written otherwise, and what is said of it.
+
+        clips : utterance ids
+        """
+        renamed, notes = align_ids(self.utterance_ids, clips, by_file_name=self.by_file)
+        return (self.with_ids(renamed), tuple(f"labels: {note}" for note in notes)) if renamed else (self, ())
 
     def require_numbers(self, use: str) -> None:
         """Raise ConfigError where the labels are words; `use` says what needs numbers, such as "models learn"."""

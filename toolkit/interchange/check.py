@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.conditions import CONDITIONS
 from fmltk.toolkit.features.feature_set import read_features
@@ -58,7 +57,7 @@ def check_dataset(
     table = read_features(folder)
     manifest = table.manifest()
     given = load_labels(label_file) if scale is None else load_on_scale(label_file, scale)
-    found, notes = align_labels(given, set(manifest["utterance_id"]))
+    found, notes = given.aligned(set(manifest["utterance_id"]))
     faults = label_faults(found)
     codes = None if faults else codes_fault(found)
     findings = [Finding("error", fault) for fault in (faults if codes is None else [codes])]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.catalog.exclusions import exclusions_of
-from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.clip import MODALITIES, SPLITS, chosen_keys, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.errors import ConfigError, StoreError
@@ -149,7 +148,7 @@ def _open(folder: Path, labels: Path, use: str) -> _Source:
         str(utterance): text if isinstance(text, str) else ""
         for utterance, text in zip(manifest["utterance_id"], manifest["text"], strict=True)
     }
-    table, notes = align_labels(read_labels(labels), texts.keys())
+    table, notes = read_labels(labels).aligned(texts.keys())
     table.require_numbers("MMSA reads")
     values = [table.values(condition).tolist() for condition in CONDITIONS]
     by_clip = {

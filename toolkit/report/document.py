@@ -177,11 +177,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """The user's request: the paths, in the order given, where remarks go, and where the videos lie."""
+    """The user's request: the paths, in the order given, where remarks go, where the videos lie, what labels mean."""
 
     paths: Sequence[Path]
     reporter: Reporter
     videos: Path | None = None
+    scale: str | None = None  # of labels that do not state it
 
 
 @dataclass(slots=True)

@@ -61,6 +61,14 @@ def feature_sections(request: ReportRequest) -> Contribution:
     )
 
 
+def clip_ids(request: ReportRequest) -> set[str]:
+    """Return the ids of the clips of every feature folder among the paths."""
+    from fmltk.toolkit.features.feature_set import read_features
+
+    folders = [path for path in request.paths if (path / MANIFEST_FILE).is_file()]
+    return {utterance for path in folders for utterance in read_features(path).manifest(["utterance_id"]).utterance_id}
+
+
 def _contribution(path: Path, *, is_curated: bool) -> Contribution:
     from fmltk.toolkit.features.feature_set import read_features
 

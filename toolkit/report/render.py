@@ -49,10 +49,13 @@ def write_report(
     *,
     title: str,
     videos: Path | None,
+    scale: str | None = None,
     embed_bytes: int,
     reporter: Reporter,
 ) -> dict[str, Any]:
     """Write a report of what `paths` hold and return what is in it, as JSON can hold it.
+
+    scale : of labels that do not state it
 
     Raises ConfigError if a path does not exist or is none that a report can show, StoreError if it cannot be written.
     """
@@ -61,7 +64,7 @@ def write_report(
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path} does not exist; name feature folders, ratings, labels or runs")
-    parts = _gather(ReportRequest(list(dict.fromkeys(paths)), reporter, videos))
+    parts = _gather(ReportRequest(list(dict.fromkeys(paths)), reporter, videos, scale))
     whole = Contribution()
     for part in parts:
         whole.add(part)

@@ -9,10 +9,10 @@ import pytest
 from fmltk.toolkit.alignment.clip_words import ClipWords, words_of_clips
 from fmltk.toolkit.alignment.sources import Recording
 from fmltk.toolkit.alignment.words import TimedWord
-from fmltk.toolkit.catalog.matching import path_form
 from fmltk.toolkit.clip import utterance_id
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_row import ClipRow
+from fmltk.toolkit.matching import path_form
 
 
 def row(video: str, clip: str = "0", *, start_s: float | None = None, duration_s: float = 10.0) -> ClipRow:

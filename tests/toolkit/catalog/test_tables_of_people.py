@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.toolkit.catalog.catalog import build_catalog
-from fmltk.toolkit.catalog.matching import align_labels
 from fmltk.toolkit.catalog.transcripts import read_transcripts
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.features.label_file import read_labels
@@ -189,7 +188,7 @@ def test_files_of_one_video_are_its_clips(
     assert {clip.utterance_id for clip in catalog.clips} == ids
     assert all(clip.text and clip.path and not clip.fault for clip in catalog.clips)
     assert {clip.path.stem for clip in catalog.clips} == {name.rpartition("/")[2].partition(".")[0] for name in files}
-    labels, _ = align_labels(read_labels(path), ids)
+    labels, _ = read_labels(path).aligned(ids)
     assert set(labels.utterance_ids) == ids
 
 
@@ -206,12 +205,12 @@ def test_labels_of_files_find_clips_that_lie_in_folders(
     rows: Sequence[str], clips: Sequence[str], n_found: int, tmp_path: Path
 ) -> None:
     path = table(tmp_path / "t.csv", "File;Score", *(f"{row};{k}" for k, row in enumerate(rows)))
-    labels, _ = align_labels(read_labels(path), clips)
+    labels, _ = read_labels(path).aligned(clips)
     assert len(set(labels.utterance_ids) & set(clips)) == n_found
     of_ids = table(
         tmp_path / "u.csv", "video_id;label", *(f"{row.partition('.')[0]};{k}" for k, row in enumerate(rows))
     )
-    labels, _ = align_labels(read_labels(of_ids), clips)
+    labels, _ = read_labels(of_ids).aligned(clips)
     assert not set(labels.utterance_ids) & set(clips)  # a video is not a clip of another one
 
 

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fmltk.toolkit.errors import ConfigError, StoreError
+from fmltk.toolkit.errors import ConfigError, FmltkError, StoreError
 from fmltk.toolkit.features.clip_row import ClipRow
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.manifest import ManifestWriter
@@ -253,19 +254,44 @@ def test_without_the_package_datasets_one_line_says_what_to_install(
         features.to_datasets()
 
 
-@pytest.mark.parametrize("write", ["{}.mp4", "D:\\clips\\{}", "other {}"])
+@pytest.mark.parametrize("write", ["{}.mp4", "{}.MOV", "D:\\clips\\{}"])
+def test_labels_join_clips_whose_ids_are_written_in_another_way(
+    write: str, features: FeatureSet, tmp_path: Path
+) -> None:
+    ids = features.manifest(["utterance_id"])["utterance_id"].tolist()
+    rows = "".join(f"{write.format(name) if k % 2 else name},{k / 100}\n" for k, name in enumerate(ids))
+    (tmp_path / "t.csv").write_text("utterance_id,label\n" + rows)
+    with pytest.warns(UserWarning, match=rf"labels: {len(ids) // 2} ids match once"):
+        dataset = features.torch_dataset(tmp_path / "t.csv")
+    found = {dataset[k]["utterance_id"]: float(dataset[k]["label_M"]) for k in range(len(dataset))}
+    assert found == {name: pytest.approx(ids.index(name) / 100) for name in dataset.utterance_ids}
+    assert "label_M" not in dataset.left_out
+
+
+@pytest.mark.parametrize("write", ["other {}", "x{}", "{}-2"])
 def test_labels_of_clips_that_the_folder_does_not_have_are_said(
     write: str, features: FeatureSet, tmp_path: Path
 ) -> None:
     ids = features.manifest(["utterance_id"])["utterance_id"].tolist()
-    rows = [f"{write.format(name) if k % 2 else name},{k / 100}" for k, name in enumerate(ids)]
-    table = tmp_path / "t.csv"
-    table.write_text("utterance_id,label\n" + "\n".join(rows) + "\n")
+    rows = "".join(f"{write.format(name) if k % 2 else name},{k / 100}\n" for k, name in enumerate(ids))
+    (tmp_path / "t.csv").write_text("utterance_id,label\n" + rows)
     with pytest.warns(
         UserWarning, match=rf"{len(ids) // 2} of {len(ids)} clips of the labels are not in .*write ids as"
     ):
-        dataset = features.torch_dataset(table)
+        dataset = features.torch_dataset(tmp_path / "t.csv")
     assert len(dataset) <= len(ids) - len(ids) // 2
+
+
+@pytest.mark.parametrize("scale", ["1..5", "0..10", "-6..6"])
+def test_labels_on_a_scale_that_a_user_states_are_items(scale: str, features: FeatureSet, tmp_path: Path) -> None:
+    ids = features.manifest(["utterance_id"])["utterance_id"].tolist()
+    table = tmp_path / "t.csv"
+    table.write_text("utterance_id,label\n" + "".join(f"{name},{k % 5 + 1}\n" for k, name in enumerate(ids)))
+    with pytest.raises(FmltkError, match="--scale"):
+        features.torch_dataset(table)
+    for labels in (table, pd.read_csv(table)):
+        dataset = features.torch_dataset(labels, scale=scale)
+        assert max(float(dataset[k]["label_M"]) for k in range(len(dataset))) == 5
 
 
 @pytest.mark.parametrize("words", [("good", "bad"), ("yes", "no"), ("★", "★★")])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fmltk.toolkit.catalog.catalog import Catalog, build_catalog
-from fmltk.toolkit.catalog.matching import align_labels, id_form, match_names
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_table import LabelTable
+from fmltk.toolkit.matching import id_form, match_names
 from tests.spreadsheets import write_xlsx
 
 if TYPE_CHECKING:
@@ -151,11 +151,11 @@ def test_labels_take_the_ids_of_the_clips_that_they_mean() -> None:
     written = ["a.mp4$_$0", "v$_$1", "V2$_$3", "gone$_$1", "b$_$0"]
     columns = {"utterance_id": written, "video_id": list("abcde"), "clip_id": list("abcde"), "label_M": [0, 1, 0, 1, 0]}
     labels = LabelTable.from_columns(columns, {"M": CH_SIMS_SCALE})
-    aligned, notes = align_labels(labels, {"a$_$0", "v$_$0001", "v2$_$3", "b$_$0", "B$_$0"})
+    aligned, notes = labels.aligned({"a$_$0", "v$_$0001", "v2$_$3", "b$_$0", "B$_$0"})
     assert aligned.utterance_ids == ("a$_$0", "v$_$0001", "v2$_$3", "gone$_$1", "b$_$0")
     assert aligned.video_ids[:3] == ("a", "v", "v2")
     assert [note.split(" once ")[0] for note in notes] == ["labels: 1 id matches"] * 3
-    assert align_labels(aligned, set(aligned.utterance_ids)) == (aligned, ())
+    assert aligned.aligned(set(aligned.utterance_ids)) == (aligned, ())
 
 
 def test_the_count_and_two_examples_are_said() -> None:

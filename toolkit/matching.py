@@ -16,8 +16,6 @@ from fmltk.toolkit.io.cells import clean_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from fmltk.toolkit.features.label_table import LabelTable
-
 Name: TypeAlias = tuple[str, ...]
 Form: TypeAlias = tuple[Name, int]  # a name, and how many of its last parts must be in what it means: not its folders
 _EXAMPLES = 2
@@ -175,15 +173,6 @@ def _step(name: Name, meant: Name) -> int:
         if name[-n_parts:] == meant[-n_parts:] and (number or len(name) == len(meant)):
             return number
     return _FILE_STEP
-
-
-def align_labels(labels: LabelTable, clips: Collection[str]) -> tuple[LabelTable, tuple[str, ...]]:
-    """Return labels with the ids of these clips, where theirs are written in another way, and what is said of those.
-
-    clips : utterance ids
-    """
-    renamed, notes = align_ids(labels.utterance_ids, clips, by_file_name=labels.by_file)
-    return (labels.with_ids(renamed), tuple(f"labels: {note}" for note in notes)) if renamed else (labels, ())
 
 
 def align_ids(
