@@ -16,7 +16,7 @@ from fmltk.toolkit.conditions import CONDITIONS, Scale
 from fmltk.toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +38,16 @@ def format_score(metric: str, value: float | None, deviation: float | None = Non
     if deviation is None or deviation != deviation:  # noqa: PLR0124
         return text
     return f"{text} ± {100 * deviation:.2f}" if percent else f"{text} ± {deviation:.3f}"
+
+
+def spread_note(metrics: Collection[str]) -> str:
+    """Return how a table of these metrics is to be read.
+
+    >>> spread_note(["MAE", "Corr"])
+    'Mean ± standard deviation over the seeds.'
+    """
+    percent = "; accuracies and F1 in percent" if any(name.startswith(PERCENT) for name in metrics) else ""
+    return f"Mean ± standard deviation over the seeds{percent}."
 
 
 def score_interval(metric: str, value: float | None, n: int) -> tuple[float, float] | None:

@@ -141,7 +141,7 @@ def _tiles(run: Path, summary: Mapping[str, Any], split: str) -> list[Block]:
 
 
 def _scores(run: Path, split: str) -> list[Table]:
-    from fmltk.model.evaluation import FEW_CLIPS, evaluation_rows
+    from fmltk.model.evaluation import FEW_CLIPS, evaluation_rows, spread_note
 
     columns, rows, document = evaluation_rows(run, split)
     few = [task["n"] for task in document["tasks"].values() if task["n"] < FEW_CLIPS]
@@ -151,8 +151,8 @@ def _scores(run: Path, split: str) -> list[Table]:
             f"Scores on the {split} split (the paper's tables 7 and 8)",
             columns,
             rows,
-            note=f"Mean ± standard deviation over the seeds; accuracies and F1 in percent.{intervals} Constant: "
-            "always the median of the training labels; a model below it has learned nothing.",
+            note=f"{spread_note(columns)}{intervals} Constant: always the median of the training labels; a model "
+            "below it has learned nothing.",
         )
     ]
 

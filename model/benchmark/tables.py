@@ -10,7 +10,7 @@ import numpy as np
 from fmltk.model.benchmark.analysis import best_by_metric
 from fmltk.model.benchmark.entries import MAIN, MULTIMODAL_LABELS, REFERENCES, SAVED_HIDDEN
 from fmltk.model.benchmark.published import published_figures, published_table
-from fmltk.model.evaluation import evaluation_rows, format_score
+from fmltk.model.evaluation import evaluation_rows, format_score, spread_note
 from fmltk.model.metrics import metric_names
 from fmltk.model.significance import p_text
 from fmltk.toolkit.table_files import ResultTable
@@ -103,8 +103,8 @@ def _systems(results: Results) -> ResultTable:
     if results.tests:
         rows.append([f"t-test of {first}", "", *(p_text(_largest(results, metric)) for metric in metrics)])
     note = (
-        "Mean ± standard deviation over the seeds; accuracies and F1 in percent. The best is marked where its 95 % "
-        "bootstrap interval over clips and every other's part. " + _clips(results)
+        f"{spread_note(metrics)} The best is marked where its 95 % bootstrap interval over clips and every other's "
+        f"part. {_clips(results)}"
     )
     if results.tests:
         note += (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import fmltk
 from fmltk.model.raw import predict_clips, predict_source
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.run.summary import Summary
@@ -49,6 +50,14 @@ def videos(tmp_path: Path) -> Path:
 
 def test_clips_without_a_transcript_are_listened_to(model: Any, videos: Path, asked: list[dict[str, Any]]) -> None:
     assert predict_clips(model, videos, transcription=WHISPER) == "scores"
+    assert [one["transcription"] for one in asked] == [WHISPER]
+
+
+def test_python_may_ask_for_a_whisper_too(
+    model: Any, videos: Path, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmltk._models.load_model", lambda run, *, seed: model)
+    assert fmltk.predict("run", videos, transcription=WHISPER) == "scores"
     assert [one["transcription"] for one in asked] == [WHISPER]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fmltk.model.settings import Settings
     from fmltk.toolkit.console import Reporter
+    from fmltk.toolkit.speech.settings import TranscriptionSettings
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,6 +169,7 @@ def predict(
     turns: str | os.PathLike[str] | None = None,
     openface: str = "auto",
     asd: str | os.PathLike[str] | None = None,
+    transcription: TranscriptionSettings | None = None,
     text_model: str | None = None,
     device: str = "cpu",
     reporter: Reporter | None = None,
@@ -183,7 +185,7 @@ def predict(
         the model's own settings.
     seed
         Which seed of a run; by default the one that is best on validation.
-    transcripts, encoding, language, turns, openface, asd
+    transcripts, encoding, language, turns, openface, asd, transcription
         For raw clips, as `extract` takes them.
     text_model
         The folder of the model's text model, where its name alone does not find it.
@@ -221,6 +223,7 @@ def predict(
             turns=None if turns is None else Path(turns),
             openface=openface,
             asd=None if asd is None else Path(asd),
+            transcription=transcription,
             text_model=text_model,
             device=device,
             reporter=own,
