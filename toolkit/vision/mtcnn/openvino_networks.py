@@ -5,6 +5,7 @@ The graphs are built here, layer by layer: OpenVINO's converter, which reports i
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,11 +27,21 @@ SIDE_STEP = 16  # cells of PNet's pictures
 RNET_BATCH, ONET_BATCH = 8, 4  # crops
 
 
+@functools.cache
+def _core() -> Any:
+    """Return OpenVINO, loaded once and for good.
+
+    Loading it gives this thread another stack for signals, and freeing it takes that away. Of several that are freed in
+    any order, a stack that is gone stays the thread's: the next signal (a child that ends, Ctrl-C) kills the process.
+    """
+    return openvino.Core()
+
+
 class CompiledNetwork:
     """One network, compiled for one input, pictures float32 (B, H, W, 3)."""
 
     def __init__(self, outputs: list[Any], picture: Any) -> None:
-        compiled = openvino.compile_model(openvino.Model(outputs, [picture]), "CPU", COMPILE_SETTINGS)
+        compiled = _core().compile_model(openvino.Model(outputs, [picture]), "CPU", COMPILE_SETTINGS)
         self._request = compiled.create_infer_request()
         self._n_outputs = len(outputs)
 

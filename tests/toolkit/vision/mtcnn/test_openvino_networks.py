@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -83,9 +86,42 @@ def test_real_faces_have_the_same_boxes(test_data):
     np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=1e-3)
 
 
-def test_without_openvino_one_line_says_what_to_install(monkeypatch):
-    import sys
+# Networks that come and go; then a child ends, and there is a handler for that, as torch's DataLoader leaves one.
+COME_AND_GO = {
+    "one after the other": "del load; gc.collect()",
+    "the first goes first": "first = load(); second = load(); del first; gc.collect(); del second",
+    "the second goes first": "first = load(); second = load(); del second; gc.collect(); del first",
+    "made by a thread": "made = []; in_thread(lambda: made.append(load())); made.clear()",
+    "freed by a thread": "made = [load()]; in_thread(made.clear)",
+}
 
+
+@pytest.mark.parametrize("script", COME_AND_GO.values(), ids=COME_AND_GO)
+def test_a_signal_is_survived_after_networks_are_freed(script):
+    program = f"""
+import faulthandler, gc, signal, subprocess, sys, threading
+from fmltk.toolkit.vision.mtcnn.networks import load_networks
+faulthandler.enable()
+def load():
+    return load_networks(runtime="openvino")
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+load()
+{script}
+gc.collect()
+ended = []
+signal.signal(signal.SIGCHLD, lambda *_: ended.append(1))
+subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+signal.raise_signal(signal.SIGCHLD)
+print("ended", len(ended) > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended True\n", "")
+
+
+def test_without_openvino_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "fmltk.toolkit.vision.mtcnn.openvino_networks", None)
     with pytest.raises(FeatureError, match=r"pip install 'fmltk\[fast\]'"):
         FaceDetector(networks="openvino")
