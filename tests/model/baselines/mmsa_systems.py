@@ -18,6 +18,9 @@ from MMSA.trains.singleTask import MULT
 FIRST = 8  # clips of the batch whose outputs and gradients are compared
 
 
+ADAM = torch.optim.Adam
+
+
 class Arguments(dict):
     """A dict whose items are attributes, as MMSA wants its arguments."""
 
@@ -27,6 +30,15 @@ class Arguments(dict):
 def plateau(*arguments, verbose, **named):
     """The schedule that MulT's trainer wants, whose `verbose` torch no longer has."""
     return torch.optim.lr_scheduler.ReduceLROnPlateau(*arguments, **named)
+
+
+class Adam(ADAM):
+    """Adam with another epsilon: the default divides a gradient that is mere rounding by its own size."""
+
+    eps = 0.0
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, eps=self.eps, **named)
 
 
 def batches(data, normalized, size):
@@ -87,6 +99,7 @@ def measure(name, arguments, data, folder):
     _, loss = run(twin, first, args)
     loss.backward()
     found |= {f"gradient/{key}": p.grad for key, p in state(twin.Model).items() if p.grad is not None}
+    Adam.eps = args["adam_eps"]
     trainer = ATIO().getTrain(args)
     size = args.get("batch_size", FIRST)
     loaders = {"train": list(batches(data, normalized, size)), "valid": [first], "test": [first]}
@@ -98,6 +111,7 @@ def measure(name, arguments, data, folder):
 
 def main():
     sys.modules[MULT.__module__].ReduceLROnPlateau = plateau
+    torch.optim.Adam = Adam
     data_file, arguments_file, out = sys.argv[1:]
     with open(arguments_file, encoding="utf-8") as file:
         systems = json.load(file)
