@@ -12,6 +12,7 @@ from fmltk.annotation.patterns import PATTERNS, answer_marks, beside_others, rat
 from fmltk.annotation.ratings import dimensions_of, of_dimension, part_name
 from fmltk.annotation.settings import N_BOOTSTRAP
 from fmltk.toolkit.clip import reading_order
+from fmltk.toolkit.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +105,10 @@ def marked_raters(pattern: str, raters: Mapping[str, Sequence[Mapping[str, Any]]
     raters : the entries of `rater_quality` by condition
     """
     found = [
-        (reading_order(entry["rater"]), f"{entry['rater']} ({name}: {mark['evidence']}; {mark['n_clips']} clips)")
+        (
+            reading_order(entry["rater"]),
+            f"{entry['rater']} ({name}: {mark['evidence']}; {counted(mark['n_clips'], 'clip')})",
+        )
         for name, entries in raters.items()
         for entry in entries
         for mark in entry["marks"]

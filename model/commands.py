@@ -13,6 +13,7 @@ from fmltk.model.registry import model_names
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options, spreadsheet_option
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.option_types import EXCLUDE, IGNORE_COLUMNS, SCALE, Suggested, out_option
 from fmltk.toolkit.settings import ReadingOptions
 from fmltk.toolkit.speech.settings import TranscriptionSettings
@@ -376,7 +377,9 @@ def compare(runs: tuple[Path, ...], *, split: str, reporter: Reporter) -> None:
         reporter.json(result)
         return
     columns, rows, test_columns, tests = comparison_rows(result)
-    reporter.table(columns, rows, title=f"{result['split']} split, {result['n_clips']} clips that all predict")
+    reporter.table(
+        columns, rows, title=f"{result['split']} split, {counted(result['n_clips'], 'clip')} that all predict"
+    )
     if result["n_left_out"]:
         reporter.warn(f"{result['n_left_out']} labelled clips are not predicted by all and were left out")
     reporter.table(test_columns, tests, title="Paired t-tests")
@@ -455,7 +458,7 @@ def _write_scores(table: pd.DataFrame, out: Path | None, reporter: Reporter, *, 
         import pyarrow as pa
 
         write_table(pa.Table.from_pandas(table, preserve_index=False), out)
-    reporter.say(f"{len(table)} clips: {out}")
+    reporter.say(f"{counted(len(table), 'clip')}: {out}")
 
 
 @click.command()

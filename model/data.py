@@ -17,6 +17,7 @@ from fmltk.model.token_data import identity_of, joined, read_tokens
 from fmltk.model.videos import clip_positions
 from fmltk.toolkit.clip import SPLITS, split_utterance_id
 from fmltk.toolkit.conditions import MODALITY_OF
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import StoreError
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ def _refuse_non_finite(table: ModalityTable, ids: Sequence[str], values: NDArray
     if not finite.all():
         first = int(np.flatnonzero(~finite)[0])
         raise StoreError(
-            f"{table.path}: the features of {int(np.sum(~finite))} clips hold NaN or infinities, the first is "
+            f"{table.path}: NaN or infinities in the features of {counted(int(np.sum(~finite)), 'clip')}, the first is "
             f"{ids[first]!r}; see `fmltk dataset check`, then extract those clips again or leave them out"
         )
 

@@ -14,6 +14,7 @@ from fmltk.model.metrics import metric_family
 from fmltk.model.nominal import learned_labels, missing_classes
 from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_table import codes_fault
 from fmltk.toolkit.features.splits import hold_out, lone_clips_remarks, split_by_video
@@ -145,12 +146,12 @@ def _join_remarks(
     remarks = []
     settled = {*joined.utterance_ids, *excluded}
     for what, ids in (
-        ("with features have no row in the labels", set(features.utterance_ids) - settled),
-        ("with labels have no features", set(labels.utterance_ids) - settled),
+        ("with features but without a row in the labels", set(features.utterance_ids) - settled),
+        ("with labels but without features", set(labels.utterance_ids) - settled),
     ):
         if ids:
             named = ", ".join(repr(utterance) for utterance in sorted(ids)[:5]) + (", ..." if len(ids) > 5 else "")
-            remarks.append(f"{len(ids)} clips {what} and are left out: {named}")
+            remarks.append(f"left out: {counted(len(ids), 'clip')} {what}: {named}")
     fault = codes_fault(labels)
     if fault is not None:
         raise ConfigError(fault)
@@ -179,7 +180,8 @@ def draw_splits(
     names = set(given) - {""}
     n_unnamed = int(np.sum(given == ""))
     if names and n_unnamed:
-        raise ConfigError(f"{n_unnamed} clips have no split while others have one; name a split for all or for none")
+        have = counted(n_unnamed, "clip has", "clips have")
+        raise ConfigError(f"{have} no split while others have one; name a split for all or for none")
     if not names:
         drawn = split_by_video(
             videos,
@@ -191,8 +193,8 @@ def draw_splits(
         )
         n_test, n_valid = int(np.sum(drawn == "test")), int(np.sum(drawn == "valid"))
         return drawn, (
-            f"the labels name no splits: {n_test} clips for test and {n_valid} for validation were drawn by video "
-            "(test_fraction, valid_fraction, split_seed)",
+            f"the labels name no splits: {counted(n_test, 'clip')} for test and {n_valid} for validation were drawn by "
+            "video (test_fraction, valid_fraction, split_seed)",
             *lone_clips_remarks(videos),
         )
     if "train" not in names:
@@ -205,7 +207,7 @@ def draw_splits(
     held_out = hold_out(of_train, labels[train], share=share, seed=seed, n_classes=n_classes)
     given[train[held_out]] = "valid"
     n = int(held_out.sum())
-    remark = f"{n} clips for validation were drawn by video from the training split (valid_fraction, split_seed)"
+    remark = f"{counted(n, 'clip')} for validation, drawn by video from the training split (valid_fraction, split_seed)"
     return given, (remark, *lone_clips_remarks(of_train))
 
 

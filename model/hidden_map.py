@@ -10,6 +10,7 @@ from fmltk.model.metrics import sign_correct
 from fmltk.model.registry import HIDDEN_PREFIX
 from fmltk.model.run_folder import HIDDEN_FILE, read_hidden, seed_folder
 from fmltk.toolkit.classes import class_names, classes_of_values
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.report import planes
 from fmltk.toolkit.report.document import Remark
@@ -79,7 +80,8 @@ def hidden_blocks(run: Path, seed: int, part: pd.DataFrame, family: Family, scal
     if not np.isfinite(shares).all():
         return [Remark(f"H, which the fusion reads of {stages}, is the same for every training clip", "bad")]
     title = f"Map of H, which the fusion reads of {stages}, seed {seed}"
-    left_out = f" {int(np.sum(~shown))} clips without H, label or prediction are left out." if not shown.all() else ""
+    n_left = int(np.sum(~shown))
+    left_out = f" Left out: {counted(n_left, 'clip')} without H, label or prediction." if n_left else ""
     chart = planes.class_map(
         title,
         points,

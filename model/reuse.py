@@ -19,6 +19,7 @@ from fmltk.model.nominal import decided
 from fmltk.model.registry import HIDDEN_PREFIX, model_of
 from fmltk.model.run_folder import HIDDEN_FILE, seed_folder, stage_file
 from fmltk.model.videos import Videos
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def refuse_other_splits(run: Path, seed: int, dataset: Dataset) -> None:
     moved = [(utterance, split) for utterance, split in now if before.get(utterance, split) != split]
     if moved:
         utterance, split = moved[0]
+        are = counted(len(moved), "clip is", "clips are")
         raise ConfigError(
-            f"--reuse {run}: {len(moved)} clips are in another split there ({utterance!r}: {before[utterance]}, now "
+            f"--reuse {run}: {are} in another split there ({utterance!r}: {before[utterance]}, now "
             f"{split}), so clips that it learned from would be tested on; give that run's splits, or train all stages"
         )
 

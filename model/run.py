@@ -27,6 +27,7 @@ from fmltk.model.token_data import identity_of, starting_text, text_model_of
 from fmltk.model.videos import split_videos
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.conditions import MODALITY_OF
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, TrainingError
 from fmltk.toolkit.features.label_file import as_labels, find_labels
 from fmltk.toolkit.features.layout import is_feature_folder
@@ -166,8 +167,8 @@ def _plan_run(
 def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None:
     counts = split_counts(plan.dataset)
     reporter.say(
-        f"{plan.model.name}: {counts['train']} clips to train on, {counts['valid']} to validate, {counts['test']} to "
-        f"test; seeds {', '.join(map(str, plan.options.seeds))}"
+        f"{plan.model.name}: {counted(counts['train'], 'clip')} to train on, {counts['valid']} to validate, "
+        f"{counts['test']} to test; seeds {', '.join(map(str, plan.options.seeds))}"
     )
     spec, kept = model_spec(plan.config.model), {stage.name for stage in plan.model.stages}
     absent = [stage.name for stage in spec.stages if stage.name not in kept]
@@ -182,8 +183,8 @@ def _report_start(plan: RunPlan, prepared: Prepared, reporter: Reporter) -> None
     left_out = int(np.sum(~prepared.usable(plan.model.modalities(plan.model.stages[-1]))))
     if left_out:
         reporter.warn(
-            f"{left_out} clips lack a modality and take no part in the stages that need it, nor in the fusion "
-            "(--missing mean takes the training mean instead); their predictions are null, with the reason"
+            f"{counted(left_out, 'clip')} without a modality: no part in the stages that need it, nor in the fusion "
+            "(--missing mean takes the training mean instead); predictions are null there, with the reason"
         )
 
 

@@ -12,6 +12,7 @@ from fmltk.toolkit.clip import SPLITS
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.conditions import WEIGHED
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.option_types import out_option
 
@@ -169,7 +170,7 @@ def _split(labels: LabelTable, shipped: LabelTable | None, split: SplitOptions, 
     if how == "given" or (how is None and given):
         without = sum(name not in given for name in utterances)
         if without:
-            reporter.warn(f"{without} clips have no split in the table of labels: theirs is null")
+            reporter.warn(f"{counted(without, 'clip has', 'clips have')} no split in the table of labels: it is null")
         return labels.with_splits(given, how="given", seed=None)
     condition = labels.first_condition
     if not labels.labelled(condition).any():
@@ -240,7 +241,7 @@ def _show_aggregate(document: dict[str, Any], reporter: Reporter) -> None:
         for what, count in entry.get("noted", {}).items():
             reporter.say(f"{name}, {what}: {count} labels (note_{name} says by whom)")
     text = ", ".join(f"{part} {count}" for part, count in document["splits"].items()) or "none"
-    reporter.say(f"{document['clips']} clips in {document['output']}; split: {text}")
+    reporter.say(f"{counted(document['clips'], 'clip')} in {document['output']}; split: {text}")
 
 
 def _condition_figures(labels: LabelTable, condition: str, aggregated: Aggregated | None) -> dict[str, Any]:

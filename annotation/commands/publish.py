@@ -12,6 +12,7 @@ from fmltk.annotation.raters import default_salt_path
 from fmltk.annotation.settings import FILE
 from fmltk.toolkit.command_options import settings_options
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.option_types import out_option
 
@@ -79,5 +80,5 @@ def publish(
         reporter.json(released)
         return
     reporter.table(("file", "bytes"), [(name, (output / name).stat().st_size) for name in released.files])
-    counts = f"{released.n_clips} clips, {released.n_ratings} ratings by {released.n_raters} annotators"
+    counts = f"{counted(released.n_clips, 'clip')}, {released.n_ratings} ratings by {released.n_raters} annotators"
     reporter.say(f"{counts} in {output}; read {output / 'README.md'} before you publish it")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmltk.annotation.raters import text_id
 from fmltk.toolkit.clip import ID_SEPARATOR, WHOLE, split_utterance_id, utterance_id, without_ending
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import AnnotationError
 from fmltk.toolkit.io.printable import short_text
 
@@ -103,7 +104,7 @@ def upload_remarks(ids: Iterable[tuple[str, str, str]], files: Iterable[ClipName
             cut[key] |= written
     if cut:
         n_uploads, n_clips = len(set().union(*cut.values())), len({utterance for utterance, _ in cut})
-        yield f"the prefixes of {n_uploads} uploads were cut, which are {n_clips} clips"
+        yield f"the prefixes of {counted(n_uploads, 'upload')} were cut: {counted(n_clips, 'clip')}"
         several = sorted(utterance for (utterance, _), written in cut.items() if len(written) > 1)
         if several:
             yield (

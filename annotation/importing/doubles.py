@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fmltk.annotation.raters import PSEUDONYM_DIGITS
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.matching import as_number
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def zeros_remarks(ids: Iterable[tuple[str, str, str]]) -> list[str]:
     if not twice:
         return []
     first, second = twice[0][0][0], twice[0][1][0]
-    have = "1 clip has" if len(twice) == 1 else f"{len(twice)} clips have"
+    have = counted(len(twice), "clip has", "clips have")
     return [
         f"{have} two ids that differ only by zeros, such as {first!r} and {second!r}, and count as two clips each; a "
         "spreadsheet removes leading zeros: write the ids alike (columns as text), then import again with --overwrite"

@@ -99,7 +99,7 @@ def test_cut_uploads_join_the_conditions_of_a_clip(exports, tmp_path):
     assert [(row["utterance_id"], row["condition"]) for row in rows] == [
         (f"{name}$_$0", condition) for name in "ab" for condition in ("AT", "VT")
     ]
-    assert report.remarks == ["the prefixes of 4 uploads were cut, which are 2 clips"]
+    assert report.remarks == ["the prefixes of 4 uploads were cut: 2 clips"]
 
 
 def test_two_uploads_of_one_name_for_one_condition_stop_in_a_file_and_are_said_in_two(exports, tmp_path, read):
@@ -124,4 +124,4 @@ def test_ids_of_a_table_are_cut_too(read):
     text = "file,condition,annotator,value\n1a2b3c4d-a.mp4,AT,ann,1\n9f8e7d6c-a.mp4,VT,bob,0\n"
     rows, report = read(text, name="long.csv", options=ImportOptions(cut_uploads=True))
     assert clips(rows) == ["a$_$0"]
-    assert report.remarks == ["the prefixes of 2 uploads were cut, which are 1 clips"]
+    assert report.remarks == ["the prefixes of 2 uploads were cut: 1 clip"]

@@ -158,7 +158,9 @@ def test_a_clip_without_valid_steps_is_missing_with_a_reason(tmp_path: Path) -> 
 def test_nan_in_features_is_named(tmp_path: Path, modality: str, name: str) -> None:
     clips = small()
     clips.sequences[modality][2][0, 1] = np.nan  # type: ignore[index]
-    with pytest.raises(StoreError, match=rf"{name}\.parquet: .* 1 clips hold NaN or infinities, the first is 'v002"):
+    with pytest.raises(
+        StoreError, match=rf"{name}\.parquet: NaN or infinities in the features of 1 clip, the first is 'v002"
+    ):
         read_clip_features(write_clips(clips, tmp_path))
 
 
@@ -181,8 +183,8 @@ def test_what_does_not_join_is_counted_and_named(tmp_path: Path) -> None:
     dataset = join(read_clip_features(folder), read_labels(folder / "labels.parquet"), Config())
     assert len(dataset.utterance_ids) == 19
     assert dataset.remarks[:2] == (
-        "1 clips with features have no row in the labels and are left out: 'v000$_$0000'",
-        "1 clips with labels have no features and are left out: 'v000$_$other'",
+        "left out: 1 clip with features but without a row in the labels: 'v000$_$0000'",
+        "left out: 1 clip with labels but without features: 'v000$_$other'",
     )
     assert list(dataset.utterance_ids) == sorted(dataset.utterance_ids)
 

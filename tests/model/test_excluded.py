@@ -50,8 +50,8 @@ def test_a_run_says_which_clips_it_left_out_and_why(tmp_path: Path, with_decisio
     settings = [part for one in small_settings("max_epochs=1") for part in ("--set", one)]
     done = fmltk_here("train", folder, "-o", out, "--model", "late-fusion", "-j", 0, "--exclude", table, *settings)
     assert done.returncode == 0, done.stderr
-    assert f"1 clips are left out, as c.csv says: {clips.ids[1]} (several-people)" in done.stderr
-    assert "1 clips that c.csv excludes are not among the clips: x$_$1" in done.stderr
+    assert f"left out, as c.csv says: 1 clip: {clips.ids[1]} (several-people)" in done.stderr
+    assert "not among the clips, as c.csv says: 1 name: x$_$1" in done.stderr
     assert json.loads((out / "training.json").read_text())["excluded"] == {clips.ids[1]: "several-people"}
     (predictions,) = out.glob("seed_*/predictions.parquet")
     predicted = set(pq.read_table(predictions)["utterance_id"].to_pylist())
@@ -80,4 +80,4 @@ def test_an_export_leaves_excluded_clips_out_with_a_word(tmp_path: Path) -> None
     summary = json.loads(done.stdout)
     assert summary["excluded"] == {clips.ids[3]: "two people"}
     assert sum(summary["splits"].values()) == int(np.isfinite(clips.labels["M"]).sum()) - 1
-    assert "1 clips are left out, as c.csv says" in done.stderr
+    assert "left out, as c.csv says: 1 clip" in done.stderr

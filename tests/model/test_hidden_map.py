@@ -55,9 +55,9 @@ def predictions(truth: list[Any], predicted: list[Any], first: int) -> pd.DataFr
             CH_SIMS_SCALE,
             [-0.8, -0.4, 0.9],
             [0.2, -0.1, 0.5],
-            ["NG: 1 clips, 1 wrong sign", "PS: 1 clips, 0"],
+            ["NG: 1 clip, 1 wrong sign", "PS: 1 clip, 0"],
         ),
-        ("mosi", Scale(-5, 5), [-4.0, 0.0, 3.0], [-1.0, -2.0, 2.0], ["zero: 1 clips, 1 wrong", "positive: 1 clips, 0"]),
+        ("mosi", Scale(-5, 5), [-4.0, 0.0, 3.0], [-1.0, -2.0, 2.0], ["zero: 1 clip, 1 wrong", "positive: 1 clip, 0"]),
         (
             "nominal",
             Scale.nominal(["sad", "glad"]),
@@ -92,8 +92,8 @@ def test_clips_that_cannot_be_shown_are_counted(
     values[4] += h
     run = written(tmp_path, {"H_AV": values}, ["train"] * 4 + ["test"] * 2)
     (chart,) = hidden_blocks(run, 0, predictions(truth, predicted, 4), "ch-sims", CH_SIMS_SCALE)
-    assert "1 clips without H, label or prediction are left out" in chart.reading
-    assert "WP: 1 clips" in chart.description
+    assert "Left out: 1 clip without H, label or prediction" in chart.reading
+    assert "WP: 1 clip," in chart.description
 
 
 def test_stages_that_learned_nothing_are_said(tmp_path: Path) -> None:

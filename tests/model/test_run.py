@@ -234,9 +234,7 @@ def test_saved_h_of_other_splits_are_refused(run: Path, features: Path, tmp_path
     labels = write_labels(clips, tmp_path / "labels.parquet")
     for mode in ("never", "auto"):
         options = RunOptions(jobs=0, reuse=run)
-        with pytest.raises(
-            ConfigError, match=r"1 clips are in another split there \('v002\$_\$0002': train, now test\)"
-        ):
+        with pytest.raises(ConfigError, match=r"1 clip is in another split there \('v002\$_\$0002': train, now test\)"):
             train(features, labels, out=tmp_path / "run", config=brief(f"retrain={mode}"), options=options)
     assert not (tmp_path / "run").exists()
 

@@ -9,6 +9,7 @@ from fmltk.toolkit.catalog.table_join import MeantClips
 from fmltk.toolkit.catalog.transcripts import transcript_of_row
 from fmltk.toolkit.clip import Clip, split_utterance_id, utterance_id
 from fmltk.toolkit.clip_list import ClipList
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.io.fields import open_fields
@@ -52,15 +53,13 @@ class Exclusions:
     def remarks(self) -> tuple[str, ...]:
         """Return what people must know of the clips that are left out."""
         said = [self.undecided] if self.undecided else []
-        for what, ids in (
-            (
-                f"clips are left out, as {self.table} says",
-                [f"{one} ({why})" for one, why in sorted(self.reasons.items())],
-            ),
-            (f"clips that {self.table} excludes are not among the clips", list(self.unknown)),
+        for what, where, ids in (
+            ("clip", "left out", [f"{one} ({why})" for one, why in sorted(self.reasons.items())]),
+            ("name", "not among the clips", list(self.unknown)),
         ):
             if ids:
-                said.append(f"{len(ids)} {what}: {', '.join(ids[:_NAMED])}{', ...' if len(ids) > _NAMED else ''}")
+                named = ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
+                said.append(f"{where}, as {self.table} says: {counted(len(ids), what)}: {named}")
         return tuple(said)
 
 

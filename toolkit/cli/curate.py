@@ -11,6 +11,7 @@ import click
 
 from fmltk.toolkit.cli.extract import suggest_training
 from fmltk.toolkit.console import output_options
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.option_types import Place, out_option
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def curate(features: AnyPath, *, out: Path, crop_speaker: Path | None, videos: P
         reporter.say(f"transcripts farthest from the recognised text, by error rate: {named}{more}")
     done = f", {n_decided} of them decided" if n_decided else ""
     if crops is not None:
-        reporter.say(f"{crops.n_written} clips cropped, {crops.n_kept} were there already: {crop_speaker}")
+        reporter.say(f"{counted(crops.n_written, 'clip')} cropped, {crops.n_kept} there already: {crop_speaker}")
     if not n_listed:
         reporter.say(f"none of {n_clips} clips stands out, so {out} names none")
         suggest_training(features, reporter)

@@ -10,6 +10,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from fmltk.toolkit.counted import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -73,7 +75,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
     def __repr__(self) -> str:
         held = ", ".join(f"{name} {table.dimension}" for name, table in self._tables.items())
         out = ", ".join(f"{n} without {what}" for what, n in self.left_out.items())
-        return f"<{len(self)} clips of {held}; labels: {', '.join(self._labels) or 'none'}; left out: {out or 'none'}>"
+        clips, labels = counted(len(self), "clip"), ", ".join(self._labels)
+        return f"<{clips} of {held}; labels: {labels or 'none'}; left out: {out or 'none'}>"
 
     def __len__(self) -> int:
         return len(self.utterance_ids)

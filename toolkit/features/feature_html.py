@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.features.clip_row import FAILED, STATUSES, further_sets
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def feature_html(path: AnyPath, manifest: pd.DataFrame, modalities: Mapping[str,
     held = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
     table = pd.DataFrame([_modality_row(name, modalities.get(name), manifest) for name in keys])
     return (
-        f"<div><p><strong>{escape(str(path))}</strong>: {len(manifest)} clips ({held or 'none'})</p>"
+        f"<div><p><strong>{escape(str(path))}</strong>: {counted(len(manifest), 'clip')} ({held or 'none'})</p>"
         f"{_html(table)}{_failures(manifest, _kinds(keys))}</div>"
     )
 

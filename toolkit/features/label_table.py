@@ -27,6 +27,7 @@ from fmltk.toolkit.conditions import (
     WEIGHED,
     Scale,
 )
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import AnnotationError, ConfigError
 from fmltk.toolkit.matching import align_ids
 
@@ -256,7 +257,9 @@ def label_faults(labels: LabelTable) -> list[str]:
     twice = [name for name, n in Counter(ids).items() if n > 1] if len(set(ids)) < len(ids) else []
     if twice:
         named = ", ".join(map(repr, twice[:_NAMED])) + (", ..." if len(twice) > _NAMED else "")
-        faults.append(f"{len(twice)} clips occur twice in the labels: {named}; keep one row of each")
+        faults.append(
+            f"{counted(len(twice), 'clip occurs', 'clips occur')} twice in the labels: {named}; keep one row of each"
+        )
     unknown = sorted({split for split in labels.splits if split is not None} - set(SPLITS))
     if unknown:
         faults.append(f"the split {unknown[0]!r} is not one of {', '.join(SPLITS)}; val and dev are read as valid")

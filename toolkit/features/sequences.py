@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fmltk.toolkit.clip import modality_of
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.features.layout import SCHEMA_VERSION
 from fmltk.toolkit.features.padding import pad_sequence
@@ -184,7 +185,7 @@ class ModalityTable:
 
     @property
     def _shape(self) -> str:
-        return f"{len(self.utterance_ids)} clips x {self.length} steps x {self.dimension} features"
+        return f"{counted(len(self.utterance_ids), 'clip')} x {self.length} steps x {self.dimension} features"
 
     @property
     def length(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES
 from fmltk.toolkit.conditions import CONDITIONS
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels, load_on_scale
 from fmltk.toolkit.features.label_table import codes_fault, label_faults
@@ -90,10 +91,11 @@ def _check_manifest_splits(of_features: Mapping[str, object], labels: LabelTable
     other = [name for name, split in named if isinstance(own := of_features.get(name), str) and own != split]
     if not other:
         return []
+    are = counted(len(other), "clip is", "clips are")
     return [
         Finding(
             "warning",
-            f"{len(other)} clips are in one split in the labels, which training takes, and in another in the manifest, "
+            f"{are} in one split in the labels, which training takes, and in another in the manifest, "
             f"as the transcripts said: {_named(sorted(other))}",
         )
     ]
@@ -103,7 +105,11 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
     findings = []
     twice = sorted(utterance for utterance, n in Counter(features).items() if n > 1)
     if twice:
-        findings.append(Finding("error", f"{len(twice)} clips occur twice in the features: {_named(twice)}"))
+        findings.append(
+            Finding(
+                "error", f"{counted(len(twice), 'clip occurs', 'clips occur')} twice in the features: {_named(twice)}"
+            )
+        )
     alone, unfelt = sorted(set(features) - set(labels)), sorted(set(labels) - set(features))
     if not set(features) & set(labels):
         return [
@@ -111,9 +117,13 @@ def _check_ids(features: Sequence[str], labels: Sequence[str]) -> list[Finding]:
             Finding("error", f"no id joins: the features have {features[0]!r}, the labels {labels[0]!r}"),
         ]
     if alone:
-        findings.append(Finding("warning", f"{len(alone)} clips with features have no label: {_named(alone)}"))
+        findings.append(
+            Finding("warning", f"{counted(len(alone), 'clip')} with features and without a label: {_named(alone)}")
+        )
     if unfelt:
-        findings.append(Finding("warning", f"{len(unfelt)} clips with labels have no features: {_named(unfelt)}"))
+        findings.append(
+            Finding("warning", f"{counted(len(unfelt), 'clip')} with labels and without features: {_named(unfelt)}")
+        )
     return findings
 
 
@@ -127,7 +137,7 @@ def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
     findings.append(Finding("note", f"clips per split: {sizes}"))
     if len(named) < len(labels.splits):
         n = len(labels.splits) - len(named)
-        findings.append(Finding("error", f"{n} clips have no split while others have one"))
+        findings.append(Finding("error", f"{counted(n, 'clip has', 'clips have')} no split while others have one"))
     of_video: dict[str, set[str]] = {}
     for video, split in named:
         of_video.setdefault(video, set()).add(split)
@@ -174,9 +184,8 @@ def _check_leaks(modalities: Mapping[str, ModalityTable], labels: LabelTable) ->
     if pairs:
         named = "; ".join(f"{one} ({splits[one]}) and {other} ({splits[other]})" for one, other in pairs[:NAMED])
         more = ", ..." if len(pairs) > NAMED else ""
-        findings.append(
-            Finding("error", f"{len(pairs)} clips have the same features as a clip of another split: {named}{more}")
-        )
+        have = counted(len(pairs), "clip has", "clips have")
+        findings.append(Finding("error", f"{have} the same features as a clip of another split: {named}{more}"))
     return findings
 
 
@@ -254,7 +263,9 @@ def _check_features(table: ModalityTable) -> list[Finding]:
         findings.append(Finding("warning", f"{name}: empty, no clip has a sequence"))
     if broken:
         counts = f"{n_nan} NaN and {n_inf} infinities"
-        findings.append(Finding("error", f"{name}: {counts} in {len(broken)} clips: {_named(sorted(broken))}"))
+        findings.append(
+            Finding("error", f"{name}: {counts} in {counted(len(broken), 'clip')}: {_named(sorted(broken))}")
+        )
     if zero:
         of = f"{len(zero)} of {len(table.lengths)} sequences are all zero"
         findings.append(Finding("warning", f"{name}: {of}: {_named(sorted(zero))}"))

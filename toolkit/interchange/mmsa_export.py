@@ -11,6 +11,7 @@ import numpy as np
 from fmltk.toolkit.catalog.exclusions import exclusions_of
 from fmltk.toolkit.clip import MODALITIES, SPLITS, chosen_keys, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
@@ -178,12 +179,12 @@ def _choose(source: _Source, remarks: list[str], excluded: Collection[str]) -> d
             chosen[source.splits[utterance]].append(utterance)
     extra = [utterance for utterance in source.labels if utterance not in source.texts]
     for ids, why in (
-        (unlabelled, "have no multimodal label"),
-        (unsplit, "have no split"),
-        (extra, "have labels but no features"),
+        (unlabelled, "without a multimodal label"),
+        (unsplit, "without a split"),
+        (extra, "with labels but without features"),
     ):
         if ids:
-            remarks.append(f"{len(ids)} clips {why} and were left out: {', '.join(ids[:5])}")
+            remarks.append(f"left out: {counted(len(ids), 'clip')} {why}: {', '.join(ids[:5])}")
     return chosen
 
 
@@ -225,7 +226,9 @@ def _new_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, A
             part[ALL_LABEL_KEYS[condition]] = values
             n = int(np.isnan(values).sum())
             if n:
-                remarks.append(f"{n} clips of {split.name} have no label_{condition}: NaN, which MMSA does not expect")
+                remarks.append(
+                    f"{counted(n, 'clip')} of {split.name} without label_{condition}: NaN, which MMSA does not expect"
+                )
     tokens = _text_bert(ids, source.features, sequences["text"].features.shape[1]) if "text" in sequences else None
     if tokens is None:
         remarks.append(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import StoreError
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _is_front(runs: Mapping[str, Mapping[str, _Runs]], given: Lengths, n_steps: 
 def _check(front: NDArray[np.int64], runs: _Runs, where: str) -> None:
     wrong = int(np.sum(front > runs.front))
     if wrong:
+        clips = counted(wrong, "clip")
         raise StoreError(
-            f"{where} is padded in front, but in {wrong} clips its lengths leave out steps that are not zero; remove "
-            "the lengths, or give --padding end"
+            f"{where} is padded in front, but in {clips} its lengths leave out steps that are not zero; remove the "
+            "lengths, or give --padding end"
         )

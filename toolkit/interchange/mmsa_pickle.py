@@ -10,6 +10,7 @@ import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, SPLITS, split_name
 from fmltk.toolkit.conditions import UNIMODAL
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.mmsa_padding import front_padding
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
@@ -198,7 +199,8 @@ def _replace_non_finite(
                 for name, found in (("NaN", np.isnan(values)), ("inf", values > 0), ("-inf", values < 0))
                 if (found & bad).any()
             ]
-            finding = f"{split}/{modality} holds {int(bad.sum())} {' and '.join(kinds)} in {len(clips)} clips"
+            where = counted(len(clips), "clip")
+            finding = f"{split}/{modality} holds {int(bad.sum())} {' and '.join(kinds)} in {where}"
             first = _id_text(part["id"][int(clips[0])])
             if non_finite == "refuse":
                 raise StoreError(f"{path}: {finding}, the first is {first!r}; --non-finite zero writes 0 for them")

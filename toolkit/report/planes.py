@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.report.charts import HEIGHT_IN, WIDE_IN, WIDTH_IN
 from fmltk.toolkit.report.svg import CLASSES, SERIES, chart_of, colour, new_figure
 
@@ -120,7 +121,7 @@ def scatter(
         )
         axes.plot(across[bad], up[bad], "x", color=colour("bad"), alpha=alpha, markersize=4, label="wrong sign")
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.3)
-        words = f"{n} clips, {int(np.asarray(wrong, bool).sum())} with the wrong sign."
+        words = f"{counted(n, 'clip')}, {int(np.asarray(wrong, bool).sum())} with the wrong sign."
         thinned = "" if n <= MAX_POINTS else f" {MAX_POINTS:,} of {n:,} clips are drawn."
         return chart_of(
             figure,
@@ -192,7 +193,8 @@ def class_map(
             axes.plot([], [], "o", color=shade, label=name)
             across, up = points[own].mean(axis=0)
             words.append(
-                f"{name}: {own.sum()} clips, {(own & wrong).sum()} {wrong_label}, centre {across:.2f}, {up:.2f}"
+                f"{name}: {counted(own.sum(), 'clip')}, {(own & wrong).sum()} {wrong_label}, centre {across:.2f}, "
+                f"{up:.2f}"
             )
         axes.plot([], [], "x", color=colour("ink"), label=wrong_label)
         axes.set_xlabel(labels[0])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fmltk.toolkit.catalog.catalog import build_catalog
 from fmltk.toolkit.catalog.problem import Problem
 from fmltk.toolkit.console import Reporter
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, DamagedFileError
 from fmltk.toolkit.features.clip_row import FAILED, needs_file
 from fmltk.toolkit.features.layout import MANIFEST_FILE, RUN_FILE, SHARD_FOLDER
@@ -268,8 +269,8 @@ def extract_clips(run: Run) -> Summary:
     say_problems(run.folder, [problem for problem in found if problem.kind == UNKNOWN_TOKENS], run.reporter)
     n_others = work.n_left_out()
     if n_others and not run.paths.adds:
-        left_out = f"{n_others} clips extracted earlier are not among these videos: the tables leave them out"
-        summary.warnings.insert(0, left_out)
+        others = counted(n_others, "clip")
+        summary.warnings.insert(0, f"left out of the tables: {others} extracted earlier and not among these videos")
     for warning in summary.warnings:
         run.reporter.warn(warning)
     return summary
@@ -332,10 +333,10 @@ def _say_what_is_done(work: Work, pending: Mapping[str, str], reporter: Reporter
         reporter.say(f"{n_clips - len(pending)} of {n_clips} clips are extracted already")
     n_changed = work.n_done_again(pending)
     if n_changed:
-        reporter.say(f"{n_changed} clips have changed or failed and are extracted again")
+        reporter.say(f"changed or failed, and extracted again: {counted(n_changed, 'clip')}")
     n_texts = sum(work.new_texts)
     if n_texts:
-        reporter.say(f"{n_texts} clips have another transcript: their text alone is done again")
+        reporter.say(f"{counted(n_texts, 'clip has', 'clips have')} another transcript: the text alone is done again")
 
 
 def _wanted(problems: list[Problem], settings: ExtractSettings) -> list[Problem]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.clip import MODALITIES
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.features.clip_row import FAILED, OK, STATUSES, ClipRow
 from fmltk.toolkit.features.doubts import doubts_of
 
@@ -95,7 +96,7 @@ class Summary:
         doubts = ", ".join(f"{n} {doubt}" for doubt, n in sorted(self.doubts.items()))
         notes = {OK: f" (look at {self.n_doubtful} before use: {doubts})"} if doubts else {}
         by_status = ", ".join(f"{n} {status}{notes.get(status, '')}" for status, n in self.counts.items() if n)
-        return f"{self.n_clips} clips: {by_status}"
+        return f"{counted(self.n_clips, 'clip')}: {by_status}"
 
     def document(self) -> dict[str, Any]:
         """Return the summary as JSON holds it."""

@@ -15,6 +15,7 @@ from fmltk.toolkit.catalog.catalog import Catalog
 from fmltk.toolkit.catalog.language_tags import language_of_tag, language_tag
 from fmltk.toolkit.clip import RECOGNISED
 from fmltk.toolkit.clip_list import ClipList
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, MediaError, RunError
 from fmltk.toolkit.features.clip_row import FAILED, OK, TRANSCRIPT_WARNING, failure_of
 from fmltk.toolkit.io.paths import look_up
@@ -180,7 +181,7 @@ def _say_cost(engine: Engine, durations_s: Mapping[str, float], options: RunOpti
     """Load the model, whose faults are said before any work, and say how long it will take where that is long."""
     seconds = sum(durations_s.values())
     cost = engine.call("listening_cost", None)
-    amount = f"{len(durations_s)} clips of {seconds / 60:.0f} minutes"
+    amount = f"{counted(len(durations_s), 'clip')} of {seconds / 60:.0f} minutes"
     unit, hours = f"{cost:.2f} CPU-s per second of speech", cost * seconds / 3600
     say_hours("--transcribe", amount, unit, hours=hours, options=options, reporter=reporter)
 
@@ -220,15 +221,13 @@ def _say_result(
     n_failed = sum(one.status == FAILED for one in found.values())
     if counts["used"]:
         reporter.warn(
-            f"the text of {counts['used']} clips is recognised by {how.model.source.name}, not given "
+            f"the text of {counted(counts['used'], 'clip')} is recognised by {how.model.source.name}, not given "
             "(manifest.parquet, text_source)"
         )
     if counts["none"]:
-        reporter.warn(
-            f"{counts['none']} clips have no transcript and no recognised text either; manifest.parquet says why "
-            "(warnings)"
-        )
+        have = counted(counts["none"], "clip has", "clips have")
+        reporter.warn(f"{have} no transcript and no recognised text either; manifest.parquet says why (warnings)")
     if n_failed:
         reporter.warn(
-            f"{n_failed} clips could not be listened to (transcribed.parquet); --retry-failed tries them again"
+            f"{counted(n_failed, 'clip')} could not be listened to (transcribed.parquet); --retry-failed tries again"
         )

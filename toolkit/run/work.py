@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, RunError, StoreError
 from fmltk.toolkit.features.clip_row import FAILED, OK, ClipRow, failed_row, row_without_work
 from fmltk.toolkit.features.layout import SHARD_FOLDER
@@ -209,8 +210,9 @@ class Work:
             elif retry_failed and name is not None and self.has_failed(name):
                 pending.add(position, EXTRACT)
         if losing:
+            have = counted(len(losing), "clip has", "clips have")
             raise ConfigError(
-                f"{len(losing)} clips have text from an earlier run and no transcript now ({', '.join(losing[:3])}); "
+                f"{have} text from an earlier run and no transcript now ({', '.join(losing[:3])}); "
                 "give the --transcripts or --transcribe again, or choose another folder with -o"
             )
         return pending

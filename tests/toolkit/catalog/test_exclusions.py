@@ -69,8 +69,8 @@ def test_clips_that_do_not_exist_are_said_where_they_are_excluded(tmp_path: Path
     found = read(tmp_path / "c.csv", f"{HEADER}x$_$9,,,a,,exclude\ny$_$9,,,a,,keep\nv2$_$0001,,,a,,exclude\n")
     assert found.unknown == ("x$_$9",)
     assert found.remarks() == (
-        "1 clips are left out, as c.csv says: v2$_$0001 (a)",
-        "1 clips that c.csv excludes are not among the clips: x$_$9",
+        "left out, as c.csv says: 1 clip: v2$_$0001 (a)",
+        "not among the clips, as c.csv says: 1 name: x$_$9",
     )
 
 

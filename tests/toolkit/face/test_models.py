@@ -34,13 +34,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     out = tmp_path_factory.mktemp("runs") / "first"
-    with pytest.warns(UserWarning, match="1 clips lack a modality") as warned:
+    with pytest.warns(UserWarning, match="1 clip without a modality") as warned:
         run = fmltk.train(str(folder), str(folder / "labels.parquet"), str(out), config=SETTINGS, seeds=2)
     assert {one.filename for one in warned} == {__file__}
     return run
 
 
-@pytest.mark.filterwarnings("ignore:1 clips lack a modality", "ignore:the labels do not state their scale")
+@pytest.mark.filterwarnings("ignore:1 clip without a modality", "ignore:the labels do not state their scale")
 def test_paths_feature_sets_and_frames_train_the_same(run: TrainedRun, folder: Path, tmp_path: Path) -> None:
     labels = pd.read_parquet(folder / "labels.parquet")
     again = fmltk.train(fmltk.read_features(folder), labels, tmp_path / "again", config=SETTINGS, seeds=[0, 1])

@@ -93,7 +93,7 @@ def refused(name: str, labels: Path, features: Path, out: Path, capsys: pytest.C
         ("label_M", np.inf, "label_M is inf for 'v001$_$0001', which is not on the scale"),
         ("label_T", -np.inf, "label_T is -inf for 'v001$_$0001', which is not on the scale"),
         ("label_M", 7.0, "label_M is 7 for 'v001$_$0001', which is not on the scale"),
-        ("utterance_id", "v000$_$0000", "1 clips occur twice in the labels: 'v000$_$0000'"),
+        ("utterance_id", "v000$_$0000", "1 clip occurs twice in the labels: 'v000$_$0000'"),
         ("split", "later", "the split 'later' is not one of train, valid, test"),
     ],
 )
@@ -155,7 +155,7 @@ def test_an_import_reads_dev_as_valid_and_names_a_clip_given_twice(tmp_path: Pat
     assert import_utterances(tmp_path / "u.parquet", tmp_path / "f").splits == {"train": 1, "valid": 1}
     assert read_labels(tmp_path / "f" / "labels.parquet").splits == ("train", "valid")
     pq.write_table(pa.table(columns | {"clip_id": ["2", "2"]}), tmp_path / "u.parquet")
-    with pytest.raises(AnnotationError, match=r"1 clips occur twice in the labels: 'v\$_\$2'"):
+    with pytest.raises(AnnotationError, match=r"1 clip occurs twice in the labels: 'v\$_\$2'"):
         import_utterances(tmp_path / "u.parquet", tmp_path / "g")
 
 
@@ -386,7 +386,7 @@ def test_an_empty_cell_and_nan_are_no_label(tmp_path: Path, cell: str) -> None:
             "video_id,clip_id,label,label_T\nv,a,0,2.4\n",
             r"label_T is 2.4 for .* not on the scale -1..1",
         ),
-        ("video_id,clip_id,label\nv,a,1\nv,a,1\n", r"1 clips occur twice in the labels: 'v\$_\$a'; keep one row"),
+        ("video_id,clip_id,label\nv,a,1\nv,a,1\n", r"1 clip occurs twice in the labels: 'v\$_\$a'; keep one row"),
         ("video_id,clip_id,label,mode\nv,a,0,later\n", r"the split 'later' is not one of train, valid, test"),
         ("video_id,clip_id,label\n", r"holds no row"),
         ("video_id,clip_id,label,label_M\nv,a,0,0\n", r"the columns label and label_M, which mean the same"),
@@ -498,11 +498,11 @@ def test_nothing_with_a_fault_is_written_and_each_fault_is_listed(tmp_path: Path
     frame = pd.DataFrame({"utterance_id": ["v$_$1", "v$_$1"], "label": [np.inf, 0.2], "split": ["x", "train"]})
     labels = load_labels(write_frame(frame, tmp_path / "l.parquet"))
     assert [fault.split(",")[0].split(";")[0].split(":")[0] for fault in label_faults(labels)] == [
-        "1 clips occur twice in the labels",
+        "1 clip occurs twice in the labels",
         "the split 'x' is not one of train",
         "label_M is inf for 'v$_$1'",
     ]
-    with pytest.raises(AnnotationError, match=r"new\.parquet: 1 clips occur twice"):
+    with pytest.raises(AnnotationError, match=r"new\.parquet: 1 clip occurs twice"):
         write_labels(labels, tmp_path / "new.parquet")
     assert not (tmp_path / "new.parquet").exists()
 
@@ -577,7 +577,7 @@ def test_a_frame_may_state_its_scales() -> None:
     [
         ({"label_M": [["a"]] * 20}, "data frame: the column label_M holds list"),
         ({"label_M": [1, "a", *[0] * 18]}, "data frame: a column has values of several kinds"),
-        ({"utterance_id": ["a"] * 20}, "data frame: 1 clips occur twice in the labels: 'a"),
+        ({"utterance_id": ["a"] * 20}, "data frame: 1 clip occurs twice in the labels: 'a"),
         ({"utterance_id": [None] * 20}, "data frame row 1 names no clip"),
     ],
 )

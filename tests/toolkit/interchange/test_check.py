@@ -57,7 +57,7 @@ def test_broken_constant_and_exploding_features_are_named(tmp_path: Path) -> Non
     for sequence in clips.sequences["V"]:
         sequence[:, 3] = 7.0  # type: ignore[index]
     levels = found(clips, tmp_path)
-    assert levels["error"] == ["audio: 1 NaN and 0 infinities in 1 clips: v004$_$0004"]
+    assert levels["error"] == ["audio: 1 NaN and 0 infinities in 1 clip: v004$_$0004"]
     assert "vision: 1 features never change: vision_3" in levels["warning"]
     assert "vision: 1 features explode, up to 3.8e+07: vision_1" in levels["warning"]
 
@@ -113,8 +113,8 @@ def test_ids_that_do_not_join_are_counted_and_named(tmp_path: Path) -> None:
     clips.ids[:2] = ["x$_$1", "x$_$2"]
     write_labels(clips, folder / "labels.parquet")
     what = [f.what for f in check_dataset(folder, folder / "labels.parquet") if f.level == "warning"]
-    assert "2 clips with features have no label: v000$_$0000, v001$_$0001" in what
-    assert "2 clips with labels have no features: x$_$1, x$_$2" in what
+    assert "2 clips with features and without a label: v000$_$0000, v001$_$0001" in what
+    assert "2 clips with labels and without features: x$_$1, x$_$2" in what
     clips.ids = [f"y$_${k}" for k in range(60)]
     write_labels(clips, folder / "labels.parquet")
     assert any("no id joins" in f.what for f in check_dataset(folder, folder / "labels.parquet"))
@@ -127,7 +127,7 @@ def test_splits_of_labels_and_manifest_that_differ_are_told(tmp_path: Path) -> N
     write_clips(clips, tmp_path, manifest_splits=told)
     warnings = [one.what for one in check_dataset(tmp_path, tmp_path / "labels.parquet") if one.level == "warning"]
     assert warnings == [
-        "1 clips are in one split in the labels, which training takes, and in another in the manifest, "
+        "1 clip is in one split in the labels, which training takes, and in another in the manifest, "
         "as the transcripts said: v000$_$0000"
     ]
 
@@ -135,7 +135,7 @@ def test_splits_of_labels_and_manifest_that_differ_are_told(tmp_path: Path) -> N
 def test_missing_splits_and_labels(tmp_path: Path) -> None:
     clips = planted(60, n_videos=20)
     clips.splits[0] = None
-    assert "1 clips have no split while others have one" in found(clips, tmp_path / "a")["error"]
+    assert "1 clip has no split while others have one" in found(clips, tmp_path / "a")["error"]
     clips.splits = [None] * 60
     clips.labels["M"][:] = np.nan
     levels = found(clips, tmp_path / "b")

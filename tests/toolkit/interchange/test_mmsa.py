@@ -183,10 +183,10 @@ def _set(split: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     [
         (
             _set("valid", "audio", (0, -np.inf)),
-            r"valid/audio holds 21 -inf in 1 clips, the first is 'video_0001\$_\$0004'",
+            r"valid/audio holds 21 -inf in 1 clip, the first is 'video_0001\$_\$0004'",
         ),
-        (_set("train", "vision", (1, np.nan)), r"train/vision holds 8 NaN in 1 clips"),
-        (_set("train", "text", (1, np.inf)), r"train/text holds 30 inf in 1 clips"),
+        (_set("train", "vision", (1, np.nan)), r"train/vision holds 8 NaN in 1 clip"),
+        (_set("train", "text", (1, np.inf)), r"train/text holds 30 inf in 1 clip"),
         (_set("train", "vision", None), r"vision is in valid, test and not in the other splits; add or remove it"),
         (_set("test", "id", None), r"test lacks id"),
         (_set("test", "regression_labels", None), r"test lacks regression_labels"),
@@ -229,7 +229,7 @@ def test_minus_infinity_becomes_zero_on_request(tmp_path: Path) -> None:
     data = mmsa_data()
     data["train"]["audio"][0, 0, 1] = -np.inf
     summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features", non_finite="zero")
-    assert summary.remarks == ("train/audio holds 1 -inf in 1 clips; 0 was written for them",)
+    assert summary.remarks == ("train/audio holds 1 -inf in 1 clip; 0 was written for them",)
     table = read_features(tmp_path / "features")["audio"]
     assert table.features()[table.utterance_ids.index("video_0000$_$0000"), 0, 1] == 0
 

@@ -115,7 +115,7 @@ def test_lengths_that_contradict_the_padding_are_refused(tmp_path: Path) -> None
         part["audio_lengths"] = [lengths["audio"][key] for key in part["id"]]
     data["test"]["audio_lengths"][3] = 1
     data["test"]["audio"][3] = 1
-    with pytest.raises(StoreError, match="test/audio is padded in front, but in 1 clips its lengths leave out steps"):
+    with pytest.raises(StoreError, match="test/audio is padded in front, but in 1 clip its lengths leave out steps"):
         imported(tmp_path, data)
 
 

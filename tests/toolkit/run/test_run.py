@@ -383,7 +383,7 @@ def test_another_transcript_redoes_the_text_alone(short_clips: Path, uninterrupt
     done = run([FMLTK, "extract", str(short_clips / "videos"), "--transcripts", str(table), "-o",
                 str(tmp_path / "features"), *OFFLINE])  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "1 clips have another transcript" in done.stderr
+    assert "1 clip has another transcript" in done.stderr
     after = read_features(tmp_path / "features")
     assert (after["vision"].features() == vision).all()
     changed = [key for key, values, _ in after["text"].sequences() if not np.array_equal(values, text[key])]

@@ -25,10 +25,10 @@ GOOD = {"n_faces": 1, "face_coverage": 1.0, "speaker_source": "only"}
     ("rows", "sentence"),
     [
         ([GOOD, GOOD], "2 clips: 2 ok"),
-        ([{"status": OK}], "1 clips: 1 ok"),  # without vision
+        ([{"status": OK}], "1 clip: 1 ok"),  # without vision
         ([GOOD, {**GOOD, "n_faces": 2, "speaker_source": "asd"}], "2 ok (look at 1 before use: 1 several people)"),
         ([{**GOOD, "face_coverage": 0.49}], "1 ok (look at 1 before use: 1 face in under half of the frames)"),
-        ([{**GOOD, "face_coverage": 0.5}], "1 clips: 1 ok"),
+        ([{**GOOD, "face_coverage": 0.5}], "1 clip: 1 ok"),
         (
             [GOOD, {"n_faces": 3, "face_coverage": 0.2, "speaker_source": "unsure"}],
             "2 ok (look at 1 before use: 1 face in under half of the frames, 1 several people, 1 speaker unsure)",

@@ -100,7 +100,7 @@ def test_a_clip_without_a_transcript_has_the_recognised_text(tmp_path: Path, tex
     assert (clips["a"].text, clips["a"].text_source, clips["a"].language) == ("so good", "recognised", "en")
     assert clips["a"].text_notes == ("transcript: recognised by tiny (en, average log-probability -0.25)",)
     assert catalog.problems == ()
-    assert "the text of 1 clips is recognised by tiny" in reporter.warnings[0]
+    assert "the text of 1 clip is recognised by tiny" in reporter.warnings[0]
 
 
 @pytest.mark.parametrize("text", ["Not so good.", "很好", "?"])
@@ -137,7 +137,7 @@ def test_a_clip_without_recognised_text_says_why(
     assert clips["a"].text is None
     assert clips["a"].text_notes[0].startswith(note)
     assert [one.where for one in catalog.problems] == ["a$_$0"]
-    assert any("1 clips have no transcript and no recognised text" in one for one in reporter.warnings)
+    assert any("1 clip has no transcript and no recognised text" in one for one in reporter.warnings)
     assert table(tmp_path)["status"].tolist() == [status, "ok"]
 
 
@@ -264,8 +264,8 @@ def test_text_recognised_later_redoes_no_sound_and_leads_to_aligned_features(
     again = (*extract, "--transcribe", f"hf:{whisper_folder}", *OFF)
     done = fmltk_here(*again)
     assert done.returncode == 0, done.stderr
-    assert "1 clips have another transcript: their text alone is done again" in done.stderr
-    assert "the text of 1 clips is recognised by tiny" in done.stderr
+    assert "1 clip has another transcript: the text alone is done again" in done.stderr
+    assert "the text of 1 clip is recognised by tiny" in done.stderr
     assert (features / "audio.parquet").read_bytes() == audio
     assert len(set(shards) - set(features.glob("shards/*/*"))) == 1
     manifest = pd.read_parquet(features / "manifest.parquet").set_index("video_id")
