@@ -17,7 +17,7 @@ from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_table import codes_fault
-from fmltk.toolkit.features.splits import hold_out, lone_clips_remarks, split_by_video
+from fmltk.toolkit.features.splits import hold_out, lone_clips_remarks, shared_videos_remarks, split_by_video
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -199,8 +199,9 @@ def draw_splits(
         )
     if "train" not in names:
         raise ConfigError(f"no clip is in the train split (the labels name: {', '.join(sorted(names))})")
+    shared = shared_videos_remarks(videos, splits)
     if "valid" in names:
-        return given, ()
+        return given, shared
     train = np.flatnonzero(given == "train")
     of_train = [videos[row] for row in train]
     share, seed = config.valid_fraction, config.split_seed
@@ -208,7 +209,7 @@ def draw_splits(
     given[train[held_out]] = "valid"
     n = int(held_out.sum())
     remark = f"{counted(n, 'clip')} for validation, drawn by video from the training split (valid_fraction, split_seed)"
-    return given, (remark, *lone_clips_remarks(of_train))
+    return given, (remark, *shared, *lone_clips_remarks(of_train))
 
 
 def choose_targets(

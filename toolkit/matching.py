@@ -103,11 +103,17 @@ def match_names(wanted: Mapping[Name, Sequence[Form]], known: Iterable[Name], *,
     if not wanted:
         return Matches()
     names = list(dict.fromkeys(known))
-    found, several = _single(wanted, names, str, by_file_name=by_file_name)
-    others = {name: forms for name, forms in wanted.items() if name not in found and name not in several}
-    free = [name for name in names if name not in set(found.values())]
-    alike, doubtful = _single(others, free, _plain, by_file_name=by_file_name)
-    return Matches({**found, **alike}, {**several, **doubtful}, _notes({**found, **alike}, by_file_name=by_file_name))
+    found: dict[Name, Name] = {}
+    several: dict[Name, list[Name]] = {}
+    # A whole name goes before the end of one: Film 3/12.mp4 is not in doubt because 12.mp4 may be it as well.
+    for of_ends in (False, True) if by_file_name else (False,):
+        for key in (str, _plain):
+            others = {name: forms for name, forms in wanted.items() if name not in found and name not in several}
+            taken = set(found.values())
+            alike, doubtful = _single(others, [name for name in names if name not in taken], key, of_ends=of_ends)
+            found |= alike
+            several |= doubtful
+    return Matches(found, several, _notes(found, by_file_name=by_file_name))
 
 
 def _plain(part: str) -> str:
@@ -118,32 +124,31 @@ def _plain(part: str) -> str:
 
 
 def _single(
-    wanted: Mapping[Name, Sequence[Form]], known: Sequence[Name], key: Callable[[str], str], *, by_file_name: bool
+    wanted: Mapping[Name, Sequence[Form]], known: Sequence[Name], key: Callable[[str], str], *, of_ends: bool
 ) -> tuple[dict[Name, Name], dict[Name, list[Name]]]:
-    """Return the names with one candidate that no other name has, and those that have several or share theirs."""
-    whole: defaultdict[Name, list[Name]] = defaultdict(list)
-    ends: defaultdict[Name, list[Name]] = defaultdict(list)
+    """Return the names with one candidate that no other name has, and those that have several or share theirs.
+
+    of_ends : whether the known names may have more folders, instead of the wanted ones
+    """
+    by_parts: defaultdict[Name, list[Name]] = defaultdict(list)
     for name in known:
         parts = tuple(map(key, name))
-        whole[parts].append(name)
-        for n_parts in range(1, len(parts) if by_file_name else 0):
-            ends[parts[-n_parts:]].append(name)
-    candidates = {name: _candidates(forms, whole, ends, key) for name, forms in wanted.items()}
+        for n_parts in range(1, len(parts)) if of_ends else (len(parts),):
+            by_parts[parts[len(parts) - n_parts :]].append(name)
+    candidates = {name: _candidates(forms, by_parts, key, whole=of_ends) for name, forms in wanted.items()}
     claims = Counter(one for meant in candidates.values() for one in meant)
     found = {name: meant[0] for name, meant in candidates.items() if len(meant) == 1 and claims[meant[0]] == 1}
     return found, {name: meant for name, meant in candidates.items() if meant and name not in found}
 
 
 def _candidates(
-    forms: Sequence[Form],
-    whole: Mapping[Name, list[Name]],
-    ends: Mapping[Name, list[Name]],
-    key: Callable[[str], str],
+    forms: Sequence[Form], by_parts: Mapping[Name, list[Name]], key: Callable[[str], str], *, whole: bool
 ) -> list[Name]:
+    """Return the names that the first form with any may mean; whole: no folder of a form is left out."""
     for form, n_needed in forms:
         parts = tuple(map(key, form))
-        for n_left_out in range(len(parts) - n_needed + 1):  # folders that only one of the two has
-            meant = whole.get(parts[n_left_out:]) or ends.get(parts[n_left_out:])
+        for n_left_out in range(1 if whole else len(parts) - n_needed + 1):  # folders that the known names lack
+            meant = by_parts.get(parts[n_left_out:])
             if meant:
                 return meant
     return []

@@ -213,6 +213,10 @@ def wide_records(table: Table, columns: Columns, options: ImportOptions, report:
     n_words, folders = 0, _Folders(columns, options, report)
     for where, row in _clips(table, columns):
         report.tasks += 1
+        if "" in table.header[1:] and row.get("", "").strip():  # a first column without a name counts the rows
+            raise AnnotationError(
+                f"{where}: {row['']!r} stands in a column without a name; write the annotator's above it, or remove it"
+            )
         dimension = row.get("dimension", "").strip() or None if "dimension" in columns.used else None
         about = folders.about(row, where, dimension)
         if isinstance(about, Drop):

@@ -896,3 +896,18 @@ def test_a_list_of_raters_may_be_a_spreadsheet(tmp_path, kind):
     assert read_rater_list(write_ratings_table(tmp_path / f"map{kind}", rows)) == {
         ("", "ann@x.org"): "ann", ("", "7"): "bob",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("header", ["ann,,cat", "ann,bob,", ",ann,cat"])
+def test_ratings_under_no_name_are_not_passed_over(tmp_path, header):
+    path = tmp_path / "wide.csv"
+    path.write_text(f"video_id,clip_id,condition,{header}\nv,1,M,1,0,1\nv,2,M,0,-1,1\n")
+    with pytest.raises(AnnotationError, match="stands in a column without a name|has 5 columns|has 6 columns"):
+        import_ratings([path], tmp_path / "r.parquet", ImportOptions())
+
+
+def test_a_first_column_without_a_name_counts_the_rows(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text(",video_id,clip_id,condition,ann,bob\n0,v,1,M,1,0\n1,v,2,M,0,-1\n")
+    import_ratings([path], tmp_path / "r.parquet", ImportOptions())
+    assert read_ratings(tmp_path / "r.parquet").num_rows == 4

@@ -10,7 +10,7 @@ from fmltk.toolkit.catalog.catalog import Catalog, build_catalog
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_table import LabelTable
-from fmltk.toolkit.matching import id_form, match_names
+from fmltk.toolkit.matching import id_form, match_names, path_form
 from tests.spreadsheets import write_xlsx
 
 if TYPE_CHECKING:
@@ -165,3 +165,31 @@ def test_the_count_and_two_examples_are_said() -> None:
     assert (
         note == "12 ids match once endings such as .mp4 and folders are left out: '0.mp4' is '0', '1.mp4' is '1', ..."
     )
+
+
+FILMS = [("Film 3", "12"), ("Film 3", "05"), ("Film 9", "01"), ("Der Große Film", "01")]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Film 4/12.mp4", None),  # another film's
+        ("#Film 3/05.mp4", None),
+        ("Film 3/12.mp4", ("Film 3", "12")),
+        ("D:\\clips\\Film 3\\12.mp4", ("Film 3", "12")),
+        ("FILM 3/12.MOV", ("Film 3", "12")),
+        ("der große film/01.mp4", ("Der Große Film", "01")),  # there is another 01
+        ("12.mp4", ("Film 3", "12")),
+        ("01.mp4", None),  # of which film?
+        ("12/12.mp4", None),
+    ],
+)
+def test_a_folder_that_differs_is_another_file(written: str, meant: tuple[str, ...] | None) -> None:
+    matches = match_names({(written,): [path_form(written)]}, FILMS, by_file_name=True)
+    assert matches.found == ({} if meant is None else {(written,): meant})
+
+
+@pytest.mark.parametrize("other", ["Film 4/12.mp4", "12.mp4", "x/y/12.mp4"])
+def test_a_whole_name_is_not_in_doubt_because_of_another_row(other: str) -> None:
+    wanted = {(name,): [path_form(name)] for name in ("Film 3/12.mp4", other)}
+    assert match_names(wanted, FILMS, by_file_name=True).found == {("Film 3/12.mp4",): ("Film 3", "12")}

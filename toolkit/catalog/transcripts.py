@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fmltk.toolkit.clip import WHOLE, Clip, ids_of_row, split_name
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.clip_rows import IGNORE_COLUMN, REMOVE_COLUMN, clip_rows
-from fmltk.toolkit.io.cells import is_missing, parse_time
+from fmltk.toolkit.io.cells import parse_time
 from fmltk.toolkit.io.fields import open_fields
 from fmltk.toolkit.io.table_kinds import TRANSCRIPTS
 from fmltk.toolkit.matching import path_form
@@ -125,7 +125,7 @@ def times_of_row(row: Mapping[str, str], separator: str) -> tuple[float | None, 
 
     Raises ValueError, with what is wrong, where a cell is not a time.
     """
-    if _TIME_FIELDS.isdisjoint(row) or all(is_missing(cell) for name, cell in row.items() if name in _TIME_FIELDS):
+    if _TIME_FIELDS.isdisjoint(row) or not any(row[name].strip() for name in _TIME_FIELDS & row.keys()):
         return None, None
     start_s, end_s, duration_s = (_time(row, base, separator) for base in ("start", "end", "duration"))
     if end_s is None and start_s is not None and duration_s is not None:

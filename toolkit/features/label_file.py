@@ -160,6 +160,11 @@ def as_labels(
         found = load_labels(path) if own is None else load_on_scale(path, own)
         found.check(path)
         return found
+    if not hasattr(labels, "columns"):
+        raise ConfigError(
+            f"labels are a {type(labels).__name__}; expected a file, or a data frame with the columns utterance_id and "
+            "label_M"
+        )
     return _labels_of_frame(labels, own)
 
 
@@ -334,8 +339,10 @@ def _words(path: AnyPath, name: str, values: Any) -> tuple[Any, str]:
         other = folded.setdefault(word.casefold(), word)
         if other != word:
             raise AnnotationError(f"{path}: {name} has {other!r} and {word!r}, which differ in case alone; keep one")
+    left = sorted({cell.strip() for cell in cells if cell.strip() and is_missing(cell)})
+    none = f"; no label where it says {', '.join(left)}" if left else ""
     why = "numbers, which are classes here" if any(map(_is_number, classes)) else "words, so the labels are classes"
-    note = f"{path.name}: {name} has {why}: {', '.join(classes)}"
+    note = f"{path.name}: {name} has {why}: {', '.join(classes)}{none}"
     return pa.array(words, pa.string()), note
 
 

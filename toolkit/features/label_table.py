@@ -47,8 +47,8 @@ ScaleSource = Literal["stated", "given", "guessed"]
 _REMEDIES: dict[ScaleSource, str] = {
     "stated": "; correct the labels, or the scale in the file's metadata",
     "given": "; correct the labels, or give their scale by --scale LOW..HIGH or --preset mosi",
-    "guessed": "; correct the labels, or give --scale to `train`, `dataset check`, `dataset import` or "
-    "`annotation aggregate`",
+    "guessed": "; correct the labels, or give --scale to `train`, `report`, `dataset check`, `dataset "
+    "import` or `annotation aggregate`",
 }
 
 

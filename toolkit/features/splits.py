@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHARES = (6, 2, 2)  # paper, section 3
 N_DRAWS = 100  # of which the one is taken whose labels are spread most like all clips'
+_NAMED = 5  # videos in a remark
 _LEVELS = np.linspace(0, 1, 21)  # quantiles that two sets of labels are compared by
 
 
@@ -199,6 +200,27 @@ def _apportion(n: int, carried: NDArray[np.float64]) -> tuple[list[int], NDArray
     while sum(sizes) < n:
         sizes[int(np.argmax(wanted - np.array(sizes)))] += 1
     return sizes, wanted - np.array(sizes)
+
+
+def shared_videos_remarks(videos: Sequence[str], splits: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be said where a video is in more than one split; "": in none.
+
+    >>> shared_videos_remarks(["film", "film", "talk"], ["train", "test", "test"])[0][:44]
+    '1 of 2 videos is in more than one split: its'
+    """
+    of_video: dict[str, set[str]] = {}
+    for video, split in zip(videos, splits, strict=True):
+        if split:
+            of_video.setdefault(video, set()).add(split)
+    shared = sorted(video for video, found in of_video.items() if len(found) > 1)
+    if not shared:
+        return ()
+    one = len(shared) == 1
+    named = ", ".join(shared[:_NAMED]) + (", ..." if len(shared) > _NAMED else "")
+    return (
+        f"{len(shared)} of {len(of_video)} videos {'is' if one else 'are'} in more than one split: "
+        f"{'its' if one else 'their'} speakers and rooms are known from training, which flatters scores ({named})",
+    )
 
 
 def lone_clips_remarks(videos: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from fmltk.toolkit.counted import counted
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import load_labels, load_on_scale
 from fmltk.toolkit.features.label_table import codes_fault, label_faults
-from fmltk.toolkit.features.splits import lone_clips_remarks
+from fmltk.toolkit.features.splits import lone_clips_remarks, shared_videos_remarks
 from fmltk.toolkit.interchange.leaks import clip_means, knows_training_labels, same_in_two_splits
 
 if TYPE_CHECKING:
@@ -138,22 +138,11 @@ def _check_splits(labels: LabelTable, *, official_split: bool) -> list[Finding]:
     if len(named) < len(labels.splits):
         n = len(labels.splits) - len(named)
         findings.append(Finding("error", f"{counted(n, 'clip has', 'clips have')} no split while others have one"))
-    of_video: dict[str, set[str]] = {}
-    for video, split in named:
-        of_video.setdefault(video, set()).add(split)
-    shared = sorted(video for video, found in of_video.items() if len(found) > 1)
-    if shared:
-        level = "warning" if official_split else "error"
-        findings.append(
-            Finding(
-                level,
-                f"{len(shared)} of {len(of_video)} videos (so their speakers) are in more than one split: "
-                f"{_named(shared)}; scores on such splits flatter"
-                + (
-                    " (an official split: kept)" if official_split else " (--official-split if it is a benchmark's own)"
-                ),
-            )
-        )
+    for remark in shared_videos_remarks(labels.video_ids, [split or "" for split in labels.splits]):
+        if official_split:
+            findings.append(Finding("warning", f"{remark} (an official split: kept)"))
+        else:
+            findings.append(Finding("error", f"{remark} (--official-split if it is a benchmark's own)"))
     return findings
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import MODALITIES, split_utterance_id
+from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import FmltkError, StoreError
 from fmltk.toolkit.features.clip_row import MISSING, OK, ClipRow, ModalityStatus
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
-from fmltk.toolkit.features.label_table import LabelTable, guess_scale
+from fmltk.toolkit.features.label_table import LabelTable, codes_fault, guess_scale
 from fmltk.toolkit.features.layout import check_target
 from fmltk.toolkit.features.manifest import ManifestWriter
 from fmltk.toolkit.features.sequences import ModalitySpec, ModalityWriter
@@ -27,7 +28,7 @@ from fmltk.toolkit.interchange.mmsa_pickle import LABEL_KEYS, is_per_clip, read_
 from fmltk.toolkit.io.files import write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -76,8 +77,23 @@ def import_mmsa(
     else:
         labels = restored  # bimodal ones too, which no pickle's own arrays hold
     write_extras(out / EXTRAS_FILE, pickle, tails, embedded=restored is not None)
+    remarks = (*pickle.remarks, *_remarks_of_tails(pickle, tails))
+    codes = codes_fault(labels)
+    remarks += () if codes is None else (codes,)
     splits = {split: len(part["id"]) for split, part in pickle.data.items()}
-    return ImportSummary(splits, shapes, label_counts(labels), str(labels.scale), pickle.remarks, pickle.unread)
+    return ImportSummary(splits, shapes, label_counts(labels), str(labels.scale), remarks, pickle.unread)
+
+
+def _remarks_of_tails(pickle: MmsaPickle, tails: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
+    """Yield what is said of steps beyond the true lengths that are not zero; those of a BERT's padding need none."""
+    for modality, of_clips in tails.items():
+        n = 0 if modality == "text" else sum(bool(np.frombuffer(t, np.float32).any()) for t in of_clips.values())
+        if n:
+            clips = counted(n, f"clip of {len(pickle.clips)} has", f"clips of {len(pickle.clips)} have")
+            yield (
+                f"{modality}: {clips} steps beyond {modality}_lengths that are not zero: not read, and kept for an "
+                "export; remove the lengths where they are wrong"
+            )
 
 
 def _labels(pickle: MmsaPickle, scale: Scale | None) -> LabelTable:

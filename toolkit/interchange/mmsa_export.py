@@ -15,17 +15,18 @@ from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, StoreError
 from fmltk.toolkit.features.feature_set import read_features
 from fmltk.toolkit.features.label_file import LABEL_FILE, read_labels, write_labels
+from fmltk.toolkit.features.label_table import TOLERANCE
 from fmltk.toolkit.features.layout import table_file
-from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, TEXT_LENGTHS, TEXTS, as_held, read_extras
-from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS
+from fmltk.toolkit.interchange.mmsa_extras import EXTRAS_FILE, TEXT_LENGTHS, TEXTS, as_held, fitted, read_extras
+from fmltk.toolkit.interchange.mmsa_pickle import EMBEDDED_KEY, LABEL_KEYS, is_per_clip
 from fmltk.toolkit.interchange.safe_pickle import write_pickle
 from fmltk.toolkit.interchange.token_ids import kept_token_ids
 from fmltk.toolkit.io.documents import json_text
 from fmltk.toolkit.io.outputs import ScratchFolder
-from fmltk.toolkit.io.tables import write_csv
+from fmltk.toolkit.io.tables import open_rows, write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +62,7 @@ class _Source:
     extras: Extras | None
     utterances: Sequence[str]
     notes: Sequence[str]
+    relabelled: Collection[str]  # clips whose label is not that of the pickle
 
     def label_values(self, condition: str, utterances: Sequence[str]) -> list[float]:
         """Return the labels of clips, NaN where there is none."""
@@ -125,6 +127,8 @@ def export_mmsa(
     remarks = [*source.notes, *excluded.remarks()]
     chosen = _choose(source, remarks, excluded.reasons)
     padded = {modality: _padded(table, chosen) for modality, table in source.features.modalities.items()}
+    if label_csv is not None:
+        _check_label_csv(Path(label_csv))
     splits = [_Split(name, ids, {m: padded[m][name] for m in padded}) for name, ids in chosen.items()]
     make = _new_part if source.extras is None else _restored_part
     data = {split.name: make(split, source, remarks) for split in splits}
@@ -140,6 +144,18 @@ def export_mmsa(
         tuple(dict.fromkeys(remarks)),
         excluded.reasons,
     )
+
+
+def _check_label_csv(path: Path) -> None:
+    """Raise ConfigError if another table than one that an export writes would be lost."""
+    if path.is_file():
+        with open_rows(path) as table:
+            header = table.header
+        if header != LABEL_CSV_COLUMNS:
+            raise ConfigError(
+                f"{path} is a table of your own, which an export would replace: give the new one another name with "
+                "--label-csv"
+            )
 
 
 def _open(folder: Path, labels: Path, use: str) -> _Source:
@@ -158,7 +174,17 @@ def _open(folder: Path, labels: Path, use: str) -> _Source:
     }
     named = {utterance: split for utterance, split in zip(table.utterance_ids, table.splits, strict=True) if split}
     extras = None if chosen_keys(use) else read_extras(folder / EXTRAS_FILE)  # what was imported is of the first sets
-    return _Source(features, texts, by_clip, named, extras, list(extras.rows) if extras else sorted(texts), notes)
+    utterances = list(extras.rows) if extras else sorted(texts)
+    return _Source(features, texts, by_clip, named, extras, utterances, notes, _relabelled(folder, by_clip))
+
+
+def _relabelled(folder: Path, labels: Mapping[str, Mapping[str, float]]) -> set[str]:
+    """Return the clips whose multimodal label is not that of the folder's own table, which an import writes."""
+    if not (folder / LABEL_FILE).is_file():
+        return set()
+    table = read_labels(folder / LABEL_FILE)
+    own = dict(zip(table.utterance_ids, table.values("M").tolist(), strict=True))
+    return {name for name, new in labels.items() if name in own and abs(new["M"] - own[name]) > TOLERANCE}
 
 
 def _choose(source: _Source, remarks: list[str], excluded: Collection[str]) -> dict[str, list[str]]:
@@ -246,6 +272,14 @@ def _annotation(value: float) -> str:
     return "Positive" if value > 0 else "Negative"
 
 
+def _class_number(value: float) -> int:
+    return int(np.sign(value)) + 1  # 0 negative, 1 neutral, 2 positive
+
+
+# What a pickle's arrays say of a clip's label in other words.
+CLASS_KEYS: Mapping[str, Callable[[float], Any]] = {"annotations": _annotation, "classification_labels": _class_number}
+
+
 def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray[np.float32] | None:
     """Return (n, 3, L): token numbers, mask, segments; None where a clip's are not kept."""
     if features["text"].path.name != table_file("text"):
@@ -262,11 +296,27 @@ def _text_bert(ids: Sequence[str], features: FeatureSet, length: int) -> NDArray
     return tokens
 
 
-def _restored_part(split: _Split, source: _Source, _remarks: list[str]) -> dict[str, Any]:
+def _restored_part(split: _Split, source: _Source, remarks: list[str]) -> dict[str, Any]:
     """Return the arrays of a split as the pickle held them that it was imported from."""
     assert source.extras is not None  # noqa: S101 - the caller has seen to it
     kinds = source.extras.kinds_of(split.name)
-    return {key: _restored(key, kind, split, source, source.extras) for key, kind in kinds.items()}
+    part = {key: _restored(key, kind, split, source, source.extras) for key, kind in kinds.items()}
+    for condition, key in LABEL_KEYS.items():
+        n = int(np.isnan(source.label_values(condition, split.utterances)).sum()) if key in part else 0
+        if n:
+            have = counted(n, f"clip of {split.name} has", f"clips of {split.name} have")
+            remarks.append(f"{have} no label_{condition}: NaN, which MMSA does not expect")
+    new = [row for row, utterance in enumerate(split.utterances) if utterance in source.relabelled]
+    classes = {key: value for key, value in CLASS_KEYS.items() if key in part and is_per_clip(part[key])}
+    for key, class_of in classes.items() if new else ():
+        values = list(part[key])
+        for row in new:
+            values[row] = class_of(source.labels[split.utterances[row]]["M"])
+        part[key] = as_held(values, kinds[key])
+    if new and classes:
+        have = counted(len(new), f"clip of {split.name} has", f"clips of {split.name} have")
+        remarks.append(f"{have} another label than in the pickle: {' and '.join(classes)} follow it")
+    return part
 
 
 def _restored(key: str, kind: Mapping[str, Any], split: _Split, source: _Source, extras: Extras) -> Any:
@@ -274,7 +324,7 @@ def _restored(key: str, kind: Mapping[str, Any], split: _Split, source: _Source,
         values = split.sequences[key].features
         extras.add_tails(key, split.utterances, values)
         extras.move_padding(key, split.utterances, values)
-        return values.astype(np.dtype(kind["dtype"]))
+        return fitted(values, np.dtype(kind["dtype"]))
     if key == "id":
         return as_held(list(split.utterances), kind)
     if kind["kind"] == TEXTS:

@@ -125,15 +125,30 @@ class Extras:
                 values[row] = np.roll(values[row], front, axis=0)
 
     def values(self, key: str, kind: Mapping[str, Any], utterances: Sequence[str]) -> Any:
-        """Return the values of a key, as they were held."""
+        """Return the values of a key, as they were held in the split that they are written to.
+
+        Raises StoreError if the split that a clip comes from lacks the key, or held it in another shape.
+        """
         if kind["kind"] == "value":
             return kind["value"]
-        cells = [self.rows[utterance][f"key_{key}"] for utterance in utterances]
-        if kind["kind"] == "ndarray" and np.dtype(kind["dtype"]).kind in "fiub":
-            dtype = np.dtype(kind["dtype"])
-            rows = [np.frombuffer(cell, dtype).reshape(kind["shape"]) for cell in cells]
-            return np.stack(rows) if rows else np.zeros((0, *kind["shape"]), dtype)
-        return as_held([_decoded(parse_json_value(cell, name=f"key_{key}")) for cell in cells], kind)
+        values = [self._value(key, kind, self.rows[utterance]) for utterance in utterances]
+        if not _holds_numbers(kind):
+            return as_held(values, kind)
+        if any(np.shape(value) != tuple(kind["shape"]) for value in values):
+            raise StoreError(f"the splits of the pickle held {key} in several shapes; export with its own splits")
+        dtype = np.dtype(kind["dtype"])
+        return fitted(np.stack(values), dtype) if values else np.zeros((0, *kind["shape"]), dtype)
+
+    def _value(self, key: str, kind: Mapping[str, Any], row: Mapping[str, Any]) -> Any:
+        cell = row[f"key_{key}"]
+        if cell is None:
+            raise StoreError(
+                f"the split {row['split']} of the pickle had no {key}; export with the pickle's own splits"
+            )
+        own = self.kinds.get(row["split"], {}).get(key, kind)
+        if _holds_numbers(own):
+            return np.frombuffer(cell, np.dtype(own["dtype"])).reshape(own["shape"])
+        return _decoded(parse_json_value(cell, name=f"key_{key}"))
 
 
 def read_extras(path: Path) -> Extras | None:
@@ -173,8 +188,29 @@ def forget_text(path: Path) -> None:
 def as_held(values: list[Any], kind: Mapping[str, Any]) -> Any:
     """Return values as an array, a tuple or a list: as the pickle held them."""
     if kind["kind"] == "ndarray":
-        return np.array(values, dtype=np.dtype(kind["dtype"])).reshape((len(values), *kind["shape"]))
+        dtype = np.dtype(kind["dtype"])
+        given: Any = {"U": "U", "S": "S", "i": None, "u": None, "b": None}.get(dtype.kind, dtype)
+        return fitted(np.array(values, dtype=given), dtype).reshape((len(values), *kind["shape"]))
     return tuple(values) if kind["kind"] == "tuple" else values
+
+
+def fitted(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array in a type; in one that is wide enough where that type cuts texts off or numbers to whole ones.
+
+    >>> fitted(np.array([0.6, 1.0]), np.dtype(np.int64)).dtype, fitted(np.array(["abc"]), np.dtype("<U2")).tolist()
+    (dtype('float32'), ['abc'])
+    """
+    if dtype.kind in "US":
+        return values if values.dtype.itemsize > dtype.itemsize else values.astype(dtype)
+    with np.errstate(invalid="ignore"):  # NaN as a whole number
+        found = values.astype(dtype)
+    if dtype.kind in "iub" and not np.array_equal(found, values):
+        return values.astype(np.float32) if values.dtype.kind == "f" else values
+    return found
+
+
+def _holds_numbers(kind: Mapping[str, Any]) -> bool:
+    return kind["kind"] == "ndarray" and np.dtype(kind["dtype"]).kind in "fiub"
 
 
 def _decoded(value: Any) -> Any:

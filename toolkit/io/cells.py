@@ -8,10 +8,12 @@ import unicodedata
 
 # Words for a missing value, whatever their case. A text may say them: they count in columns of numbers alone.
 MISSING_WORDS = frozenset(("", "-", "–", "—", ".", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "<na>"))
-# Texts that spreadsheets (Excel, LibreOffice) show where a formula has no result.
+# Texts that spreadsheets (Excel, LibreOffice) show where a formula has no result, in English and in German.
 _ERROR = re.compile(
-    r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!)|Err:5\d\d", re.IGNORECASE
+    r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NUM!|NULL!|SPILL!|CALC!|FIELD!|BLOCKED!|NV|BEZUG!|WERT!|ZAHL!)|Err:5\d\d",
+    re.IGNORECASE,
 )
+_NO_TEXT = frozenset(("-", "--", "–", "—", "n/a", "n.a.", "nan", "<na>", "k.a.", "k. a."))  # nobody says these
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)", re.IGNORECASE | re.ASCII)
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d*)?)", re.ASCII)
@@ -32,6 +34,15 @@ def is_missing(cell: str) -> bool:
     [True, True, True, False]
     """
     return cell.strip().lower() in MISSING_WORDS or is_spreadsheet_error(cell)
+
+
+def is_no_text(cell: str) -> bool:
+    """Whether a cell of a column of texts says that there is none. "None", "null" and "na" are words as well.
+
+    >>> [is_no_text(cell) for cell in ("n/a", "-", "None", "-5")]
+    [True, True, False, False]
+    """
+    return cell.strip().lower() in _NO_TEXT
 
 
 def parse_number(cell: str, *, separator: str = "") -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
-from fmltk.toolkit.io.cells import clean_id, is_missing, is_spreadsheet_error, undamaged
+from fmltk.toolkit.io.cells import clean_id, is_missing, is_no_text, is_spreadsheet_error, undamaged
 from fmltk.toolkit.io.columns import are_names, find_columns, folded
 from fmltk.toolkit.io.sheets import SHEET_SUFFIXES
 from fmltk.toolkit.io.table_kinds import COMPUTED
@@ -58,6 +58,7 @@ class FieldRows:
     n_cleaned: int = field(default=0, init=False)
     n_errors: int = field(default=0, init=False)
     n_headers: int = field(default=0, init=False)
+    n_no_text: int = field(default=0, init=False)
     n_damaged: int = field(default=0, init=False)
     damage: str = field(default="", init=False)
     few_values: dict[str, set[str]] = field(default_factory=dict, init=False)
@@ -101,6 +102,9 @@ class FieldRows:
             for name in errors:
                 del row[name]
             self.n_errors += len(errors)
+            if is_no_text(row.get("text", "")):
+                self.n_no_text += 1
+                del row["text"]
             if (whole := undamaged(row.get("text", ""))) is not None:
                 self.n_damaged += 1
                 self.damage = self.damage or _first_change(row["text"], whole)
@@ -147,6 +151,8 @@ class FieldRows:
             )
         if self.n_cleaned:
             notes.append(f"{self.table.name}: spaces or invisible characters are taken out of ids ({self.n_cleaned})")
+        if self.n_no_text:
+            notes.append(f"{self.table.name}: texts such as n/a or - are read as empty ({self.n_no_text})")
         if self.n_errors:
             notes.append(f"{self.table.name}: cells with an error such as #N/A are read as empty ({self.n_errors})")
         return notes

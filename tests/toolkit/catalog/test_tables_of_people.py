@@ -196,7 +196,7 @@ def test_files_of_one_video_are_its_clips(
     ("rows", "clips", "n_found"),
     [
         (("1.mp4", "2.mp4"), ("film$_$1", "talk$_$2"), 2),
-        (("IMG_1.MOV", "clips\\IMG_2"), ("a$_$IMG_1", "b$_$IMG_2"), 2),
+        (("IMG_1.MOV", "clips\\IMG_2"), ("a$_$IMG_1", "b$_$IMG_2"), 1),  # of another folder
         (("01.mp4", "x.mp4"), ("film$_$1", "film$_$x"), 2),
         (("1.mp4", "2.mp4"), ("film$_$1", "talk$_$1", "talk$_$2"), 1),
     ],
@@ -264,3 +264,27 @@ def test_texts_with_accents_are_not_called_damaged(text: str, tmp_path: Path) ->
 def test_a_first_row_of_short_words_is_not_taken_for_names(row: str, tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", "File;Text;Kind;Level", row, "b;no;y;z")
     assert [one.file for one in read_transcripts(path)] == [row.partition(";")[0], "b"]
+
+
+MARKS = ("n/a", "-", "NaN", "k. A.", "#NV", "#WERT!")
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"), [*((mark, None) for mark in MARKS), ("None", "None"), ("na", "na"), ("-5", "-5")]
+)
+def test_marks_of_a_missing_text_are_not_words(cell: str, text: str | None, tmp_path: Path) -> None:
+    videos = clip_files(tmp_path / "videos", "a.mp4", "b.mp4")
+    path = table(tmp_path / "t.csv", "File;Text", "a.mp4;so", f"b.mp4;{cell}")
+    catalog = build_catalog(videos, transcripts=path)
+    assert {clip.video_id: clip.text for clip in catalog.clips} == {"a": "so", "b": text}
+    assert any("are read as empty (1)" in note for note in catalog.notes) == (text is None)
+
+
+@pytest.mark.parametrize("cells", [("-", "-"), ("n/a", "n/a"), ("?", ""), ("", "none")])
+def test_marks_instead_of_times_do_not_mean_the_whole_video(cells: tuple[str, str], tmp_path: Path) -> None:
+    videos = clip_files(tmp_path / "videos", "talk.mp4")
+    rows = ("talk;1;0;2.5;one", f"talk;2;{cells[0]};{cells[1]};two")
+    catalog = build_catalog(videos, transcripts=table(tmp_path / "t.csv", "Video;Clip;von;bis;Text", *rows))
+    faults = {clip.clip_id: clip.fault for clip in catalog.clips}
+    assert faults["1"] is None
+    assert faults["2"] is not None

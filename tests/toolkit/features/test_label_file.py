@@ -710,3 +710,17 @@ def test_a_label_that_a_spreadsheet_made_a_date_is_named_as_one(cell: str, tmp_p
     path.write_text("file,label\na.mp4,1\nb.mp4,4 decent\n")
     with pytest.raises(AnnotationError, match=r"'4 decent' is not a number$"):
         read_labels(path)
+
+
+@pytest.mark.parametrize("word", ["none", "N/A", "null", "-"])
+def test_words_that_are_not_labels_are_said(word: str, tmp_path: Path) -> None:
+    rows = "".join(f"v$_${k},{label}\n" for k, label in enumerate(("happy", "sad", word, word)))
+    labels = read_labels(write_text(tmp_path / "l.csv", f"utterance_id,Emotion\n{rows}"))
+    assert labels.classes("M") == ["happy", "sad", None, None]
+    assert any(f"no label where it says {word}" in note for note in labels.notes)
+
+
+@pytest.mark.parametrize("given", [pd.Series([0.5], ["v$_$1"]), {"v$_$1": 0.5}, [0.5]])
+def test_labels_that_are_neither_a_file_nor_a_table_are_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match="expected a file, or a data frame with the columns"):
+        as_labels(given)  # type: ignore[arg-type]

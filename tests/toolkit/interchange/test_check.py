@@ -41,7 +41,7 @@ def test_a_clean_data_set_has_no_error_and_its_balance_is_told(tmp_path: Path) -
 def test_videos_in_two_splits_are_an_error_and_a_warning_where_official(tmp_path: Path) -> None:
     clips = planted(60, n_videos=20)
     clips.splits[0] = "train"  # its video v000 is in test
-    assert any("1 of 20 videos (so their speakers)" in what for what in found(clips, tmp_path / "a")["error"])
+    assert any("1 of 20 videos is in more than one split" in what for what in found(clips, tmp_path / "a")["error"])
     levels = found(clips, tmp_path / "b", official_split=True)
     assert levels["error"] == []
     assert any("v000" in what for what in levels["warning"])

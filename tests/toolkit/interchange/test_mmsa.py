@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -390,3 +391,82 @@ def test_a_pickle_of_classes_alone_is_answered_by_the_way_to_learn_them(classes:
     for part in data.values():
         part["regression_labels"] = np.full(len(part["id"]), np.nan)
     assert import_mmsa(write(tmp_path / "nan.pkl", data), tmp_path / "features").labels.get("M") is None
+
+
+def moved(folder: Path, table: Path, **change: Any) -> dict[str, dict[str, Any]]:
+    """Return what is exported with the splits turned round: train is test, test valid, valid train."""
+    turned = {"train": "test", "test": "valid", "valid": "train"}
+    frame = pq.read_table(folder / "labels.parquet").to_pandas()
+    frame = frame[["utterance_id", "label_M", "split"]].assign(split=frame["split"].map(turned), **change)
+    frame.to_csv(table, index=False)
+    summary = export_mmsa(folder, table, table.with_suffix(".pkl"))
+    exported: dict[str, Any] = load_pickle(table.with_suffix(".pkl"))
+    exported["remarks"] = {"all": summary.remarks}
+    return exported
+
+
+def test_splits_of_ones_own_keep_ids_texts_and_numbers_whole(tmp_path: Path) -> None:
+    """Where each split's arrays have a type of their own, the clips that move to another one are not cut to it."""
+    data = mmsa_data()
+    train, test = data["train"], data["test"]
+    train["raw_text"] = np.array([text + " and much more" * 9 for text in train["raw_text"]])
+    train["audio"] = (train["audio"] * 1.25).astype(np.float32)
+    for part in (test, data["valid"]):
+        part["audio"] = np.round(part["audio"] * 9).astype(np.int16)
+        part["id"] = np.array([f"z$_${k}{part is test:d}" for k in range(len(part["id"]))])
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    exported = moved(tmp_path / "features", tmp_path / "own.csv")
+    for old, new in (("train", "test"), ("test", "valid"), ("valid", "train")):
+        for key in ("id", "raw_text", "audio"):
+            assert np.array_equal(exported[new][key], data[old][key]), (old, key)
+        assert np.array_equal(exported[new]["regression_labels"], data[old]["regression_labels"])
+
+
+@pytest.mark.parametrize("held", [np.int64, np.int8, np.uint8])
+def test_labels_that_whole_numbers_cannot_hold_stay_as_they_are(held: type, tmp_path: Path) -> None:
+    data = mmsa_data()
+    for part in data.values():
+        part["regression_labels"] = (part["regression_labels"] > 0).astype(held)
+    import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    new = [0.6, -0.4, 0.2, -0.8, 0.9, -0.1, -0.2, 0.4]
+    exported = moved(tmp_path / "features", tmp_path / "own.csv", label_M=new)
+    found = {
+        name: label
+        for split in ("train", "valid", "test")
+        for name, label in zip(exported[split]["id"], exported[split]["regression_labels"].tolist(), strict=True)
+    }
+    ids = pq.read_table(tmp_path / "features" / "labels.parquet")["utterance_id"].to_pylist()
+    assert found == {name: pytest.approx(label) for name, label in zip(ids, new, strict=True)}
+    for split in ("train", "valid", "test"):
+        part = exported[split]
+        assert list(part["annotations"]) == ["Negative" if found[name] < 0 else "Positive" for name in part["id"]]
+    assert any("annotations" in remark and "another label" in remark for remark in exported["remarks"]["all"])
+
+
+@pytest.mark.parametrize("modality", ["audio", "vision"])
+def test_steps_beyond_the_lengths_are_said(modality: str, tmp_path: Path) -> None:
+    data = mmsa_data()
+    key = f"{modality}_lengths"
+    data["train"][key] = [max(int(n) // 2, 1) for n in data["train"][key]]
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    assert any(f"{modality}: " in line and f"steps beyond {key}" in line for line in summary.remarks)
+
+
+def test_a_table_of_ones_own_is_not_replaced(tmp_path: Path) -> None:
+    import_mmsa(write(tmp_path / "in.pkl", mmsa_data()), tmp_path / "features")
+    labels, own = tmp_path / "features" / "labels.parquet", tmp_path / "label.csv"
+    own.write_text("who,what\na,b\n")
+    with pytest.raises(ConfigError, match=r"a table of your own.*--label-csv"):
+        export_mmsa(tmp_path / "features", labels, tmp_path / "out.pkl", label_csv=own)
+    assert own.read_text() == "who,what\na,b\n"
+    for _ in range(2):  # one that an export wrote is
+        export_mmsa(tmp_path / "features", labels, tmp_path / "out.pkl", label_csv=tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_codes_of_classes_are_asked_about(n: int, tmp_path: Path) -> None:
+    data = mmsa_data(kind="mosi")
+    for part in data.values():
+        part["regression_labels"] = np.arange(len(part["id"]), dtype=np.float32) % min(n, 4)
+    summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
+    assert any("say whether they stand for classes" in line for line in summary.remarks)
