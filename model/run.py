@@ -229,5 +229,5 @@ def _refuse_collapse(summary: Mapping[str, Any], reporter: Reporter) -> None:
     if fatal:
         raise TrainingError(
             f"the multimodal predictions are constant ({', '.join(fatal)}): the run collapsed. Its files are kept. "
-            "Lower lr, look at `fmltk dataset check`, or try another seed"
+            "Train longer (max_epochs) or lower lr, look at `fmltk dataset check`, or try another seed"
         )

@@ -79,6 +79,8 @@ def id_form(video_id: str, clip_id: str) -> Form:
     >>> id_form("videos/a.mp4", "0"), id_form("a", "3")
     ((('videos', 'a.mp4'), 1), (('a', '3'), 2))
     """
+    if not video_id:  # of an id that is one word
+        return (clip_id,), 1
     parts = tuple(_parts(video_id)) or (video_id,)
     return (parts, 1) if clip_id == WHOLE else ((*parts, clip_id), 2)
 
@@ -201,4 +203,6 @@ def align_ids(
 
 def _parts_of(utterance: str) -> Name:
     video_id, clip_id = split_utterance_id(utterance)
+    if not video_id:
+        return (clip_id,)
     return (video_id,) if clip_id == WHOLE else (video_id, clip_id)

@@ -34,7 +34,7 @@ def zeros_remarks(ids: Iterable[tuple[str, str, str]]) -> list[str]:
 
 
 def people_remarks(names: Iterable[str]) -> list[str]:
-    """Return what is to be said of annotators whose names differ by case and spaces alone.
+    """Return what is to be said of annotators whose names differ by case, spaces and zeros alone.
 
     >>> people_remarks(["ann", "Ann", "bob"])[0][:46]
     "annotators 'Ann' and 'ann' count as two people"
@@ -51,12 +51,12 @@ def people_remarks(names: Iterable[str]) -> list[str]:
 
 
 def folded_person(name: str) -> str:
-    """Return an annotator's name without what two files may write differently: case and outer spaces.
+    """Return an annotator's name without what two files may write differently: case, outer spaces, a number's zeros.
 
-    >>> folded_person("ANN ")
-    'ann'
+    >>> folded_person("ANN "), folded_person("07"), folded_person("7.0")
+    ('ann', '7', '7')
     """
-    return name.strip().casefold()
+    return as_number(name.strip()).casefold()
 
 
 def mixed_remarks(people: Sequence[Set[str]]) -> list[str]:

@@ -902,7 +902,7 @@ def test_a_list_of_raters_may_be_a_spreadsheet(tmp_path, kind):
 def test_ratings_under_no_name_are_not_passed_over(tmp_path, header):
     path = tmp_path / "wide.csv"
     path.write_text(f"video_id,clip_id,condition,{header}\nv,1,M,1,0,1\nv,2,M,0,-1,1\n")
-    with pytest.raises(AnnotationError, match="stands in a column without a name|has 5 columns|has 6 columns"):
+    with pytest.raises(AnnotationError, match=r"stands in a column without a name|has \d columns"):
         import_ratings([path], tmp_path / "r.parquet", ImportOptions())
 
 

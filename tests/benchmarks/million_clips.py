@@ -46,7 +46,7 @@ CLIPS_PER_VIDEO = 100
 LIMITS_US = {SHARDS: 460, TABLES: 619, RESUME: 63, PAD: 632}
 MEMORY_LIMIT_MB = 600  # of the command's own process, with
 MILLION = 1_000_000
-FIRST = 8  # of the clips, an eighth are run first
+FIRST = 2  # of the clips, half are run first: enough to fill a row group of the tables
 WORDS = "a few words that somebody says"
 
 
@@ -145,7 +145,7 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
 
 
 def with_memory(folder: Path, n_clips: int) -> dict[str, Any]:
-    """Run the whole way with an eighth of the clips and then with all, and return that with the memory of each clip."""
+    """Run the whole way with half of the clips and then with all, and return that with the memory of each clip."""
     n_few = max(n_clips // FIRST, 1)
     few = simulate(folder / "few", n_few)
     found = simulate(folder / "all", n_clips)

@@ -10,7 +10,7 @@ from fmltk.toolkit.catalog.catalog import Catalog, build_catalog
 from fmltk.toolkit.conditions import CH_SIMS_SCALE
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.features.label_table import LabelTable
-from fmltk.toolkit.matching import id_form, match_names, path_form
+from fmltk.toolkit.matching import align_ids, id_form, match_names, path_form
 from tests.spreadsheets import write_xlsx
 
 if TYPE_CHECKING:
@@ -193,3 +193,10 @@ def test_a_folder_that_differs_is_another_file(written: str, meant: tuple[str, .
 def test_a_whole_name_is_not_in_doubt_because_of_another_row(other: str) -> None:
     wanted = {(name,): [path_form(name)] for name in ("Film 3/12.mp4", other)}
     assert match_names(wanted, FILMS, by_file_name=True).found == {("Film 3/12.mp4",): ("Film 3", "12")}
+
+
+@pytest.mark.parametrize("written", ["abc", "abc$_$0", "ABC", "abc.mp4"])
+def test_ids_of_one_word_join(written: str) -> None:
+    """Pickles of other laboratories have such; a table writes them as the id of a video that is one clip."""
+    renamed, _ = align_ids([written], ["abc", "abd"])
+    assert renamed == ({} if written == "abc" else {written: "abc"})

@@ -210,7 +210,7 @@ def shared_videos_remarks(videos: Sequence[str], splits: Sequence[str]) -> tuple
     """
     of_video: dict[str, set[str]] = {}
     for video, split in zip(videos, splits, strict=True):
-        if split:
+        if split and video:
             of_video.setdefault(video, set()).add(split)
     shared = sorted(video for video, found in of_video.items() if len(found) > 1)
     if not shared:

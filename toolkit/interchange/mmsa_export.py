@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.catalog.exclusions import exclusions_of
-from fmltk.toolkit.clip import MODALITIES, SPLITS, chosen_keys, split_utterance_id
+from fmltk.toolkit.clip import MODALITIES, SPLITS, WHOLE, chosen_keys, split_utterance_id
 from fmltk.toolkit.conditions import BIMODAL, CONDITIONS, UNIMODAL
 from fmltk.toolkit.counted import counted
 from fmltk.toolkit.errors import ConfigError, StoreError
@@ -365,4 +365,5 @@ def _label_rows(source: _Source, chosen: Mapping[str, Sequence[str]]) -> Iterato
             video, clip = split_utterance_id(utterance)
             labels = source.labels[utterance]
             values = [labels["M"], *(labels[condition] for condition in UNIMODAL)]
-            yield [video, clip, source.texts[utterance], *values, _annotation(labels["M"]), split]
+            own = (video, clip) if video else (clip, WHOLE)
+            yield [*own, source.texts[utterance], *values, _annotation(labels["M"]), split]

@@ -470,3 +470,16 @@ def test_codes_of_classes_are_asked_about(n: int, tmp_path: Path) -> None:
         part["regression_labels"] = np.arange(len(part["id"]), dtype=np.float32) % min(n, 4)
     summary = import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
     assert any("say whether they stand for classes" in line for line in summary.remarks)
+
+
+def test_ids_of_one_word_come_back_from_label_csv(tmp_path: Path) -> None:
+    data = mmsa_data()
+    for split, part in data.items():
+        part["id"] = np.array([f"{split}-{k}" for k in range(len(part["id"]))])
+    folder, label_csv = tmp_path / "features", tmp_path / "label.csv"
+    import_mmsa(write(tmp_path / "in.pkl", data), folder)
+    export_mmsa(folder, folder / "labels.parquet", tmp_path / "out.pkl", label_csv=label_csv)
+    ids = set(read_features(folder).manifest(["utterance_id"])["utterance_id"])
+    assert set(read_labels(label_csv).aligned(ids)[0].utterance_ids) == ids
+    export_mmsa(folder, label_csv, tmp_path / "again.pkl")
+    assert list(load_pickle(tmp_path / "again.pkl")["train"]["id"]) == list(data["train"]["id"])
