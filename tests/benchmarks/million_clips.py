@@ -46,7 +46,6 @@ CLIPS_PER_VIDEO = 100
 LIMITS_US = {SHARDS: 460, TABLES: 619, RESUME: 63, PAD: 632}
 MEMORY_LIMIT_MB = 600  # of the command's own process, with
 MILLION = 1_000_000
-FIRST = 2  # of the clips, half are run first: enough to fill a row group of the tables
 WORDS = "a few words that somebody says"
 
 
@@ -144,20 +143,6 @@ def simulate(folder: Path, n_clips: int) -> dict[str, Any]:
     }
 
 
-def with_memory(folder: Path, n_clips: int) -> dict[str, Any]:
-    """Run the whole way with half of the clips and then with all, and return that with the memory of each clip."""
-    n_few = max(n_clips // FIRST, 1)
-    few = simulate(folder / "few", n_few)
-    found = simulate(folder / "all", n_clips)
-    peak_mb = found["steps"][-1]["peak_mb"]
-    per_clip_mb = (peak_mb - few["steps"][-1]["peak_mb"]) / (n_clips - n_few)
-    return {
-        **found,
-        "bytes_per_clip": per_clip_mb * 2**20,
-        "peak_mb_of_a_million": peak_mb + per_clip_mb * max(MILLION - n_clips, 0),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1_000_000)
@@ -170,7 +155,7 @@ def main() -> None:
     if arguments.unsynced:
         os.fsync = lambda _: None
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        found = with_memory(Path(name), arguments.clips)
+        found = simulate(Path(name), arguments.clips)
         shutil.rmtree(name, ignore_errors=True)
         Path(name).mkdir()
     if arguments.json:
@@ -183,11 +168,9 @@ def main() -> None:
         times = f"{step['wall_s']:.1f} | {step['cpu_s']:.1f} | {per_clip:.0f}"
         print(f"| {step['name']} | {times} {goal} | {step['peak_mb']:.0f} |")
     print(f"\n{found['shard_files']} shards, {found['shards_mb']:.0f} MB on disk; tables {found['tables_mb']:.0f} MB.")
-    each, whole = found["bytes_per_clip"], found["peak_mb_of_a_million"]
-    print(
-        f"Memory of the command: {each:.0f} bytes per clip, so {whole:.0f} MB with a million; "
-        f"at most {MEMORY_LIMIT_MB}: {verdict(whole, MEMORY_LIMIT_MB)}."
-    )
+    peak_mb = found["steps"][-1]["peak_mb"]
+    of_million = f": {verdict(peak_mb, MEMORY_LIMIT_MB)}" if found["clips"] == MILLION else ""
+    print(f"Memory of the command: {peak_mb:.0f} MB; at most {MEMORY_LIMIT_MB} with a million{of_million}.")
 
 
 def verdict(value: float, limit: float) -> str:
