@@ -134,7 +134,7 @@ def _read_annotation(
     answer = Answer.of(
         annotation, about, where, options, clock=report.clock, lead_time=annotation.get("lead_time"), **known
     )
-    if annotation.get("was_cancelled") or annotation.get("skipped"):
+    if is_yes(annotation.get("was_cancelled")) or is_yes(annotation.get("skipped")):
         return answer.record("skipped")
     if options.reviews and verdict.word == "rejected":
         return answer.record("rejected")
@@ -144,6 +144,17 @@ def _read_annotation(
     if is_answer and answer.about.scale.low < 0 and _has_stars(result, options.control):
         return answer.drop("unknown label", chosen)  # stars count from 1: the scale cannot be theirs
     return _rating(answer, chosen)
+
+
+def is_yes(value: object) -> bool:
+    """Whether a field of an export says yes, also where a program has written it as a text.
+
+    >>> [is_yes(value) for value in (True, "true", "false", "", 0, None)]
+    [True, True, False, False, False, False]
+    """
+    return (
+        value.strip().lower() not in ("", "false", "no", "0", "null", "none") if isinstance(value, str) else bool(value)
+    )
 
 
 def _has_stars(result: object, control: str) -> bool:

@@ -46,7 +46,7 @@ def write_extras(path: Path, pickle: MmsaPickle, tails: Mapping[str, Mapping[str
             if key not in part:
                 cells += [None] * len(part["id"])
                 continue
-            cells += _encoded(part[key], len(part["id"]))
+            cells += _encoded(part[key], len(part["id"]), f"{split}/{key}")
             kinds[split][key] = _kind_of(part[key])
         columns[f"key_{key}"] = pa.array(cells, pa.binary())
     for split, part in data.items():
@@ -69,25 +69,25 @@ def _kind_of(values: Any) -> dict[str, Any]:
     return {"kind": "value", "value": values}
 
 
-def _encoded(values: Any, n: int) -> list[bytes | None]:
+def _encoded(values: Any, n: int, where: str) -> list[bytes | None]:
     """Return one cell per clip: raw numbers of an array, JSON of anything else."""
     if not is_per_clip(values):
         return [None] * n
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return [np.ascontiguousarray(row).tobytes() for row in values]
-    return [json.dumps(_plain(value), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
+    return [json.dumps(_plain(value, where), ensure_ascii=False).encode("utf-8", "surrogatepass") for value in values]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
-        return {"array": _plain(value.tolist()), "dtype": value.dtype.str}
+        return {"array": _plain(value.tolist(), where), "dtype": value.dtype.str}
     if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
-        return _plain(value.item())
+        return _plain(value.item(), where)
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    raise StoreError(f"a {type(value).__name__} in the pickle does not fit into a table; remove that key first")
+        return [_plain(item, where) for item in value]
+    raise StoreError(f"{where}: a {type(value).__name__} does not fit into a table; remove that key first")
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,10 @@ def _given_lengths(part: Mapping[str, Any], modalities: Sequence[str], where: st
 
 def _checked_lengths(values: Any, n_clips: int, where: str) -> NDArray[np.int64]:
     try:
-        lengths = np.array([int(np.asarray(value).item()) for value in values], np.int64)
+        written = [np.asarray(value).item() for value in values]
+        lengths = np.array([int(value) for value in written], np.int64)
+        if broken := [value for value, whole in zip(written, lengths.tolist(), strict=True) if value != whole]:
+            raise ValueError(f"{broken[0]}")
     except (TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"{where} holds a value that is not a number of steps ({error})") from error
     if len(lengths) != n_clips:

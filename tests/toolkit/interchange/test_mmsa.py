@@ -483,3 +483,19 @@ def test_ids_of_one_word_come_back_from_label_csv(tmp_path: Path) -> None:
     assert set(read_labels(label_csv).aligned(ids)[0].utterance_ids) == ids
     export_mmsa(folder, label_csv, tmp_path / "again.pkl")
     assert list(load_pickle(tmp_path / "again.pkl")["train"]["id"]) == list(data["train"]["id"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("audio_lengths", [2.5, 3, 3, 3], r"train/audio_lengths holds a value that is not a number of steps \(2\.5\)"),
+        ("vision_lengths", [1, 2, float("nan"), 1], r"train/vision_lengths holds a value that is not a number"),
+        ("notes", [b"a", b"b", b"c", b"d"], r"train/notes: a bytes does not fit into a table"),
+        ("extra", [{"a": 1}] * 4, r"train/extra: a dict does not fit into a table"),
+    ],
+)
+def test_what_a_folder_cannot_hold_is_named_by_its_key(key: str, value: Any, said: str, tmp_path: Path) -> None:
+    data = mmsa_data()
+    data["train"][key] = value
+    with pytest.raises(StoreError, match=said):
+        import_mmsa(write(tmp_path / "in.pkl", data), tmp_path / "features")
