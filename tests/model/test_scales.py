@@ -60,7 +60,8 @@ def test_scores_on_a_scale_without_signs_are_its_errors(scale: str, low: float, 
     assert len(cases) == 12
     assert not any(word in row for row in cases for word in ("Pos", "Neg", "*"))
     words = shlex.split(done.stderr.splitlines()[-1].removeprefix("next: fmltk "))
-    assert words == ["report", str(folder), str(run), "-o", str(run / "report.html")]
+    assert words == ["report", *map(str, (folder, table, run)), f"--scale={scale}", "-o", str(run / "report.html")]
+    assert invoke(fmltk, *words).exit_code == 0
 
 
 def test_a_run_on_such_a_scale_is_reported_compared_and_reused(tmp_path: Path) -> None:

@@ -390,7 +390,7 @@ def test_every_second_frame_gives_nearly_the_same_faces(clip, detector, benchmar
     overlaps = benchmark.speaker_overlaps(speaker_of(whole), speaker_of(half))
     assert len(overlaps) == len(frames)
     assert (overlaps >= 0.8).all()
-    assert 10 <= (overlaps < 1).sum() <= 16  # those between, where the picture is not repeated
+    assert 10 <= (overlaps < 0.9999).sum() <= 16  # those between, where the picture is not repeated
     sides = np.diff(whole.boxes[:, 1::2])
     assert (np.abs(whole.landmarks - half.landmarks).mean(axis=(1, 2)) < 0.04 * sides[:, 0]).all()
 
