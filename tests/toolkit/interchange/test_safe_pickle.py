@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from fmltk.toolkit.errors import StoreError
 from fmltk.toolkit.interchange.pickle_machine import CutOffError, RefusedError
 from fmltk.toolkit.interchange.safe_pickle import load_pickle
+from tests.processes import FOREVER_S
 from tests.toolkit.interchange.pickles import read_in_this_process
 
 if TYPE_CHECKING:
@@ -386,8 +387,12 @@ def test_a_file_that_fills_memory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_child_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fmltk.toolkit.interchange.safe_pickle.time_limit_s", lambda size: 0.01)
-    with pytest.raises(StoreError, match=r"x\.pkl is refused: the process that reads it did not end within 0\.01 s"):
+    sleeps = tmp_path / "sleeps"
+    sleeps.write_text(f"#!/bin/sh\nexec sleep {FOREVER_S:g}\n")
+    sleeps.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(sleeps))
+    monkeypatch.setattr("fmltk.toolkit.interchange.safe_pickle.time_limit_s", lambda size: 0.5)
+    with pytest.raises(StoreError, match=r"x\.pkl is refused: the process that reads it did not end within 0\.5 s"):
         load_pickle(dump(tmp_path / "x.pkl", [1]))
 
 
