@@ -134,7 +134,7 @@ def _read_annotation(
     answer = Answer.of(
         annotation, about, where, options, clock=report.clock, lead_time=annotation.get("lead_time"), **known
     )
-    if is_yes(annotation.get("was_cancelled")) or is_yes(annotation.get("skipped")):
+    if _is_yes(annotation.get("was_cancelled")) or _is_yes(annotation.get("skipped")):
         return answer.record("skipped")
     if options.reviews and verdict.word == "rejected":
         return answer.record("rejected")
@@ -146,10 +146,10 @@ def _read_annotation(
     return _rating(answer, chosen)
 
 
-def is_yes(value: object) -> bool:
+def _is_yes(value: object) -> bool:
     """Whether a field of an export says yes, also where a program has written it as a text.
 
-    >>> [is_yes(value) for value in (True, "true", "false", "", 0, None)]
+    >>> [_is_yes(value) for value in (True, "true", "false", "", 0, None)]
     [True, True, False, False, False, False]
     """
     return (

@@ -256,9 +256,9 @@ def test_splits_that_cannot_be_used_are_refused() -> None:
 
 def test_an_official_split_is_never_changed() -> None:
     given = ["train", "valid", "test", "train"]
-    drawn, told = draw_splits(given, list("aabb"), np.zeros(4), Config())
+    drawn, said = draw_splits(given, list("aabb"), np.zeros(4), Config())
     assert drawn.tolist() == given
-    assert [line.split(":")[0] for line in told] == ["2 of 2 videos are in more than one split"]
+    assert [line.split(":")[0] for line in said] == ["2 of 2 videos are in more than one split"]
     assert draw_splits(["train", "train", "valid", "valid"], list("aabb"), np.zeros(4), Config())[1] == ()
 
 
