@@ -34,7 +34,7 @@ COMMAND_ORDER = (
 @functools.cache
 def _commands() -> Mapping[str, metadata.EntryPoint]:
     """Return the entry points of the commands by name; to find them, the files of every installed package are read."""
-    return {point.name: point for point in reversed(metadata.entry_points(group=COMMAND_GROUP))}
+    return {point.name: point for point in reversed(list(metadata.entry_points(group=COMMAND_GROUP)))}
 
 
 class CommandGroup(CommandList):

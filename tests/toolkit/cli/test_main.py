@@ -161,6 +161,21 @@ def test_a_terminal_that_cannot_show_a_name_shows_its_code() -> None:
         assert done.stdout.decode(encoding) == shown
 
 
+class PointsByName(tuple[metadata.EntryPoint, ...]):
+    """Entry points as Python 3.12 and later have them: brackets take a name, not a position."""
+
+    def __getitem__(self, name: Any) -> Any:
+        return next(point for point in self if point.name == name)
+
+
+def test_commands_are_found_with_the_entry_points_of_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [metadata.EntryPoint(name, "nowhere", COMMAND_GROUP) for name in ("extract", "train", "extract")]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: PointsByName(points))
+    found = cli._commands.__wrapped__()
+    assert set(found) == {"extract", "train"}
+    assert found["extract"] is points[0], "the first on the path counts"
+
+
 def test_commands_without_a_place_in_the_order_follow_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [metadata.EntryPoint(name, "x:y", COMMAND_GROUP) for name in ("zebra", "train", "apple", "extract")]
     monkeypatch.setattr(cli, "_commands", lambda: {point.name: point for point in points})
