@@ -34,7 +34,7 @@ class ByHand:
     """The models, loaded once, and the steps for one clip."""
 
     def __init__(self, text_model: str) -> None:
-        _lend_torchvision()
+        lend_torchvision()
         import torch
         from facenet_pytorch import MTCNN
         from transformers import AutoModel, AutoTokenizer
@@ -79,7 +79,7 @@ class ByHand:
             return self.model(**self.tokenizer(sentence, return_tensors="pt")).last_hidden_state[0].numpy()
 
 
-def _lend_torchvision() -> None:
+def lend_torchvision() -> None:
     """Give facenet_pytorch the two functions of torchvision it uses, where torchvision cannot be imported."""
     from fmltk.toolkit.compat import Torchvision, guard_torchvision
 

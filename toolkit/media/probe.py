@@ -48,6 +48,7 @@ class MediaInfo:
     audio_start_s, audio_end_s : when the sound starts and ends; 0 without sound
     audio_rate_hz : the sound's own sampling rate, as the header has it; 0 without sound
     pixel_format, container : ffmpeg's names, such as "yuv420p" and "mov"
+    colours : ffmpeg's numbers of the picture's colour space and range, which may say that they are unknown
     video_index, audio_index : number of the stream in the file; None where absent
     video_note, audio_note : why the stream is missing, or which of several is used; "" where nothing is to be said
     seekable : whether decoding may start at a key frame found in the file's index
@@ -72,6 +73,7 @@ class MediaInfo:
     audio_end_s: float
     audio_rate_hz: int
     pixel_format: str
+    colours: tuple[int, int]
     container: str
     video_index: int | None
     audio_index: int | None
@@ -199,6 +201,7 @@ def _picture_fields(video: Choice, picture: StreamTimes | None, rotation: int, z
         "first_key_s": max(picture.key_s - zero_s, 0.0) if picture else 0.0,
         "last_frame_s": picture.last_s if picture else 0.0,
         "pixel_format": str(context.pix_fmt) if context else "",
+        "colours": (int(context.colorspace), int(context.color_range)) if context else (0, 0),
         "video_index": video.stream.index if picture else None,
         "video_note": video.note if picture else video.absent or "the file's video contains no data",
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.errors import MediaError, MissingModalityError
-from fmltk.toolkit.media.frames import read_frames
+from fmltk.toolkit.media.frames import read_pictures
 from fmltk.toolkit.settings import ACTIVE, BY_SPEECH, FRAME_RATE_HZ, SPEECH_RATE_HZ
 from fmltk.toolkit.vision.speaker import find_speaker
 from fmltk.toolkit.vision.speaking import (
@@ -148,7 +148,7 @@ def _face_scores(
     from fmltk.toolkit.vision.active_speaker.speech import speech_coefficients
 
     clip, scores = source.clip, np.full(len(tracks.frame), np.nan, np.float32)
-    frames = read_frames(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=VIDEO_RATE_HZ)
+    frames = read_pictures(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=VIDEO_RATE_HZ)
     network = None if load_network is None else load_network()
     n_steps = (tracks.n_frames * VIDEO_RATE_HZ // FRAME_RATE_HZ + 1) * STEPS_PER_FRAME
     heard = speech_coefficients(samples, n_steps) if network is not None else None

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fmltk.toolkit.errors import MissingModalityError
 from fmltk.toolkit.features.faces import FaceRows
 from fmltk.toolkit.features.fingerprints import pack_words
-from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, write_video
+from fmltk.toolkit.media.frames import count_blank_frames, count_frames, read_frames, read_pictures, write_video
 from fmltk.toolkit.run.modalities import ClipSource, ModalityResult
 from fmltk.toolkit.settings import BUILTIN, FRAME_RATE_HZ
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fmltk.toolkit.clip import Clip
     from fmltk.toolkit.io.paths import AnyPath
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.run.speaking import FoundSpeaker, LoadNetwork
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.tracks import FaceTrack, FaceTracks
@@ -181,6 +182,12 @@ def clip_frames(source: ClipSource) -> Iterator[NDArray[np.uint8]]:
     return read_frames(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s, rate_hz=FRAME_RATE_HZ)
 
 
+def clip_pictures(source: ClipSource) -> Iterator[Frame]:
+    """Yield the same frames for those who look at little of each."""
+    clip = source.clip
+    return read_pictures(clip.file, info=source.info, start_s=clip.start_s, end_s=clip.end_s)
+
+
 def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNetwork | None = None) -> ClipFaces:
     """Follow every face through the clip, find out whose it is, and choose the speaker's.
 
@@ -195,10 +202,10 @@ def find_faces(source: ClipSource, detector: FaceDetector, load_network: LoadNet
     from fmltk.toolkit.vision.tracks import join_tracks
 
     picture, settings = PictureSigns(), source.settings
-    frames = picture.watch(clip_frames(source))
+    frames = picture.watch(clip_pictures(source))
     tracks = track_faces(frames, detector, tracking=settings.face_tracking, every=settings.face_every)
     counted = counted_tracks(tracks)
-    people = link_people(tracks, counted, lambda: clip_frames(source), looks_of(settings.identity))
+    people = link_people(tracks, counted, lambda: clip_pictures(source), looks_of(settings.identity))
     found = find_clip_speaker(source, tracks, people, load_network)
     return ClipFaces(
         tracks,

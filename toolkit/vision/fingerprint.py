@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
+
 GAP_FRAMES = 10  # a third of a second
 SMOOTHED_FRAMES = 5
 N_SIGNS = 16
@@ -40,7 +42,7 @@ class PictureSigns:
     def __init__(self) -> None:
         self._patterns: list[NDArray[np.float32]] = []
 
-    def watch(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames, uint8 (height, width, 3), as they come."""
         for frame in frames:
             self._patterns.append(_patterns(frame))
@@ -57,12 +59,12 @@ class PictureSigns:
         return signs
 
 
-def _patterns(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _patterns(frame: Frame) -> NDArray[np.float32]:
     """Return how much of each broad pattern is in a frame's green, float32 (16,)."""
     import scipy.fft
 
     every = max(1, min(frame.shape[:2]) // _SAMPLED_PX)
-    green = frame[::every, ::every, 1]
+    green = frame[::every, ::every][:, :, 1]
     rows, columns = (np.arange(_BLOCKS) * size // _BLOCKS for size in green.shape)
     if min(green.shape) < _BLOCKS:  # too small for blocks: a pixel may be in several
         blocks = green[rows][:, columns].astype(np.float32)

@@ -8,6 +8,7 @@ frames to where it began.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.mtcnn.pyramid import Level
 
 FULL_EVERY_FRAMES = 60  # two seconds: the full detections then cost less than the search in between
 FULL_EVERY_AT_LEAST = 30  # in large frames; what is held is thinned out where even so many do not fit
-HELD_BYTES = 240 * 2**20  # frames held since the last full detection: 60 of 1.4 megapixels, 40 of 1080p
+HELD_BYTES = 240 * 2**20  # frames held since the last full detection: 60 of 1.4 megapixels as RGB, of 2.8 as decoded
 FULL_APART_FRAMES = 10  # a loss sooner after a full detection waits: flicker must not cost one per frame
 SETTLED_FRAMES = 10  # a face seen for shorter may vanish without a full detection: it may be a texture
 SEEN_OVERLAP = 0.8  # with which the last network must see a face half way between its boxes
@@ -57,16 +59,14 @@ class Target:
 class HeldFrame:
     """A frame since the last full detection, thinned out by a whole factor, and the faces found in it."""
 
-    picture: NDArray[np.uint8]
+    picture: Frame
     faces: Detections
 
 
-def follow_faces(
-    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, every: int = 1
-) -> Iterator[Detections]:
+def follow_faces(frames: Iterable[Frame], detector: FaceDetector, *, every: int = 1) -> Iterator[Detections]:
     """Yield the faces of each frame, the largest first, in order but up to 60 frames late.
 
-    frames : uint8, each of the same shape (H, W, 3), RGB. At most 240 MB of them are held.
+    frames : uint8, each of the same shape (H, W, 3), RGB, or `Picture`. At most 240 MB of them are held.
     every : 1, or 2 to search every second frame and look between with `faces_between`
     """
     iterator = iter(frames)
@@ -82,24 +82,27 @@ def follow_faces(
 class Follower:
     """The state of `follow_faces`: feed it frames of one shape, it returns faces once they are settled."""
 
-    def __init__(self, detector: FaceDetector, frame: NDArray[np.uint8], *, every: int = 1) -> None:
+    def __init__(self, detector: FaceDetector, frame: Frame, *, every: int = 1) -> None:
         self._detector = detector
         self._skips = every > 1
         self._n_skipped = 0  # how many frames before the current one show one picture that has not been searched yet
         self._levels = detector.levels(frame)
-        self._factor = thinning_factor(frame.nbytes)
-        self._full_every = full_detection_period(frame.nbytes)
+        n_bytes = frame.nbytes
+        if thinning_factor(n_bytes) > 1:
+            n_bytes = math.prod(frame.shape)  # what is thinned out is RGB
+        self._factor = thinning_factor(n_bytes)
+        self._full_every = full_detection_period(n_bytes)
         self._most_targets = sum(level.rows * level.columns for level in self._levels) / SEARCH_CELLS
         self._targets: list[Target] = []
         self._held: list[HeldFrame] = []
         self._k = self._before = -1  # the current frame, and the last one before it that was not skipped
         self._last_full = -self._full_every  # the frame of the last full detection
-        self._full_picture: NDArray[np.uint8] | None = None  # and its picture
+        self._full_picture: Frame | None = None  # and its picture
         self._wants_full = False
-        self._previous: NDArray[np.uint8] | None = None
+        self._previous: Frame | None = None
         self._previous_faces = NO_FACES
 
-    def take(self, frame: NDArray[np.uint8], *, last: bool) -> list[Detections]:
+    def take(self, frame: Frame, *, last: bool) -> list[Detections]:
         """Take the next frame; return the faces of all frames that are settled by it, in order."""
         self._k += 1
         repeated = self._previous is not None and same_picture(self._previous, frame)
@@ -143,7 +146,7 @@ class Follower:
                 held.faces = between
             self._n_skipped = 0
 
-    def _settle(self, frame: NDArray[np.uint8], faces: Detections, *, due: bool) -> list[Detections]:
+    def _settle(self, frame: Frame, faces: Detections, *, due: bool) -> list[Detections]:
         """Hold the frame, or give out all held ones where it was detected fully."""
         if not due:
             self._held.append(HeldFrame(self._thinned(frame), faces))
@@ -158,12 +161,12 @@ class Follower:
         wanted = self._wants_full and elapsed >= FULL_APART_FRAMES
         return last or wanted or elapsed >= self._full_every or len(self._targets) > self._most_targets
 
-    def _search(self, frame: NDArray[np.uint8]) -> Detections:
+    def _search(self, frame: Frame) -> Detections:
         """Return the faces in the targets' neighbourhoods, the largest first."""
         found = [self._search_near(frame, target.box, self._levels) for target in self._targets]
         return found[0] if len(found) == 1 else best_faces(join_faces(found))
 
-    def _search_near(self, frame: NDArray[np.uint8], box: NDArray[np.float32], levels: list[Level]) -> Detections:
+    def _search_near(self, frame: Frame, box: NDArray[np.float32], levels: list[Level]) -> Detections:
         around = neighbourhood(box, levels, height=frame.shape[0], width=frame.shape[1])
         return self._detector.search(around.image(frame), around.windows)
 
@@ -217,17 +220,15 @@ class Follower:
             n_missed, box = 0, nearest.boxes[0]
             held.faces = best_faces(join_faces([held.faces, nearest]))
 
-    def _thinned(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _thinned(self, frame: Frame) -> Frame:
         if self._factor == 1:
             return frame
         if self._held and frame is self._previous:
             return self._held[-1].picture
-        return np.ascontiguousarray(frame[:: self._factor, :: self._factor])
+        return frame[:: self._factor, :: self._factor].copy()
 
 
-def faces_between(
-    before: Detections, after: Detections, frame: NDArray[np.uint8], detector: FaceDetector
-) -> Detections | None:
+def faces_between(before: Detections, after: Detections, frame: Frame, detector: FaceDetector) -> Detections | None:
     """Return the faces of a frame from those of its two neighbours, or None where it has to be searched.
 
     Each face, its landmarks and its probability are put half way, and the last network looks there: it must see a

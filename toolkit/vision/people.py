@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.vision.looks import Looks
     from fmltk.toolkit.vision.tracks import FaceTracks
 
@@ -21,7 +22,7 @@ FACES_PER_TRACK = 3  # looked at: of each third of the track the surest; 0.12 CP
 def link_people(
     tracks: FaceTracks,
     counted: NDArray[np.intp],
-    frames: Callable[[], Iterable[NDArray[np.uint8]]],
+    frames: Callable[[], Iterable[Frame]],
     looks: Looks | None,
 ) -> NDArray[np.int32]:
     """Return the number of each track's person, int32 (n_tracks,), from 0 by first appearance; -1 where none counts.
@@ -77,7 +78,7 @@ def sampled_rows(tracks: FaceTracks, number: int) -> list[int]:
 
 
 def _looks_of_tracks(
-    tracks: FaceTracks, counted: NDArray[np.intp], frames: Iterable[NDArray[np.uint8]], looks: Looks
+    tracks: FaceTracks, counted: NDArray[np.intp], frames: Iterable[Frame], looks: Looks
 ) -> list[list[NDArray[np.float32]]]:
     """Return what a few faces of each counted track look like."""
     found: list[list[NDArray[np.float32]]] = [[] for _ in counted]
@@ -88,7 +89,7 @@ def _looks_of_tracks(
     last = max(wanted)
     for number, frame in enumerate(frames):
         for k, row in wanted.get(number, ()):
-            found[k].append(looks.describe(frame, tracks.boxes[row]))
+            found[k].append(looks.describe(np.asarray(frame), tracks.boxes[row]))
         if number == last:
             break
     return found

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
+
 PICTURE_ROWS, PICTURE_COLUMNS = 36, 64  # of the small picture, at least
 COUNTED_SHARE = 0.75  # of the height, from above: below it subtitles come and go
 BLANK_CONTRAST = 1.5  # standard deviation (0..255) up to which a picture shows nothing: black, white, one colour
@@ -70,13 +72,13 @@ def one_shot(n_frames: int) -> Shots:
 
 
 class NumberedFrame(NamedTuple):
-    """A frame uint8 (H, W, 3) and the number of its shot, from 0."""
+    """A frame, uint8 (H, W, 3) or a `Picture`, and the number of its shot, from 0."""
 
-    frame: NDArray[np.uint8]
+    frame: Frame
     shot: int
 
 
-def numbered_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NumberedFrame]:
+def numbered_frames(frames: Iterable[Frame]) -> Iterator[NumberedFrame]:
     """Yield each frame with the number of its shot.
 
     A shot begins where the picture differs from the one before by at least MIN_CUT, and at least twice as much as by
@@ -106,11 +108,11 @@ def numbered_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NumberedFra
 class _Ahead:
     """Frames with their small pictures, some of them looked at before they pass."""
 
-    def __init__(self, frames: Iterable[NDArray[np.uint8]]) -> None:
+    def __init__(self, frames: Iterable[Frame]) -> None:
         self._frames = iter(frames)
-        self._waiting: deque[tuple[NDArray[np.uint8], NDArray[np.float32] | None]] = deque()
+        self._waiting: deque[tuple[Frame, NDArray[np.float32] | None]] = deque()
 
-    def next(self) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None] | None:
+    def next(self) -> tuple[Frame, NDArray[np.float32] | None] | None:
         self._fill(1)
         return self._waiting.popleft() if self._waiting else None
 
@@ -158,7 +160,7 @@ class _CutFinder:
         return cut
 
 
-def small_picture(frame: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+def small_picture(frame: Frame) -> NDArray[np.float32] | None:
     """Return samples of the upper three quarters of a frame, float32 (rows, columns, 3), or None if it is blank.
 
     Each colour's mean is 0; the standard deviation of all numbers is 1.

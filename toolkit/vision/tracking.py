@@ -21,8 +21,7 @@ from fmltk.toolkit.vision.tracks import link_faces
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.vision.mtcnn.cascade import Detections
     from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
     from fmltk.toolkit.vision.tracks import FaceTracks
@@ -31,13 +30,13 @@ STRETCH_FRAMES = 1800  # a minute at 30 Hz: its two extra full detections are fe
 
 
 def track_faces(
-    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True, every: int = 1
+    frames: Iterable[Frame], detector: FaceDetector, *, tracking: bool = True, every: int = 1
 ) -> FaceTracks:
     """Find the shots and the faces of every frame, and link the faces into tracks; see `link_faces` for the rule.
 
     Parameters
     ----------
-    frames : uint8, all of one shape (H, W, 3), RGB, at 30 Hz; at most 240 MB of them are held at a time
+    frames : uint8, all of one shape (H, W, 3), RGB, or `Picture`, at 30 Hz; at most 240 MB of them are held at a time
     detector : finds the faces
     tracking : search most frames only where a face was before, at about a fifth of the cost; without it, every
         frame is searched wholly, and its boxes are those of facenet-pytorch
@@ -64,13 +63,13 @@ def track_faces(
 
 
 def find_faces(
-    frames: Iterable[NDArray[np.uint8]], detector: FaceDetector, *, tracking: bool = True, every: int = 1
+    frames: Iterable[Frame], detector: FaceDetector, *, tracking: bool = True, every: int = 1
 ) -> list[Detections]:
     """Return the faces of each frame of one stretch, the largest first; see `track_faces`."""
     return list(follow_faces(frames, detector, every=every)) if tracking else detector.detect(frames)
 
 
-def _checked(frames: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+def _checked(frames: Iterable[Frame], shape: tuple[int, ...]) -> Iterator[Frame]:
     for k, frame in enumerate(frames):
         check_frame(frame)
         if frame.shape != shape:

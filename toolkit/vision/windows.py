@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
+
 # In multiples of the longer side of the face in the frame before:
 SMALLEST_FIELD, LARGEST_FIELD = 0.3, 2.3  # fields searched: what the clips needed, and a level more on each side
 FIELD_OFFSET = 0.45  # how far a field's centre may lie from the face's centre, motion included
@@ -40,7 +42,7 @@ class Neighbourhood:
         """How many cells PNet looks at."""
         return sum((window.bottom - window.top) * (window.right - window.left) for window in self.windows)
 
-    def image(self, frame: NDArray[np.uint8]) -> IntegralImage:
+    def image(self, frame: Frame) -> IntegralImage:
         """Return the integral image of the piece."""
         return IntegralImage(frame, top=self.top, bottom=self.bottom, left=self.left, right=self.right)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.vision.tracks import FaceTracks
 
 MEDIAN_FRAMES = 13  # half a second: the crop follows the head, not the detector's jitter
@@ -94,7 +95,7 @@ def _median_filtered(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return filtered
 
 
-def cut_faces(frames: Iterable[NDArray[np.uint8]], stretches: Sequence[FaceStretch]) -> Iterator[FaceStretch]:
+def cut_faces(frames: Iterable[Frame], stretches: Sequence[FaceStretch]) -> Iterator[FaceStretch]:
     """Yield the stretches with their faces, each as soon as its last frame is read.
 
     frames : uint8 (height, width, 3) RGB, 25 a second; where they end early, so do the stretches
@@ -118,7 +119,7 @@ def _filled(stretch: FaceStretch, faces: list[NDArray[np.uint8]]) -> FaceStretch
     return FaceStretch(stretch.track, stretch.first, stretch.places[: len(faces)], np.stack(faces))
 
 
-def cut_face(frame: NDArray[np.uint8], place: NDArray[np.float64]) -> NDArray[np.uint8]:
+def cut_face(frame: Frame, place: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return the face at `place` (x, y, half its longer side): uint8 (112, 112), grey.
 
     A square from the forehead to below the chin is resized bilinearly to 224 px, and its middle is kept. Beyond the
@@ -148,7 +149,7 @@ def _middle(start: int, stop: int) -> NDArray[np.float64]:
     return start + np.clip((pixels + 0.5) * scale - 0.5, 0, stop - start - 1)
 
 
-def _grey(frame: NDArray[np.uint8], top: int, bottom: int, left: int, right: int) -> NDArray[np.float64]:
+def _grey(frame: Frame, top: int, bottom: int, left: int, right: int) -> NDArray[np.float64]:
     """Return the grey values of a rectangle, of whole numbers, float64 (bottom - top, right - left)."""
     inside = frame[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     grey = np.full((bottom - top, right - left), OUTSIDE)

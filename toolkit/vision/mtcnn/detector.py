@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmltk.toolkit.errors import FeatureError
+from fmltk.toolkit.media.pictures import Picture
 from fmltk.toolkit.settings import DEFAULT_MIN_FACE_PX, MIN_FACE_PX, TORCH
 from fmltk.toolkit.vision.mtcnn.cascade import judge, search
 from fmltk.toolkit.vision.mtcnn.networks import load_networks
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
     from fmltk.toolkit.vision.mtcnn.cascade import Detections
 
 PROBE_STEP = 32  # every 32nd row is compared first: two different pictures are distinguished after 3 % of them
@@ -45,7 +47,7 @@ class FaceDetector:
         self.min_face_px = min_face_px
         self._networks = load_networks(device, runtime=networks)
 
-    def detect(self, frames: Iterable[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, frames: Iterable[Frame]) -> list[Detections]:
         """Return the faces of each frame, the largest first.
 
         frames : uint8, each of shape (H, W, 3), RGB. A frame equal to the one before it is not computed again.
@@ -62,7 +64,7 @@ class FaceDetector:
             previous = frame
         return found
 
-    def detect_frame(self, frame: NDArray[np.uint8]) -> Detections:
+    def detect_frame(self, frame: Frame) -> Detections:
         """Return the faces of one frame, the largest first. See `detect`."""
         check_frame(frame)
         levels = self.levels(frame)
@@ -78,13 +80,15 @@ class FaceDetector:
         """Return what the last network says of square boxes; see `cascade.judge`."""
         return judge(self._networks, image, boxes)
 
-    def levels(self, frame: NDArray[np.uint8]) -> list[Level]:
+    def levels(self, frame: Frame) -> list[Level]:
         """Return the levels of the frame's pyramid."""
         return pyramid_levels(*frame.shape[:2], min_face_px=self.min_face_px)
 
 
-def check_frame(frame: NDArray[np.uint8]) -> None:
+def check_frame(frame: Frame) -> None:
     """Raise FeatureError unless `frame` is uint8 of shape (H, W, 3) with H and W above 0."""
+    if isinstance(frame, Picture):
+        return
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         got = f"{frame.dtype} of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise FeatureError(f"a frame is {got}; expected an RGB image, uint8 of shape (height, width, 3)")
@@ -92,10 +96,11 @@ def check_frame(frame: NDArray[np.uint8]) -> None:
         raise FeatureError(f"a frame of shape {frame.shape} has no pixels")
 
 
-def same_picture(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
+def same_picture(first: Frame, second: Frame) -> bool:
     """Return whether two frames are equal byte by byte."""
     if first is second:
         return True
-    if first.shape != second.shape or not np.array_equal(first[::PROBE_STEP], second[::PROBE_STEP]):
+    if first.shape != second.shape or isinstance(first, Picture) != isinstance(second, Picture):
         return False
-    return np.array_equal(first, second)
+    a, b = (one.rows if isinstance(one, Picture) else one for one in (first, second))
+    return np.array_equal(a[::PROBE_STEP], b[::PROBE_STEP]) and np.array_equal(a, b)

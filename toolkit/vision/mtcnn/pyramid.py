@@ -19,6 +19,8 @@ from fmltk.toolkit.settings import MIN_FACE_PX
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fmltk.toolkit.media.pictures import Frame
+
 FIELD = MIN_FACE_PX  # cells: the side of the field that PNet judges
 STRIDE = 2  # cells between two fields
 FACTOR = 0.709  # from one level to the next: half the area; facenet-pytorch's default
@@ -69,13 +71,13 @@ class IntegralImage:
 
     Parameters
     ----------
-    frame : uint8, shape (H, W, 3)
+    frame : uint8, shape (H, W, 3), or a `Picture`
     top, bottom, left, right : the piece, in pixels, ends excluded; by default the whole frame
     """
 
     def __init__(
         self,
-        frame: NDArray[np.uint8],
+        frame: Frame,
         *,
         top: int = 0,
         bottom: int | None = None,

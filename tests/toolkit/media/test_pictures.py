@@ -1,0 +1,159 @@
+"""Frames kept as they were decoded: what is looked at is what reading the file as RGB gives, number for number."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fmltk.toolkit.media.frames import read_frames, read_pictures
+from fmltk.toolkit.media.pictures import MIN_PIXELS, Picture, stays_yuv
+from fmltk.toolkit.media.probe import probe_media
+from fmltk.toolkit.vision.fingerprint import PictureSigns
+from fmltk.toolkit.vision.mtcnn.detector import check_frame, same_picture
+from fmltk.toolkit.vision.shots import numbered_frames
+from tests.ffmpeg import copy_turned, run_ffmpeg
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# By name: the size, what ffmpeg is told besides, the file's ending. Colours of every kind that a file may declare.
+KEPT = {
+    "nothing declared": ("800x600", ("-c:v", "libx264"), "mp4"),
+    "bt709": ("960x540", ("-c:v", "libx264", "-colorspace", "bt709"), "mp4"),
+    "bt2020": ("854x480", ("-c:v", "libx264", "-colorspace", "bt2020nc", "-color_range", "tv"), "mkv"),
+    "smpte240m": ("718x562", ("-c:v", "libx264", "-colorspace", "smpte240m"), "mp4"),
+    "fcc": ("800x502", ("-c:v", "libx264", "-colorspace", "fcc"), "mkv"),
+    "the full range": ("642x640", ("-c:v", "libx264", "-colorspace", "bt709", "-color_range", "pc"), "mp4"),
+    "motion jpeg": ("800x600", ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"), "avi"),
+    "mpeg 2": ("720x576", ("-c:v", "mpeg2video", "-q:v", "2"), "mpg"),
+    "vp9": ("800x600", ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"), "webm"),
+}
+AS_RGB = {
+    "an odd height": ("800x600", ("-c:v", "mpeg4", "-vf", "scale=800:601"), "mp4"),
+    "an odd width": ("800x600", ("-c:v", "mpeg4", "-vf", "scale=801:600"), "mp4"),
+    "few pixels": ("640x360", ("-c:v", "libx264"), "mp4"),
+    "ten bits": ("800x600", ("-c:v", "libx264", "-pix_fmt", "yuv420p10le"), "mp4"),
+    "a colour for each pixel": ("800x600", ("-c:v", "libx264", "-pix_fmt", "yuv444p"), "mp4"),
+    "pixels that are not square": ("800x600", ("-c:v", "libx264", "-vf", "setsar=4/3"), "mp4"),
+}
+
+
+def make(path: Path, size: str, options: tuple[str, ...], *, seconds: float = 0.2) -> Path:
+    """Write a video of noise that moves over a test picture: every number from 0 to 255 in every colour."""
+    source = f"testsrc2=s={size}:r=25:d={seconds},noise=alls=60"
+    chosen = () if "-pix_fmt" in options else ("-pix_fmt", "yuv420p")
+    run_ffmpeg("-f", "lavfi", "-i", source, *chosen, "-preset", "ultrafast", *options, path)
+    return path
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_pictures_give_the_numbers_of_frames(name: str, tmp_path: Path, both_ffmpegs) -> None:
+    size, options, suffix = KEPT[name]
+    path = make(tmp_path / f"a.{suffix}", size, options)
+    info = probe_media(path)
+    assert stays_yuv(info)
+    rng = np.random.default_rng(0)
+    frames, pictures = list(read_frames(path, info=info)), list(read_pictures(path, info=info))
+    assert len(frames) == len(pictures) > 4
+    for frame, picture in zip(frames, pictures, strict=True):
+        assert isinstance(picture, Picture)
+        check_frame(picture)
+        assert picture.shape == frame.shape
+        assert picture.nbytes == frame.nbytes // 2
+        np.testing.assert_array_equal(np.asarray(picture), frame)
+        for _ in range(6):
+            top, bottom = np.sort(rng.integers(0, frame.shape[0] + 9, 2)).tolist()
+            left, right = np.sort(rng.integers(0, frame.shape[1] + 9, 2)).tolist()
+            rows, columns = rng.integers(1, 9, 2).tolist()
+            for part in ((slice(top, bottom), slice(left, right)),
+                         (slice(top, bottom, rows), slice(left, right, columns)),
+                         (slice(None, None, rows), slice(None, None, rows))):  # fmt: skip
+                np.testing.assert_array_equal(picture[part], frame[part])
+
+
+@pytest.mark.parametrize("name", AS_RGB)
+def test_other_videos_are_read_as_rgb(name: str, tmp_path: Path) -> None:
+    size, options, suffix = AS_RGB[name]
+    path = make(tmp_path / f"a.{suffix}", size, options)
+    info = probe_media(path)
+    assert not stays_yuv(info)
+    for frame, picture in zip(read_frames(path, info=info), read_pictures(path, info=info), strict=True):
+        assert isinstance(picture, np.ndarray)
+        np.testing.assert_array_equal(picture, frame)
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_turned_videos_are_upright(angle: int, tmp_path: Path) -> None:
+    path = tmp_path / "turned.mp4"
+    copy_turned(make(tmp_path / "a.mp4", "960x540", ("-c:v", "libx264", "-colorspace", "bt709")), path, angle)
+    info = probe_media(path)
+    assert info.rotation == angle
+    assert stays_yuv(info)
+    for frame, picture in zip(read_frames(path, info=info), read_pictures(path, info=info), strict=True):
+        assert isinstance(picture, Picture)
+        np.testing.assert_array_equal(np.asarray(picture), frame)
+
+
+def test_a_part_of_a_file_and_what_comes_before_its_picture(tmp_path: Path) -> None:
+    make(tmp_path / "a.mp4", "800x600", ("-c:v", "libx264", "-g", "5"), seconds=1.0)
+    sound = ("-f", "lavfi", "-i", "sine=d=1.4")
+    late = tmp_path / "late.mkv"
+    run_ffmpeg(*sound, "-itsoffset", "0.4", "-i", tmp_path / "a.mp4", "-c:v", "copy", "-c:a", "flac", late)
+    info = probe_media(late)
+    frames = list(read_frames(late, info=info, start_s=0.2, end_s=0.9))
+    pictures = list(read_pictures(late, info=info, start_s=0.2, end_s=0.9))
+    kinds = [type(picture) for picture in pictures]
+    assert kinds == [np.ndarray] * 6 + [Picture] * (len(frames) - 6)
+    for frame, picture in zip(frames, pictures, strict=True):
+        np.testing.assert_array_equal(np.asarray(picture), frame)
+    assert not frames[5].any()
+    assert frames[6].any()
+
+
+def test_same_pictures_are_seen_without_their_colours(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=800x600:r=10:d=0.5", "-c:v", "libx264", "-qp", "0", "-pix_fmt",
+               "yuv420p", path)  # fmt: skip
+    info = probe_media(path)
+    frames, pictures = list(read_frames(path, info=info)), list(read_pictures(path, info=info))
+    repeated = [same_picture(a, b) for a, b in pairwise(frames)]
+    assert [same_picture(a, b) for a, b in pairwise(pictures)] == repeated
+    assert True in repeated
+    assert False in repeated
+    last = np.array(pictures[0].rows)  # type: ignore[union-attr]
+    last[-1, -1] ^= 255
+    other = Picture(last.ravel(), info.height, info.width, colours=info.colours)
+    assert not same_picture(pictures[0], other), "the last number of the last colour"
+    assert not same_picture(pictures[0], frames[0]), "one kind is not compared with the other"
+
+
+def test_those_who_look_at_whole_videos_see_the_same(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", "1280x720", ("-c:v", "libx264", "-preset", "ultrafast"), seconds=1.0)
+    info = probe_media(path)
+    signs, shots = [], []
+    for frames in (read_frames(path, info=info), read_pictures(path, info=info)):
+        watched = PictureSigns()
+        shots.append([numbered.shot for numbered in numbered_frames(watched.watch(frames))])
+        signs.append(watched.signs())
+    assert shots[0] == shots[1]
+    np.testing.assert_array_equal(signs[0], signs[1])
+    assert signs[0].size
+
+
+def test_a_picture_takes_slices_as_an_array_does() -> None:
+    assert 640 * 480 < MIN_PIXELS < 960 * 540
+    grey = Picture(np.full(6 * 4 * 3 // 2, 128, np.uint8), 4, 6, colours=(1, 1))
+    for part, shape in (
+        ((slice(0, 0), slice(None)), (0, 6, 3)),
+        ((slice(3, 1), slice(None)), (0, 6, 3)),
+        ((slice(None), slice(9, 12)), (4, 0, 3)),
+        ((slice(1, 99), slice(1, 99)), (3, 5, 3)),
+        ((slice(-2, None), slice(-1, None)), (2, 1, 3)),
+        ((slice(None, None, 3), slice(None, None, 4)), (2, 2, 3)),
+    ):
+        assert grey[part].shape == shape
+        assert (grey[part] == 130).all()
+    assert np.asarray(grey, dtype=np.float32).dtype == np.float32
