@@ -37,13 +37,13 @@ def max_pool(x: Tensor, size: int) -> Tensor:
     """
     for dim in (2, 3):
         n_windows = -(-(x.shape[dim] - size) // 2) + 1
-        pooled = _every_second(x, dim, 0, n_windows)
-        for shift in range(1, size):
+        first, second = (_every_second(x, dim, shift, n_windows) for shift in (0, 1))
+        whole = second.shape[dim] == n_windows
+        pooled = torch.maximum(first, second) if whole else first.clone()
+        for shift in range(2 if whole else 1, size):
             other = _every_second(x, dim, shift, n_windows)
-            n_whole = other.shape[dim]
-            whole = torch.maximum(pooled.narrow(dim, 0, n_whole), other)
-            rest = pooled.narrow(dim, n_whole, n_windows - n_whole)
-            pooled = whole if n_whole == n_windows else torch.cat([whole, rest], dim)
+            held = pooled.narrow(dim, 0, other.shape[dim])
+            torch.maximum(held, other, out=held)
         x = pooled
     return x
 

@@ -97,10 +97,12 @@ class IntegralImage:
         """
         top, bottom = level_bins(window.level.rows, self.height)[:, window.top : window.bottom]
         left, right = level_bins(window.level.columns, self.width)[:, window.left : window.right]
-        rows = self._sums[bottom - self.top] - self._sums[top - self.top]  # (rows, width + 1, 3)
-        sums = rows.take(right - self.left, axis=1)
-        sums -= rows.take(left - self.left, axis=1)  # (rows, columns, 3)
-        return _means(sums, (bottom - top)[:, None, None], (right - left)[None, :, None])
+        first, last = int(left[0]) - self.left, int(right[-1]) - self.left
+        rows = self._sums[bottom - self.top, first : last + 1]
+        rows -= self._sums[top - self.top, first : last + 1]  # (rows, columns of pixels + 1, 3)
+        sums = rows.take(right - left[0], axis=1)
+        sums -= rows.take(left - left[0], axis=1)  # (rows, columns, 3)
+        return _means(sums, bottom - top, right - left)
 
     def crops(self, rectangles: NDArray[np.int64], size: int) -> NDArray[np.float32]:
         """Return crops resized to size x size cells by area, float32, shape (n, size, size, 3), 0..255.
@@ -114,12 +116,13 @@ class IntegralImage:
         heights, widths = y2 - y1, x2 - x1
         line = self._sums.shape[1]
         y1, y2, x1, x2 = (y1 - self.top) * line, (y2 - self.top) * line, x1 - self.left, x2 - self.left
+        y1, y2, x1, x2 = y1[:, :, None], y2[:, :, None], x1[:, None, :], x2[:, None, :]
         pixels = self._sums.reshape(-1, 3)
-        sums = pixels.take(y2[:, :, None] + x2[:, None, :], axis=0)  # (n, size, size, 3)
-        sums -= pixels.take(y1[:, :, None] + x2[:, None, :], axis=0)
-        sums -= pixels.take(y2[:, :, None] + x1[:, None, :], axis=0)
-        sums += pixels.take(y1[:, :, None] + x1[:, None, :], axis=0)
-        return _means(sums, heights[:, :, None, None], widths[:, None, :, None])
+        sums = pixels.take(y2 + x2, axis=0)  # (n, size, size, 3)
+        sums -= pixels.take(y1 + x2, axis=0)
+        sums -= pixels.take(y2 + x1, axis=0)
+        sums += pixels.take(y1 + x1, axis=0)
+        return _means(sums, heights, widths)
 
 
 def _sums(piece: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -140,11 +143,14 @@ def _sums(piece: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def _means(sums: NDArray[np.uint32], heights: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Turn sums over bins into means, rounded as torch's area interpolation rounds: one division after the other."""
-    means = sums.astype(np.float32, order="C")
-    means /= heights.astype(np.float32)
-    means /= widths.astype(np.float32)
-    return means
+    """Turn sums over bins into means, rounded as torch's area interpolation rounds: one division after the other.
+
+    sums : shape (..., rows, columns, 3); heights, widths : of the bins in pixels, shapes (..., rows), (..., columns)
+    """
+    means = sums.astype(np.float32, order="C").reshape(*heights.shape, 3 * widths.shape[-1])  # one long run a row
+    means /= heights.astype(np.float32)[..., None]
+    means /= np.repeat(widths.astype(np.float32), 3, axis=-1)[..., None, :]
+    return means.reshape(sums.shape)
 
 
 @lru_cache(maxsize=64)
