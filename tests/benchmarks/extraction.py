@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmltk.toolkit.clip import VIDEO_SUFFIXES
-from fmltk.toolkit.media.frames import read_frames
+from fmltk.toolkit.media.frames import read_pictures
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.media.process import find_ffmpeg
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
@@ -126,7 +126,7 @@ class OneWorker:
         acoustic_sequence(np.zeros(512, np.float32))  # the imports, and the mel filters
 
     def decode(self, path: Path) -> int:
-        return sum(1 for _ in read_frames(path, info=probe_media(path)))
+        return sum(1 for _ in read_pictures(path, info=probe_media(path)))
 
     def decode_and_track(self, path: Path) -> object:
         from fmltk.toolkit.vision.geometry import geometry_sequence
@@ -135,7 +135,7 @@ class OneWorker:
         from fmltk.toolkit.vision.tracking import track_faces
         from fmltk.toolkit.vision.tracks import join_tracks
 
-        tracks = track_faces(read_frames(path, info=probe_media(path)), self.detector, every=self.every)
+        tracks = track_faces(read_pictures(path, info=probe_media(path)), self.detector, every=self.every)
         people = link_people(tracks, counted_tracks(tracks), list, None)
         speaker = find_speaker(tracks, people, "largest")
         return geometry_sequence(join_tracks(tracks, speaker)) if speaker.any() else None
