@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COMPILE_SETTINGS = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 # OpenVINO prepares itself again for each new shape, for as long as a small picture takes: shapes are rounded up.
 SIDE_STEP = 16  # cells of PNet's pictures
-RNET_BATCH, ONET_BATCH = 8, 4  # crops
+RNET_BATCHES, ONET_BATCHES = (4, 8), (1, 2, 3, 4)  # crops; more at once are no faster each
 
 
 @functools.cache
@@ -73,20 +73,23 @@ class PictureNetwork:
 
 
 class CropNetwork:
-    """RNet or ONet, compiled; called as those of `networks` are. Its answer for a crop depends on that crop alone."""
+    """RNet or ONet, compiled for a few numbers of crops; called as those of `networks` are."""
 
-    def __init__(self, network: CompiledNetwork, batch: int) -> None:
-        self._network, self._batch = network, batch
+    def __init__(self, networks: dict[int, CompiledNetwork]) -> None:
+        self._networks = networks
+        self._most = max(networks)
 
     def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the network's outputs for crops (B, 3, side, side)."""
         crops = x.permute(0, 2, 3, 1).numpy()
-        batches = [
-            self._network.run(_filled(crops[i : i + self._batch], (self._batch, *crops.shape[1:])))
-            for i in range(0, max(len(crops), 1), self._batch)
-        ]
-        outputs = (np.concatenate(parts)[: len(crops)] for parts in zip(*batches, strict=True))
-        return tuple(torch.from_numpy(values) for values in outputs)
+        batches = [self._run(crops[i : i + self._most]) for i in range(0, max(len(crops), 1), self._most)]
+        return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*batches, strict=True))
+
+    def _run(self, crops: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return the outputs for a batch, by the network for the fewest crops that hold it."""
+        size = min(size for size in self._networks if size >= len(crops))
+        outputs = self._networks[size].run(_filled(crops, (size, *crops.shape[1:])))
+        return [values[: len(crops)].copy() for values in outputs]
 
 
 def _up(side: int) -> int:
@@ -115,27 +118,33 @@ def compile_pnet(weights: Weights) -> PictureNetwork:
 
 def compile_rnet(weights: Weights) -> CropNetwork:
     """Return RNet; see `networks.RNet`."""
-    picture, x = _input(RNET_BATCH, 24)
+    return CropNetwork({batch: _rnet(weights, batch) for batch in RNET_BATCHES})
+
+
+def _rnet(weights: Weights, batch: int) -> CompiledNetwork:
+    picture, x = _input(batch, 24)
     x = _pool(_convolution(x, weights, "1"), 3)  # (B, 28, 11, 11)
     x = _pool(_convolution(x, weights, "2"), 3)  # (B, 48, 4, 4)
     x = _flat(_convolution(x, weights, "3"))  # (B, 576)
     x = _prelu(_dense(x, weights, "4"), weights, "4")
     faces = _second(ops.softmax(_dense(x, weights, "5_1"), 1))
-    return CropNetwork(CompiledNetwork([faces, _dense(x, weights, "5_2")], picture), RNET_BATCH)
+    return CompiledNetwork([faces, _dense(x, weights, "5_2")], picture)
 
 
 def compile_onet(weights: Weights) -> CropNetwork:
     """Return ONet; see `networks.ONet`."""
-    picture, x = _input(ONET_BATCH, 48)
+    return CropNetwork({batch: _onet(weights, batch) for batch in ONET_BATCHES})
+
+
+def _onet(weights: Weights, batch: int) -> CompiledNetwork:
+    picture, x = _input(batch, 48)
     x = _pool(_convolution(x, weights, "1"), 3)  # (B, 32, 23, 23)
     x = _pool(_convolution(x, weights, "2"), 3)  # (B, 64, 10, 10)
     x = _pool(_convolution(x, weights, "3"), 2)  # (B, 64, 4, 4)
     x = _flat(_convolution(x, weights, "4"))  # (B, 1152)
     x = _prelu(_dense(x, weights, "5"), weights, "5")
     faces = _second(ops.softmax(_dense(x, weights, "6_1"), 1))
-    return CropNetwork(
-        CompiledNetwork([faces, _dense(x, weights, "6_2"), _dense(x, weights, "6_3")], picture), ONET_BATCH
-    )
+    return CompiledNetwork([faces, _dense(x, weights, "6_2"), _dense(x, weights, "6_3")], picture)
 
 
 def _input(n: int, side: int) -> tuple[Any, Any]:
