@@ -20,6 +20,7 @@ from fmltk.model.run_folder import stage_file, stage_history_file, stage_progres
 from fmltk.model.training import StageData, train_stage
 from fmltk.toolkit.errors import TrainingError
 from fmltk.toolkit.features.splits import video_folds
+from fmltk.toolkit.machine import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ def run_stage(job: StageJob, watch: Watch | None = None) -> None:
 
     Raises TrainingError as `train_stage` does.
     """
+    check_device(job.device)
     prepared = Prepared.open(job.prepared)
     model = model_of(job.config)
     spec = model.stage(job.stage)

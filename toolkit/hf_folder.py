@@ -21,7 +21,7 @@ from fmltk.toolkit.compat import guard_torchvision
 from fmltk.toolkit.errors import FmltkError, MakeError, advised
 from fmltk.toolkit.io.documents import read_json
 from fmltk.toolkit.io.files import cannot_read, open_file
-from fmltk.toolkit.machine import is_out_of_memory
+from fmltk.toolkit.machine import compute_exactly, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -257,6 +257,8 @@ def load_weights(
             f"{kind.noun} {source.name!r} in {source.folder} has weights of more layers than its config.json "
             f"counts, first {surplus}: they do not belong together"
         )
+    if torch.device(device).type == "cuda":
+        compute_exactly()
     return model.to(device).eval()
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmltk.toolkit.errors import ConfigError
 
@@ -154,6 +154,8 @@ def _watch(descriptor: int, end: Callable[[], object], enough: int | None = None
 def check_device(device: str) -> None:
     """Raise ConfigError for a device that is neither the CPU nor a CUDA device that torch can use here.
 
+    From then on, this process computes on a GPU in float32 and the same way each time.
+
     >>> check_device("cpu")
     """
     if device == "cpu":
@@ -179,3 +181,17 @@ def check_device(device: str) -> None:
         raise ConfigError(
             f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); use cpu"
         ) from error
+    compute_exactly()
+
+
+def compute_exactly() -> None:
+    """Have GPUs multiply all 24 bits of a float32: by default, convolutions and LSTMs round to 11 first (TF32)."""
+    from torch.backends import cuda, cudnn
+
+    if hasattr(cudnn, "conv"):  # torch 2.9 and later
+        parts: list[Any] = [cudnn.conv, cudnn.rnn, cuda.matmul]
+        for part in parts:
+            part.fp32_precision = "ieee"
+    else:
+        cudnn.allow_tf32 = cuda.matmul.allow_tf32 = False
+    cudnn.deterministic, cudnn.benchmark = True, False

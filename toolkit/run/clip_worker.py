@@ -32,7 +32,14 @@ from fmltk.toolkit.features.clip_row import (
 from fmltk.toolkit.features.layout import SHARD_FOLDER
 from fmltk.toolkit.features.shards import ClipResult, ShardFolder, encode_shard, with_failure
 from fmltk.toolkit.io.paths import Fetcher, RemotePath
-from fmltk.toolkit.machine import GB, default_memory_limit, is_out_of_memory, limit_memory, memory_for_file
+from fmltk.toolkit.machine import (
+    GB,
+    check_device,
+    default_memory_limit,
+    is_out_of_memory,
+    limit_memory,
+    memory_for_file,
+)
 from fmltk.toolkit.run.apply import SetRunner, out_of_memory, ran_out_of_memory
 from fmltk.toolkit.run.engine import UsedUpWorkerError
 from fmltk.toolkit.run.inputs import ClipInputs
@@ -63,6 +70,7 @@ def limited_worker(settings: ExtractSettings, paths: RunPaths, memory_gb: float 
 
     memory_gb : None is what `default_memory_limit` says of this machine; a GPU's driver knows no such limit
     """
+    check_device(settings.device)
     if settings.device == "cpu":
         limit_memory(default_memory_limit() if memory_gb is None else int(memory_gb * GB))
     return ClipWorker(settings, paths)

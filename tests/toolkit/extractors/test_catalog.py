@@ -76,7 +76,12 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(text: str) -> None:
             "audio.level",
             "is called 'a/b'; expected letters",
         ),
-        ("level_lambda", PLUGIN.replace('"settings": {', '"settings": {"f": lambda: 3, '), "audio.level", "ickle"),
+        (
+            "level_lambda",
+            PLUGIN.replace('"settings": {', '"settings": {"f": lambda: 3, '),
+            "audio.level",
+            "local object",
+        ),
         ("level_empty", PLUGIN.replace('name="level"', 'name=""'), "audio.level", "is called ''; expected letters"),
     ],
 )

@@ -102,7 +102,10 @@ def by_transformers(folder, pictures):
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    processor, model = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    processor, model = (
+        AutoImageProcessor.from_pretrained(folder, backend="pil"),
+        AutoModel.from_pretrained(folder).eval(),
+    )
     model = getattr(model, "vision_model", model)
     for start in range(0, len(pictures), BATCH_FRAMES):
         batch = list(pictures[start : start + BATCH_FRAMES])

@@ -68,7 +68,7 @@ def test_a_piece_that_starts_late_is_whole(container, tmp_path) -> None:
         info = probe_media(path)
         assert seconds[0] < info.duration_s < seconds[1]
         assert n_frames_of(path) == pytest.approx(30 * info.video_end_s, abs=1)
-        assert len(read_sound(path).samples) == pytest.approx(RATE * info.audio_end_s, abs=0.02 * RATE)
+        assert len(read_sound(path).samples) == pytest.approx(RATE * info.audio_end_s, abs=0.024 * RATE)  # a packet
 
 
 LONG_SUBTITLE = "1\n00:00:00,500 --> 00:00:01,000\nearly\n\n2\n00:00:01,200 --> 00:00:40,000\nmuch too long\n"
@@ -245,7 +245,7 @@ def two_of_each(path: Path, *dispositions: object) -> None:
 SECOND = ["-disposition:v:0", 0, "-disposition:v:1", "default", "-disposition:a:0", 0, "-disposition:a:1", "default"]
 FIRST = ["-disposition:v:0", "default", "-disposition:v:1", 0, "-disposition:a:0", "default", "-disposition:a:1", 0]
 SPOKEN_OVER = ["-disposition:v", "default", "-disposition:a:0", "default+comment", "-disposition:a:1", 0]
-ALIKE = ["-disposition:v", "default", "-disposition:a", "default"]
+ALIKE = ["-c:a", "ac3", "-b:a", "64k", "-disposition:v", "default", "-disposition:a", "default"]  # of one bit rate
 
 
 def pitch_of(sound: Sound) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows)
 
 from fmltk.toolkit.errors import FeatureError
+from fmltk.toolkit.machine import compute_exactly
 from fmltk.toolkit.settings import OPENVINO, TORCH
 
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ def load_networks(device: str = "cpu", *, runtime: str = TORCH) -> Networks:
     folder = weights_folder()
     try:
         torch_device = torch.device(device)
+        if torch_device.type == "cuda":
+            compute_exactly()
         pnet, rnet, onet = (_load_weights(folder / f"{name}.pt", torch_device) for name in ("pnet", "rnet", "onet"))
         networks = Networks(PNet(pnet), RNet(rnet), ONet(onet), torch_device)
         if runtime == OPENVINO:
