@@ -1,6 +1,7 @@
 """What each feature set of text and of faces costs: CPU-seconds per second of clip, and how much memory.
 
     python tests/benchmarks/encoders.py
+    python tests/benchmarks/encoders.py --device cuda    seconds instead of CPU-seconds
 
 Each set is measured in a process of its own, with one thread: sets of text on transcripts of 2.5 words a second, sets
 of faces on crops of noise, 30 a second. The models have the architecture and size of the published ones of the same
@@ -106,7 +107,7 @@ def given_to(card: Card, number: int) -> tuple[Any, float]:
     return Crops(iter([(np.arange(n), noise)]), n), SEEN_S
 
 
-def measure(modality: str, given: str, name: str) -> str:
+def measure(modality: str, given: str, name: str, device: str) -> str:
     """Return a row of the table."""
     import torch
 
@@ -114,15 +115,16 @@ def measure(modality: str, given: str, name: str) -> str:
 
     torch.set_num_threads(1)
     extractor = find_extractor(modality, given).extractor
-    card, function = extractor.card, extractor.load("cpu")
+    card, function = extractor.card, extractor.load(device)
     function(given_to(card, 0)[0])
+    clock = time.process_time if device == "cpu" else time.perf_counter
     spent = seconds = 0.0
     n_features = 0
     for number in range(1, 1 + (N_CLIPS if modality == "text" else 2)):
         one, length_s = given_to(card, number)
-        started = time.process_time()
+        started = clock()
         n_features = function(one).values.shape[1]
-        spent, seconds = spent + time.process_time() - started, seconds + length_s
+        spent, seconds = spent + clock() - started, seconds + length_s
     status = Path("/proc/self/status").read_text()  # what getrusage says begins with the peak of the parent
     peak_mb = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
     rate = "one per token" if modality == "text" else f"{card.rate_hz:g}"
@@ -133,10 +135,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(SETS))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(measure(*options.one))
+        print(measure(*options.one, device=options.device))
         return
     from fmltk.toolkit.compat import guard_torchvision
 
@@ -154,7 +157,8 @@ def main() -> None:
                 save_table(name, folder)
             modality = "vision" if name in IMAGE_MODELS or name == "csv" else "text"
             given = {"minilm": "hf:minilm", "glove": f"glove:{folder}/glove.txt", "csv": f"csv:{folder},fps=30"}
-            command = [sys.executable, __file__, "--one", modality, given.get(name, f"hf:{folder}"), name]
+            command = [sys.executable, __file__, "--device", options.device, "--one", modality,
+                       given.get(name, f"hf:{folder}"), name]  # fmt: skip
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True, check=True)
             print(done.stdout.strip(), flush=True)
 

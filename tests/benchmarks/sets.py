@@ -1,6 +1,7 @@
 """What each feature set of sound costs: CPU-seconds per second, and how much memory, for clips of 10 s and 20 minutes.
 
     python tests/benchmarks/sets.py
+    python tests/benchmarks/sets.py --device cuda    of hf:..., seconds instead of CPU-seconds
 
 Each set is measured in a process of its own, with one thread, on noise. The models have the architecture and size of
 the published ones of the same name, and random weights, which cost the same: no weights are fetched.
@@ -59,7 +60,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(given: str, long_s: int) -> str:
+def measure(given: str, long_s: int, device: str) -> str:
     """Return a row of the table."""
     import torch
 
@@ -68,13 +69,14 @@ def measure(given: str, long_s: int) -> str:
 
     torch.set_num_threads(1)
     extractor = find_extractor("audio", given).extractor
-    card, function = extractor.card, extractor.load("cpu")
+    card, function = extractor.card, extractor.load(device)
+    clock = time.process_time if device == "cpu" else time.perf_counter
 
     def hear(seconds: int) -> float:
         noise = np.random.default_rng(0).standard_normal(seconds * card.sample_rate_hz, np.float32) * np.float32(0.05)
-        started = time.process_time()
+        started = clock()
         function(Samples(noise, card.sample_rate_hz))
-        return (time.process_time() - started) / seconds
+        return (clock() - started) / seconds
 
     hear(SHORT_S)
     cost, short_mb = hear(SHORT_S), peak_mb()
@@ -93,10 +95,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(SETS))
     parser.add_argument("--long", type=int, default=LONG_S, help="seconds of the long clip")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(measure(options.one, options.long))
+        print(measure(options.one, options.long, options.device))
         return
     print("\n".join(HEADER), flush=True)
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
@@ -107,7 +110,8 @@ def main() -> None:
             if name in MODELS:
                 save_model(name, Path(folder) / name)
                 one = f"hf:{Path(folder) / name}"
-            command = [sys.executable, __file__, "--one", one, "--long", str(options.long)]
+            command = [sys.executable, __file__, "--one", one, "--long", str(options.long), "--device",
+                       options.device]  # fmt: skip
             done = subprocess.run(command, env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True, check=True)
             print(done.stdout.strip(), flush=True)
 

@@ -32,8 +32,8 @@ def test_the_page_has_a_place_for_every_benchmark(bench: ModuleType) -> None:
 
 
 def test_every_program_of_the_folder_is_run(bench: ModuleType) -> None:
-    # Run by themselves: they need MMSA's environment, or data that are not in the repository.
-    alone = {"bench.py", "by_hand.py", "options.py", "speaker.py", "systems.py"}
+    # Run by themselves: they need MMSA's environment, a GPU, or data that are not in the repository.
+    alone = {"bench.py", "by_hand.py", "gpu.py", "options.py", "speaker.py", "systems.py"}
     programs = {path.name for path in HERE.glob("*.py")} - alone
     assert {one.program for one in bench.benchmarks().values()} == {p for p in programs if not p.startswith("test_")}
 

@@ -48,7 +48,7 @@ def recorded_for_adding(folder: AnyPath) -> dict[str, Any]:
 def settings_for_adding(
     given: ExtractSettings, recorded: Mapping[str, Any], text_model: str | None = None
 ) -> ExtractSettings:
-    """Return the settings of a folder with the sets that are to be added.
+    """Return the settings of a folder with the sets that are to be added, on the device that is given for them.
 
     Raises ConfigError if none is named, or a setting is given that the folder was not made with.
     """
@@ -61,7 +61,10 @@ def settings_for_adding(
     plain = ExtractSettings()
     for one in fields(ExtractSettings):
         value = getattr(given, one.name)
-        if one.name in ("modalities", *_LIMITS, *names) or value in (getattr(plain, one.name), getattr(held, one.name)):
+        if one.name in ("modalities", "device", *_LIMITS, *names) or value in (
+            getattr(plain, one.name),
+            getattr(held, one.name),
+        ):
             continue
         raise ConfigError(
             f"--add: {one.name} is {value!r}, and the folder was made with {getattr(held, one.name)!r}; leave it out, "
@@ -69,7 +72,8 @@ def settings_for_adding(
         )
     modalities = tuple(one for one in MODALITIES if one in held.modalities or names[SET_FIELDS[one]])
     limits = {name: getattr(given, name) for name in _LIMITS}
-    return replace(held, modalities=modalities, **names, **limits)
+    device = held.device if given.device == plain.device else given.device
+    return replace(held, modalities=modalities, device=device, **names, **limits)
 
 
 def padding_for_adding(given: PaddingSettings | None, recorded: PaddingSettings) -> PaddingSettings:

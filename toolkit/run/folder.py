@@ -64,6 +64,8 @@ def bind(
         if first_transcription:
             recorded["transcription"] = document["transcription"]
         _check_same(folder, recorded, document)
+        if "devices" in recorded:
+            document["devices"] = recorded["devices"]
         if first_texts or first_transcription:
             write_json(path, document, sort_keys=True, indent=2)
         return document
@@ -102,13 +104,16 @@ def _comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     heard = document.get("transcription") or {}
     parts = (f"{name}={str(value)[:12]}" for name, value in sorted(heard.items()) if value not in (None, ""))
     said = ", ".join(parts) or "none"
-    return {**document, "settings": settings, "text_model": short, "transcription": said, "sets": {}}
+    return {**document, "settings": settings, "text_model": short, "transcription": said, "sets": {}, "devices": {}}
 
 
 def _with_added(path: AnyPath, recorded: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
     """Write and return run.json's document with what a run adds to the folder.
 
-    Raises ConfigError if libraries changed since: the tables say one set of versions.
+    "devices" names where sets were computed that came from another device than the folder's first ones.
+
+    Raises ConfigError if libraries changed since, as the tables say one set of versions, or a set of these was begun on
+    another device.
     """
     changed = differences(recorded["versions"], added["versions"])
     if changed:
@@ -116,12 +121,26 @@ def _with_added(path: AnyPath, recorded: dict[str, Any], added: Mapping[str, Any
             f"{path.parent} was made with other versions: {'; '.join(changed)}. Add to it with the same ones, or "
             "extract into another folder with -o"
         )
+    sets, devices = recorded.get("sets", {}), dict(recorded.get("devices", {}))
+    plain = ExtractSettings().device
+    first_device, device = (one["settings"].get("device", plain) for one in (recorded, added))
+    for key in added.get("sets", {}):
+        begun = devices.get(key, first_device) if key in sets else device
+        if begun != device:
+            raise ConfigError(
+                f"{key} of {path.parent} was computed on {begun}, and this run would use {device}; "
+                f"give --device {begun}"
+            )
+        if device != first_device:
+            devices[key] = device
     document = {
         **recorded,
-        "settings": added["settings"],
+        "settings": {**added["settings"], "device": first_device},
         "text_model": added["text_model"] or recorded["text_model"],
-        "sets": {**recorded.get("sets", {}), **added.get("sets", {})},
+        "sets": {**sets, **added.get("sets", {})},
     }
+    if devices:
+        document["devices"] = devices
     if document != recorded:
         write_json(path, document, sort_keys=True, indent=2)
     return document

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import metadata
+from typing import Any
 
 import pytest
 
 from fmltk.toolkit.errors import ConfigError
 from fmltk.toolkit.io.documents import read_json, write_json
+from fmltk.toolkit.run.adding import settings_for_adding
 from fmltk.toolkit.run.folder import bind
 from fmltk.toolkit.run.versions import installed_version, numeric_versions
 from fmltk.toolkit.settings import ExtractSettings
@@ -81,3 +83,40 @@ def test_a_setting_that_an_older_folder_lacks_counts_as_its_default(tmp_path, la
     bind(tmp_path, ExtractSettings(), prepared(ExtractSettings()))
     with pytest.raises(ConfigError, match="was made with other settings"):
         bind(tmp_path, FAST, prepared(FAST))
+
+
+def with_sets(settings: ExtractSettings, *keys: str) -> dict[str, Any]:
+    return {**prepared(settings), "sets": {key: {"name": key} for key in keys}}
+
+
+def test_sets_may_be_added_on_another_device(tmp_path):
+    first = ExtractSettings()
+    bind(tmp_path, first, with_sets(first))
+    recorded = read_json(tmp_path / "run.json", error=ConfigError)
+    wanted = ExtractSettings(device="cuda", audio_sets=("hf:wav2vec2",))
+    gpu = settings_for_adding(wanted, recorded)
+    assert (gpu.device, gpu.audio_sets) == ("cuda", ("hf:wav2vec2",))
+    for _ in range(2):  # the second continues it
+        document = bind(tmp_path, gpu, with_sets(gpu, "audio.wav2vec2"), add=True)
+        assert document["devices"] == {"audio.wav2vec2": "cuda"}
+        assert document["settings"]["device"] == "cpu", "of the sets that were there"
+    plain = settings_for_adding(ExtractSettings(audio_sets=("hf:wav2vec2",)), recorded)
+    with pytest.raises(ConfigError, match=r"audio.wav2vec2 of .* was computed on cuda.* use cpu; give --device cuda"):
+        bind(tmp_path, plain, with_sets(plain, "audio.wav2vec2"), add=True)
+    document = bind(tmp_path, plain, with_sets(plain, "audio.egemaps"), add=True)
+    assert document["devices"] == {"audio.wav2vec2": "cuda"}
+    assert set(document["sets"]) == {"audio.wav2vec2", "audio.egemaps"}
+    first_again = ExtractSettings(audio_sets=("hf:wav2vec2",))  # the command that made the folder
+    kept = bind(tmp_path, first_again, with_sets(first_again, "audio.wav2vec2", "audio.egemaps"))
+    assert kept["devices"] == {"audio.wav2vec2": "cuda"}
+    with pytest.raises(ConfigError, match="device: 'cpu' then, 'cuda' now"):
+        bind(tmp_path, replace(first, device="cuda"), with_sets(gpu, "audio.wav2vec2", "audio.egemaps"))
+
+
+def test_what_is_added_to_a_folder_of_a_gpu_comes_from_there_too(tmp_path):
+    first = ExtractSettings(device="cuda")
+    bind(tmp_path, first, with_sets(first))
+    recorded = read_json(tmp_path / "run.json", error=ConfigError)
+    settings = settings_for_adding(ExtractSettings(audio_sets=("egemaps",)), recorded)
+    assert settings.device == "cuda"
+    assert "devices" not in bind(tmp_path, settings, with_sets(settings, "audio.egemaps"), add=True)

@@ -35,7 +35,7 @@ class FaceDetector:
     ----------
     device : where the networks run, e.g. "cpu" or "cuda"
     min_face_px : the smallest face searched for, in pixels, at least 12
-    networks : who runs the networks, "torch", or "openvino" on the processor: about 1.7 times as fast, to 0.001 px
+    networks : who runs the networks, "torch", or "openvino" on the processor: in 0.9 of the time, to 0.001 px
 
     Raises FeatureError where the weights are missing, the device or OpenVINO is not usable, or `min_face_px` is below
     12.
