@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fmltk.toolkit.media.frames import read_frames
+from fmltk.toolkit.media.frames import read_pictures
 from fmltk.toolkit.media.probe import probe_media
 from fmltk.toolkit.vision.mtcnn.detector import FaceDetector
 from fmltk.toolkit.vision.people import link_people
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
+
+    from fmltk.toolkit.media.pictures import Frame
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
 
@@ -57,14 +59,14 @@ class Fidelity:
 class TimedFrames:
     """Frames of which the time spent decoding is known, to be taken off."""
 
-    def __init__(self, frames: Iterable[NDArray[np.uint8]]) -> None:
+    def __init__(self, frames: Iterable[Frame]) -> None:
         self._frames = iter(frames)
         self.cpu_s = 0.0
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Frame]:
         return self
 
-    def __next__(self) -> NDArray[np.uint8]:
+    def __next__(self) -> Frame:
         start = time.process_time()
         try:
             return next(self._frames)
@@ -88,7 +90,7 @@ def compare(path: Path, detector: FaceDetector, *, end_s: float | None = None, e
     info = probe_media(path)
     tracks, cpu_s = [], []
     for choice in ({"tracking": False}, {}) if every == 1 else ({}, {"every": every}):
-        frames = TimedFrames(read_frames(path, info=info, end_s=end_s))
+        frames = TimedFrames(read_pictures(path, info=info, end_s=end_s))
         start = time.process_time()
         tracks.append(track_faces(frames, detector, **choice))
         cpu_s.append(time.process_time() - start - frames.cpu_s)
