@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmltk.toolkit.errors import ConfigError
 
@@ -188,10 +188,6 @@ def compute_exactly() -> None:
     """Have GPUs multiply all 24 bits of a float32: by default, convolutions and LSTMs round to 11 first (TF32)."""
     from torch.backends import cuda, cudnn
 
-    if hasattr(cudnn, "conv"):  # torch 2.9 and later
-        parts: list[Any] = [cudnn.conv, cudnn.rnn, cuda.matmul]
-        for part in parts:
-            part.fp32_precision = "ieee"
-    else:
-        cudnn.allow_tf32 = cuda.matmul.allow_tf32 = False
+    # Not by the settings of torch 2.9 and later: code that asks for these ones, as torch's own does, would then fail.
+    cudnn.allow_tf32 = cuda.matmul.allow_tf32 = False
     cudnn.deterministic, cudnn.benchmark = True, False

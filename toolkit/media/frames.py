@@ -88,7 +88,9 @@ def read_pictures(
 ) -> Iterator[Frame]:
     """Yield the frames of `read_frames`, those of large videos as they were decoded; see `Picture`.
 
-    To be used where little of each frame is looked at. The numbers are the same.
+    To be used where little of each frame is looked at. The numbers are the same, except after a change of size or
+    colours in the middle of a file: there, the file's first colours count, and what has another size is scaled before
+    it is RGB.
     """
     return _read(path, info, start_s=start_s, end_s=end_s, rate_hz=rate_hz, kept=stays_yuv(info))
 

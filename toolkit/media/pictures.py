@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")  # 8 bits per number; the second names what the colour range of the first says
 MIN_PIXELS = 400_000  # smaller frames are turned into RGB as quickly as they are looked at in parts
-WIDTH_STEP, HEIGHT_STEP = 64, 32  # sizes converted are rounded up to these, so that few differ; 16 columns go at once
+# ffmpeg's numbers of the colour spaces that its quick conversion knows (8 and 10 to 18 are of other kinds), and of the
+# ranges: not said, 16 to 235, and all 256.
+COLOUR_SPACES, COLOUR_RANGES = frozenset({0, 1, 2, 4, 5, 6, 7, 9}), frozenset({0, 1, 2})
+# Sizes converted are rounded up to these, so that few differ; 16 columns go at once.
+WIDTH_STEP, HEIGHT_STEP = 64, 32
+BAND_ROWS = 256  # converted at once: 0.7 MB of 1080p
 
 
 class Picture:
@@ -60,10 +65,12 @@ class Picture:
         return self._stored.nbytes
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.uint8]:
-        """Return the rows and columns of two slices as RGB, uint8 (rows, columns, 3)."""
+        """Return the rows and columns of two slices, of positive steps, as RGB, uint8 (rows, columns, 3)."""
         (top, bottom, row_step), (left, right, column_step) = (
             one.indices(size) for one, size in zip(part, self.shape, strict=False)
         )
+        if min(row_step, column_step) < 1:
+            raise ValueError(f"a picture is not read backwards: {part}")
         first_column = left - left % 2
         columns, colour_columns = slice(first_column, right), slice(first_column // 2, (right + 1) // 2)
         if row_step <= 2:
@@ -79,32 +86,38 @@ class Picture:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the whole frame as RGB."""
+        if copy is False:
+            raise ValueError("the RGB of a picture is made when it is asked for: there is nothing to share")
         return self[:, :].astype(dtype or np.uint8, copy=False)
 
     def _converted(self, light: NDArray[np.uint8], colour: NDArray[np.uint8], *, apart: int = 1) -> NDArray[np.uint8]:
         """Return rows of brightness with their colours as RGB; with `apart` 2, each row has colours of its own."""
-        height, width = apart * len(light), light.shape[1]
-        if not height or not width:
-            return np.zeros((len(light), width, 3), np.uint8)
-        size = (-(-width // WIDTH_STEP) * WIDTH_STEP, -(-height // HEIGHT_STEP) * HEIGHT_STEP)
-        canvas, planes, reformatter = _canvas(*size, self._colours)
-        planes[0][:height:apart, :width] = light
-        for plane, values in zip(planes[1:], colour, strict=True):
-            plane[: values.shape[0], : values.shape[1]] = values
-        made: Any = reformatter.reformat(canvas, format="rgb24", interpolation="BICUBIC")
-        rgb: NDArray[np.uint8] = made.to_ndarray()
-        return rgb[:height:apart, :width]
+        rows, width = light.shape
+        rgb = np.empty((rows, width, 3), np.uint8)
+        step = BAND_ROWS // apart
+        for first in range(0, rows if width else 0, step):
+            last = min(first + step, rows)
+            height = apart * (last - first)
+            size = (-(-width // WIDTH_STEP) * WIDTH_STEP, -(-height // HEIGHT_STEP) * HEIGHT_STEP)
+            canvas, planes, reformatter = _canvas(*size, self._colours)
+            planes[0][:height:apart, :width] = light[first:last]
+            part = colour[:, first * apart // 2 : (last * apart + 1) // 2]
+            for plane, values in zip(planes[1:], part, strict=True):
+                plane[: values.shape[0], : values.shape[1]] = values
+            made: Any = reformatter.reformat(canvas, format="rgb24", interpolation="BICUBIC", threads=1)
+            rgb[first:last] = made.to_ndarray()[:height:apart, :width]
+        return rgb
 
 
 if TYPE_CHECKING:
     Frame: TypeAlias = NDArray[np.uint8] | Picture  # uint8 (H, W, 3) RGB, or what answers to slices as that does
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _canvas(
     width: int, height: int, colours: tuple[int, int]
 ) -> tuple[av.VideoFrame, list[NDArray[np.uint8]], VideoReformatter]:
-    """Return a frame to be filled again and again, its planes as arrays, and what converts it."""
+    """Return a frame to be filled again and again, by one thread, its planes as arrays, and what converts it."""
     frame: Any = av.VideoFrame(width, height, "yuv420p")
     frame.colorspace, frame.color_range = colours
     planes: Any = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
@@ -113,5 +126,6 @@ def _canvas(
 
 def stays_yuv(info: MediaInfo) -> bool:
     """Return whether a file's frames are kept as the decoder makes them: large, of the usual kind, and not scaled."""
+    known = info.colours[0] in COLOUR_SPACES and info.colours[1] in COLOUR_RANGES
     whole = info.width % 2 == 0 and info.height % 2 == 0 and info.stored_size == (info.width, info.height)
-    return whole and info.pixel_format in PIXEL_FORMATS and info.width * info.height >= MIN_PIXELS
+    return known and whole and info.pixel_format in PIXEL_FORMATS and info.width * info.height >= MIN_PIXELS

@@ -72,8 +72,7 @@ def settings_for_adding(
         )
     modalities = tuple(one for one in MODALITIES if one in held.modalities or names[SET_FIELDS[one]])
     limits = {name: getattr(given, name) for name in _LIMITS}
-    device = held.device if given.device == plain.device else given.device
-    return replace(held, modalities=modalities, device=device, **names, **limits)
+    return replace(held, modalities=modalities, device=given.device, **names, **limits)
 
 
 def padding_for_adding(given: PaddingSettings | None, recorded: PaddingSettings) -> PaddingSettings:

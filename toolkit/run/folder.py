@@ -64,8 +64,12 @@ def bind(
         if first_transcription:
             recorded["transcription"] = document["transcription"]
         _check_same(folder, recorded, document)
-        if "devices" in recorded:
-            document["devices"] = recorded["devices"]
+        if recorded.get("devices"):
+            key, device = next(iter(recorded["devices"].items()))
+            raise ConfigError(
+                f"{key} of {folder} was added on {device}, the first sets are from {settings.device}: continue what "
+                f"was added with --add --device {device}, and extract further clips into another folder with -o"
+            )
         if first_texts or first_transcription:
             write_json(path, document, sort_keys=True, indent=2)
         return document
@@ -124,8 +128,9 @@ def _with_added(path: AnyPath, recorded: dict[str, Any], added: Mapping[str, Any
     sets, devices = recorded.get("sets", {}), dict(recorded.get("devices", {}))
     plain = ExtractSettings().device
     first_device, device = (one["settings"].get("device", plain) for one in (recorded, added))
-    for key in added.get("sets", {}):
-        begun = devices.get(key, first_device) if key in sets else device
+    new = [one for one in added["settings"]["modalities"] if one not in recorded["settings"]["modalities"]]
+    for key in (*added.get("sets", {}), *new):
+        begun = devices.get(key, first_device) if key in sets or key in devices else device
         if begun != device:
             raise ConfigError(
                 f"{key} of {path.parent} was computed on {begun}, and this run would use {device}; "

@@ -63,7 +63,10 @@ def resolve(
     for package in () if elsewhere else settings.packages:
         installed_version(package)
     if OPENVINO in settings.packages and settings.device != "cpu":
-        raise ConfigError(f"--face-networks openvino runs on the processor, not on {settings.device}; leave one out")
+        raise ConfigError(
+            f"--face-networks openvino, given or what the folder was made with, runs on the processor, not on "
+            f"{settings.device}; leave one out"
+        )
     if settings.face_every > 1 and not settings.face_tracking:
         raise ConfigError("--face-every 2 follows faces from frame to frame: leave out --face-tracking off")
     if "vision" in settings.modalities:

@@ -88,8 +88,10 @@ def _looks_of_tracks(
             wanted.setdefault(int(tracks.frame[row]), []).append((k, row))
     last = max(wanted)
     for number, frame in enumerate(frames):
-        for k, row in wanted.get(number, ()):
-            found[k].append(looks.describe(np.asarray(frame), tracks.boxes[row]))
+        if number in wanted:
+            whole = np.asarray(frame)
+            for k, row in wanted[number]:
+                found[k].append(looks.describe(whole, tracks.boxes[row]))
         if number == last:
             break
     return found

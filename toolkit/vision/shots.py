@@ -120,7 +120,7 @@ class _Ahead:
         """Return the pictures of the next frames, without blank ones."""
         self._fill(1)
         if self._waiting:
-            self._fill(max(1, min(FLASH_FRAMES, LOOK_BYTES // self._waiting[0][0].nbytes)))
+            self._fill(max(1, min(FLASH_FRAMES, LOOK_BYTES // math.prod(self._waiting[0][0].shape))))
         return [view for _, view in self._waiting if view is not None]
 
     def _fill(self, n: int) -> None:

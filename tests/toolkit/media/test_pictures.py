@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,6 @@ from fmltk.toolkit.vision.fingerprint import PictureSigns
 from fmltk.toolkit.vision.mtcnn.detector import check_frame, same_picture
 from fmltk.toolkit.vision.shots import numbered_frames
 from tests.ffmpeg import copy_turned, run_ffmpeg
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # By name: the size, what ffmpeg is told besides, the file's ending. Colours of every kind that a file may declare.
 KEPT = {
@@ -143,6 +142,55 @@ def test_those_who_look_at_whole_videos_see_the_same(tmp_path: Path) -> None:
     assert signs[0].size
 
 
+@pytest.mark.parametrize("matrix", [8, 10, 14])
+def test_colours_of_other_kinds_are_read_as_rgb(matrix: int, tmp_path: Path) -> None:
+    plain, path = make(tmp_path / "plain.mp4", "800x600", ("-c:v", "libx264")), tmp_path / "a.mp4"
+    run_ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={matrix}", path)
+    info = probe_media(path)
+    assert info.colours[0] == matrix
+    assert not stays_yuv(info)
+    assert all(isinstance(picture, np.ndarray) for picture in read_pictures(path, info=info))
+
+
+@pytest.mark.parametrize("second", ["1280x720", "yuv444p", "bt709", "pc"])
+def test_a_change_in_the_middle_of_a_file_is_scaled(second: str, tmp_path: Path) -> None:
+    options = {"yuv444p": ("-pix_fmt", "yuv444p"), "bt709": ("-colorspace", "bt709"), "pc": ("-color_range", "pc")}
+    parts = []
+    for name, kind in (("first", ""), ("second", second)):
+        parts.append(tmp_path / f"{name}.ts")
+        size = kind if kind[0:1].isdigit() else "800x600"
+        chosen = ("-pix_fmt", "yuv420p") if kind != "yuv444p" else ()
+        source = ("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.2")
+        run_ffmpeg(*source, *chosen, *options.get(kind, ()), "-c:v", "libx264", "-preset", "ultrafast", parts[-1])
+    (tmp_path / "list.txt").write_text("".join(f"file '{one}'\n" for one in parts))
+    path = tmp_path / "joined.mkv"
+    run_ffmpeg("-f", "concat", "-safe", 0, "-i", tmp_path / "list.txt", "-c", "copy", path)
+    info = probe_media(path)
+    assert stays_yuv(info)
+    frames, pictures = list(read_frames(path, info=info)), list(read_pictures(path, info=info))
+    assert len(frames) == len(pictures) > 10
+    for k, (frame, picture) in enumerate(zip(frames, pictures, strict=True)):
+        apart = np.abs(frame.astype(int) - np.asarray(picture)).mean()
+        assert apart < (12 if k > 4 else 1e-9), "the first colours count for all; nothing is torn or shifted"
+
+
+def test_no_threads_are_left_behind(tmp_path: Path) -> None:
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from fmltk.toolkit.media.pictures import Picture
+def threads(): return len(list(Path("/proc/self/task").iterdir()))
+picture = Picture(np.zeros(640 * 960 * 3 // 2, np.uint8), 640, 960, colours=(1, 1))
+picture[:8, :8]
+before = threads()
+for size in range(64, 640, 32): picture[:size, :size]
+print(threads() - before)
+"""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("threads are counted in /proc")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
+
+
 def test_a_picture_takes_slices_as_an_array_does() -> None:
     assert 640 * 480 < MIN_PIXELS < 960 * 540
     grey = Picture(np.full(6 * 4 * 3 // 2, 128, np.uint8), 4, 6, colours=(1, 1))
@@ -157,3 +205,8 @@ def test_a_picture_takes_slices_as_an_array_does() -> None:
         assert grey[part].shape == shape
         assert (grey[part] == 130).all()
     assert np.asarray(grey, dtype=np.float32).dtype == np.float32
+    for part in ((slice(None, None, -1), slice(None)), (slice(None), slice(9, 1, -2))):
+        with pytest.raises(ValueError, match="not read backwards"):
+            grey[part]
+    with pytest.raises(ValueError, match="nothing to share"):
+        np.asarray(grey, copy=False)

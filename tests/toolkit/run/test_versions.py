@@ -106,17 +106,30 @@ def test_sets_may_be_added_on_another_device(tmp_path):
     document = bind(tmp_path, plain, with_sets(plain, "audio.egemaps"), add=True)
     assert document["devices"] == {"audio.wav2vec2": "cuda"}
     assert set(document["sets"]) == {"audio.wav2vec2", "audio.egemaps"}
-    first_again = ExtractSettings(audio_sets=("hf:wav2vec2",))  # the command that made the folder
-    kept = bind(tmp_path, first_again, with_sets(first_again, "audio.wav2vec2", "audio.egemaps"))
-    assert kept["devices"] == {"audio.wav2vec2": "cuda"}
-    with pytest.raises(ConfigError, match="device: 'cpu' then, 'cuda' now"):
-        bind(tmp_path, replace(first, device="cuda"), with_sets(gpu, "audio.wav2vec2", "audio.egemaps"))
+    for device in ("cpu", "cuda"):  # the command that made the folder, for further clips
+        again = ExtractSettings(audio_sets=("hf:wav2vec2",), device=device)
+        said = "device: 'cpu' then" if device == "cuda" else r"audio.wav2vec2 of .* added on cuda.* --device cuda"
+        with pytest.raises(ConfigError, match=said):
+            bind(tmp_path, again, with_sets(again, "audio.wav2vec2", "audio.egemaps"))
 
 
-def test_what_is_added_to_a_folder_of_a_gpu_comes_from_there_too(tmp_path):
+def test_a_modality_may_be_added_on_another_device(tmp_path):
+    first = ExtractSettings(modalities=("text", "audio"))
+    bind(tmp_path, first, with_sets(first))
+    added = ExtractSettings(device="cuda")
+    assert bind(tmp_path, added, with_sets(added), add=True)["devices"] == {"vision": "cuda"}
+
+
+def test_what_is_added_to_a_folder_of_a_gpu_comes_from_the_device_that_is_given(tmp_path):
     first = ExtractSettings(device="cuda")
     bind(tmp_path, first, with_sets(first))
     recorded = read_json(tmp_path / "run.json", error=ConfigError)
-    settings = settings_for_adding(ExtractSettings(audio_sets=("egemaps",)), recorded)
-    assert settings.device == "cuda"
-    assert "devices" not in bind(tmp_path, settings, with_sets(settings, "audio.egemaps"), add=True)
+    for device, devices in (("cpu", {"audio.egemaps": "cpu"}), ("cuda", {})):
+        folder = tmp_path / device
+        folder.mkdir()
+        write_json(folder / "run.json", recorded)
+        settings = settings_for_adding(ExtractSettings(audio_sets=("egemaps",), device=device), recorded)
+        assert settings.device == device
+        document = bind(folder, settings, with_sets(settings, "audio.egemaps"), add=True)
+        assert document.get("devices", {}) == devices
+        assert document["settings"]["device"] == "cuda"
