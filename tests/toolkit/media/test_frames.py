@@ -104,7 +104,9 @@ def test_a_part_has_the_frames_of_the_whole(name, tmp_path, numbered, both_ffmpe
 def test_a_part_of_a_file_with_an_index_is_not_decoded_from_the_start(tmp_path, numbered) -> None:
     numbered.write(tmp_path / "a.mp4", [Fraction(n, 25) for n in range(250)])
     info = probe_media(tmp_path / "a.mp4")
-    command = frames_module._frames_command(tmp_path / "a.mp4", info, start_s=9.0, n_frames=3, rate_hz=30)
+    command = frames_module._frames_command(
+        tmp_path / "a.mp4", info, start_s=9.0, n_frames=3, rate_hz=30, pixels="rgb24"
+    )
     assert command[command.index("-ss") + 1] == "6"
     assert command.index("-ss") < command.index("-i")
     assert "-noaccurate_seek" in command
