@@ -93,7 +93,7 @@ class Picture:
     def _converted(self, light: NDArray[np.uint8], colour: NDArray[np.uint8], *, apart: int = 1) -> NDArray[np.uint8]:
         """Return rows of brightness with their colours as RGB; with `apart` 2, each row has colours of its own."""
         rows, width = light.shape
-        rgb = np.empty((rows, width, 3), np.uint8)
+        rgb = np.empty((rows, 3 * width), np.uint8)
         step = BAND_ROWS // apart
         for first in range(0, rows if width else 0, step):
             last = min(first + step, rows)
@@ -105,8 +105,9 @@ class Picture:
             for plane, values in zip(planes[1:], part, strict=True):
                 plane[: values.shape[0], : values.shape[1]] = values
             made: Any = reformatter.reformat(canvas, format="rgb24", interpolation="BICUBIC", threads=1)
-            rgb[first:last] = made.to_ndarray()[:height:apart, :width]
-        return rgb
+            lines = np.frombuffer(made.planes[0], np.uint8).reshape(-1, made.planes[0].line_size)
+            rgb[first:last] = lines[:height:apart, : 3 * width]
+        return rgb.reshape(rows, width, 3)
 
 
 if TYPE_CHECKING:
