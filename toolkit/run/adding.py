@@ -61,10 +61,8 @@ def settings_for_adding(
     plain = ExtractSettings()
     for one in fields(ExtractSettings):
         value = getattr(given, one.name)
-        if one.name in ("modalities", "device", *_LIMITS, *names) or value in (
-            getattr(plain, one.name),
-            getattr(held, one.name),
-        ):
+        is_held = value in (getattr(plain, one.name), getattr(held, one.name))
+        if is_held or one.name in ("modalities", "device", *_LIMITS, *names):
             continue
         raise ConfigError(
             f"--add: {one.name} is {value!r}, and the folder was made with {getattr(held, one.name)!r}; leave it out, "

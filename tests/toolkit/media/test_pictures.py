@@ -19,7 +19,7 @@ from fmltk.toolkit.vision.mtcnn.detector import check_frame, same_picture
 from fmltk.toolkit.vision.shots import numbered_frames
 from tests.ffmpeg import copy_turned, run_ffmpeg
 
-# By name: the size, what ffmpeg is told besides, the file's ending. Colours of every kind that a file may declare.
+# By name: the size, further options of ffmpeg, the file's ending. Colours of every kind that a file may declare.
 KEPT = {
     "nothing declared": ("800x600", ("-c:v", "libx264"), "mp4"),
     "bt709": ("960x540", ("-c:v", "libx264", "-colorspace", "bt709"), "mp4"),
